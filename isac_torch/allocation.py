@@ -1,0 +1,154 @@
+"""One entry point for every allocator, and the one result type that it returns.
+
+    allocation = allocate(problem, GlobalOptimal(gap=1e-3))
+    allocation.power, allocation.status, allocation.value, allocation.upper_bound
+
+An allocator proposes powers; `allocate` judges them by the problem itself, whatever the allocator believes of them.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol, TypeVar
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isac_torch.errors import AllocationError
+from isac_torch.problem import PowerProblem
+
+ProblemT = TypeVar("ProblemT", bound=PowerProblem)
+ProblemContraT = TypeVar("ProblemContraT", bound=PowerProblem, contravariant=True)
+
+FEASIBILITY_TOLERANCE = 1e-6
+"""Largest relative violation of any constraint that still counts as met."""
+
+
+class Status(IntEnum):
+    """What is known of an allocation, decided by `allocate` from the problem's own constraints."""
+
+    OPTIMAL = 0
+    """Meets every constraint; its certified gap is within the allocator's tolerance."""
+    FEASIBLE = 1
+    """Meets every constraint; no tight certificate."""
+    VIOLATING = 2
+    """Breaks a sensing row or a budget on a drop that is not proven infeasible."""
+    INFEASIBLE = 3
+    """The drop is proven infeasible; the powers are the best effort."""
+    FAILED = 4
+    """The allocator gave no finite powers; an equal split of each budget stands in."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What an allocator answers, before it is judged.
+
+    Attributes:
+        power: W, of each link.
+        upper_bound: certified bound on the objective of each drop; inf where none is known.
+        infeasible: drops that are proven to have no feasible point.
+        best_quality: largest sensing quality that the worst row of each drop can reach, linear; NaN where not computed.
+    """
+
+    power: Float[Tensor, "drop link"]
+    upper_bound: Float[Tensor, " drop"] | None = None
+    infeasible: Tensor | None = None
+    best_quality: Float[Tensor, " drop"] | None = None
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """Powers with what is known of them. Made by `allocate` only.
+
+    Attributes:
+        power: W, of each link.
+        status: a `Status` value per drop.
+        value: objective (smallest SINR, linear, for the tracking system) per drop.
+        upper_bound: no feasible powers exceed this objective; inf where unknown.
+        violation: worst relative constraint violation per drop.
+        best_quality: largest sensing quality of the worst row that any powers reach, linear; NaN where not computed.
+        seconds: wall time of the allocator for the whole batch, s.
+    """
+
+    power: Float[Tensor, "drop link"]
+    status: Int[Tensor, " drop"]
+    value: Float[Tensor, " drop"]
+    upper_bound: Float[Tensor, " drop"]
+    violation: Float[Tensor, " drop"]
+    best_quality: Float[Tensor, " drop"]
+    seconds: float
+
+    @property
+    def gap(self) -> Float[Tensor, " drop"]:
+        """Certified relative distance to the optimum, (upper_bound - value) / upper_bound; 1 where no bound is known."""
+        gap = (self.upper_bound - self.value) / self.upper_bound
+        return torch.where(self.upper_bound.isfinite(), gap, torch.ones_like(gap)).nan_to_num(0.0)
+
+
+class Allocator(Protocol[ProblemContraT]):
+    """Anything that turns a batch of problems into powers.
+
+    Attributes:
+        name: short name for tables.
+        gap: certified relative gap at which the allocator calls a drop optimal.
+    """
+
+    @property
+    def name(self) -> str:
+        """Short name for tables."""
+        ...
+
+    @property
+    def gap(self) -> float:
+        """Certified relative gap at which a drop counts as optimal."""
+        ...
+
+    def propose(self, problem: ProblemContraT) -> Proposal:
+        """Powers (W) for every drop of the batch; never raises for a drop that cannot be solved."""
+        ...
+
+
+def equal_split(problem: PowerProblem) -> Float[Tensor, "drop link"]:
+    """Each AP's whole budget in equal parts over its links, W."""
+    ones = torch.ones_like(problem.link_ap, dtype=problem.budget.dtype)
+    count = torch.zeros_like(problem.budget).scatter_add(1, problem.link_ap, ones)
+    return (problem.budget / count.clamp_min(1.0)).gather(1, problem.link_ap)
+
+
+def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool = False) -> Allocation:
+    """Ask `allocator` for powers and judge them by the problem's own constraints and objective.
+
+    Args:
+        problem: a batch of drops of one size class.
+        allocator: who answers.
+        throw: raise AllocationError instead of returning a FAILED, VIOLATING or INFEASIBLE drop.
+
+    Returns:
+        Finite powers in W for every drop, with status, value and bound.
+    """
+    start = time.perf_counter()
+    proposal = allocator.propose(problem)
+    seconds = time.perf_counter() - start
+    failed = ~proposal.power.isfinite().all(-1)
+    power = torch.where(failed[:, None], equal_split(problem), proposal.power)
+    value, violation = problem.objective(power), problem.violations(power).worst
+    inf, nan = torch.full_like(value, torch.inf), torch.full_like(value, torch.nan)
+    upper = inf if proposal.upper_bound is None else torch.where(proposal.upper_bound.isnan(), inf, proposal.upper_bound)
+    infeasible = torch.zeros_like(failed) if proposal.infeasible is None else proposal.infeasible
+    certified = (upper - value) <= allocator.gap * upper
+    status = torch.full_like(failed, Status.FEASIBLE, dtype=torch.int64)
+    status[certified & upper.isfinite()] = Status.OPTIMAL
+    status[violation > FEASIBILITY_TOLERANCE] = Status.VIOLATING
+    status[infeasible] = Status.INFEASIBLE
+    status[failed] = Status.FAILED
+    if throw and bool((status > Status.FEASIBLE).any()):
+        bad = int((status > Status.FEASIBLE).nonzero()[0].item())
+        raise AllocationError(
+            f"{allocator.name}: drop {bad} is {Status(int(status[bad])).name} (violation {float(violation[bad]):.2e}); "
+            "pass throw=False to get the best effort"
+        )
+    best = nan if proposal.best_quality is None else proposal.best_quality
+    return Allocation(power, status, value, upper, violation, best, seconds)

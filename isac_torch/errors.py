@@ -1,0 +1,25 @@
+"""Errors a user can cause. Each message is one line: the value, the rule it breaks, the remedy."""
+
+
+class IsacError(ValueError):
+    """Base of every error that a user's input can raise; the command line turns it into one line and exit code 2."""
+
+
+class ScenarioError(IsacError):
+    """A scenario whose parameters cannot describe a network."""
+
+
+class ProblemError(IsacError):
+    """A power problem or powers with the wrong shape, a NaN or a value outside its physical range."""
+
+
+class AllocationError(IsacError):
+    """An allocator could not answer and the caller asked for an exception instead of a status."""
+
+
+class DatasetError(IsacError):
+    """A shard or data set that is missing, truncated, corrupt or made by something else."""
+
+
+class CheckpointError(IsacError):
+    """Weights that are missing, corrupt, of another system or of another feature version."""

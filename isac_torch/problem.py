@@ -1,0 +1,57 @@
+"""What every power problem answers, whatever system it comes from.
+
+A problem is a batch of drops of one size class as frozen tensors. `objective` and `violations` are the only judges of
+value and feasibility: solvers, networks, tests and reports all ask here.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Violations:
+    """How far powers break the constraints of a problem, relative to each constraint's right-hand side; 0 is kept.
+
+    Attributes:
+        budget: worst AP overload, load / budget - 1, per drop.
+        sensing: worst sensing shortfall, 1 - quality / required quality, per drop; 0 where a drop has no sensing row.
+        negative: largest negative power over the largest budget, per drop.
+    """
+
+    budget: Float[Tensor, " drop"]
+    sensing: Float[Tensor, " drop"]
+    negative: Float[Tensor, " drop"]
+
+    @property
+    def worst(self) -> Float[Tensor, " drop"]:
+        """Largest relative violation of any kind, per drop."""
+        return torch.maximum(torch.maximum(self.budget, self.sensing), self.negative)
+
+
+@runtime_checkable
+class PowerProblem(Protocol):
+    """Powers per link under per-AP budgets and sensing rows; larger objective is better."""
+
+    budget: Float[Tensor, "drop ap"]
+    link_ap: Int[Tensor, "drop link"]
+
+    @property
+    def num_drops(self) -> int:
+        """Drops in the batch."""
+        ...
+
+    def objective(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+        """Value of the powers (W), per drop."""
+        ...
+
+    def violations(self, power: Float[Tensor, "drop link"]) -> Violations:
+        """Relative constraint violations of the powers (W), per drop."""
+        ...
+
+    def select(self, index: Int[Tensor, " chosen"]) -> Self:
+        """The drops at `index`, in that order."""
+        ...

@@ -1,0 +1,149 @@
+"""The tracking system's power problem: largest minimum SINR under per-AP budgets and sensing SIR rows.
+
+    maximise   min_k  (a_k^T sqrt p)^2 / (N_k^T p + sum_j (c_kj^T sqrt p_j)^2 + 1)
+    subject to sum_{e at AP m} p_e <= P_m,   S_l^T p >= SIR0_l I_l^T p,   p >= 0
+
+Everything is divided by the noise power, so that coefficients are in 1/W. A link is an (AP, UE) pair of the serving sets
+or an (AP, target) pair of the sensing sets; the links of UE 0 come first, then those of UE 1, ..., then those of target 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isac_torch.errors import ProblemError
+from isac_torch.problem import Violations
+from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
+
+_TINY = 1e-300
+
+
+@dataclass(frozen=True)
+class MaxMinSinrProblem:
+    """A batch of max-min SINR problems of one size class. See the module's docstring for the optimisation problem.
+
+    Attributes:
+        signal: a[k, s], amplitude gain of UE k's s-th serving link over the noise, 1/sqrt(W).
+        leakage: N[k, e], mean interference power over noise that link e makes at UE k per W (its own beams' included), 1/W.
+        coherent: c[k, j, s], amplitude of the s-th link of a UE j on k's pilot, 1/sqrt(W); zero where j = k or the pilots differ.
+        echo: S[l, e], target l's own echo per W of link e; any scale, per row.
+        cross_echo: I[l, e], the other targets' echoes at l's receive APs per W of link e; same scale as S[l].
+        sir_min: SIR0 of each sensing row, linear. There are no rows with fewer than two targets.
+        budget: P[m] of each transmit AP, W.
+        link_ap: transmit AP of each link.
+        link_gain: large-scale fading of each link, linear (what heuristics look at).
+        num_targets: targets in each drop; their sensing links are the last ones.
+    """
+
+    signal: Float[Tensor, "drop ue serving"]
+    leakage: Float[Tensor, "drop ue link"]
+    coherent: Float[Tensor, "drop ue ue serving"]
+    echo: Float[Tensor, "drop row link"]
+    cross_echo: Float[Tensor, "drop row link"]
+    sir_min: Float[Tensor, "drop row"]
+    budget: Float[Tensor, "drop ap"]
+    link_ap: Int[Tensor, "drop link"]
+    link_gain: Float[Tensor, "drop link"]
+    num_targets: int
+
+    @property
+    def num_drops(self) -> int:
+        """Drops in the batch."""
+        return self.signal.shape[0]
+
+    @property
+    def num_ues(self) -> int:
+        """UEs in each drop."""
+        return self.signal.shape[1]
+
+    @property
+    def serving(self) -> int:
+        """Serving links of each UE."""
+        return self.signal.shape[2]
+
+    @property
+    def num_comm_links(self) -> int:
+        """Serving links of a drop: the first ones of the link axis."""
+        return self.num_ues * self.serving
+
+    @property
+    def num_links(self) -> int:
+        """Links of a drop, serving and sensing."""
+        return self.leakage.shape[2]
+
+    @property
+    def num_aps(self) -> int:
+        """Transmit APs."""
+        return self.budget.shape[1]
+
+    @property
+    def num_rows(self) -> int:
+        """Sensing rows: one a target, none with fewer than two targets."""
+        return self.echo.shape[1]
+
+    @property
+    def has_pilot_reuse(self) -> bool:
+        """Whether some UEs share a pilot, so that the problem is not quasi-concave."""
+        return bool((self.coherent != 0).any())
+
+    def serving_power(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue serving"]:
+        """The serving links' part of `power` (W), one row a UE."""
+        return power[:, : self.num_comm_links].reshape(-1, self.num_ues, self.serving)
+
+    def interference(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """Interference plus noise of each UE over the noise: the denominator of the SINR. `power` in W."""
+        amplitude = self.serving_power(power).sqrt()
+        pilot = torch.einsum("dkjs,djs->dkj", self.coherent, amplitude).square().sum(-1)
+        return torch.einsum("dke,de->dk", self.leakage, power) + pilot + 1.0
+
+    def sinr(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """SINR of each UE, linear; `power` in W. Eq. (14) of docs/physics.md."""
+        wanted = (self.signal * self.serving_power(power).sqrt()).sum(-1).square()
+        return wanted / self.interference(power)
+
+    def sir(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop row"]:
+        """Expected sensing SIR of each target, linear; `power` in W; 0 where no power is sent. Eq. (19) of docs/physics.md."""
+        own = torch.einsum("dle,de->dl", self.echo, power)
+        return own / torch.einsum("dle,de->dl", self.cross_echo, power).clamp_min(_TINY)
+
+    def ap_load(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ap"]:
+        """Power that each AP sends, W."""
+        return torch.zeros_like(self.budget).scatter_add(1, self.link_ap, power)
+
+    def objective(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+        """Smallest SINR of each drop, linear; `power` in W."""
+        return self.sinr(power).amin(-1)
+
+    def violations(self, power: Float[Tensor, "drop link"]) -> Violations:
+        """Relative violations of budgets, sensing rows and signs by `power` (W), per drop."""
+        zero = power.new_zeros(self.num_drops)
+        overload = (self.ap_load(power) / self.budget - 1.0).amax(-1).clamp_min(0.0)
+        shortfall = (1.0 - self.sir(power) / self.sir_min).amax(-1).clamp_min(0.0) if self.num_rows else zero
+        negative = (-power.amin(-1) / self.budget.amax(-1)).clamp_min(0.0)
+        return Violations(budget=overload, sensing=shortfall, negative=negative)
+
+    def select(self, index: Int[Tensor, " chosen"]) -> MaxMinSinrProblem:
+        """The drops at `index`, in that order."""
+        return map_tensors(self, lambda t: t[index])
+
+    def to(self, device: torch.device | str) -> MaxMinSinrProblem:
+        """The same problems on another device."""
+        return map_tensors(self, lambda t: t.to(device))
+
+    def cast(self, dtype: torch.dtype) -> MaxMinSinrProblem:
+        """The same problems in another floating type."""
+        return cast_floats(self, dtype)
+
+    def check(self) -> None:
+        """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
+        for name, value in tensor_fields(self).items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")
+            if name != "coherent" and value.numel() and bool((value < 0).any()):
+                raise ProblemError(f"{name} holds {value.min().item():g}, but it must not be negative; check the drop")
+        if not bool((self.budget > 0).all()):
+            raise ProblemError("budget holds 0, but every transmit AP needs a positive power budget in W")

@@ -1,0 +1,34 @@
+"""Conversions at the edges. Inside, everything is SI and linear; a name that ends in _db, _dbm or _dbsm is not."""
+
+import math
+
+import torch
+from torch import Tensor
+
+SPEED_OF_LIGHT = 299_792_458.0
+"""Speed of light in vacuum, m/s."""
+
+
+def db_to_linear(value_db: float) -> float:
+    """Power ratio of a value in dB (or m2 of a value in dBsm)."""
+    return float(10.0 ** (value_db / 10.0))
+
+
+def dbm_to_watt(value_dbm: float) -> float:
+    """Power in W of a value in dBm."""
+    return float(10.0 ** ((value_dbm - 30.0) / 10.0))
+
+
+def linear_to_db(value: float) -> float:
+    """A power ratio in dB; zero is -inf."""
+    return 10.0 * math.log10(value) if value > 0.0 else -math.inf
+
+
+def to_db(value: Tensor) -> Tensor:
+    """Elementwise power ratio in dB; zeros become -inf."""
+    return 10.0 * torch.log10(value)
+
+
+def from_db(value_db: Tensor) -> Tensor:
+    """Elementwise linear power ratio of values in dB."""
+    return torch.pow(10.0, value_db / 10.0)
