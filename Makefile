@@ -1,0 +1,62 @@
+# Two commands do everything on a fresh machine with python3.11+, make and git: `make demo` and `make test`.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+# The folder datasets/ must never shadow a package of that name.
+export PYTHONSAFEPATH := 1
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUTPUT ?= runs/demo
+PORT ?= 6006
+
+.PHONY: help setup test test-slow check format demo tensorboard bench-labels clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+setup: $(STAMP) ## put everything into .venv (a second when nothing changed)
+
+# pip finds uv as it is told to find anything; a folder of wheels that pip is told of serves uv as well.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || { \
+	  for python in $(PYTHON) python3.11 python3.12 python3.13 python3; do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && exec $$python -m venv $(VENV); \
+	  done; echo "make: no Python >= 3.11 found; install one or say make PYTHON=/path/to/python" >&2; exit 1; }
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
+	  --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+test: $(STAMP) ## every fast test
+	$(BIN)/pytest
+
+test-slow: $(STAMP) ## the slow tests: full-size Monte Carlo and the like
+	$(BIN)/pytest -m slow
+
+check: $(STAMP) ## what a contribution must pass besides the tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## let ruff repair and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark table in runs/demo
+	$(BIN)/isac-torch generate --config configs/demo/generate.yaml --output $(OUTPUT)/drops
+	$(BIN)/isac-torch train --config configs/demo/train.yaml --output $(OUTPUT)/training
+	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --output $(OUTPUT)
+	@echo "Table, summary.json, CSV and figures: $(OUTPUT). Curves and figures in a browser: make tensorboard"
+
+tensorboard: $(STAMP) ## look at runs/ in a browser
+	$(BIN)/tensorboard --logdir runs --port $(PORT)
+
+bench-labels: $(STAMP) ## time the label engines against each other
+	$(BIN)/python benchmarks/label_throughput.py --json runs/label_throughput.json
+
+clean: ## remove caches; .venv and runs stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -1,0 +1,17 @@
+"""Shape and type checks of jaxtyping and beartype over the whole package, one thread, explicit generators."""
+
+from jaxtyping import install_import_hook
+
+# Before anything imports isac_torch; sub-processes that tests start run without it.
+install_import_hook("isac_torch", "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+torch.set_num_threads(1)  # the same sums in the same order on every machine
+
+
+@pytest.fixture
+def generator() -> torch.Generator:
+    """A generator seeded the same for every test."""
+    return torch.Generator().manual_seed(20_240_607)
