@@ -33,3 +33,13 @@ def cat_tensors(batches: Sequence[BatchT]) -> BatchT:
 def cast_floats(batch: BatchT, dtype: torch.dtype) -> BatchT:
     """The same dataclass with its real tensors in `dtype`; integer tensors stay."""
     return map_tensors(batch, lambda t: t.to(dtype) if t.is_floating_point() else t)
+
+
+def to_db(value: Tensor) -> Tensor:
+    """Elementwise power ratio in dB; zeros become -inf."""
+    return 10.0 * torch.log10(value)
+
+
+def from_db(value_db: Tensor) -> Tensor:
+    """Elementwise linear power ratio of values in dB."""
+    return torch.pow(10.0, value_db / 10.0)

@@ -2,9 +2,6 @@
 
 import math
 
-import torch
-from torch import Tensor
-
 SPEED_OF_LIGHT = 299_792_458.0
 """Speed of light in vacuum, m/s."""
 
@@ -22,13 +19,3 @@ def dbm_to_watt(value_dbm: float) -> float:
 def linear_to_db(value: float) -> float:
     """A power ratio in dB; zero is -inf."""
     return 10.0 * math.log10(value) if value > 0.0 else -math.inf
-
-
-def to_db(value: Tensor) -> Tensor:
-    """Elementwise power ratio in dB; zeros become -inf."""
-    return 10.0 * torch.log10(value)
-
-
-def from_db(value_db: Tensor) -> Tensor:
-    """Elementwise linear power ratio of values in dB."""
-    return torch.pow(10.0, value_db / 10.0)

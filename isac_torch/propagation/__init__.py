@@ -1,0 +1,1 @@
+"""Geometry, path loss, arrays, correlation, pilots and channel estimation: what both systems share."""

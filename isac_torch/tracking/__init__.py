@@ -1,0 +1,1 @@
+"""The tracking system: multi-antenna APs serve UEs and track targets (Liesegang, Buzzi, D'Andrea, 2025)."""

@@ -1,0 +1,37 @@
+"""Responses of half-wavelength uniform linear arrays and their averages over random angles."""
+
+import math
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+
+def steering(
+    azimuth: Float[Tensor, "*shape"], elevation: Float[Tensor, "*shape"], num_antennas: int
+) -> Complex[Tensor, "*shape antenna"]:
+    """Array response a with unit-modulus entries, eq. (4). Args: azimuth from broadside and elevation, rad."""
+    index = torch.arange(num_antennas, dtype=azimuth.dtype, device=azimuth.device)
+    phase = math.pi * (azimuth.sin() * elevation.cos()).unsqueeze(-1) * index
+    return torch.polar(torch.ones_like(phase), phase)
+
+
+def normal_quadrature(num_antennas: int, spread: float, like: Tensor) -> tuple[Float[Tensor, " node"], Float[Tensor, " node"]]:
+    """Nodes and weights with sum_i w_i f(x_i) ~ E f(x) for x ~ N(0, spread^2), f the phases across `num_antennas`.
+
+    Golub-Welsch: eigenvalues of the Jacobi matrix of the Hermite polynomials. The order grows with the phase's deviation.
+    """
+    order = 16 + 4 * math.ceil(math.pi * num_antennas * spread)
+    off_diagonal = torch.arange(1, order, dtype=torch.float64).sqrt()
+    jacobi = torch.diag(off_diagonal, 1) + torch.diag(off_diagonal, -1)
+    nodes, vectors = torch.linalg.eigh(jacobi)
+    return spread * nodes.to(like), vectors[0].square().to(like)
+
+
+def toeplitz(lags: Complex[Tensor, "*shape antenna"]) -> Complex[Tensor, "*shape antenna antenna"]:
+    """Hermitian Toeplitz matrix whose first column is `lags`."""
+    size = lags.shape[-1]
+    index = torch.arange(size, device=lags.device)
+    lag = index[:, None] - index[None, :]
+    full = lags[..., lag.abs()]
+    return torch.where(lag < 0, full.conj(), full)
