@@ -5,11 +5,13 @@ value and feasibility: solvers, networks, tests and reports all ask here.
 """
 
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+ProblemT = TypeVar("ProblemT", bound="PowerProblem")  # not Self, which beartype refuses in methods
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,6 @@ class PowerProblem(Protocol):
         """Relative constraint violations of the powers (W), per drop."""
         ...
 
-    def select(self, index: Int[Tensor, " chosen"]) -> Self:
+    def select(self: ProblemT, index: Int[Tensor, " chosen"]) -> ProblemT:
         """The drops at `index`, in that order."""
         ...
