@@ -1,0 +1,195 @@
+"""How much sensing a drop can deliver at best: decides feasibility and gives the best effort where there is none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_MAX_ROUNDS = 40
+_TOLERANCE = 1e-9
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SensingLimit:
+    """The best that any powers can do for the sensing rows of each drop, budgets aside (they never bind: SIR is a ratio).
+
+    Attributes:
+        margin: largest reachable min_l SIR_l / SIR0_l, linear; inf in a drop without rows.
+        margin_bound: no powers reach a larger margin; computed from prices alone, so that no solver has to be trusted.
+        power: powers that reach `margin`, W, scaled until one AP sends its whole budget; 0 in a drop without rows.
+        sir_floor: smallest SIR0 of each drop, linear; NaN in a drop without rows.
+    """
+
+    margin: Float[Tensor, " drop"]
+    margin_bound: Float[Tensor, " drop"]
+    power: Float[Tensor, "drop link"]
+    sir_floor: Float[Tensor, " drop"]
+
+    @property
+    def infeasible(self) -> Bool[Tensor, " drop"]:
+        """Drops that are proven to have no powers that meet every row."""
+        return self.margin_bound < 1.0
+
+    @property
+    def best_sir(self) -> Float[Tensor, " drop"]:
+        """Largest reachable SIR of the worst row, linear, when the rows keep the proportions of their requirements."""
+        return self.margin * self.sir_floor
+
+    def select(self, index: Tensor) -> SensingLimit:
+        """The limits of the drops at `index`."""
+        return SensingLimit(self.margin[index], self.margin_bound[index], self.power[index], self.sir_floor[index])
+
+
+def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
+    """Largest common factor by which every drop can exceed its SIR requirements.
+
+        maximise min_l S_l^T p / (SIR0_l I_l^T p) over p >= 0, p != 0
+
+    is quasi-linear: Dinkelbach's method solves it by about five small LPs (HiGHS). Prices nu >= 0 of the rows prove the
+    answer: no p exceeds max_e (sum_l nu_l S_le) / (sum_l nu_l SIR0_l I_le), the bound of von Neumann's growth model.
+
+    Args:
+        problem: drops with sensing rows, coefficients in 1/W.
+
+    Returns:
+        The limit of each drop, in the problem's floating type and on its device. Never raises.
+    """
+    if problem.num_rows == 0:
+        unknown = torch.full_like(problem.budget[:, 0], torch.nan)
+        unlimited = torch.full_like(unknown, torch.inf)
+        return SensingLimit(unlimited, unlimited, torch.zeros_like(problem.link_gain), unknown)
+    echo = problem.echo.double().cpu().numpy()
+    required = (problem.cross_echo * problem.sir_min[..., None]).double().cpu().numpy()
+    solved = [_largest_margin(echo[i], required[i]) for i in range(problem.num_drops)]
+    like = problem.budget
+    power = torch.as_tensor(np.stack([s[2] for s in solved]), dtype=like.dtype, device=like.device)
+    load = (problem.ap_load(power) / like).amax(-1, keepdim=True)
+    return SensingLimit(
+        margin=torch.tensor([s[0] for s in solved], dtype=like.dtype, device=like.device),
+        margin_bound=torch.tensor([s[1] for s in solved], dtype=like.dtype, device=like.device),
+        power=power / load,
+        sir_floor=problem.sir_min.amin(-1),
+    )
+
+
+def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
+    """Dinkelbach's method on max_p min_l echo_l.p / required_l.p for one drop: (margin, bound, unscaled powers).
+
+    The ratio does not change when a link or a row is rescaled, so both are balanced first: raw echoes span many decades.
+    """
+    scale = 1.0 / np.maximum(echo.max(1, keepdims=True), np.finfo(float).tiny)
+    echo, required = echo * scale, required * scale
+    size = (echo + required).max(0)
+    used = size > 0.0
+    width = np.where(used, size, 1.0)
+    own, other = (echo / width)[:, used], (required / width)[:, used]
+    share = np.full(own.shape[1], 1.0 / own.shape[1])
+    margin, bound, best = _ratio(own, other, share), np.inf, share
+    for _ in range(_MAX_ROUNDS):
+        solution = _margin_step(own, other, margin, other @ share)
+        if solution is None:
+            break
+        share, price = solution
+        bound = min(bound, _price_bound(own, other, price))
+        reached = _ratio(own, other, share)
+        improved = reached > margin * (1.0 + _TOLERANCE)
+        if reached > margin:
+            margin, best = reached, share
+        if not improved or bound <= margin * (1.0 + _TOLERANCE):
+            break
+    power = np.zeros(used.shape)
+    power[used] = best / width[used]
+    return margin, max(bound, margin), power
+
+
+def _margin_step(own: Array, other: Array, margin: float, weight: Array) -> tuple[Array, Array] | None:
+    """The LP of one Dinkelbach step: shares and row prices; None when HiGHS reports trouble.
+
+    maximise d subject to own_l.y - margin other_l.y >= d weight_l, sum y = 1, y >= 0.
+    """
+    from scipy.optimize import linprog
+
+    rows, links = own.shape
+    weight = np.maximum(weight, 1e-12 * weight.max())
+    cost = np.append(np.zeros(links), -1.0)
+    gain = np.hstack([(own - margin * other) / weight[:, None], -np.ones((rows, 1))])
+    total = np.append(np.ones(links), 0.0)[None]
+    limits = [(0.0, None)] * links + [(None, None)]
+    options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
+    result = linprog(cost, -gain, np.zeros(rows), total, [1.0], limits, method="highs", options=options)
+    if result.status != 0:
+        return None
+    share = np.maximum(result.x[:-1], 0.0)
+    return share, np.maximum(-result.ineqlin.marginals, 0.0) / weight
+
+
+def _ratio(own: Array, other: Array, share: Array) -> float:
+    """min_l own_l.share / other_l.share."""
+    return float(((own @ share) / np.maximum(other @ share, np.finfo(float).tiny)).min())
+
+
+def _price_bound(own: Array, other: Array, price: Array) -> float:
+    """max_e (price.own_e) / (price.other_e): an upper bound on `_ratio` over all shares, whatever the prices >= 0 are."""
+    numerator, denominator = price @ own, price @ other
+    if not denominator.max() > 0.0 or bool(((denominator == 0.0) & (numerator > 0.0)).any()):
+        return float("inf")
+    return float((numerator / np.where(denominator > 0.0, denominator, 1.0)).max())
+
+
+def best_effort(
+    problem: MaxMinSinrProblem, limit: SensingLimit, *, slack: float = 0.05, everywhere: bool = False
+) -> MaxMinSinrProblem:
+    """Sensing-prioritised requirements: SIR0 becomes (1 - slack) times the largest reachable one.
+
+    Args:
+        problem: the drops.
+        limit: their `largest_sir`.
+        slack: share of the reachable SIR that is left to communication. The rate collapses as it goes to 0.
+        everywhere: in every drop, instead of those only that no powers can satisfy.
+
+    Returns:
+        The same drops with requirements that some powers meet.
+    """
+    if problem.num_rows == 0:
+        return problem
+    changed = limit.infeasible | (limit.margin < 1.0) | everywhere
+    factor = torch.where(changed, (1.0 - slack) * limit.margin, torch.ones_like(limit.margin))
+    return replace(problem, sir_min=problem.sir_min * factor[:, None])
+
+
+def repair(
+    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], inside: Float[Tensor, "drop link"]
+) -> Float[Tensor, "drop link"]:
+    """Powers that meet every constraint exactly, as near to `power` as the way to `inside` allows.
+
+    Negative powers go to 0, overloaded drops are scaled down (SIR is a ratio: it stays), and rows that are still short are
+    met by moving towards `inside`; all three are exact because the constraints are linear.
+
+    Args:
+        problem: the drops.
+        power: W; nearly feasible, as an interior-point solver leaves it.
+        inside: W; meets every constraint, e.g. `SensingLimit.power`.
+
+    Returns:
+        W. Drops whose `inside` is not feasible come out at `inside`.
+    """
+    power = power.clamp_min(0.0)
+    power = power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
+    if problem.num_rows == 0:
+        return power
+    rows = problem.echo - problem.sir_min[..., None] * problem.cross_echo
+    have = torch.einsum("dle,de->dl", rows, power)
+    gain = torch.einsum("dle,de->dl", rows, inside) - have
+    step = torch.where(have < 0.0, -have / gain.clamp_min(torch.finfo(have.dtype).tiny), torch.zeros_like(have))
+    # A hair further than the root, so that rounding does not leave the row short.
+    step = (step.amax(-1, keepdim=True) * (1.0 + 1e-9)).clamp(0.0, 1.0)
+    return power + step * (inside - power)
