@@ -1,4 +1,4 @@
-"""Expected echoes of the sensing SIR, linear in the powers. Equations (16)-(19) of docs/physics.md."""
+"""Expected echoes of the sensing SIR, linear in the powers. Equations (16)-(18) of docs/physics.md."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def echo_gain(drop: TrackingDrop, scenario: TrackingScenario) -> Float[Tensor, "
 def echo_coefficients(
     statistics: ChannelStatistics, drop: TrackingDrop, scenario: TrackingScenario
 ) -> tuple[Float[Tensor, "drop row link"], Float[Tensor, "drop row link"]]:
-    """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eqs. (18), (19).
+    """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 
     Both are divided by the row's largest own echo, which the ratio does not see. No rows with fewer than two targets.
     """
