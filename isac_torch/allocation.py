@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Float, Int
@@ -88,6 +88,7 @@ class Allocation:
         return torch.where(self.upper_bound.isfinite(), gap, torch.ones_like(gap)).nan_to_num(0.0)
 
 
+@runtime_checkable
 class Allocator(Protocol[ProblemContraT]):
     """Anything that turns a batch of problems into powers.
 

@@ -1,0 +1,207 @@
+"""Console script `isac-torch`. Bad input ends in one line on stderr and exit code 2; everything heavy is imported when used."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isac_torch import __version__
+from isac_torch.errors import IsacError
+from isac_torch.tracking.scenario import TrackingScenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+HELP = """\
+usage: isac-torch COMMAND [--config FILE.yaml] [OPTIONS]
+
+Power allocation for cell-free massive MIMO that communicates and senses at once.
+
+commands:
+  generate              write a labelled data set of random drops
+  dataset info PATH     what a data set holds
+  dataset verify PATH   check every byte, field and label of a data set
+  train                 train a network on labelled or fresh drops
+  evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
+
+examples:
+  isac-torch generate --config configs/demo/generate.yaml --output runs/drops
+  isac-torch generate --scenario.num_aps 32 --num_drops 1000 --seed 7 --output runs/large
+  isac-torch dataset verify runs/drops
+  isac-torch train --config configs/demo/train.yaml --output runs/training
+  isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
+
+`isac-torch COMMAND --help` lists a command's options; options on the command line win over the YAML file.
+ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
+"""
+
+
+def generate(
+    scenario: TrackingScenario,
+    num_drops: int,
+    output: Path,
+    seed: int = 0,
+    shard_size: int = 250,
+    workers: int = 0,
+    scheduler: str | None = None,
+) -> None:
+    """Write a data set of random drops with the powers of the certified optimum; resumes what an interrupted run left.
+
+    Args:
+        scenario: The network.
+        num_drops: Drops in the data set.
+        output: Folder of the data set.
+        seed: Shard i is drawn from seed + i; keep the ranges of several data sets apart.
+        shard_size: Drops in each file.
+        workers: Processes on this machine; 0 is one a core.
+        scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
+    """
+    from isac_torch.datasets.generate import generate_dataset
+
+    generate_dataset(
+        scenario,
+        num_drops=num_drops,
+        output=output,
+        seed=seed,
+        shard_size=shard_size,
+        workers=workers,
+        scheduler=scheduler,
+    )
+
+
+def info(path: Path) -> None:
+    """Print what a data set holds: sizes, seeds, statuses, certified gaps, units.
+
+    Args:
+        path: Folder of the data set.
+    """
+    from isac_torch.datasets.inspect import info as dataset_info
+
+    dataset_info(path)
+
+
+def verify(path: Path) -> None:
+    """Check checksums, fields and the feasibility of every label of a data set.
+
+    Args:
+        path: Folder of the data set.
+    """
+    from isac_torch.datasets.inspect import verify as dataset_verify
+
+    dataset_verify(path)
+
+
+def evaluate(
+    scenario: TrackingScenario,
+    allocators: list[str],
+    num_drops: int,
+    seed: int,
+    output: Path,
+    checkpoint: Path | None = None,
+    opc_paper_drops: int = 50,
+    tensorboard: bool = True,
+) -> None:
+    """Run allocators on the same drops: table on the terminal, summary.json, CSV, figures, TensorBoard.
+
+    Args:
+        scenario: The network.
+        allocators: Names such as upc, ppc, fpc_0.5_0.5, opc_paper, opc_global, gnn.
+        num_drops: Drops to judge on.
+        seed: Take one that no training set uses.
+        output: Folder of the results.
+        checkpoint: Weights (model.pt) of the learned allocator.
+        opc_paper_drops: The paper's slow algorithm runs on the first ones only.
+        tensorboard: Whether to write event files too.
+    """
+    from isac_torch.evaluation.run import evaluate as run
+
+    run(
+        scenario,
+        allocators=allocators,
+        num_drops=num_drops,
+        seed=seed,
+        output=output,
+        checkpoint=checkpoint,
+        opc_paper_drops=opc_paper_drops,
+        tensorboard=tensorboard,
+    )
+
+
+def _train(argv: list[str]) -> None:
+    # LightningCLI has a parser of its own and cannot be the sub-command of another one.
+    from isac_torch.trainers.cli import train
+
+    train(argv)
+
+
+def _call(name: str, function: Callable[..., None], argv: list[str], *, positional: bool = False) -> None:
+    """Parse `argv` (and the YAML file of --config) by the signature of `function`, and call it."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(prog=f"isac-torch {name}", exit_on_error=False, allow_abbrev=False, default_env=False)
+    if not positional:
+        parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
+    parser.add_function_arguments(function, as_positional=positional, fail_untyped=True)
+    values = vars(parser.instantiate(parser.parse_args(argv)))
+    function(**{key: value for key, value in values.items() if key != "config"})
+
+
+def _dispatch(argv: list[str]) -> None:
+    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if command in ("-h", "--help"):
+        print(HELP, end="")
+    elif command == "--version":
+        print(f"isac-torch {__version__}")
+    elif command == "generate":
+        _call(command, generate, rest)
+    elif command == "evaluate":
+        _call(command, evaluate, rest)
+    elif command == "train":
+        _train(rest)
+    elif command == "dataset" and rest[:1] in (["info"], ["verify"]):
+        _call(f"dataset {rest[0]}", info if rest[0] == "info" else verify, rest[1:], positional=True)
+    elif command == "dataset":
+        raise _usage(f"dataset {rest[0] if rest else ''}".rstrip(), "dataset info, dataset verify")
+    else:
+        raise _usage(command, "generate, dataset, train, evaluate")
+
+
+def _usage(given: str, known: str) -> IsacError:
+    return IsacError(f"no command {given!r}; choose from {known}, or see isac-torch --help")
+
+
+def _one_line(error: BaseException) -> str:
+    """The error's message without line breaks and without the parser's jargon."""
+    if isinstance(error, OSError) and error.strerror:
+        where = f": {error.filename}" if error.filename else ""
+        return f"{error.strerror}{where}"
+    text = re.sub(r"<class '([^']*)'>", r"\1", str(error))
+    text = re.sub(r'Parser key "([^"]*)":', r"option \1:", text)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        argv: Arguments after the program's name; default those of the process.
+
+    Returns:
+        Exit code: 0, 2 after bad input, 130 after an interrupt.
+    """
+    from argparse import ArgumentError
+
+    try:
+        _dispatch(sys.argv[1:] if argv is None else argv)
+    except KeyboardInterrupt:
+        print("isac-torch: interrupted", file=sys.stderr)
+        return 130
+    except (ArgumentError, ValueError, OSError) as error:
+        if os.environ.get("ISAC_TORCH_TRACEBACK"):
+            raise
+        print(f"isac-torch: error: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0

@@ -1,0 +1,126 @@
+"""The console script: light, and one clear line with exit code 2 for every kind of bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from isac_torch import cli
+
+GENERATE = ["generate", "--num_drops", "2", "--output", "unused"]
+
+
+def error_line(capsys: pytest.CaptureFixture[str], argv: list[str]) -> str:
+    """The one line that `argv` ends in; fails unless the exit code is 2 and nothing else is said."""
+    assert cli.main(argv) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("isac-torch: error: ")
+    assert said.endswith("\n")
+    assert said.count("\n") == 1, said
+    return said
+
+
+def write(folder: Path, text: str) -> str:
+    path = folder / "config.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_help_lists_every_command_and_loads_nothing_heavy():
+    code = (
+        "import sys; from isac_torch.cli import main; assert main(['--help']) == 0; "
+        "heavy = {'torch', 'lightning', 'numpy', 'jsonargparse', 'cvxpy', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    for command in ("generate", "dataset info", "dataset verify", "train", "evaluate"):
+        assert command in run.stdout
+
+
+def test_version(capsys):
+    assert cli.main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("isac-torch ")
+
+
+@pytest.mark.parametrize("command", [["frobnicate"], ["dataset"], ["dataset", "eat"], ["gen"]])
+def test_unknown_command(capsys, command):
+    assert "choose from" in error_line(capsys, command)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--num_drop", "3"], "--num_drop"),  # no abbreviations: they would change meaning with the next option
+        (["--scenario.num_uess", "3"], "num_uess"),
+        (["--num_drops", "many"], "num_drops"),
+        (["--seed", "1.5"], "seed"),
+        (["--scenario.num_ues", "0"], "num_ues=0"),
+        (["--scenario.num_ues", "-1"], "num_ues=-1"),
+        (["--scenario.pilot_length", "60"], "pilot_length=60"),
+        (["--scenario.ap_power", "0"], "ap_power"),
+        (["--scenario.ap_power", "nan"], "ap_power"),
+        (["--scenario.pilot_assignment", "magic"], "pilot_assignment"),
+        (["--config", "no/such/file.yaml"], "no/such/file.yaml"),
+    ],
+)
+def test_bad_option(capsys, options, says):
+    assert says in error_line(capsys, GENERATE + options)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("scenario: {num_uess: 3}", "num_uess"),
+        ("scenari: {num_ues: 3}", "scenari"),
+        ("scenario: {num_ues: three}", "num_ues"),
+        ("scenario: {num_ues: 0}", "num_ues=0"),
+        ("scenario: {ap_power: .nan}", "ap_power"),
+        ("scenario: {ap_power: .inf}", "ap_power"),
+        ("scenario: {coherence_length: 16}", "coherence_length=16"),
+        ("scenario: [3", "config"),
+        ("", "config"),
+        ("just words", "config"),
+    ],
+)
+def test_bad_config(capsys, tmp_path, text, says):
+    assert says in error_line(capsys, [*GENERATE, "--config", write(tmp_path, text)])
+
+
+def test_missing_argument(capsys):
+    assert "output" in error_line(capsys, ["generate", "--num_drops", "2"])
+
+
+def test_command_line_wins_over_the_file(tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(cli, "_call", lambda name, function, argv, **rest: seen.update(call=(name, function, argv)))
+    assert cli.main(["generate", "--seed", "3"]) == 0
+    assert seen["call"] == ("generate", cli.generate, ["--seed", "3"])
+    monkeypatch.undo()
+
+    def spy(seed: int, output: Path) -> None:
+        seen.update(seed=seed, output=output)
+
+    config = write(tmp_path, "seed: 5\noutput: there")
+    cli._call("spy", spy, ["--config", config, "--seed", "3"])
+    assert seen["seed"] == 3
+    assert seen["output"] == Path("there")
+
+
+def test_interrupt_is_130_and_traceback_on_request(capsys, monkeypatch):
+    def interrupted(argv: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_dispatch", interrupted)
+    assert cli.main(["train"]) == 130
+    monkeypatch.undo()
+    monkeypatch.setenv("ISAC_TORCH_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="frobnicate"):
+        cli.main(["frobnicate"])
+
+
+def test_console_script_is_installed():
+    script = Path(sys.executable).with_name("isac-torch")
+    run = subprocess.run([script, "frobnicate"], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
