@@ -1,0 +1,84 @@
+"""The manifest of a data set: its recipe and the SHA-256 of every shard that is done. The same run writes the same bytes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from isac_torch.datasets.files import sha256, write_atomic
+from isac_torch.datasets.recipe import shard_name
+from isac_torch.datasets.schema import DATASET_FORMAT, FORMAT_VERSION
+from isac_torch.errors import DatasetError
+
+MANIFEST = "manifest.json"
+
+
+@dataclass
+class Manifest:
+    """What a folder should hold.
+
+    Attributes:
+        recipe: JSON text of the recipe.
+        num_shards: shards of the finished data set.
+        shards: file name -> {"sha256", "num_drops", "size"} of the shards that are done.
+    """
+
+    recipe: str
+    num_shards: int
+    shards: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the recipe."""
+        return sha256(self.recipe.encode())
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of the shards that are not done."""
+        return [name for index in range(self.num_shards) if (name := shard_name(index)) not in self.shards]
+
+    def write(self, folder: Path) -> None:
+        """Replace the manifest of `folder` atomically."""
+        content = {
+            "format": DATASET_FORMAT,
+            "format_version": FORMAT_VERSION,
+            "fingerprint": self.fingerprint,
+            "recipe": json.loads(self.recipe),
+            "num_shards": self.num_shards,
+            "shards": dict(sorted(self.shards.items())),
+        }
+        write_atomic(folder / MANIFEST, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a data set. DatasetError, one line, where the folder holds none or it is damaged or foreign."""
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: no such folder; make it with `isac-torch generate --output {folder}`")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content.get("format") != DATASET_FORMAT or content.get("format_version") != FORMAT_VERSION:
+            raise DatasetError(
+                f"{path}: {content.get('format')!r} version {content.get('format_version')!r}, but this version reads "
+                f"{DATASET_FORMAT!r} version {FORMAT_VERSION}; generate it anew"
+            )
+        recipe = json.dumps(content["recipe"], sort_keys=True)
+        manifest = Manifest(recipe, int(content["num_shards"]), _checked_shards(content["shards"]))
+    except FileNotFoundError:
+        raise DatasetError(f"{folder}: holds no {MANIFEST}, so it is no data set; give the folder that `generate` wrote") from None
+    except DatasetError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DatasetError(f"{path}: damaged ({type(error).__name__}); delete it and run the same `generate` again") from None
+    if manifest.fingerprint != content.get("fingerprint"):
+        raise DatasetError(f"{path}: its fingerprint does not match its recipe, it was edited; generate the data set anew")
+    return manifest
+
+
+def _checked_shards(shards: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    for name, entry in shards.items():
+        if Path(name).name != name or not isinstance(entry["sha256"], str) or not isinstance(entry["num_drops"], int):
+            raise ValueError(name)
+    return dict(shards)

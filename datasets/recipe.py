@@ -1,0 +1,138 @@
+"""What a data set is made from, and the list of shards that follows from it.
+
+Recipe, seed and index decide a shard's bytes; the fingerprint of the recipe tells shards of one data set from all others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from isac_torch.datasets.files import sha256
+from isac_torch.datasets.schema import FORMAT_VERSION, SYSTEM
+from isac_torch.errors import DatasetError
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.scenario import TrackingScenario
+
+MAX_SEED = 2**32
+"""PyTorch's generator on a CPU uses 32 bits of its seed: larger ones would repeat the drops of smaller ones."""
+
+_LABELLING_CODE = ("allocation.py", "problem.py", "tensors.py", "units.py", "propagation", "tracking", "solvers", "allocators")
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to make: `num_drops` drops of `scenario` from a generator seeded with `drop_seed`."""
+
+    index: int
+    scenario: TrackingScenario
+    num_drops: int
+    drop_seed: int
+
+    @property
+    def name(self) -> str:
+        """File name of the shard."""
+        return shard_name(self.index)
+
+    @property
+    def size(self) -> str:
+        """Size class, APs x UEs x targets."""
+        return f"{self.scenario.num_aps}x{self.scenario.num_ues}x{self.scenario.num_targets}"
+
+
+def shard_name(index: int) -> str:
+    """File name of the shard at `index`."""
+    return f"shard-{index:05d}.h5"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that a data set's bytes depend on.
+
+    Attributes:
+        scenarios: size classes, each with its own `num_drops` drops.
+        num_drops: drops of each scenario.
+        seed: shard i draws its drops with seed + i.
+        shard_size: drops of a shard; the last one of a scenario may hold fewer.
+        allocator: the labelling allocator as it prints itself, tolerances included.
+    """
+
+    scenarios: tuple[TrackingScenario, ...]
+    num_drops: int
+    seed: int
+    shard_size: int
+    allocator: str
+
+    def __post_init__(self) -> None:
+        """Refuse counts and seeds that make no data set, in one line each."""
+        for name in ("num_drops", "shard_size"):
+            if getattr(self, name) < 1:
+                raise DatasetError(f"{name}={getattr(self, name)} must be at least 1")
+        if not self.scenarios:
+            raise DatasetError("scenario=[] names no size class; give at least one")
+        if not 0 <= self.seed <= MAX_SEED - self.num_shards:
+            raise DatasetError(f"seed={self.seed} must lie in 0..{MAX_SEED - self.num_shards}, since shard i uses seed + i")
+
+    @property
+    def num_shards(self) -> int:
+        """Shards of all scenarios."""
+        return len(self.scenarios) * -(-self.num_drops // self.shard_size)
+
+    @property
+    def tasks(self) -> list[ShardTask]:
+        """The shards, one scenario after the other."""
+        tasks: list[ShardTask] = []
+        for scenario in self.scenarios:
+            for first in range(0, self.num_drops, self.shard_size):
+                count = min(self.shard_size, self.num_drops - first)
+                tasks.append(ShardTask(len(tasks), scenario, count, self.seed + len(tasks)))
+        return tasks
+
+    def to_json(self) -> str:
+        """The recipe with the versions of everything that computes it, the same text for the same recipe."""
+        return json.dumps(self._entries() | {"scenarios": [asdict(item) for item in self.scenarios]}, sort_keys=True)
+
+    def shard_config(self, task: ShardTask) -> str:
+        """What the header of one shard says of its making: the recipe with that shard's scenario alone, as JSON."""
+        return json.dumps(self._entries() | {"scenario": asdict(task.scenario)}, sort_keys=True)
+
+    def _entries(self) -> dict[str, Any]:
+        counts = {name: getattr(self, name) for name in ("num_drops", "seed", "shard_size", "allocator")}
+        return counts | {"system": SYSTEM, "software": software_versions()}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `to_json`."""
+        return sha256(self.to_json().encode())
+
+
+@cache
+def software_versions() -> dict[str, Any]:
+    """Versions that a shard's bytes depend on, with a digest of the physics and solver sources.
+
+    The digest keeps a run that resumes after an edit of the path loss from mixing two physics in one data set.
+    """
+    from importlib.metadata import PackageNotFoundError, version
+
+    import torch
+
+    import isac_torch
+
+    root = Path(isac_torch.__file__).parent
+    code = hashlib.sha256()
+    for entry in _LABELLING_CODE:
+        path = root / entry
+        for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            code.update(source.relative_to(root).as_posix().encode() + b"\0" + source.read_bytes())
+    versions = {"isac_torch": isac_torch.__version__, "torch": torch.__version__.split("+")[0], "code": code.hexdigest()[:16]}
+    for package in ("clarabel", "h5py", "moreau", "numpy", "scipy"):
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:  # an engine that is not installed computes nothing
+            continue
+    return versions | {"format_version": FORMAT_VERSION}

@@ -1,0 +1,199 @@
+"""Shards: some hundred drops of one size class in one HDF5 file, with problem tensors, labels and provenance.
+
+A shard's bytes follow from what it holds alone (no time stamps, fixed HDF5 options), so two runs that compute the same
+drops write the same file. Arrays are dense, one per field, with their unit and axes as attributes; complex arrays are
+stored as `name.real` and `name.imag`. Nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isac_torch.datasets.files import sha256
+from isac_torch.datasets.schema import FIELDS, FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT, SYSTEM
+from isac_torch.errors import DatasetError, ProblemError
+from isac_torch.tensors import tensor_fields
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_KINDS = "fiu"  # real and integer arrays; anything else in a file is not ours
+_COMPRESSION = 1  # the pilot-sharing block is mostly zeros; higher levels gain little on the rest
+
+
+@dataclass(frozen=True)
+class Header:
+    """Where a shard comes from.
+
+    Attributes:
+        fingerprint: SHA-256 of the recipe of the whole data set.
+        config: what made this shard, as JSON: scenario, counts, seed, allocator, software.
+        index: place of the shard in the data set.
+        drop_seed: seed of the generator that drew its drops.
+        size: size class, 'aps x ues x targets'.
+    """
+
+    fingerprint: str
+    config: str
+    index: int
+    drop_seed: int
+    size: str
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Drops of one size class with their problems and labels.
+
+    Attributes:
+        header: provenance.
+        drop: tensors of the drawn network (positions, orientations, ...), as sampled.
+        problem: the power problems.
+        label: `LABELS` of the labelling allocation: power (W), status, value, upper_bound, violation, best_quality.
+    """
+
+    header: Header
+    drop: dict[str, Tensor]
+    problem: MaxMinSinrProblem
+    label: dict[str, Tensor]
+
+    @property
+    def num_drops(self) -> int:
+        """Drops in the shard."""
+        return self.problem.num_drops
+
+
+def encode_shard(shard: Shard) -> bytes:
+    """The HDF5 file of a shard, as bytes that depend on the shard's content only."""
+    import h5py
+
+    with h5py.File.in_memory(libver=("earliest", "v110"), track_order=False) as file:
+        file.attrs.update(
+            {"format": SHARD_FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, "num_drops": shard.num_drops}
+            | asdict(shard.header)
+        )
+        for group, tensors in (("drop", shard.drop), ("problem", tensor_fields(shard.problem)), ("label", shard.label)):
+            file.create_group(group, track_order=False)
+            for name, value in sorted(tensors.items()):
+                for part, array in _parts(name, value):
+                    _write_array(file, f"{group}/{part}", array, unit_of=f"{group}/{name}")
+        for field in fields(shard.problem):  # sizes that no tensor shows
+            if isinstance(value := getattr(shard.problem, field.name), int):
+                file["problem"].attrs[field.name] = value
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _parts(name: str, value: Tensor) -> list[tuple[str, np.ndarray[Any, Any]]]:
+    if value.is_complex():
+        return [(f"{name}.real", value.real.contiguous().numpy()), (f"{name}.imag", value.imag.contiguous().numpy())]
+    return [(name, (value.to(torch.uint8) if value.dtype == torch.bool else value).contiguous().numpy())]
+
+
+def _write_array(file: Any, path: str, array: np.ndarray[Any, Any], unit_of: str) -> None:
+    checks = {"chunks": array.shape, "fletcher32": True, "shuffle": True, "compression": _COMPRESSION} if array.size else {}
+    dataset = file.create_dataset(path, data=array, track_times=False, **checks)
+    if field := FIELDS.get(unit_of):
+        dataset.attrs["unit"] = field.unit
+        dataset.attrs["axes"] = " ".join(field.axes)
+
+
+def read_shard(path: Path, *, digest: str | None = None) -> Shard:
+    """Load and check a whole shard.
+
+    Args:
+        path: the file.
+        digest: SHA-256 that the manifest promises; None to trust the file's own checksums only.
+
+    Raises:
+        DatasetError: naming the file and the remedy, where it is missing, truncated, changed, of another format or holds a NaN.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such shard; run the same `isac-torch generate` again to make it") from None
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}); check its permissions") from None
+    if digest is not None and sha256(data) != digest:
+        raise DatasetError(f"{path}: does not match its checksum, it is truncated or changed; run the same `generate` again")
+    return decode_shard(data, path)
+
+
+def decode_shard(data: bytes, path: Path) -> Shard:
+    """The shard in the bytes of an HDF5 file; `path` only names it in errors. Raises DatasetError as `read_shard` does."""
+    import h5py
+
+    try:
+        with h5py.File.in_memory(file_image=data) as file:
+            attributes = dict(file.attrs)
+            _check_format(attributes, path)
+            groups = {group: _read_group(file[group]) for group in ("drop", "problem", "label")}
+            sizes = {name: int(value) for name, value in file["problem"].attrs.items()}
+        header = Header(**{field.name: _python(attributes[field.name]) for field in fields(Header)})
+        problem = MaxMinSinrProblem(**groups["problem"], **sizes)
+        label = {name: groups["label"][name] for name in LABELS}
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        reason = (str(error).splitlines() or ["?"])[0].strip("'\"")[:120]
+        raise DatasetError(f"{path}: not a whole shard ({reason}); run the same `generate` again or fetch it anew") from None
+    shard = Shard(header, _join_complex(groups["drop"]), problem, label)
+    _check_content(shard, path)
+    return shard
+
+
+def _python(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _check_format(attributes: dict[str, Any], path: Path) -> None:
+    if attributes.get("format") != SHARD_FORMAT:
+        raise DatasetError(f"{path}: an HDF5 file, but not a shard of isac-torch; give the folder that `generate` wrote")
+    version, system = int(attributes["format_version"]), attributes["system"]
+    if version != FORMAT_VERSION or system != SYSTEM:
+        raise DatasetError(
+            f"{path}: shard format {version} of system {system!r}, this version reads format {FORMAT_VERSION} of {SYSTEM!r}; "
+            "generate it anew"
+        )
+
+
+def _read_group(group: Any) -> dict[str, Tensor]:
+    import h5py
+
+    tensors = {}
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"{name} is a link to elsewhere")
+        dataset = group[name]
+        if dataset.is_virtual or dataset.external or dataset.dtype.kind not in _KINDS:
+            raise ValueError(f"{name} is not a plain array of numbers")
+        tensors[name] = torch.from_numpy(dataset[()])
+    return tensors
+
+
+def _join_complex(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    plain = {name: value for name, value in tensors.items() if not name.endswith((".real", ".imag"))}
+    names = sorted({name.removesuffix(".real") for name in tensors if name.endswith(".real")})
+    return plain | {name: torch.complex(tensors[f"{name}.real"], tensors[f"{name}.imag"]) for name in names}
+
+
+def _check_content(shard: Shard, path: Path) -> None:
+    """Finite numbers, and as many of them along each axis as the sizes say."""
+    sizes: dict[str, int] = {"serving": shard.problem.serving}
+    for group, tensors in (("drop", shard.drop), ("problem", tensor_fields(shard.problem)), ("label", shard.label)):
+        for name, value in tensors.items():
+            axes = FIELDS[f"{group}/{name}"].axes
+            expected = [sizes.setdefault(axis, size) for axis, size in zip(axes, value.shape, strict=False)]
+            if len(axes) != value.ndim or expected != list(value.shape):
+                raise DatasetError(f"{path}: {group}/{name} has shape {tuple(value.shape)}, its axes are {axes}; generate it anew")
+            if value.is_floating_point() and f"{group}/{name}" not in MAY_BE_INFINITE and not bool(value.isfinite().all()):
+                raise DatasetError(f"{path}: {group}/{name} holds NaN or inf; mend the file or generate it anew")
+    if shard.problem.link_ap.numel() and int(shard.problem.link_ap.max()) >= shard.problem.num_aps:
+        raise DatasetError(f"{path}: problem/link_ap names AP {int(shard.problem.link_ap.max())} of {shard.problem.num_aps}")
+    try:
+        shard.problem.check()
+    except ProblemError as error:
+        raise DatasetError(f"{path}: problem/{error}") from None
