@@ -19,11 +19,11 @@ def steering(
 def normal_quadrature(num_antennas: int, spread: float, like: Tensor) -> tuple[Float[Tensor, " node"], Float[Tensor, " node"]]:
     """Nodes and weights with sum_i w_i f(x_i) ~ E f(x) for x ~ N(0, spread^2), f the phases across `num_antennas`.
 
-    The trapezoidal rule over 8.5 deviations, which converges exponentially for a normal density; the number of nodes grows
-    with the deviation of the phase at the last antenna.
+    The trapezoidal rule over 8.5 deviations, which converges exponentially for a normal density. The phase pi (N - 1) sin(x)
+    of the last antenna has harmonics of x up to about pi (N - 1) + 14 above 1e-12, and the nodes must resolve the last one.
     """
     reach = 8.5
-    count = 24 + 3 * math.ceil(math.pi * (num_antennas - 1) * spread)
+    count = 24 + math.ceil(3 * (math.pi * (num_antennas - 1) + 14) * spread)
     nodes = torch.linspace(-reach, reach, count, dtype=torch.float64)
     weights = torch.softmax(-nodes.square() / 2, dim=0)
     return spread * nodes.to(like), weights.to(like)
