@@ -38,8 +38,15 @@ class Violations:
 class PowerProblem(Protocol):
     """Powers per link under per-AP budgets and sensing rows; larger objective is better."""
 
-    budget: Float[Tensor, "drop ap"]
-    link_ap: Int[Tensor, "drop link"]
+    @property
+    def budget(self) -> Float[Tensor, "drop ap"]:
+        """Power budget of each transmit AP, W."""
+        ...
+
+    @property
+    def link_ap(self) -> Int[Tensor, "drop link"]:
+        """Transmit AP of each link."""
+        ...
 
     @property
     def num_drops(self) -> int:

@@ -31,7 +31,8 @@ def write(folder: Path, text: str) -> str:
 def test_help_lists_every_command_and_loads_nothing_heavy():
     code = (
         "import sys; from isac_torch.cli import main; assert main(['--help']) == 0; "
-        "heavy = {'torch', 'lightning', 'numpy', 'jsonargparse', 'cvxpy', 'matplotlib'} & set(sys.modules); assert not heavy, heavy"
+        "heavy = {'torch', 'lightning', 'numpy', 'jsonargparse', 'cvxpy', 'matplotlib'} & set(sys.modules); "
+        "assert not heavy, heavy"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     for command in ("generate", "dataset info", "dataset verify", "train", "evaluate"):
@@ -92,7 +93,7 @@ def test_missing_argument(capsys):
 
 
 def test_command_line_wins_over_the_file(tmp_path, monkeypatch):
-    seen = {}
+    seen: dict[str, object] = {}
     monkeypatch.setattr(cli, "_call", lambda name, function, argv, **rest: seen.update(call=(name, function, argv)))
     assert cli.main(["generate", "--seed", "3"]) == 0
     assert seen["call"] == ("generate", cli.generate, ["--seed", "3"])
