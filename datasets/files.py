@@ -65,7 +65,9 @@ def exclusive_log(path: Path) -> Iterator[TextIOWrapper]:
 
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise DatasetError(f"another run is writing to {str(path.parent)!r}; wait for it or choose another output") from None
+            raise DatasetError(
+                f"another run is writing to {str(path.parent)!r}; wait for it or choose another output"
+            ) from None
         except (ImportError, OSError):  # no such locks here: identical bytes and atomic writes still keep the folder whole
             pass
         yield log

@@ -126,9 +126,7 @@ def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
     return "nothing"
 
 
-def _write_all(
-    folder: Path, manifest: Manifest, results: Any, log: TextIO, *, total: int, progress: bool
-) -> None:
+def _write_all(folder: Path, manifest: Manifest, results: Any, log: TextIO, *, total: int, progress: bool) -> None:
     """Write each shard as it comes and note it in the manifest only once it is safe on disk."""
     from tqdm import tqdm
 
@@ -138,8 +136,13 @@ def _write_all(
         made: Made
         for task, made in results:
             write_atomic(folder / task.name, made.data)
-            entry = {"sha256": sha256(made.data), "num_drops": task.num_drops, "size": task.size}
-            manifest.shards[task.name] = entry
+            manifest.shards[task.name] = {
+                "sha256": sha256(made.data),
+                "num_drops": task.num_drops,
+                "scenario": task.scenario_index,
+                "size": task.size,
+                "status": made.counts,
+            }
             manifest.write(folder)
             counts.update(made.counts)
             times = {key: round(getattr(made, key), 3) for key in ("draw_seconds", "label_seconds", "core_seconds")}
@@ -154,5 +157,9 @@ def _log(log: TextIO, **record: Any) -> None:
 
 
 def _host() -> dict[str, Any]:
-    return {"machine": platform.machine(), "system": platform.platform(), "python": platform.python_version(),
-            "cores": os.cpu_count()}
+    return {
+        "machine": platform.machine(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "cores": os.cpu_count(),
+    }

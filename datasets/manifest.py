@@ -22,7 +22,7 @@ class Manifest:
     Attributes:
         recipe: JSON text of the recipe.
         num_shards: shards of the finished data set.
-        shards: file name -> {"sha256", "num_drops", "size"} of the shards that are done.
+        shards: file name -> {"sha256", "num_drops", "scenario", "size", "status"} of the shards that are done.
     """
 
     recipe: str
@@ -67,7 +67,9 @@ def read_manifest(folder: Path) -> Manifest:
         recipe = json.dumps(content["recipe"], sort_keys=True)
         manifest = Manifest(recipe, int(content["num_shards"]), _checked_shards(content["shards"]))
     except FileNotFoundError:
-        raise DatasetError(f"{folder}: holds no {MANIFEST}, so it is no data set; give the folder that `generate` wrote") from None
+        raise DatasetError(
+            f"{folder}: holds no {MANIFEST}, so it is no data set; give the folder that `generate` wrote"
+        ) from None
     except DatasetError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -78,7 +80,8 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 def _checked_shards(shards: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    kinds = {"sha256": str, "num_drops": int, "scenario": int, "size": str, "status": dict}
     for name, entry in shards.items():
-        if Path(name).name != name or not isinstance(entry["sha256"], str) or not isinstance(entry["num_drops"], int):
+        if Path(name).name != name or not all(isinstance(entry[key], kind) for key, kind in kinds.items()):
             raise ValueError(name)
     return dict(shards)

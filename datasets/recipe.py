@@ -30,6 +30,7 @@ class ShardTask:
     """One shard to make: `num_drops` drops of `scenario` from a generator seeded with `drop_seed`."""
 
     index: int
+    scenario_index: int
     scenario: TrackingScenario
     num_drops: int
     drop_seed: int
@@ -87,10 +88,10 @@ class Recipe:
     def tasks(self) -> list[ShardTask]:
         """The shards, one scenario after the other."""
         tasks: list[ShardTask] = []
-        for scenario in self.scenarios:
+        for place, scenario in enumerate(self.scenarios):
             for first in range(0, self.num_drops, self.shard_size):
                 count = min(self.shard_size, self.num_drops - first)
-                tasks.append(ShardTask(len(tasks), scenario, count, self.seed + len(tasks)))
+                tasks.append(ShardTask(len(tasks), place, scenario, count, self.seed + len(tasks)))
         return tasks
 
     def to_json(self) -> str:

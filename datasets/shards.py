@@ -188,7 +188,9 @@ def _check_content(shard: Shard, path: Path) -> None:
             axes = FIELDS[f"{group}/{name}"].axes
             expected = [sizes.setdefault(axis, size) for axis, size in zip(axes, value.shape, strict=False)]
             if len(axes) != value.ndim or expected != list(value.shape):
-                raise DatasetError(f"{path}: {group}/{name} has shape {tuple(value.shape)}, its axes are {axes}; generate it anew")
+                raise DatasetError(
+                    f"{path}: {group}/{name} has shape {tuple(value.shape)}, its axes are {axes}; generate it anew"
+                )
             if value.is_floating_point() and f"{group}/{name}" not in MAY_BE_INFINITE and not bool(value.isfinite().all()):
                 raise DatasetError(f"{path}: {group}/{name} holds NaN or inf; mend the file or generate it anew")
     if shard.problem.link_ap.numel() and int(shard.problem.link_ap.max()) >= shard.problem.num_aps:

@@ -1,0 +1,213 @@
+"""Batches of (problem, label) from whole shards, or of freshly drawn drops: iterables that any training loop can take.
+
+A batch is a `MaxMinSinrProblem` and a dict of label tensors with the keys of `schema.LABELS`; freshly drawn drops have an
+empty dict. Shards are loaded whole and batches picked by index, since drop-by-drop collation costs more than training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from isac_torch.allocation import Status
+from isac_torch.datasets.manifest import Manifest, read_manifest
+from isac_torch.datasets.recipe import MAX_SEED
+from isac_torch.datasets.shards import read_shard
+from isac_torch.errors import DatasetError
+from isac_torch.tensors import cat_tensors
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.scenario import TrackingScenario
+
+Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
+
+_KEPT = (Status.OPTIMAL, Status.FEASIBLE)
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """A shard on disk, as its manifest describes it.
+
+    Attributes:
+        path: the file.
+        sha256: its checksum.
+        scenario: index of its scenario in the recipe; shards of one scenario have arrays of one shape.
+        num_drops: drops in it.
+        feasible: drops whose label meets every constraint.
+    """
+
+    path: Path
+    sha256: str
+    scenario: int
+    num_drops: int
+    feasible: int
+
+
+def shard_files(folder: Path) -> list[ShardFile]:
+    """Shards of a finished data set. DatasetError where one is missing, as after an interrupted run."""
+    manifest = read_manifest(folder)
+    if manifest.missing:
+        raise DatasetError(
+            f"{folder}: {len(manifest.missing)} of {manifest.num_shards} shards are missing, first {manifest.missing[0]}; "
+            "run the same `isac-torch generate` again to finish it"
+        )
+    return [_shard_file(folder, manifest, name) for name in sorted(manifest.shards)]
+
+
+def _shard_file(folder: Path, manifest: Manifest, name: str) -> ShardFile:
+    entry = manifest.shards[name]
+    feasible = sum(entry["status"].get(status.name.lower(), 0) for status in _KEPT)
+    return ShardFile(folder / name, entry["sha256"], entry["scenario"], entry["num_drops"], feasible)
+
+
+def split_shards(files: Sequence[ShardFile], val_share: float) -> tuple[list[ShardFile], list[ShardFile]]:
+    """Training and validation shards: of every scenario the last shards, at least one, hold out `val_share` of it."""
+    if not 0.0 < val_share < 1.0:
+        raise DatasetError(f"val_share={val_share} must lie between 0 and 1")
+    train: list[ShardFile] = []
+    val: list[ShardFile] = []
+    for scenario in sorted({file.scenario for file in files}):
+        mine = [file for file in files if file.scenario == scenario]
+        held = max(1, round(val_share * len(mine)))
+        if held >= len(mine):
+            raise DatasetError(
+                f"{mine[0].path.parent} has {len(mine)} shard(s) of scenario {scenario}, too few to hold out {val_share:g} of them; "
+                "generate it with a smaller shard_size or give val_path"
+            )
+        train += mine[:-held]
+        val += mine[-held:]
+    return train, val
+
+
+class ShardBatches:
+    """Batches of stored drops; every pass over a shuffled one has its own order, decided by `seed` and the pass.
+
+    Batches of several scenarios come in turns, so that sizes mix within a pass while each batch has one.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[ShardFile],
+        batch_size: int,
+        *,
+        dtype: torch.dtype = torch.float32,
+        shuffle: bool = True,
+        seed: int = 0,
+        feasible_only: bool = True,
+        pool_drops: int = 4000,
+    ) -> None:
+        """Args: pool_drops, drops of one scenario held in memory and shuffled together, rounded up to whole shards."""
+        if batch_size < 1:
+            raise DatasetError(f"batch_size={batch_size} must be at least 1")
+        self.files = list(files)
+        self.batch_size, self.dtype, self.shuffle, self.seed = batch_size, dtype, shuffle, seed
+        self.feasible_only = feasible_only
+        self.epoch = 0
+        self._pools = _pools(self.files, pool_drops)
+        self._kept: dict[tuple[ShardFile, ...], Batch] = {}  # what fits in one pool a scenario is read once
+
+    def __len__(self) -> int:
+        return sum(self._batches_of(pool) for pools in self._pools.values() for pool in pools)
+
+    def _batches_of(self, pool: Sequence[ShardFile]) -> int:
+        return -(-sum(file.feasible if self.feasible_only else file.num_drops for file in pool) // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        generator = torch.Generator().manual_seed((self.seed + self.epoch) % MAX_SEED)
+        self.epoch += 1
+        left = {scenario: sum(map(self._batches_of, pools)) for scenario, pools in self._pools.items()}
+        streams = {scenario: self._stream(pools, generator) for scenario, pools in self._pools.items()}
+        while left := {scenario: count for scenario, count in left.items() if count}:
+            names = list(left)
+            turn = 0
+            if self.shuffle and len(names) > 1:
+                turn = int(torch.multinomial(torch.tensor([float(left[name]) for name in names]), 1, generator=generator))
+            left[names[turn]] -= 1
+            yield next(streams[names[turn]])
+
+    def _stream(self, pools: list[tuple[ShardFile, ...]], generator: torch.Generator) -> Iterator[Batch]:
+        order = torch.randperm(len(pools), generator=generator) if self.shuffle else torch.arange(len(pools))
+        for place in order.tolist():
+            problem, label = self._load(pools[place], keep=len(pools) == 1)
+            count = problem.num_drops
+            picks = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
+            # Even parts: a last batch of a few drops would give a noisy step.
+            for index in picks.tensor_split(-(-count // self.batch_size)) if count else ():
+                yield problem.select(index), {name: value[index] for name, value in label.items()}
+
+    def _load(self, pool: tuple[ShardFile, ...], *, keep: bool) -> Batch:
+        if pool in self._kept:
+            return self._kept[pool]
+        shards = [read_shard(file.path, digest=file.sha256) for file in pool]
+        problem = cat_tensors([shard.problem for shard in shards])
+        label = {name: torch.cat([shard.label[name] for shard in shards]) for name in shards[0].label}
+        if self.feasible_only:
+            index = torch.isin(label["status"], torch.tensor(_KEPT)).nonzero().squeeze(1)
+            problem, label = problem.select(index), {name: value[index] for name, value in label.items()}
+        cast = {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in label.items()}
+        batch = (problem.cast(self.dtype), cast)
+        if keep:
+            self._kept[pool] = batch
+        return batch
+
+
+def _pools(files: Sequence[ShardFile], pool_drops: int) -> dict[int, list[tuple[ShardFile, ...]]]:
+    """Shards of each scenario in groups that are held in memory together."""
+    pools: dict[int, list[list[ShardFile]]] = {}
+    for file in files:
+        groups = pools.setdefault(file.scenario, [])
+        if not groups or sum(member.num_drops for member in groups[-1]) >= pool_drops:
+            groups.append([])
+        groups[-1].append(file)
+    return {scenario: [tuple(group) for group in groups] for scenario, groups in pools.items()}
+
+
+class FreshBatches:
+    """Batches of drops that nobody has seen: drawn as they are needed, never twice, without labels.
+
+    Block b of the run draws from a generator seeded with seed + b, so that the same seed gives the same training run; keep
+    this range apart from those of stored and held-out drops.
+    """
+
+    def __init__(
+        self,
+        scenarios: Sequence[TrackingScenario],
+        batch_size: int,
+        batches: int,
+        *,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        sir_min_db: tuple[float, float] | None = None,
+    ) -> None:
+        """Args: batches in a pass; sir_min_db, range (dB) from which each drop takes its SIR0, default the scenario's."""
+        if batch_size < 1 or batches < 1 or not scenarios:
+            raise DatasetError(f"batch_size={batch_size}, batches={batches}, scenarios: each needs at least one")
+        self.scenarios, self.batch_size, self.batches = list(scenarios), batch_size, batches
+        self.seed, self.dtype, self.sir_min_db = seed, dtype, sir_min_db
+        self.drawn = 0
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[Batch]:
+        for _ in range(self.batches):
+            yield self._draw(), {}
+
+    def _draw(self) -> MaxMinSinrProblem:
+        generator = torch.Generator().manual_seed((self.seed + self.drawn) % MAX_SEED)
+        scenario = self.scenarios[self.drawn % len(self.scenarios)]
+        self.drawn += 1
+        problem = power_problem(scenario.sample(self.batch_size, generator=generator), scenario)
+        if self.sir_min_db is not None and problem.num_rows:
+            low, high = self.sir_min_db
+            share = torch.rand(self.batch_size, 1, generator=generator, dtype=problem.sir_min.dtype)
+            level = torch.pow(10.0, (low + (high - low) * share) / 10.0)
+            problem = replace(problem, sir_min=level.expand_as(problem.sir_min).contiguous())
+        return problem.cast(self.dtype)

@@ -1,0 +1,118 @@
+"""LightningDataModule over labelled shards and freshly drawn drops; the training command builds it from YAML."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import lightning
+import torch
+
+from isac_torch.datasets.loader import FreshBatches, ShardBatches, shard_files, split_shards
+from isac_torch.errors import DatasetError
+from isac_torch.tracking.scenario import TrackingScenario
+
+_DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class PowerDataModule(lightning.LightningDataModule):
+    """Batches of (problem, labels) for training and validation.
+
+    Validation always runs on stored drops, whose optimum is known: on `val_path`, or on shards held out of `path`.
+    Training runs on the rest of `path`, or, with `fresh_batches`, on drops drawn on the fly.
+    """
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        val_path: Path | None = None,
+        batch_size: int = 64,
+        val_batch_size: int = 256,
+        val_share: float = 0.1,
+        feasible_only: bool = True,
+        fresh_batches: int = 0,
+        fresh_scenarios: list[TrackingScenario] | None = None,
+        fresh_sir_min_db: tuple[float, float] | None = None,
+        seed: int = 1_000_000_000,
+        dtype: str = "float32",
+        pool_drops: int = 4000,
+    ) -> None:
+        """Set up without touching a file.
+
+        Args:
+            path: data set to train on; with `fresh_batches` and a `val_path` it may be left out.
+            val_path: data set to validate on; default shards held out of `path`.
+            batch_size: drops in a training batch.
+            val_batch_size: drops in a validation batch.
+            val_share: share of the shards of each scenario that is held out where there is no `val_path`.
+            feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
+            fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
+            fresh_scenarios: what to draw them from, in turns; default the paper's network.
+            fresh_sir_min_db: range (dB) of SIR0 of fresh drops, uniform per drop; default the scenario's.
+            seed: of shuffling, and first seed of fresh drops.
+            dtype: `float32` or `float64`.
+            pool_drops: stored drops of one scenario held in memory and shuffled together.
+        """
+        super().__init__()
+        if dtype not in _DTYPES:
+            raise DatasetError(f"dtype={dtype!r} must be float32 or float64")
+        if path is None and (val_path is None or fresh_batches < 1):
+            raise DatasetError("path is missing; give a data set, or fresh_batches together with val_path")
+        self.path, self.val_path, self.val_share = path, val_path, val_share
+        self.batch_size, self.val_batch_size = batch_size, val_batch_size
+        self.fresh_batches, self.fresh_sir_min_db = fresh_batches, fresh_sir_min_db
+        self.fresh_scenarios = fresh_scenarios or [TrackingScenario()]
+        self.seed = seed
+        self._options: dict[str, Any] = {"dtype": _DTYPES[dtype], "feasible_only": feasible_only, "pool_drops": pool_drops}
+        self._train: ShardBatches | FreshBatches | None = None
+        self._val: ShardBatches | None = None
+
+    def setup(self, stage: str = "fit") -> None:  # noqa: ARG002 - Lightning passes it; every stage uses the same drops
+        """Read the manifests and choose the shards. DatasetError where a data set is missing, unfinished or foreign."""
+        if self._val is not None:
+            return
+        train = shard_files(Path(self.path)) if self.path is not None else []
+        if self.val_path is not None:
+            val = shard_files(Path(self.val_path))
+        else:
+            train, val = split_shards(train, self.val_share)
+        if self.fresh_batches:
+            self._train = FreshBatches(
+                self.fresh_scenarios,
+                self.batch_size,
+                self.fresh_batches,
+                seed=self.seed,
+                dtype=self._options["dtype"],
+                sir_min_db=self.fresh_sir_min_db,
+            )
+        else:
+            self._train = ShardBatches(train, self.batch_size, seed=self.seed, **self._options)
+        self._val = ShardBatches(val, self.val_batch_size, shuffle=False, **self._options)
+
+    def train_dataloader(self) -> ShardBatches | FreshBatches:
+        """Shuffled batches of the training drops."""
+        if self._train is None:
+            self.setup()
+        assert self._train is not None  # noqa: S101 - setup has just made it
+        return self._train
+
+    def val_dataloader(self) -> ShardBatches:
+        """The validation drops, always in the same order."""
+        if self._val is None:
+            self.setup()
+        assert self._val is not None  # noqa: S101
+        return self._val
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the training drops have been drawn, for checkpoints: a resumed run goes on with new ones."""
+        if isinstance(self._train, FreshBatches):
+            return {"drawn": self._train.drawn}
+        return {"epoch": self._train.epoch} if self._train is not None else {}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Go on where the checkpoint's run stopped drawing."""
+        loader = self.train_dataloader()
+        if isinstance(loader, FreshBatches):
+            loader.drawn = state_dict.get("drawn", 0)
+        else:
+            loader.epoch = state_dict.get("epoch", 0)
