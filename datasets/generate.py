@@ -122,7 +122,7 @@ def _difference(there: dict[str, Any], here: dict[str, Any]) -> str:
             old, new = next((a, b) for a, b in zip(old, new, strict=True) if a != b)
         if isinstance(old, dict) and isinstance(new, dict):
             return f"{name}: {_difference(old, new)}"
-        return f"{name} {str(old):.60} there, {str(new):.60} here"
+        return f"{name} {old!s:.60} there, {new!s:.60} here"
     return "nothing"
 
 

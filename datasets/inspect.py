@@ -109,7 +109,7 @@ def _field_lines(shard: Shard) -> list[str]:
         for name, value in tensors.items():
             field = FIELDS[f"{group}/{name}"]
             kind = str(value.dtype).removeprefix("torch.")
-            lines.append(f"{group}/{name:<18} {kind:<9} [{', '.join(field.axes)}]  {field.unit}")
+            lines.append(f"{group + '/' + name:<23} {kind:<8} [{', '.join(field.axes)}]  {field.unit}")
     return lines
 
 
@@ -151,7 +151,7 @@ def check_dataset(path: str | Path) -> str:
 def _check_origin(shard: Shard, manifest: Manifest, path: Path) -> None:
     if shard.header.fingerprint != manifest.fingerprint:
         raise DatasetError(
-            f"{path}: made by recipe {shard.header.fingerprint:.12}, but its folder by {manifest.fingerprint:.12}; generate it anew"
+            f"{path}: made by recipe {shard.header.fingerprint:.12}, its folder by {manifest.fingerprint:.12}; generate it anew"
         )
     if shard.num_drops != manifest.shards[path.name]["num_drops"]:
         raise DatasetError(f"{path}: holds {shard.num_drops} drops, not as many as {MANIFEST} says; generate it anew")

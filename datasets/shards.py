@@ -132,8 +132,9 @@ def decode_shard(data: bytes, path: Path) -> Shard:
             _check_format(attributes, path)
             groups = {group: _read_group(file[group]) for group in ("drop", "problem", "label")}
             sizes = {name: int(value) for name, value in file["problem"].attrs.items()}
+            arguments: dict[str, Any] = groups["problem"] | sizes
         header = Header(**{field.name: _python(attributes[field.name]) for field in fields(Header)})
-        problem = MaxMinSinrProblem(**groups["problem"], **sizes)
+        problem = MaxMinSinrProblem(**arguments)
         label = {name: groups["label"][name] for name in LABELS}
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, DatasetError):

@@ -1,4 +1,4 @@
-"""Shards on this process, on local worker processes or on an existing Dask cluster; a worker that dies costs one shard's work."""
+"""Shards on this process, on local workers or on a running Dask cluster; a worker that dies costs one shard's work."""
 
 from __future__ import annotations
 
