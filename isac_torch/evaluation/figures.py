@@ -1,0 +1,177 @@
+"""Pictures of a benchmark: distributions of rate and SIR, learned against optimal, one network with its powers.
+
+Colours are those of Okabe and Ito, which stay apart under colour blindness; line styles repeat the distinction.
+Figures are 5 x 4 inches, the size at which TensorBoard's image tab stays legible.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+from isac_torch.tensors import to_db
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from torch import Tensor
+
+    from isac_torch.evaluation.metrics import Optimum, Outcome
+    from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.problem import MaxMinSinrProblem
+
+SIZE = (5.0, 4.0)
+"""Width and height of a figure, inches."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+DASHES = ("-", "--", "-.", ":")
+SIR_FLOOR_DB = -30.0
+"""Left end of the SIR axis: what lies below is drawn there."""
+
+
+def new_axes() -> tuple[Figure, Axes]:
+    """A figure of the common size with one pair of axes, bound to no window system."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=SIZE, dpi=150, layout="constrained")
+    axes = figure.add_subplot()
+    axes.grid(alpha=0.3, linewidth=0.5)
+    return figure, axes
+
+
+def styles(count: int) -> Iterator[dict[str, str]]:
+    """Colour and dash of each of `count` lines, all different up to 32."""
+    for i in range(count):
+        yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)]}
+
+
+def distribution(curves: dict[str, Tensor], quantity: str, title: str) -> Figure:
+    """Empirical distribution functions of several samples in one picture.
+
+    Args:
+        curves: a sample (any shape) by name.
+        quantity: what is on the horizontal axis, with its unit.
+        title: heading.
+    """
+    figure, axes = new_axes()
+    for (name, sample), style in zip(curves.items(), styles(len(curves)), strict=True):
+        if sample.numel():
+            axes.ecdf(sample.flatten().numpy(), label=name, linewidth=1.5, **style)
+    axes.set(xlabel=quantity, ylabel="share of samples at or below", title=title, ylim=(0.0, 1.0))
+    axes.title.set_fontsize(10)
+    if axes.get_lines():
+        axes.legend(fontsize=7, loc="best")
+    return figure
+
+
+def rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
+    """Distribution of the rates of all UEs over the counted drops."""
+    curves = {o.name: o.rate[optimum.first(o.num_drops).counted] / 1e6 for o in outcomes}
+    return distribution(curves, "rate of a UE (Mbit/s)", "Rate of every UE, feasible drops")
+
+
+def min_rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
+    """Distribution of the smallest rate of each counted drop."""
+    curves = {o.name: o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6 for o in outcomes}
+    return distribution(curves, "smallest rate of a drop (Mbit/s)", "Minimum rate, feasible drops")
+
+
+def sir_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
+    """Distribution of the targets' sensing SIR over the feasible drops, with the required SIR."""
+    curves = {o.name: to_db(o.sir[~optimum.infeasible[: o.num_drops]]).clamp_min(SIR_FLOOR_DB) for o in outcomes}
+    figure = distribution(curves, "sensing SIR of a target (dB)", "Sensing SIR of every target, feasible drops")
+    axes = figure.axes[0]
+    axes.set_xlim(left=max(SIR_FLOOR_DB, axes.get_xlim()[0]))
+    required = outcomes[0].sir_min.unique().tolist()
+    for value in required:
+        axes.axvline(float(to_db(torch.tensor(value))), color="black", linewidth=0.8)
+    if required:
+        axes.text(float(to_db(torch.tensor(required[-1]))), 0.03, " required", fontsize=7, transform=axes.get_xaxis_transform())
+    return figure
+
+
+def learned_v_optimal(outcome: Outcome, optimum: Optimum, optimal_rate: Tensor) -> Figure:
+    """Minimum rate of an allocator against the certified optimum, one point per counted drop.
+
+    Args:
+        outcome: what the allocator did.
+        optimum: the certified optimum.
+        optimal_rate: minimum rate at the optimum, bit/s, of each drop.
+    """
+    figure, axes = new_axes()
+    counted = optimum.first(outcome.num_drops).counted
+    best, got = optimal_rate[: outcome.num_drops] / 1e6, outcome.rate.amin(-1) / 1e6
+    groups = (
+        ("no violation", outcome.valid & counted, {"marker": "o", "color": COLOURS[0]}),
+        ("breaks a constraint", ~outcome.valid & counted, {"marker": "x", "color": COLOURS[1]}),
+    )
+    for label, mask, look in groups:
+        if bool(mask.any()):
+            name = f"{label} ({int(mask.sum())})"
+            axes.scatter(best[mask].numpy(), got[mask].numpy(), s=14, alpha=0.7, label=name, linewidths=0.8, **look)
+    top = 1.05 * max([1e-9, *best[counted].tolist(), *got[counted].tolist()])
+    axes.plot([0, top], [0, top], color="black", linewidth=0.8, label="equal")
+    axes.plot([0, top], [0, 0.9 * top], color="black", linewidth=0.8, linestyle=":", label="90 % of the optimum")
+    axes.set(xlabel="certified optimum: minimum rate (Mbit/s)", ylabel=f"{outcome.name}: minimum rate (Mbit/s)")
+    axes.set(xlim=(0, top), ylim=(0, top), title=f"{outcome.name} against the optimum, one point a drop")
+    axes.title.set_fontsize(10)
+    axes.legend(fontsize=7, loc="upper left")
+    return figure
+
+
+def network_map(drop: TrackingDrop, problem: MaxMinSinrProblem, outcome: Outcome, index: int, side: float) -> Figure:
+    """One network from above: nodes, and every link with a width that grows with its power.
+
+    Args:
+        drop: the networks.
+        problem: their power problems (for the links' numbering).
+        outcome: whose powers to draw.
+        index: which drop.
+        side: of the square area, m.
+    """
+    from matplotlib.collections import LineCollection
+
+    figure, axes = new_axes()
+    tx, ue, target = drop.tx_position[index], drop.ue_position[index], drop.target_position[index]
+    power, ap, comm = outcome.power[index], problem.link_ap[index], problem.num_comm_links
+    owner = torch.cat([_repeat(ue, drop.serving_ap.shape[2]), _repeat(target, drop.sensing_ap.shape[2])])
+    segment = torch.stack([tx[ap], owner], dim=1)[..., :2].numpy()
+    width = (6.0 * (power / problem.budget[index].max()).clamp_min(0.0).sqrt()).numpy()
+    for part, colour in ((slice(0, comm), COLOURS[5]), (slice(comm, None), COLOURS[4])):
+        axes.add_collection(LineCollection(list(segment[part]), linewidths=width[part], colors=colour, zorder=1))
+    nodes = (
+        (tx, "transmit AP", "^", COLOURS[0]),
+        (drop.rx_position[index], "receive AP", "v", COLOURS[2]),
+        (ue, "UE", "o", COLOURS[6]),
+        (target, "target", "*", COLOURS[1]),
+    )
+    for position, label, marker, colour in nodes:
+        x, y = position[:, 0].numpy(), position[:, 1].numpy()
+        size = 70 if marker == "*" else 36
+        axes.scatter(x, y, s=size, marker=marker, c=colour, label=label, edgecolors="white", linewidths=0.5, zorder=3)
+    for colour, share in ((COLOURS[5], 1.0), (COLOURS[5], 0.1), (COLOURS[4], 0.1)):
+        kind = "to a UE" if colour == COLOURS[5] else "at a target"
+        watt = share * float(problem.budget[index].max())
+        axes.plot([], [], color=colour, linewidth=6.0 * share**0.5, label=f"{watt:g} W {kind}")
+    margin = 0.02 * side
+    axes.set(xlim=(-margin, side + margin), ylim=(-margin, side + margin), xlabel="x (m)", ylabel="y (m)")
+    axes.set_box_aspect(1.0)
+    axes.set_title(f"Powers of {outcome.name}, drop {index}", fontsize=10)
+    axes.legend(fontsize=6, loc="upper left", bbox_to_anchor=(1.01, 1.0), labelspacing=1.0, handlelength=1.4)
+    return figure
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG without date or host, so that equal results give equal files."""
+    from isac_torch.evaluation.files import written_whole
+
+    with written_whole(path) as partial:
+        figure.savefig(partial, metadata={"Software": None})
+
+
+def _repeat(position: Tensor, count: int) -> Tensor:
+    return position.repeat_interleave(count, dim=0)

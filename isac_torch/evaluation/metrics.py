@@ -1,0 +1,164 @@
+"""What a benchmark row means: pure functions on tensors, from SINR, SIR and violations to the numbers of summary.json.
+
+Which drops count: a drop is *infeasible* when no powers meet its sensing rows (proven), and in *outage* when the certified
+bound on its minimum SINR lies below -30 dB. Both kinds are left out of ratios and rates and are counted apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isac_torch.allocation import FEASIBILITY_TOLERANCE
+
+OUTAGE_SINR = 1e-3
+"""A drop is in outage when its certified bound on the minimum SINR is below this (-30 dB), linear."""
+
+SIR_MARGIN = 10.0 ** (-0.1 / 10.0)
+"""A target's SIR counts as missed below this share (-0.1 dB) of the required one, linear."""
+
+TAIL = 0.05
+"""Quantile reported as the p5 of the ratios."""
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The certified optimum of each drop, against which every allocator is measured.
+
+    Attributes:
+        value: largest minimum SINR that is reached without violation, linear; NaN where no solver found such powers.
+        upper_bound: certified bound on the minimum SINR, linear; inf where unknown.
+        infeasible: drops proven to have no feasible powers.
+        best_sir: largest SIR that the worst target of each drop can reach, linear; NaN where not computed.
+    """
+
+    value: Float[Tensor, " drop"]
+    upper_bound: Float[Tensor, " drop"]
+    infeasible: Bool[Tensor, " drop"]
+    best_sir: Float[Tensor, " drop"]
+
+    @property
+    def outage(self) -> Bool[Tensor, " drop"]:
+        """Feasible drops whose minimum SINR is certified to stay below -30 dB."""
+        return ~self.infeasible & (self.upper_bound < OUTAGE_SINR)
+
+    @property
+    def unresolved(self) -> Bool[Tensor, " drop"]:
+        """Drops that are not proven infeasible, yet for which no solver found powers without violation."""
+        return ~self.infeasible & self.value.isnan()
+
+    @property
+    def counted(self) -> Bool[Tensor, " drop"]:
+        """Drops on which rates and ratios are averaged: feasible, not in outage, with a known optimum."""
+        return ~self.infeasible & ~self.outage & ~self.unresolved
+
+    @property
+    def gap(self) -> Float[Tensor, " drop"]:
+        """Certified relative gap (upper_bound - value) / upper_bound of each drop, in SINR."""
+        return (self.upper_bound - self.value) / self.upper_bound
+
+    def first(self, count: int) -> Optimum:
+        """The optimum of the first `count` drops."""
+        return Optimum(self.value[:count], self.upper_bound[:count], self.infeasible[:count], self.best_sir[:count])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one allocator did on the first drops of the set, as judged by the problem.
+
+    Attributes:
+        name: the allocator, as in the table.
+        power: W, of each link.
+        rate: bit/s, of each UE.
+        sinr_min: smallest SINR of each drop, linear.
+        sir: SIR of each target, linear; no columns with fewer than two targets.
+        sir_min: required SIR of each target, linear.
+        budget_violation: worst relative overload of an AP, per drop.
+        violation: worst relative violation of any constraint, per drop.
+        status: `Status` value of each drop.
+        seconds: wall time of allocate() for all these drops, s.
+    """
+
+    name: str
+    power: Float[Tensor, "drop link"]
+    rate: Float[Tensor, "drop ue"]
+    sinr_min: Float[Tensor, " drop"]
+    sir: Float[Tensor, "drop row"]
+    sir_min: Float[Tensor, "drop row"]
+    budget_violation: Float[Tensor, " drop"]
+    violation: Float[Tensor, " drop"]
+    status: Tensor
+    seconds: float
+
+    @property
+    def num_drops(self) -> int:
+        """Drops that the allocator answered."""
+        return self.rate.shape[0]
+
+    @property
+    def valid(self) -> Bool[Tensor, " drop"]:
+        """Drops without violation of a sensing row or a budget."""
+        return self.violation <= FEASIBILITY_TOLERANCE
+
+
+def rate_ratio(sinr: Float[Tensor, " drop"], optimal_sinr: Float[Tensor, " drop"]) -> Float[Tensor, " drop"]:
+    """Minimum rate over the optimum's; bandwidth and overhead cancel. Both arguments linear SINR."""
+    return torch.log1p(sinr) / torch.log1p(optimal_sinr)
+
+
+def capped_ratio(ratio: Float[Tensor, " drop"], valid: Bool[Tensor, " drop"]) -> Float[Tensor, " drop"]:
+    """Ratios that give no credit for breaking rules: at most 1 where the allocator violates a constraint."""
+    return torch.where(valid, ratio, ratio.clamp_max(1.0))
+
+
+def sir_violation_rate(sir: Float[Tensor, "drop row"], sir_min: Float[Tensor, "drop row"]) -> float | None:
+    """Share of (drop, target) pairs whose SIR is more than 0.1 dB below the required one; None without pairs."""
+    return _mean((sir < SIR_MARGIN * sir_min).double())
+
+
+def score(outcome: Outcome, optimum: Optimum) -> dict[str, float | int | None]:
+    """The row of summary.json of one allocator; an entry is None where no drop (or no target) is there to count.
+
+    Ratios, rates and valid_drop_share run over the counted drops (see `Optimum.counted`), sir_violation_rate over the
+    feasible ones, budget_violation_max over all: budgets can be kept on any drop.
+
+    Args:
+        outcome: the allocator's answers on the first drops of the set.
+        optimum: the certified optimum of at least those drops.
+    """
+    known = optimum.first(outcome.num_drops)
+    counted, feasible = known.counted, ~known.infeasible
+    valid, rate = outcome.valid[counted], outcome.rate[counted] / 1e6
+    ratio = rate_ratio(outcome.sinr_min[counted], known.value[counted])
+    capped = capped_ratio(ratio, valid)
+    return {
+        "num_drops": outcome.num_drops,
+        "min_rate_ratio_mean": _mean(capped),
+        "min_rate_ratio_p5": float(capped.quantile(TAIL)) if capped.numel() else None,
+        "min_rate_ratio_worst": float(capped.min()) if capped.numel() else None,
+        "min_rate_ratio_max": float(ratio[valid].max()) if bool(valid.any()) else None,
+        "min_rate_ratio_valid_mean": _mean(torch.where(valid, ratio, torch.zeros_like(ratio))),
+        "valid_drop_share": _mean(valid.double()),
+        "min_rate_mbps_mean": _mean(rate.amin(-1)),
+        "mean_rate_mbps": _mean(rate),
+        "sir_violation_rate": sir_violation_rate(outcome.sir[feasible], outcome.sir_min[feasible]),
+        "budget_violation_max": float(outcome.budget_violation.max()),
+        "ms_per_drop": 1e3 * outcome.seconds / outcome.num_drops,
+    }
+
+
+def contradictions(outcome: Outcome, optimum: Optimum, tolerance: float = 1e-6) -> int:
+    """Drops on which the allocator refutes the certificate: valid powers above the bound, or on an infeasible drop.
+
+    Anything but 0 is a bug in a solver, a certificate or the problem.
+    """
+    known = optimum.first(outcome.num_drops)
+    above = outcome.sinr_min > known.upper_bound * (1.0 + tolerance)
+    return int((outcome.valid & (above | known.infeasible)).sum())
+
+
+def _mean(values: Tensor) -> float | None:
+    return float(values.mean()) if values.numel() else None

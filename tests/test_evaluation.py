@@ -1,0 +1,216 @@
+"""The benchmark end to end on small networks: files, figures, event files, clean re-runs and refusals."""
+
+import csv
+import json
+import os
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from isac_torch.allocation import Proposal, allocate
+from isac_torch.allocators.heuristics import Fractional
+from isac_torch.errors import IsacError
+from isac_torch.evaluation import run
+from isac_torch.evaluation.catalog import named_allocator
+from isac_torch.evaluation.files import writable_folder, written_whole
+from isac_torch.evaluation.optimum import checksum, stored_allocate
+from isac_torch.evaluation.run import MAX_SEED, evaluate, fresh_problem, sir_ceiling
+from isac_torch.tracking.scenario import TrackingScenario
+
+KEYS = [
+    "num_drops", "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max",
+    "min_rate_ratio_valid_mean", "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate",
+    "budget_violation_max", "ms_per_drop",
+]  # fmt: skip
+SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2, num_receive_aps=2, serving_aps=2, sensing_aps=2)
+ROWS = ["upc", "fpc_0_1", "opc_paper", "opc_batched"]
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory):
+    """Folder and summary of one benchmark of four allocators on ten drops, the paper's on three."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    return folder, evaluate(SMALL, allocators=ROWS, num_drops=10, seed=7, output=folder, opc_paper_drops=3)
+
+
+def test_summary_has_exactly_the_agreed_keys(benchmark):
+    folder, summary = benchmark
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert list(summary) == ["num_drops", "infeasible", "outage", "allocators"]
+    assert list(summary["allocators"]) == ROWS
+    assert all(list(row) == KEYS for row in summary["allocators"].values())
+    assert summary["allocators"]["opc_paper"]["num_drops"] == 3
+    assert summary["allocators"]["upc"]["num_drops"] == summary["num_drops"] == 10
+
+
+def test_summary_agrees_with_theory(benchmark):
+    _, summary = benchmark
+    rows = summary["allocators"]
+    # The optimum's own row is 1 by definition; nobody beats it without violation beyond its certified gap of 1e-3.
+    assert rows["opc_batched"]["min_rate_ratio_mean"] == pytest.approx(1.0, abs=1e-9)
+    assert all(row["min_rate_ratio_max"] is None or row["min_rate_ratio_max"] <= 1.001 for row in rows.values())
+    assert all(row["budget_violation_max"] <= 1e-6 for row in rows.values())
+    assert all(row["min_rate_ratio_valid_mean"] <= row["min_rate_ratio_mean"] + 1e-12 for row in rows.values())
+
+
+def test_csv_has_a_line_per_drop_and_allocator(benchmark):
+    folder, summary = benchmark
+    with (folder / "drops.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 10 + 10 + 3 + 10
+    ratios = [float(x["min_rate_ratio"]) for x in lines if x["allocator"] == "upc" and x["min_rate_ratio"]]
+    broken = [x for x in lines if x["allocator"] == "upc" and float(x["violation"]) > 1e-6 and x["kind"] == "feasible"]
+    assert summary["allocators"]["upc"]["valid_drop_share"] == pytest.approx(1 - len(broken) / len(ratios))
+
+
+def test_figures_are_pictures(benchmark):
+    folder, _ = benchmark
+    names = {"cdf_rate", "cdf_min_rate", "cdf_sir", "learned_v_optimal", "network_map"}
+    assert {path.stem for path in folder.glob("*.png")} == names
+    for path in folder.glob("*.png"):
+        assert path.read_bytes().startswith(b"\x89PNG"), path
+    assert not list(folder.glob(".*tmp*"))
+
+
+def test_event_files_hold_figures_chart_hyperparameters_and_table(benchmark):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.custom_scalar.metadata import CONFIG_SUMMARY_TAG
+    from tensorboard.plugins.hparams import metadata, plugin_data_pb2
+
+    folder, summary = benchmark
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    tags = events.Tags()
+    assert set(tags["images"]) == {f"evaluation/{path.stem}" for path in folder.glob("*.png")}
+    assert {f"min_rate_mbps/{name}" for name in ["optimum", *ROWS]} == set(tags["scalars"])
+    counted = 10 - summary["infeasible"] - summary["outage"]
+    line = [event.value for event in events.Scalars("min_rate_mbps/optimum")]
+    assert len(line) == counted
+    assert line == sorted(line)
+    assert b"learned v optimal" in events.Tensors(CONFIG_SUMMARY_TAG)[0].tensor_proto.string_val[0]
+    assert b"| opc_batched |" in events.Tensors("evaluation/table/text_summary")[0].tensor_proto.string_val[0]
+    one = EventAccumulator(str(folder / "tensorboard" / "upc")).Reload()
+    value = one.Scalars("evaluation/min_rate_ratio_mean")[0].value
+    assert value == pytest.approx(summary["allocators"]["upc"]["min_rate_ratio_mean"])  # stored in float32
+    start = plugin_data_pb2.HParamsPluginData.FromString(
+        one.SummaryMetadata(metadata.SESSION_START_INFO_TAG).plugin_data.content
+    )
+    assert start.session_start_info.hparams["allocator"].string_value == "upc"
+
+
+def test_same_seed_gives_the_same_numbers(benchmark, tmp_path):
+    _, summary = benchmark
+    again = evaluate(SMALL, allocators=["upc", "opc_batched"], num_drops=10, seed=7, output=tmp_path, tensorboard=False)
+    assert not (tmp_path / "tensorboard").exists()
+    for name in ("upc", "opc_batched"):
+        one, two = ({k: v for k, v in s["allocators"][name].items() if k != "ms_per_drop"} for s in (summary, again))
+        assert one == two
+
+
+def test_optimum_is_computed_when_not_listed_and_kept_for_the_next_run(tmp_path, monkeypatch, benchmark):
+    _, summary = benchmark
+    first = evaluate(SMALL, allocators=["upc"], num_drops=10, seed=7, output=tmp_path, tensorboard=False)
+    assert first["allocators"]["upc"]["min_rate_ratio_mean"] == summary["allocators"]["upc"]["min_rate_ratio_mean"]
+    assert len(list((tmp_path / "optima").glob("*.npz"))) == 1
+    monkeypatch.setattr("isac_torch.evaluation.optimum._Replay", pytest.fail)
+    with pytest.raises(pytest.fail.Exception):
+        evaluate(SMALL, allocators=["upc"], num_drops=10, seed=7, output=tmp_path, tensorboard=False)
+
+
+def test_stored_answer_is_found_judged_again_and_rebuilt_when_damaged(tmp_path):
+    _, problem = fresh_problem(SMALL, 4, 3, progress=False)
+    allocator = Fractional(0.5, 0.5)
+    first = stored_allocate(problem, allocator, tmp_path)
+    path = tmp_path / f"{checksum(problem, allocator)}.npz"
+    second = stored_allocate(problem, allocator, tmp_path)
+    assert_close(second.power, first.power, rtol=0, atol=0)
+    assert_close(second.violation, first.violation, rtol=0, atol=0)
+    path.write_bytes(path.read_bytes()[:100])
+    assert_close(stored_allocate(problem, allocator, tmp_path).power, first.power, rtol=0, atol=0)
+    other = problem.select(torch.tensor([1, 0, 2, 3]))
+    assert checksum(other, allocator) != checksum(problem, allocator)
+    assert checksum(problem, Fractional(0.5, 0.4)) != checksum(problem, allocator)
+
+
+def test_single_target_has_null_sir_and_no_sir_figure(tmp_path):
+    scenario = TrackingScenario(num_aps=5, num_ues=2, num_targets=1, num_receive_aps=1)
+    summary = evaluate(scenario, allocators=["upc", "opc_batched"], num_drops=3, seed=1, output=tmp_path)
+    assert all(row["sir_violation_rate"] is None for row in summary["allocators"].values())
+    assert not (tmp_path / "cdf_sir.png").exists()
+
+
+def test_an_allocator_that_fails_is_shown_as_such(tmp_path, monkeypatch):
+    class Broken:
+        name, gap = "broken", 0.0
+
+        def propose(self, problem):
+            return Proposal(torch.full_like(problem.link_gain, torch.nan))
+
+    monkeypatch.setattr(run, "named_allocator", lambda name, c=None: Broken() if name == "gnn" else named_allocator(name))
+    evaluate(SMALL, allocators=["gnn", "opc_batched"], num_drops=3, seed=1, output=tmp_path, tensorboard=False)
+    with (tmp_path / "drops.csv").open(newline="") as file:
+        assert {line["status"] for line in csv.DictReader(file) if line["allocator"] == "gnn"} == {"failed"}
+
+
+def test_no_powers_exceed_the_sir_ceiling():
+    scenario = TrackingScenario(num_targets=6, num_receive_aps=2)
+    drop, problem = fresh_problem(scenario, 20, 5, progress=False)
+    ceiling = sir_ceiling(drop)
+    for exponents in ((0.0, 0.0), (1.0, 1.0), (0.0, -2.0), (3.0, 0.5)):
+        worst = problem.sir(allocate(problem, Fractional(*exponents)).power).amin(-1)
+        assert bool((worst <= ceiling * (1 + 1e-12)).all())
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"allocators": []}, "nobody"),
+        ({"allocators": ["upc", "upc"]}, "twice"),
+        ({"allocators": ["fpc_0"]}, "fpc_0"),
+        ({"allocators": ["gnn"]}, "checkpoint"),
+        ({"num_drops": 0}, "num_drops=0"),
+        ({"opc_paper_drops": 0}, "opc_paper_drops=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": MAX_SEED + 1}, "seed="),
+    ],
+)
+def test_bad_input_is_one_line_before_any_work(change, word, tmp_path):
+    output = tmp_path / "new"
+    arguments = {"allocators": ["upc"], "num_drops": 2, "seed": 0, "output": output} | change
+    with pytest.raises(IsacError) as caught:
+        evaluate(SMALL, **arguments)
+    assert word in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not output.exists()
+
+
+def test_output_that_cannot_be_written_is_refused(tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    with pytest.raises(IsacError, match="cannot be written"):
+        writable_folder(file / "below")
+    if os.geteuid() != 0:
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(IsacError, match="cannot be written"):
+            writable_folder(tmp_path / "locked")
+
+
+def test_interrupted_writing_keeps_the_old_file(tmp_path):
+    path = tmp_path / "summary.json"
+    path.write_text("old")
+
+    def interrupted():
+        with written_whole(path) as partial:
+            partial.write_text("half")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
+
+
+def test_names_of_fractional_control():
+    assert named_allocator("fpc_0.5_-0.5") == Fractional(0.5, -0.5)
+    assert named_allocator("upc") == Fractional(0.0, 0.0)
+    assert named_allocator("ppc") == Fractional(1.0, 1.0)
