@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from isac_torch import __version__
 from isac_torch.errors import IsacError
@@ -47,22 +48,25 @@ def generate(
     shard_size: int = 250,
     workers: int = 0,
     scheduler: str | None = None,
+    variants: list[dict[str, Any]] | None = None,
 ) -> None:
     """Write a data set of random drops with the powers of the certified optimum; resumes what an interrupted run left.
 
     Args:
         scenario: The network.
-        num_drops: Drops in the data set.
+        num_drops: Drops in the data set, of each variant if there are any.
         output: Folder of the data set.
         seed: Shard i is drawn from seed + i; keep the ranges of several data sets apart.
         shard_size: Drops in each file.
         workers: Processes on this machine; 0 is one a core.
         scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
+        variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
     """
+    scenarios = [scenario] if variants is None else [_variant(scenario, change) for change in variants]
     from isac_torch.datasets.generate import generate_dataset
 
     generate_dataset(
-        scenario,
+        scenarios,
         num_drops=num_drops,
         output=output,
         seed=seed,
@@ -70,6 +74,16 @@ def generate(
         workers=workers,
         scheduler=scheduler,
     )
+
+
+def _variant(scenario: TrackingScenario, change: dict[str, Any]) -> TrackingScenario:
+    """`scenario` with some parameters changed, held to the same types as those of the command line."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TrackingScenario, "variants")
+    values = parser.parse_object({"variants": {**asdict(scenario), **change}})
+    return cast("TrackingScenario", parser.instantiate(values).variants)
 
 
 def info(path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from isac_torch import cli
+from isac_torch.tracking.scenario import TrackingScenario
 
 GENERATE = ["generate", "--num_drops", "2", "--output", "unused"]
 
@@ -79,6 +80,10 @@ def test_bad_option(capsys, options, says):
         ("scenario: {ap_power: .nan}", "ap_power"),
         ("scenario: {ap_power: .inf}", "ap_power"),
         ("scenario: {coherence_length: 16}", "coherence_length=16"),
+        ("variants: [{num_uess: 3}]", "num_uess"),
+        ("variants: [{num_ues: three}]", "num_ues"),
+        ("variants: [{num_ues: 8}, {num_ues: 0}]", "num_ues=0"),
+        ("variants: 8x8x2", "variants"),
         ("scenario: [3", "config"),
         ("", "config"),
         ("just words", "config"),
@@ -125,3 +130,58 @@ def test_console_script_is_installed():
     run = subprocess.run([script, "frobnicate"], capture_output=True, text=True, env={"PATH": os.environ["PATH"]})
     assert run.returncode == 2
     assert "Traceback" not in run.stderr
+
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*generate*.yaml")) + sorted(CONFIGS.glob("generate/*.yaml")), ids=str)
+def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
+    from isac_torch.datasets import generate as module
+
+    calls = []
+    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, **rest: calls.append((scenarios, rest)))
+    assert cli.main(["generate", "--config", str(path), "--output", str(tmp_path)]) == 0
+    assert calls[0][0]
+    assert calls[0][1]["num_drops"] > 0
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*evaluate*.yaml")) + sorted(CONFIGS.glob("evaluate/*.yaml")), ids=str)
+def test_every_evaluate_config_is_understood(path, monkeypatch, tmp_path):
+    from isac_torch.evaluation import run as module
+
+    calls = []
+    monkeypatch.setattr(module, "evaluate", lambda scenario, **rest: calls.append((scenario, rest)))
+    assert cli.main(["evaluate", "--config", str(path), "--output", str(tmp_path)]) == 0
+    assert calls[0][1]["allocators"]
+
+
+def test_variants_change_the_scenario(monkeypatch):
+    from isac_torch.datasets import generate as module
+
+    calls: list[list[TrackingScenario]] = []
+    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, **rest: calls.append(scenarios))
+    options = ["--scenario.num_targets", "2", "--variants", "[{num_ues: 8}, {num_aps: 32}]"]
+    assert cli.main(GENERATE + options) == 0
+    assert [(s.num_aps, s.num_ues, s.num_targets) for s in calls[0]] == [(16, 8, 2), (32, 16, 2)]
+
+
+def test_output_that_cannot_be_written(capsys, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    assert "file" in error_line(capsys, ["generate", "--num_drops", "2", "--output", str(file / "below")])
+    evaluate = ["evaluate", "--allocators=[upc]", "--num_drops=2", "--seed=1", "--output", str(file / "below")]
+    assert "file" in error_line(capsys, evaluate)
+
+
+def test_allocator_that_does_not_exist(capsys, tmp_path):
+    options = ["evaluate", "--num_drops=2", "--seed=1", "--output", str(tmp_path / "new")]
+    assert "magic" in error_line(capsys, [*options, "--allocators=[magic]"])
+    assert "checkpoint" in error_line(capsys, [*options, "--allocators=[gnn]"])
+    missing = str(tmp_path / "none.pt")
+    assert "none.pt" in error_line(capsys, [*options, "--allocators=[gnn]", "--checkpoint", missing])
+
+
+def test_train_refuses_in_one_line(capsys, tmp_path):
+    assert "frobnicate" in error_line(capsys, ["train", "--frobnicate", "3"])
+    assert "nothing.yaml" in error_line(capsys, ["train", "--config", str(tmp_path / "nothing.yaml")])
