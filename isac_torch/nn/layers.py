@@ -1,0 +1,94 @@
+"""Message passing between links and the APs, UEs and targets that they join."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from isac_torch.tracking.graph import LinkGraph
+from isac_torch.tracking.owners import spread_to_links, split_by_owner
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """State of every token, `hidden` numbers each; owners are the UEs, then the targets."""
+
+    link: Float[Tensor, "drop link hidden"]
+    owner: Float[Tensor, "drop owner hidden"]
+    ap: Float[Tensor, "drop ap hidden"]
+
+
+def sum_to_aps(link: Float[Tensor, "drop link hidden"], link_ap: Int[Tensor, "drop link"], num_aps: int) -> Tensor:
+    """Sum of the links' states at each AP, [drop, ap, hidden]."""
+    drops, _, hidden = link.shape
+    first = torch.arange(drops, device=link.device)[:, None] * num_aps
+    total = link.new_zeros(drops * num_aps, hidden)
+    return total.index_add(0, (link_ap + first).flatten(), link.flatten(0, 1)).reshape(drops, num_aps, hidden)
+
+
+def take_from_aps(ap: Float[Tensor, "drop ap hidden"], link_ap: Int[Tensor, "drop link"]) -> Tensor:
+    """Each AP's state on each of its links, [drop, link, hidden]."""
+    drops, num_aps, _ = ap.shape
+    first = torch.arange(drops, device=ap.device)[:, None] * num_aps
+    return ap.flatten(0, 1)[(link_ap + first).flatten()].reshape(drops, link_ap.shape[1], -1)
+
+
+class MessageLayer(nn.Module):
+    """One exchange: links inform their AP, their owner and whom they disturb or illuminate; these answer.
+
+    Sums over links are means or are weighted by the graph's shares, so that their size does not grow with the network.
+    UEs and targets have weights of their own. `extra_*` are numbers a token that are read besides its state, such as
+    the gradient of the objective there.
+    """
+
+    def __init__(self, hidden: int, extra_link: int = 0, extra_owner: int = 0, extra_ap: int = 0) -> None:
+        """Layer of width `hidden` that reads `extra_*` further numbers of each token."""
+        super().__init__()
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(hidden) for name in ("link", "owner", "ap")})
+        self.to_ap = nn.Linear(2 * hidden + extra_ap, hidden)
+        self.to_ue = nn.Linear(4 * hidden + extra_owner, hidden)
+        self.to_target = nn.Linear(4 * hidden + extra_owner, hidden)
+        self.from_link = nn.Linear(hidden + extra_link, hidden)
+        self.from_ap = nn.Linear(hidden, hidden, bias=False)
+        self.from_owner = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in ("ue", "target")})
+        self.from_victim = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in ("level", "share")})
+        self.from_row = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in ("own", "clutter")})
+        self.mix = nn.Linear(hidden, hidden)
+
+    def forward(
+        self, tokens: Tokens, problem: MaxMinSinrProblem, graph: LinkGraph, extra: Tokens | None = None
+    ) -> Tokens:
+        """New states; the old ones are added (residual)."""
+        link, owner, ap = (self.norm[name](getattr(tokens, name)) for name in ("link", "owner", "ap"))
+        none = Tokens(link[..., :0], owner[..., :0], ap[..., :0])
+        extra = none if extra is None else extra
+        ap = self.to_ap(torch.cat([ap, sum_to_aps(link, problem.link_ap, problem.num_aps) / 8.0, extra.ap], -1)).relu()
+        owner = self._owners(problem, graph, link, torch.cat([owner, extra.owner], -1))
+        answer = self._answers(problem, graph, owner) + take_from_aps(self.from_ap(ap), problem.link_ap)
+        link = self.mix((self.from_link(torch.cat([link, extra.link], -1)) + answer).relu())
+        return Tokens(tokens.link + link, tokens.owner + owner, tokens.ap + ap)
+
+    def _owners(self, problem: MaxMinSinrProblem, graph: LinkGraph, link: Tensor, owner: Tensor) -> Tensor:
+        """UEs hear their own links and who disturbs them; targets their own beams, the illumination and the clutter."""
+        sizes = [problem.num_ues, problem.num_targets]
+        ue, target = owner.split(sizes, 1)
+        by_ue, by_target = split_by_owner(problem, link.movedim(-1, 1))
+        mine, beams = (block.mean(-1).movedim(1, -1) if block.shape[-1] else block.sum(-1).movedim(1, -1) for block in (by_ue, by_target))
+        heard = [graph.disturbance @ link / problem.num_links, graph.disturbance_share @ link]
+        seen = [graph.illumination @ link, graph.clutter @ link]
+        ue = self.to_ue(torch.cat([ue, mine, *heard], -1)).relu()
+        return torch.cat([ue, self.to_target(torch.cat([target, beams, *seen], -1)).relu()], 1)
+
+    def _answers(self, problem: MaxMinSinrProblem, graph: LinkGraph, owner: Tensor) -> Tensor:
+        """What each link hears from its owner, from the UEs that it disturbs and from the targets that it illuminates."""
+        ue, target = owner.split([problem.num_ues, problem.num_targets], 1)
+        own = spread_to_links(problem, torch.cat([self.from_owner["ue"](ue), self.from_owner["target"](target)], 1))
+        level = graph.disturbance.mT @ self.from_victim["level"](ue) / problem.num_ues
+        share = (graph.disturbance_share.mT * (problem.num_links / problem.num_ues)) @ self.from_victim["share"](ue)
+        scale = problem.num_links / max(problem.num_targets, 1)
+        row = graph.illumination.mT @ self.from_row["own"](target) - graph.clutter.mT @ self.from_row["clutter"](target)
+        return own + level + share + row * (scale * 0.25)

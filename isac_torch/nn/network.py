@@ -1,0 +1,145 @@
+"""The allocating network: graph in, directions for the balancing layer out. It knows no physics and no powers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from isac_torch.nn.balance import Balanced, start_logits
+from isac_torch.nn.layers import MessageLayer, Tokens
+from isac_torch.nn.merit import merit_gradient
+from isac_torch.tracking.graph import AP_FEATURES, LINK_FEATURES, TARGET_FEATURES, UE_FEATURES, LinkGraph, standardised
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA = 2, 4, 1
+_WARM_ITERATIONS = 4
+"""Fixed-point steps of the balancing layer that suffice from the scales of the point before."""
+
+
+class AllocationNetwork(nn.Module):
+    """Corrects the untrained directions in three stages, each fed with the gradient of the merit where it stands.
+
+    1. `layers` message layers, then a first correction. 2. `refinements` message layers, each with a correction of its own.
+    3. `steps` learned steps, shaped like Adam's, whose lengths the token's state decides.
+    Gradients of the merit are inputs, not differentiated through.
+    """
+
+    def __init__(self, hidden: int = 48, layers: int = 2, refinements: int = 2, steps: int = 8) -> None:
+        """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""
+        super().__init__()
+        self.encode_link = nn.Linear(LINK_FEATURES, hidden)
+        self.encode_ue = nn.Linear(UE_FEATURES, hidden)
+        self.encode_target = nn.Linear(TARGET_FEATURES, hidden)
+        self.encode_ap = nn.Linear(AP_FEATURES, hidden)
+        extra = (_LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA)
+        self.layers = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(layers))
+        self.refinements = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(refinements))
+        self.heads = nn.ModuleList(_Head(hidden) for _ in range(1 + refinements))
+        self.stepper = LearnedSteps(hidden, steps) if steps else None
+
+    def forward(self, problem: MaxMinSinrProblem, graph: LinkGraph) -> Float[Tensor, "drop logit"]:
+        """Directions for `balance`, laid out as its `logit_size` says."""
+        *_, last = self.trajectory(problem, graph)
+        return last
+
+    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph) -> Iterator[Float[Tensor, "drop logit"]]:
+        """Directions after each correction and each step, the best guess last."""
+        logits = start_logits(problem)
+        tokens = self._encode(graph)
+        gradient, _, point = merit_gradient(problem, logits)
+        extra = _point_features(problem, gradient, point)
+        for layer in self.layers:
+            tokens = layer(tokens, problem, graph, extra)
+        logits = logits + self.heads[0](tokens, problem)
+        yield logits
+        for layer, head in zip(self.refinements, self.heads[1:], strict=True):
+            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * _WARM_ITERATIONS)
+            tokens = layer(tokens, problem, graph, _point_features(problem, gradient, point))
+            logits = logits + head(tokens, problem)
+            yield logits
+        if self.stepper is not None:
+            yield from self.stepper(tokens, problem, logits, point)
+
+    def _encode(self, graph: LinkGraph) -> Tokens:
+        owner = torch.cat([self.encode_ue(graph.ue), self.encode_target(graph.target)], 1)
+        return Tokens(self.encode_link(graph.link).relu(), owner.relu(), self.encode_ap(graph.ap).relu())
+
+
+class LearnedSteps(nn.Module):
+    """Steps along the smoothed and normalised gradient, as in Adam, each token with its own learned step lengths."""
+
+    def __init__(self, hidden: int, steps: int, length: float = 0.2) -> None:
+        """`steps` steps of about `length` before training."""
+        super().__init__()
+        self.steps, self.length = steps, length
+        self.inner = nn.Linear(hidden, 16)
+        self.time = nn.Parameter(torch.zeros(steps, 16))
+        self.outer = nn.Linear(16 + 2, 2)
+        nn.init.zeros_(self.outer.weight)
+        nn.init.zeros_(self.outer.bias)
+        self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
+
+    def forward(
+        self, tokens: Tokens, problem: MaxMinSinrProblem, logits: Tensor, point: Balanced
+    ) -> Iterator[Float[Tensor, "drop logit"]]:
+        """Directions after each step."""
+        state = self.inner(torch.cat([tokens.link, tokens.owner], 1))
+        first, second = self.decay.sigmoid()
+        mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
+        for index in range(self.steps):
+            gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS)
+            mean = first * mean + (1 - first) * gradient
+            square = second * square + (1 - second) * gradient.square()
+            size = (square / (1 - second ** (index + 1))).sqrt() + 1e-6
+            smooth, sharp = (mean / (1 - first ** (index + 1))) / size, gradient / size
+            read = torch.cat([(state + self.time[index]).relu(), torch.stack([smooth, sharp], -1).clamp(-3, 3)], -1)
+            control = self.outer(read)
+            rate = self.length * softplus(control[..., 0] + 0.54)
+            logits = logits + rate * (smooth.clamp(-3, 3) + control[..., 1])
+            yield logits
+
+
+class _Head(nn.Module):
+    """Corrections of the logits of links, UEs and targets from their tokens; starts at zero."""
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.parts = nn.ModuleDict({name: nn.Linear(hidden, 1) for name in ("serving", "sensing", "ue", "target")})
+        for part in self.parts.values():
+            nn.init.zeros_(part.weight)
+            nn.init.zeros_(part.bias)
+
+    def forward(self, tokens: Tokens, problem: MaxMinSinrProblem) -> Tensor:
+        comm = problem.num_comm_links
+        blocks = [tokens.link[:, :comm], tokens.link[:, comm:], tokens.owner[:, : problem.num_ues], tokens.owner[:, problem.num_ues :]]
+        out = [part(block) for part, block in zip(self.parts.values(), blocks, strict=True)]
+        return torch.cat(out, 1).squeeze(-1)
+
+
+def _point_features(problem: MaxMinSinrProblem, gradient: Tensor, point: Balanced) -> Tokens:
+    """What each token should know of a point: its gradient (relative to the drop's), powers, loads, margins of the rows."""
+    with torch.no_grad():
+        size = gradient.square().mean(-1, keepdim=True).sqrt() + 1e-8
+        slope = _compressed(gradient / size)
+        link, owner = slope[:, : problem.num_links], slope[:, problem.num_links :]
+        limit = problem.budget.gather(1, problem.link_ap)
+        scale = point.scale / point.scale[:, : problem.num_ues].sum(-1, keepdim=True)
+        margin = torch.ones_like(scale)
+        if problem.num_rows:
+            margin[:, problem.num_ues :] = problem.sir(point.power) / problem.sir_min
+        heard = problem.interference(point.power)
+        noise = torch.cat([heard, heard.new_ones(len(heard), problem.num_targets)], 1)
+        owners = [owner, standardised(scale, (-15.0, 10.0)), standardised(margin, (0.0, 3.0)), standardised(noise, (15.0, 10.0))]
+        load = problem.ap_load(point.power) / problem.budget
+        return Tokens(
+            torch.stack([link, standardised(point.power / limit, (-15.0, 10.0))], -1), torch.stack(owners, -1), load[..., None]
+        )
+
+
+def _compressed(value: Tensor) -> Tensor:
+    """Odd, nearly linear near zero, logarithmic far out."""
+    return value.sign() * value.abs().log1p()
