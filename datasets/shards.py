@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from isac_torch.datasets.files import sha256
@@ -87,13 +88,13 @@ def encode_shard(shard: Shard) -> bytes:
         return bytes(file.id.get_file_image())
 
 
-def _parts(name: str, value: Tensor) -> list[tuple[str, np.ndarray[Any, Any]]]:
+def _parts(name: str, value: Tensor) -> list[tuple[str, NDArray[Any]]]:
     if value.is_complex():
         return [(f"{name}.real", value.real.contiguous().numpy()), (f"{name}.imag", value.imag.contiguous().numpy())]
     return [(name, (value.to(torch.uint8) if value.dtype == torch.bool else value).contiguous().numpy())]
 
 
-def _write_array(file: Any, path: str, array: np.ndarray[Any, Any], unit_of: str) -> None:
+def _write_array(file: Any, path: str, array: NDArray[Any], unit_of: str) -> None:
     checks = {"chunks": array.shape, "fletcher32": True, "shuffle": True, "compression": _COMPRESSION} if array.size else {}
     dataset = file.create_dataset(path, data=array, track_times=False, **checks)
     if field := FIELDS.get(unit_of):
