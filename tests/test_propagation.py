@@ -1,6 +1,7 @@
 """Path loss, arrays, correlation, pilots and channel estimation against NumPy loops and their laws."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +18,9 @@ from tests.oracles import estimation as loop_estimation
 from tests.oracles import geometry as loop
 
 # Elementary functions of NumPy and torch differ in the last digit or two; a phase of some radians keeps that size.
-ROUNDING = {"rtol": 1e-12, "atol": 1e-13}
+ROUNDING: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-13}
 # The oracle integrates by adaptive quadrature to 1e-12, the code by a fixed rule that promises 1e-12.
-QUADRATURE = {"rtol": 0.0, "atol": 5e-11}
+QUADRATURE: dict[str, Any] = {"rtol": 0.0, "atol": 5e-11}
 
 
 def _points(generator: torch.Generator, count: int, reach: float = 700.0) -> torch.Tensor:

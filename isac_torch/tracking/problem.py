@@ -19,8 +19,6 @@ from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
 from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
 
-_TINY = 1e-300
-
 
 @dataclass(frozen=True)
 class MaxMinSinrProblem:
@@ -108,7 +106,7 @@ class MaxMinSinrProblem:
     def sir(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop row"]:
         """Expected sensing SIR of each target, linear; `power` in W; 0 where no power is sent. Eq. (19) of docs/physics.md."""
         own = torch.einsum("dle,de->dl", self.echo, power)
-        return own / torch.einsum("dle,de->dl", self.cross_echo, power).clamp_min(_TINY)
+        return own / torch.einsum("dle,de->dl", self.cross_echo, power).clamp_min(torch.finfo(power.dtype).tiny)
 
     def ap_load(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ap"]:
         """Power that each AP sends, W."""

@@ -3,13 +3,13 @@
 import itertools
 import math
 
-from tests.oracles.geometry import distance
+from tests.oracles.geometry import Array, Point, distance
 
 
-def farthest_points(positions, centre, count):
+def farthest_points(positions: Array, centre: Point, count: int) -> list[int]:
     """Indices of `count` APs: the one nearest `centre`, then always the one farthest from those chosen (horizontal plane)."""
 
-    def flat(first, second):
+    def flat(first: Point, second: Point) -> float:
         return math.hypot(float(first[0]) - float(second[0]), float(first[1]) - float(second[1]))
 
     chosen = [min(range(len(positions)), key=lambda i: flat(positions[i], centre))]
@@ -19,20 +19,21 @@ def farthest_points(positions, centre, count):
     return chosen
 
 
-def strongest(gains, count):
+def strongest(gains: Array, count: int) -> list[int]:
     """Indices of the `count` largest gains, largest first."""
     return sorted(range(len(gains)), key=lambda i: -float(gains[i]))[:count]
 
 
-def closest(point, positions, count):
+def closest(point: Point, positions: Array, count: int) -> list[int]:
     """Indices of the `count` positions closest to `point` in space, closest first."""
     return sorted(range(len(positions)), key=lambda i: distance(point, positions[i]))[:count]
 
 
-def balanced_assignment(targets, receivers):
+def balanced_assignment(targets: Array, receivers: Array) -> list[int]:
     """Least total distance from targets to receive APs with at most ceil(L / R) targets each, by trying every assignment."""
     capacity = math.ceil(len(targets) / len(receivers))
-    best, best_cost = None, math.inf
+    best: tuple[int, ...] = ()
+    best_cost = math.inf
     for choice in itertools.product(range(len(receivers)), repeat=len(targets)):
         if max(choice.count(r) for r in set(choice)) > capacity:
             continue

@@ -1,15 +1,19 @@
 """Loop oracle of MMSE channel estimation from uplink pilots [B 6-8]. NumPy only: nothing here may import isac_torch."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from tests.oracles.geometry import Array, Point
 
-def pilot_book(index, pilot_length):
+
+def pilot_book(index: Sequence[int] | Array, pilot_length: int) -> Array:
     """Unit-norm pilot of every UE (rows): columns of the DFT matrix, so that UEs with different index are orthogonal."""
     time = np.arange(pilot_length)
     return np.array([np.exp(2j * np.pi * time * p / pilot_length) / np.sqrt(pilot_length) for p in index])
 
 
-def observation_covariance(covariance, pilots, pilot_power, noise_power):
+def observation_covariance(covariance: Array, pilots: Array, pilot_power: Point, noise_power: float) -> Array:
     """Gamma[k, m] = sum_j tau eta_j C[j, m] |pi_j^H pi_k|^2 + sigma^2 I. `covariance` is C[ue, ap] (N x N each)."""
     num_ues, num_aps, num_antennas, _ = covariance.shape
     length = pilots.shape[1]
@@ -22,7 +26,7 @@ def observation_covariance(covariance, pilots, pilot_power, noise_power):
     return result
 
 
-def mmse_matrix(covariance, pilots, pilot_power, noise_power):
+def mmse_matrix(covariance: Array, pilots: Array, pilot_power: Point, noise_power: float) -> Array:
     """Lambda[k, m] = tau eta_k C Gamma^-1."""
     gamma = observation_covariance(covariance, pilots, pilot_power, noise_power)
     result = np.zeros_like(covariance)
@@ -32,7 +36,7 @@ def mmse_matrix(covariance, pilots, pilot_power, noise_power):
     return result
 
 
-def estimate_covariance(covariance, pilots, pilot_power, noise_power):
+def estimate_covariance(covariance: Array, pilots: Array, pilot_power: Point, noise_power: float) -> Array:
     """Phi[k, m] = Lambda C, the covariance of the estimate."""
     matrix = mmse_matrix(covariance, pilots, pilot_power, noise_power)
     result = np.zeros_like(covariance)

@@ -5,23 +5,28 @@ serve UE k or does not sense target l. APs here are the transmit APs.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from tests.oracles.geometry import Array
 
-def sinr(ue, world, data_power, sensing_power):
+World = dict[str, Any]
+
+
+def sinr(ue: int, world: World, data_power: Array, sensing_power: Array) -> float:
     """SINR of one UE with MRT and the use-and-then-forget bound [B 23], amplitude sqrt(eta_k / eta_j) included.
 
     `world` has covariance C[k, m], estimate Phi[k, m], mmse Lambda[k, m], beam W[l, m], pilots, pilot_power, noise_power.
     """
     covariance, estimate, mmse, beam = world["covariance"], world["estimate"], world["mmse"], world["beam"]
     num_ues, num_aps = data_power.shape
-    wanted = 0.0
+    wanted, interference = 0.0, float(world["noise_power"])
     for m in range(num_aps):
         wanted += math.sqrt(data_power[ue, m] * np.trace(estimate[ue, m]).real)
-    interference = world["noise_power"]
     for j in range(num_ues):
-        coherent = 0.0
+        coherent = 0j
         for m in range(num_aps):
             if data_power[j, m] == 0.0:
                 continue
@@ -38,12 +43,12 @@ def sinr(ue, world, data_power, sensing_power):
     return wanted**2 / interference
 
 
-def rate(sinr_value, data_symbols, block_symbols, bandwidth_hz):
+def rate(sinr_value: float, data_symbols: int, block_symbols: int, bandwidth_hz: float) -> float:
     """Downlink rate of a UE, bit/s [B 17]."""
     return data_symbols / block_symbols * bandwidth_hz * math.log2(1.0 + sinr_value)
 
 
-def power_toward(target, ap, world, data_power, sensing_power):
+def power_toward(target: int, ap: int, world: World, data_power: Array, sensing_power: Array) -> float:
     """Mean power that AP `ap` sends toward `target`, times the array gain: E|a^H s|^2, W."""
     response = world["response"][target, ap]
     total = 0.0
@@ -56,7 +61,7 @@ def power_toward(target, ap, world, data_power, sensing_power):
     return total
 
 
-def echo(target, listening, world, data_power, sensing_power):
+def echo(target: int, listening: Sequence[int], world: World, data_power: Array, sensing_power: Array) -> float:
     """Mean echo of `target` at the receive APs `listening` (indices): sum over transmit APs of beta sigma_rcs q, W per antenna.
 
     `world["echo_gain"][l, r, m]` is beta_{l, r, m} in 1/m2 and `world["rcs"]` the variance of the reflectivity in m2.
@@ -69,7 +74,7 @@ def echo(target, listening, world, data_power, sensing_power):
     return total
 
 
-def sir(target, world, data_power, sensing_power):
+def sir(target: int, world: World, data_power: Array, sensing_power: Array) -> float:
     """Expected sensing SIR of one target: its echo over all others' at the APs that listen to it (`world["listening"][l]`)."""
     listening = world["listening"][target]
     own = echo(target, listening, world, data_power, sensing_power)
@@ -80,7 +85,7 @@ def sir(target, world, data_power, sensing_power):
     return own / other
 
 
-def ap_load(ap, data_power, sensing_power):
+def ap_load(ap: int, data_power: Array, sensing_power: Array) -> float:
     """Power that AP `ap` sends, W."""
     total = 0.0
     for table in (data_power, sensing_power):
@@ -89,7 +94,9 @@ def ap_load(ap, data_power, sensing_power):
     return total
 
 
-def fractional_power(gain_ue, gain_target, served, sensed, budget, kappa_ue, kappa_target):
+def fractional_power(
+    gain_ue: Array, gain_target: Array, served: Array, sensed: Array, budget: Array, kappa_ue: float, kappa_target: float
+) -> tuple[Array, Array]:
     """Fractional power control with per-AP normalisation [B 57-59]: tables data_power[k, m], sensing_power[l, m] in W.
 
     `served[k, m]` and `sensed[l, m]` say which links exist; an AP without any stays silent.

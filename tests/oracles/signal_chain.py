@@ -6,43 +6,52 @@ Nothing of the closed forms is used but the MMSE filter, which the APs themselve
 import numpy as np
 
 from tests.oracles.estimation import mmse_matrix
+from tests.oracles.geometry import Array, Point
+from tests.oracles.metrics import World
 
 
-def _normal(rng, shape):
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     """Circularly-symmetric complex standard normals."""
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2.0)
+    result: Array = (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2.0)
+    return result
 
 
-def _root(covariance):
+def _root(covariance: Array) -> Array:
     """A matrix root of each hermitian covariance (rank-deficient ones too)."""
     values, vectors = np.linalg.eigh(covariance)
-    return vectors * np.sqrt(np.clip(values, 0.0, None))[..., None, :]
+    result: Array = vectors * np.sqrt(np.clip(values, 0.0, None))[..., None, :]
+    return result
 
 
-def draw_channels(covariance, count, rng):
+def draw_channels(covariance: Array, count: int, rng: np.random.Generator) -> Array:
     """`count` channels h[draw, ue, ap, antenna] ~ CN(0, C[ue, ap])."""
     white = _normal(rng, (count, *covariance.shape[:3]))
-    return np.einsum("kmab,dkmb->dkma", _root(covariance), white)
+    channels: Array = np.einsum("kmab,dkmb->dkma", _root(covariance), white)
+    return channels
 
 
-def send_pilots(channels, pilots, pilot_power, noise_power, rng):
+def send_pilots(channels: Array, pilots: Array, pilot_power: Point, noise_power: float, rng: np.random.Generator) -> Array:
     """What the APs receive while every UE sends its pilot: Y[draw, ap, antenna, symbol]."""
     length = pilots.shape[1]
     sent = np.sqrt(length * np.asarray(pilot_power))[:, None] * pilots.conj()
     received = np.einsum("dkma,kt->dmat", channels, sent)
-    return received + np.sqrt(noise_power) * _normal(rng, received.shape)
+    noisy: Array = received + np.sqrt(noise_power) * _normal(rng, received.shape)
+    return noisy
 
 
-def estimate_channels(received, covariance, pilots, pilot_power, noise_power):
+def estimate_channels(received: Array, covariance: Array, pilots: Array, pilot_power: Point, noise_power: float) -> Array:
     """MMSE estimates [draw, ue, ap, antenna]: correlate with the own pilot, then filter [B 6, 8]."""
     length = pilots.shape[1]
     filters = mmse_matrix(covariance, pilots, pilot_power, noise_power)
     correlated = np.einsum("dmat,kt->dkma", received, pilots)
     scale = 1.0 / np.sqrt(length * np.asarray(pilot_power))
-    return np.einsum("k,kmab,dkmb->dkma", scale, filters, correlated)
+    estimates: Array = np.einsum("k,kmab,dkmb->dkma", scale, filters, correlated)
+    return estimates
 
 
-def sinr_by_simulation(world, data_power, sensing_power, count, rng, batch=500):
+def sinr_by_simulation(
+    world: World, data_power: Array, sensing_power: Array, count: int, rng: np.random.Generator, batch: int = 500
+) -> Array:
     """SINR of every UE from measured moments of the effective channels (the use-and-then-forget terms A, B, C, D).
 
     Beams are normalised by the *measured* mean energy of the estimates. Sensing beams err at random: `world["draw_beam"]`
@@ -70,16 +79,21 @@ def sinr_by_simulation(world, data_power, sensing_power, count, rng, batch=500):
         heard = np.abs(np.einsum("dkma,dlma->dklm", channels.conj(), sensing)) ** 2
         power += np.einsum("lm,dklm->k", sensing_power, heard) / (batch * len(seeds))
     wanted = np.abs(mean) ** 2
-    return wanted / (power - wanted + world["noise_power"])
+    result: Array = wanted / (power - wanted + world["noise_power"])
+    return result
 
 
-def _draw(covariance, pilot_args, count, rng):
+def _draw(
+    covariance: Array, pilot_args: tuple[Array, Point, float], count: int, rng: np.random.Generator
+) -> tuple[Array, Array]:
     channels = draw_channels(covariance, count, rng)
-    received = send_pilots(channels, *pilot_args, rng)
+    received = send_pilots(channels, *pilot_args, rng=rng)
     return channels, estimate_channels(received, covariance, *pilot_args)
 
 
-def sinr_from_symbols(world, data_power, sensing_power, blocks, symbols, rng):
+def sinr_from_symbols(
+    world: World, data_power: Array, sensing_power: Array, blocks: int, symbols: int, rng: np.random.Generator
+) -> Array:
     """SINR of every UE from received samples alone: the regression of y on the UE's own symbol over the unexplained power.
 
     `blocks` coherence blocks with `symbols` data symbols each; the beams' norms are sqrt(tr Phi), as the APs know them.
@@ -99,10 +113,19 @@ def sinr_from_symbols(world, data_power, sensing_power, blocks, symbols, rng):
     correlation = (received * data.conj()).mean((0, 2))
     own = (np.abs(data) ** 2).mean((0, 2))
     wanted = np.abs(correlation) ** 2 / own
-    return wanted / ((np.abs(received) ** 2).mean((0, 2)) - wanted)
+    result: Array = wanted / ((np.abs(received) ** 2).mean((0, 2)) - wanted)
+    return result
 
 
-def echoes_by_simulation(world, data_power, sensing_power, blocks, symbols, rng, draw_rcs=False):
+def echoes_by_simulation(
+    world: World,
+    data_power: Array,
+    sensing_power: Array,
+    blocks: int,
+    symbols: int,
+    rng: np.random.Generator,
+    draw_rcs: bool = False,
+) -> Array:
     """Echo energy per sensed block, echo[block, listener of target l, echoing target]: shape (blocks, L, L), drawn symbols.
 
     Each entry is the energy, summed over `symbols` samples and the APs that listen to target l, of target l''s echo per receive

@@ -1,13 +1,28 @@
 """Every table that the loop oracles and the simulation need of a network. NumPy only: nothing here may import isac_torch."""
 
 import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
 from tests.oracles import estimation, geometry
+from tests.oracles.geometry import Array
+from tests.oracles.metrics import World
 
 
-def network_world(tx, axes, rx, ues, targets, gain, pilots, pilot_power, listening, **options):
+def network_world(
+    tx: Array,
+    axes: Array,
+    rx: Array,
+    ues: Array,
+    targets: Array,
+    gain: Array,
+    pilots: Array,
+    pilot_power: Array,
+    listening: Sequence[Sequence[int]],
+    **options: Any,
+) -> World:
     """Covariances, estimates, beams and echo gains of one network from its positions.
 
     `tx`, `rx`, `ues`, `targets` are positions in m, `axes` the array axes of the transmit APs, `gain[k, m]` the large-scale
@@ -49,11 +64,12 @@ def network_world(tx, axes, rx, ues, targets, gain, pilots, pilot_power, listeni
     }
 
 
-def world_of_drop(drop, scenario, index=0):
+def world_of_drop(drop: Any, scenario: Any, index: int = 0) -> World:
     """The tables of one drop of a batch, from its positions, sets and gains only (any object with those attributes)."""
 
-    def rows(name):
-        return getattr(drop, name)[index].detach().numpy()
+    def rows(name: str) -> Array:
+        table: Array = getattr(drop, name)[index].detach().numpy()
+        return table
 
     turn = rows("tx_orientation")
     return network_world(
@@ -65,7 +81,7 @@ def world_of_drop(drop, scenario, index=0):
         rows("ue_gain"),
         estimation.pilot_book(rows("pilot"), scenario.pilot_symbols),
         rows("pilot_power"),
-        rows("listening_ap"),
+        rows("listening_ap").tolist(),
         num_antennas=scenario.num_antennas,
         spread_rad=math.radians(scenario.azimuth_spread_deg),
         error_rad=scenario.angle_error,
@@ -75,7 +91,7 @@ def world_of_drop(drop, scenario, index=0):
     )
 
 
-def power_tables(power, drop, index=0):
+def power_tables(power: Any, drop: Any, index: int = 0) -> tuple[Array, Array]:
     """Powers per link of one drop as tables data_power[ue, ap] and sensing_power[target, ap], W."""
     serving, sensing = drop.serving_ap[index].tolist(), drop.sensing_ap[index].tolist()
     data = np.zeros((len(serving), drop.tx_position.shape[1]))
@@ -89,13 +105,16 @@ def power_tables(power, drop, index=0):
     return data, probe
 
 
-def _beam_drawer(azimuth, elevation, error_rad, num_antennas):
+def _beam_drawer(
+    azimuth: Array, elevation: Array, error_rad: float, num_antennas: int
+) -> Callable[[np.random.Generator, int], Array]:
     """A function (rng, count) -> unit-norm sensing beams [draw, target, ap, antenna] with drawn angle errors [B 12]."""
 
-    def draw(rng, count):
+    def draw(rng: np.random.Generator, count: int) -> Array:
         first = azimuth + error_rad * rng.standard_normal((count, *azimuth.shape))
         second = elevation + error_rad * rng.standard_normal((count, *azimuth.shape))
         along = (np.sin(first) * np.cos(second))[..., None]
-        return np.exp(1j * np.pi * np.arange(num_antennas) * along) / math.sqrt(num_antennas)
+        beams: Array = np.exp(1j * np.pi * np.arange(num_antennas) * along) / math.sqrt(num_antennas)
+        return beams
 
     return draw
