@@ -123,9 +123,17 @@ def _margin_step(own: Array, other: Array, margin: float, weight: Array) -> tupl
     cost = np.append(np.zeros(links), -1.0)
     gain = np.hstack([(own - margin * other) / weight[:, None], -np.ones((rows, 1))])
     total = np.append(np.ones(links), 0.0)[None]
-    limits = [(0.0, None)] * links + [(None, None)]
-    options = {"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10}
-    result = linprog(cost, -gain, np.zeros(rows), total, [1.0], limits, method="highs", options=options)
+    limits: list[tuple[float | None, float | None]] = [(0.0, None)] * links + [(None, None)]
+    result = linprog(
+        cost,
+        A_ub=-gain,
+        b_ub=np.zeros(rows),
+        A_eq=total,
+        b_eq=[1.0],
+        bounds=limits,
+        method="highs",
+        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+    )
     if result.status != 0:
         return None
     share = np.maximum(result.x[:-1], 0.0)

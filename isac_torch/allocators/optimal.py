@@ -1,0 +1,110 @@
+"""Allocators that solve every drop of the batch by itself: the reference optimum and the paper's algorithm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from isac_torch.allocation import Proposal
+from isac_torch.allocators.heuristics import Fractional
+from isac_torch.solvers import papers, reference
+from isac_torch.solvers.feasibility import SensingLimit, best_effort, largest_sir
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+Priority = Literal["communication", "sensing"]
+
+SolveDrop = Callable[[MaxMinSinrProblem, SensingLimit], tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class GlobalOptimal:
+    """Largest minimum SINR with a computed certificate: global with orthogonal pilots, a bounded local one with shared ones.
+
+    A drop whose SIR0 is proven out of reach gets the best effort: the largest minimum SINR at (1 - sensing_slack) times the
+    largest reachable SIR, and the bound of that problem.
+
+    Attributes:
+        gap: certified relative distance to the optimum.
+        tie: second stage that makes the powers unique; see `reference.solve_drop`.
+        priority: "communication" keeps the problem's SIR0; "sensing" asks every drop for (1 - sensing_slack) times the
+            largest SIR that it can reach, and its bounds are those of that harder problem.
+        sensing_slack: share of the reachable SIR left to communication.
+    """
+
+    gap: float = 1e-3
+    tie: reference.Tie = "least_power"
+    priority: Priority = "communication"
+    sensing_slack: float = 0.05
+
+    @property
+    def name(self) -> str:
+        """opc_global, with the suffix _sensing when sensing has priority."""
+        return "opc_global" if self.priority == "communication" else "opc_global_sensing"
+
+    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
+        """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop."""
+
+        def solve(drop: MaxMinSinrProblem, limit: SensingLimit) -> tuple[Tensor, Tensor]:
+            start = Fractional().propose(drop).power
+            found = reference.solve_drop(drop, start, limit.power, gap=self.gap, tie=self.tie)
+            return found.power, found.upper_bound
+
+        return _drop_by_drop(problem, solve, self.priority, self.sensing_slack)
+
+
+@dataclass(frozen=True)
+class PaperOpc:
+    """Optimal power control as printed by Liesegang et al. (2025), Algorithm 1 with the sign of its C3 corrected.
+
+    Attributes:
+        start: feasible point it starts from, which decides the local optimum it ends in; see `papers.start_point`.
+        priority: as in `GlobalOptimal`.
+        sensing_slack: as in `GlobalOptimal`.
+        tolerance: eps1 and eps2 of the algorithm, both relative.
+    """
+
+    start: papers.Start = "nearest_uniform"
+    priority: Priority = "communication"
+    sensing_slack: float = 0.05
+    tolerance: float = 1e-3
+
+    @property
+    def name(self) -> str:
+        """opc_paper, with what differs from the defaults."""
+        name = "opc_paper" if self.start == "nearest_uniform" else f"opc_paper_{self.start}"
+        return name if self.priority == "communication" else f"{name}_sensing"
+
+    @property
+    def gap(self) -> float:
+        """No certificate is offered."""
+        return 0.0
+
+    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
+        """Powers (W), proven infeasibility and largest reachable SIR of every drop."""
+
+        def solve(drop: MaxMinSinrProblem, limit: SensingLimit) -> tuple[Tensor, Tensor]:
+            start = papers.start_point(drop, limit.power, self.start)
+            power = papers.algorithm_1(drop, start, tolerance=self.tolerance)
+            return power, torch.full_like(power[:, 0], torch.inf)
+
+        return _drop_by_drop(problem, solve, self.priority, self.sensing_slack)
+
+
+def _drop_by_drop(problem: MaxMinSinrProblem, solve: SolveDrop, priority: Priority, slack: float) -> Proposal:
+    """Decide feasibility, put reachable requirements in place, solve each drop in float64, and gather the answers."""
+    exact = problem.cast(torch.float64).to("cpu")
+    limit = largest_sir(exact)
+    solvable = best_effort(exact, limit, slack=slack, everywhere=priority == "sensing")
+    indices = torch.arange(exact.num_drops).split(1)
+    answers = [solve(solvable.select(i), limit.select(i)) for i in indices]
+    like = problem.budget
+    return Proposal(
+        power=torch.cat([power for power, _ in answers]).to(like),
+        upper_bound=torch.cat([bound for _, bound in answers]).to(like),
+        infeasible=limit.infeasible.to(like.device),
+        best_quality=limit.best_sir.to(like),
+    )

@@ -1,0 +1,265 @@
+"""The readable truth: largest minimum SINR of one drop, by convex cones in the power domain through CVXPY and Clarabel.
+
+With orthogonal pilots, SINR_k >= g reads g v_k(p) <= (sum_e a_e sqrt p_e)^2 with v_k(p) = N_k^T p + 1: linear below concave,
+so the set of good powers is convex and the best g is the global optimum. In cones, one of three dimensions a serving link:
+
+    s_k = g v_k(p),   z_e^2 <= p_e s_k,   sum_e a_e z_e >= s_k            (because sum_e a_e sqrt(p_e s_k) >= s_k).
+
+Bisection on g is replaced by Dinkelbach's method with weights: at g = smallest SINR of the last powers p', maximise d with
+s_k = g (v_k(p) + d v_k(p')). The largest d is positive until g is optimal, and the steps shrink superlinearly.
+
+Shared pilots add sum_j (c_kj^T sqrt p_j)^2 to v_k, which is concave in p and has to lie on the small side. Each product of
+positive sign there is replaced by its tangent at p', sqrt(p_e p_f) <= (p_e sqrt(p'_f / p'_e) + p_f sqrt(p'_e / p'_f)) / 2, and
+each of negative sign is dropped: a true majoriser, so every step stays feasible and none gets worse, but the end is a local
+optimum. Its distance to the global one is bounded by the linear relaxation inside `certificate.upper_bound`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import NDArray
+from torch import Tensor
+
+from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.feasibility import repair
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+Tie = Literal["least_power", "none"]
+
+_SOLVED = ("optimal", "optimal_inaccurate")
+_TOLERANCES = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
+_MAX_ROUNDS = 30
+_STALLED = 1e-6
+"""Relative gain below which further rounds are not worth their time."""
+_POWER_FLOOR = 1e-9
+"""Smallest share of the budget at which a tangent is taken; at zero it would be vertical."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """What the reference found for one drop.
+
+    Attributes:
+        power: W, of each link; meets every constraint.
+        upper_bound: no feasible powers reach a larger smallest SINR, linear.
+        rounds: convex programmes solved in the first stage.
+    """
+
+    power: Float[Tensor, "1 link"]
+    upper_bound: Float[Tensor, "1"]
+    rounds: int
+
+
+def solve_drop(
+    problem: MaxMinSinrProblem,
+    start: Float[Tensor, "1 link"],
+    inside: Float[Tensor, "1 link"],
+    *,
+    gap: float = 1e-3,
+    tie: Tie = "least_power",
+) -> Optimum:
+    """Largest smallest SINR of a single feasible drop, then the least total power that keeps it up to gap / 2.
+
+    The optimum is not unique wherever a UE sits above the minimum; the second stage makes it so. It gives half of `gap`
+    away, and the first stage runs until the certificate leaves at most the other half.
+
+    Args:
+        problem: one drop, float64, whose sensing rows can be met.
+        start: W; any positive powers. The closer to the optimum, the fewer rounds.
+        inside: W; meets every constraint (`SensingLimit.power`).
+        gap: certified relative distance to the optimum to aim at. Shared pilots may leave more.
+        tie: what the second stage minimises; "none" returns the first stage's powers.
+
+    Returns:
+        The optimum. Where Clarabel fails, the best powers so far: a failed solve is never read as an infeasible one.
+
+    Note:
+        Where some UE has no signal at all the optimum is 0, and `inside` attains it.
+    """
+    if not bool((problem.signal.amax(-1) > 0.0).all()):
+        return Optimum(inside, torch.zeros_like(inside[:, 0]), 0)
+    if problem.has_pilot_reuse:
+        start = _relaxed_start(problem, start, inside)
+    power, bound, rounds = _ascend(problem, start, inside, gap / 2.0)
+    if tie == "least_power":
+        power = _least_power(problem, power, inside, gap / 2.0)
+    return Optimum(power, bound, rounds)
+
+
+def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"], int]:
+    """Dinkelbach rounds until the certificate is tight or nothing is gained: feasible powers (W), their bound, rounds.
+
+    The first g and weights are those of `start` (W), which may break the sensing rows: they only have to be plausible.
+    """
+    cones = None if problem.has_pilot_reuse else _Cones(problem, problem.leakage)
+    power = repair(problem, start, inside)
+    value, bound = problem.objective(power), torch.full_like(start[:, 0], torch.inf)
+    level, around = problem.objective(start), start
+    for rounds in range(1, _MAX_ROUNDS + 1):
+        used = cones or _Cones(problem, majorised_leakage(problem, around))
+        step = used.step(level, problem.interference(around))
+        if step is None:
+            break
+        step = repair(problem, step, inside)
+        gain = float(problem.objective(step) / value - 1.0)
+        if gain > 0.0:
+            power, value = step, problem.objective(step)
+        # The certificate costs a linear programme: ask for it only when the value has nearly settled.
+        if gain < (_STALLED if problem.has_pilot_reuse else gap):
+            bound = torch.minimum(bound, upper_bound(problem, used.shares(power)))
+            if gain < _STALLED or bool(bound - value <= gap * bound):
+                return power, bound, rounds
+        level, around = value, power
+    return power, torch.minimum(bound, upper_bound(problem, power)), rounds
+
+
+def _relaxed_start(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor) -> Tensor:
+    """Optimum (W) of the drop with its coherent interference replaced by a linear lower bound, if that beats `start`."""
+    leakage = relaxed_leakage(problem, start).clamp_min(0.0)
+    relaxed = replace(problem, leakage=leakage, coherent=torch.zeros_like(problem.coherent))
+    guess, _, _ = _ascend(relaxed, start, inside, gap=1e-2)
+    better = problem.objective(guess) > problem.objective(repair(problem, start, inside))
+    return guess if bool(better) else start
+
+
+def majorised_leakage(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue link"]:
+    """Leakage (1/W) whose interference is never below the true one, pilots included, and touches it at `power` (W).
+
+    Where two links of a UE reach another UE with opposite signs, their product is negative and dropped: it only helps.
+    """
+    if not problem.has_pilot_reuse:
+        return problem.leakage
+    floor = _POWER_FLOOR * problem.serving_power(problem.budget.gather(1, problem.link_ap))
+    amplitude = problem.serving_power(power).clamp_min(floor).sqrt()
+    products = (problem.coherent.unsqueeze(-1) * problem.coherent.unsqueeze(-2)).clamp_min(0.0)
+    tangent = torch.einsum("dkjst,djt->dkjs", products, amplitude) / amplitude.unsqueeze(1)
+    leakage = problem.leakage.clone()
+    leakage[:, :, : problem.num_comm_links] += tangent.flatten(2)
+    return leakage
+
+
+def _least_power(problem: MaxMinSinrProblem, power: Tensor, inside: Tensor, slack: float) -> Tensor:
+    """Powers (W) of least sum whose smallest SINR is (1 - slack) times that of `power`; `power` itself if the solve fails."""
+    value = problem.objective(power)
+    saved = _Cones(problem, majorised_leakage(problem, power)).least_power((1.0 - slack) * value)
+    if saved is None:
+        return power
+    saved = repair(problem, saved, inside)
+    # What the solver's tolerance took from the SINR comes back on the way to `power`.
+    for share in (0.0, 0.01, 0.1, 0.5):
+        mixed = saved + share * (power - saved)
+        if bool(problem.objective(mixed) >= (1.0 - 1.02 * slack) * value):
+            return mixed
+    return power
+
+
+class _Cones:
+    """The constraints of one drop in CVXPY, in the units that keep an interior-point solver accurate.
+
+    Powers are shares of their AP's budget, each UE's row is divided by the square of its largest a, each sensing row by its
+    largest entry. Built once per drop: between rounds only g and the weights change (as Parameters).
+    """
+
+    def __init__(self, problem: MaxMinSinrProblem, leakage: Float[Tensor, "1 ue link"]) -> None:
+        import cvxpy as cp
+
+        limit = problem.budget.gather(1, problem.link_ap)
+        signal = _array(problem.signal[0] * problem.serving_power(limit)[0].sqrt())
+        self._limit, self._like = _array(limit[0]), problem.budget
+        self._unit = 1.0 / signal.max(1) ** 2
+        self._leakage = _array(leakage[0]) * self._limit * self._unit[:, None]
+        self._signal = signal * np.sqrt(self._unit)[:, None]
+        self._share = cp.Variable(problem.num_links, nonneg=True)
+        self._fixed = [self._budgets(problem) @ self._share <= 1.0, *self._sensing(problem)]
+        self._gain, self._weight, self._level = cp.Variable(), cp.Parameter(problem.num_ues), cp.Parameter(nonneg=True)
+        self._programme: Any = None
+
+    def step(self, value: Tensor, interference: Float[Tensor, "1 ue"]) -> Tensor | None:
+        """Powers (W) that maximise the weighted margin over SINR `value`; None when the solver fails."""
+        import cvxpy as cp
+
+        self._level.value = float(value)
+        self._weight.value = float(value) * _array(interference[0]) * self._unit
+        if self._programme is None:
+            needed = self._level * (self._leakage @ self._share + self._unit) + self._gain * self._weight
+            self._programme = cp.Problem(cp.Maximize(self._gain), [*self._fixed, *self._served(needed)])
+        return self._solved(self._programme)
+
+    def least_power(self, value: Tensor) -> Tensor | None:
+        """Powers (W) of least sum with every SINR at least `value`; None when the solver fails."""
+        import cvxpy as cp
+
+        needed = float(value) * (self._leakage @ self._share + self._unit)
+        total = self._share @ (self._limit / self._limit.max())
+        return self._solved(cp.Problem(cp.Minimize(total), [*self._fixed, *self._served(needed)]))
+
+    def shares(self, power: Float[Tensor, "1 link"]) -> Float[Tensor, "1 link"]:
+        """`power` (W) with each UE's links set by the last solve's prices, for the certificate's Cauchy shares.
+
+        A link whose power costs c_e per budget share deserves a_e sqrt(p_e) in proportion to a_e^2 / c_e. The cones'
+        multipliers give c_e to full accuracy, where the square root of a tiny power has lost half of the digits.
+        """
+        multiplier, vector = self._cone.dual_value
+        cost = np.maximum(np.reshape(multiplier, -1) + vector[1], np.finfo(float).tiny).reshape(self._signal.shape)
+        amplitude = self._signal / cost
+        served = np.maximum(self._share.value[: cost.size], 0.0).reshape(cost.shape)
+        scale = (self._signal * np.sqrt(served)).sum(1) / (self._signal * amplitude).sum(1)
+        shares = power.clone()
+        own = np.square(amplitude * scale[:, None]).reshape(-1) * self._limit[: cost.size]
+        shares[0, : cost.size] = torch.as_tensor(own, dtype=power.dtype, device=power.device)
+        return shares
+
+    def _served(self, needed: Any) -> list[Any]:
+        """(sum_e a_e sqrt p_e)^2 >= needed_k, by one rotated cone a link."""
+        import cvxpy as cp
+
+        ues, links = self._signal.shape
+        owner = np.repeat(np.arange(ues), links)
+        root = cp.Variable(ues * links)
+        share, need = self._share[: ues * links], needed[owner]
+        gathered = np.zeros((ues, ues * links))
+        gathered[owner, np.arange(ues * links)] = self._signal.reshape(-1)
+        self._cone = cp.SOC(share + need, cp.vstack([2.0 * root, share - need]), axis=0)
+        return [self._cone, gathered @ root >= needed]
+
+    @staticmethod
+    def _budgets(problem: MaxMinSinrProblem) -> Array:
+        """1 where a link (column) belongs to an AP (row) that has links at all."""
+        member = np.arange(problem.num_aps)[:, None] == problem.link_ap[0].cpu().numpy()[None]
+        return member[member.any(1)].astype(float)
+
+    def _sensing(self, problem: MaxMinSinrProblem) -> list[Any]:
+        """(S_l - SIR0_l I_l) p >= 0, each row over its largest entry."""
+        if problem.num_rows == 0:
+            return []
+        row = _array(problem.echo[0] - problem.sir_min[0, :, None] * problem.cross_echo[0]) * self._limit
+        return [row / np.abs(row).max(1, keepdims=True) @ self._share >= 0.0]
+
+    def _solved(self, programme: Any) -> Tensor | None:
+        """Solve with Clarabel; the powers in W, or None."""
+        import cvxpy as cp
+
+        try:
+            with warnings.catch_warnings():
+                # "May be inaccurate": every answer is judged by the problem itself afterwards.
+                warnings.simplefilter("ignore", UserWarning)
+                programme.solve(solver=cp.CLARABEL, **_TOLERANCES)
+        except cp.SolverError:
+            return None
+        if programme.status not in _SOLVED or self._share.value is None:
+            return None
+        power = np.maximum(self._share.value, 0.0) * self._limit
+        return torch.as_tensor(power, dtype=self._like.dtype, device=self._like.device)[None]
+
+
+def _array(tensor: Tensor) -> Array:
+    """The tensor's values as float64 NumPy."""
+    return tensor.detach().double().cpu().numpy()
