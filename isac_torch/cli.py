@@ -90,7 +90,7 @@ def info(path: Path) -> None:
     """Print what a data set holds: sizes, seeds, statuses, certified gaps, units.
 
     Args:
-        path: Folder of the data set.
+        path: Folder of the data set, or one of its shards.
     """
     from isac_torch.datasets.inspect import info as dataset_info
 
@@ -101,7 +101,7 @@ def verify(path: Path) -> None:
     """Check checksums, fields and the feasibility of every label of a data set.
 
     Args:
-        path: Folder of the data set.
+        path: Folder of the data set, or one of its shards.
     """
     from isac_torch.datasets.inspect import verify as dataset_verify
 
