@@ -1,4 +1,7 @@
-"""Large-scale power gains. Equations (1)-(3) of docs/physics.md; 3GPP TR 36.814 urban micro and the radar equation."""
+"""Large-scale power gains: 3GPP TR 36.814 urban micro, the radar equation, and the three-slope model.
+
+Equations (1)-(3) of docs/physics.md; (P1) of docs/pilot.md.
+"""
 
 import math
 
@@ -28,3 +31,26 @@ def bistatic_gain(
     """Radar gain of an echo per m2 of cross-section, 1/m2, eq. (3). Args: both distances, m; carrier_frequency, Hz."""
     wavelength = SPEED_OF_LIGHT / carrier_frequency
     return wavelength**2 / ((4.0 * math.pi) ** 3 * to_target.square() * from_target.square())
+
+
+THREE_SLOPE_NEAR = 10.0
+"""Distance (m) below which the three-slope gain is constant."""
+THREE_SLOPE_FAR = 50.0
+"""Distance (m) beyond which the three-slope gain falls with the 3.5th power, and shadowing applies."""
+
+
+def three_slope_gain(
+    distance: Float[Tensor, "*shape"], carrier_frequency: float, ap_height: float, ue_height: float
+) -> Float[Tensor, "*shape"]:
+    """Three-slope gain with the Hata-COST231 constant (Ngo et al. 2017, eqs. 52-53), linear, eq. (P1) of docs/pilot.md.
+
+    Constant up to 10 m, falling with the square to 50 m and with the power 3.5 beyond. Args: distance, m;
+    carrier_frequency, Hz; ap_height and ue_height, m.
+    """
+    log_mhz = math.log10(carrier_frequency / 1e6)
+    constant_db = 46.3 + 33.9 * log_mhz - 13.82 * math.log10(ap_height)
+    constant_db += 1.56 * log_mhz - 0.8 - (1.1 * log_mhz - 0.7) * ue_height
+    km = distance / 1e3
+    near, far = THREE_SLOPE_NEAR / 1e3, THREE_SLOPE_FAR / 1e3
+    slope_db = 20.0 * torch.log10(km.clamp(near, far)) + 35.0 * torch.log10(km.clamp_min(far)) - 20.0 * math.log10(far)
+    return from_db(-(constant_db + slope_db))

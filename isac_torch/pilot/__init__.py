@@ -1,0 +1,1 @@
+"""The pilot system: downlink pilots for channel estimation that also locate the UEs. docs/pilot.md."""

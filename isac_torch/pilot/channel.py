@@ -1,0 +1,40 @@
+"""Uplink estimates that the downlink pilots are beamformed with. Equations (P2)-(P3) of docs/pilot.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.propagation.pilots import pilot_gram
+
+if TYPE_CHECKING:
+    from isac_torch.pilot.drop import PilotDrop
+    from isac_torch.pilot.scenario import PilotScenario
+
+
+@dataclass(frozen=True)
+class ChannelStatistics:
+    """All that power control needs of the channels.
+
+    Attributes:
+        gain: beta[k, m] = E|g|^2 of the channel between UE k and AP m.
+        estimate: gamma[k, m] = E|g_hat|^2 of its uplink MMSE estimate, at most beta.
+        same_pilot: 1 where two UEs send the same uplink pilot, so that an AP's estimates of their channels are parallel.
+    """
+
+    gain: Float[Tensor, "drop ue ap"]
+    estimate: Float[Tensor, "drop ue ap"]
+    same_pilot: Float[Tensor, "drop ue ue"]
+
+
+def channel_statistics(drop: PilotDrop, scenario: PilotScenario, uplink_symbols: int | None = None) -> ChannelStatistics:
+    """Estimation statistics of every drop; `uplink_symbols` replaces the length of the uplink pilots, not who shares one."""
+    symbols = scenario.uplink_symbols if uplink_symbols is None else uplink_symbols
+    energy = symbols * scenario.pilot_power / scenario.noise_power
+    same_pilot = pilot_gram(drop.pilot).to(drop.gain)
+    heard = energy * torch.einsum("dkj,djm->dkm", same_pilot, drop.gain) + 1.0
+    return ChannelStatistics(drop.gain, energy * drop.gain.square() / heard, same_pilot)

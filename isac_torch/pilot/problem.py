@@ -1,0 +1,194 @@
+"""The pilot system's power problem: smallest largest channel-estimation error under per-AP budgets and localisation bounds.
+
+    minimise   max_k  w_k NMSE_k(p)          (or sum_k w_k NMSE_k)
+    subject to sum_k p_mk <= P_m,   tr J_k(p)^-1 <= Gamma_k,   p >= 0
+
+A link is an (AP, UE) pair; every AP serves every UE: the links of UE 0 to APs 0, 1, ... come first, then those of UE 1.
+Powers are W of a pilot symbol averaged over the pilot. Gains are divided by the noise power and include the pilot's length.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from isac_torch.errors import ProblemError
+from isac_torch.problem import Violations
+from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
+
+
+@dataclass(frozen=True)
+class MinMaxNmseProblem:
+    """A batch of min-max NMSE problems of one size class. See the module's docstring for the optimisation problem.
+
+    Attributes:
+        gain: tau_d beta[k, m] / noise, pilot energy over noise that UE k receives per W of any AP m's link, 1/W.
+        estimate: tau_d gamma[k, m] / noise, the part of it that the AP's channel estimate makes coherent, 1/W.
+        gram_real: real part of the downlink pilots' psi_k^H psi_j.
+        gram_imag: its imaginary part.
+        same_pilot: 1 where UEs k and j share an uplink pilot (1 on the diagonal).
+        fisher_xx: Fisher information about UE k's x per W from AP m, 1/(m2 W).
+        fisher_yy: about y, 1/(m2 W).
+        fisher_xy: about x and y, 1/(m2 W).
+        crb_max: Gamma of each UE, m2.
+        weight: w of each UE's NMSE.
+        budget: P[m] of each AP, W.
+        link_ap: AP of each link.
+        link_gain: large-scale fading of each link, linear (what heuristics look at).
+        merit: what is minimised, the "worst" or the "sum" of the weighted NMSE.
+    """
+
+    gain: Float[Tensor, "drop ue ap"]
+    estimate: Float[Tensor, "drop ue ap"]
+    gram_real: Float[Tensor, "drop ue ue"]
+    gram_imag: Float[Tensor, "drop ue ue"]
+    same_pilot: Float[Tensor, "drop ue ue"]
+    fisher_xx: Float[Tensor, "drop ue ap"]
+    fisher_yy: Float[Tensor, "drop ue ap"]
+    fisher_xy: Float[Tensor, "drop ue ap"]
+    crb_max: Float[Tensor, "drop ue"]
+    weight: Float[Tensor, "drop ue"]
+    budget: Float[Tensor, "drop ap"]
+    link_ap: Int[Tensor, "drop link"]
+    link_gain: Float[Tensor, "drop link"]
+    merit: Literal["worst", "sum"] = "worst"
+
+    @property
+    def num_drops(self) -> int:
+        """Drops in the batch."""
+        return self.gain.shape[0]
+
+    @property
+    def num_ues(self) -> int:
+        """UEs in each drop."""
+        return self.gain.shape[1]
+
+    @property
+    def num_aps(self) -> int:
+        """APs."""
+        return self.gain.shape[2]
+
+    @property
+    def num_links(self) -> int:
+        """Links of a drop."""
+        return self.link_ap.shape[1]
+
+    @property
+    def has_shared_uplink(self) -> bool:
+        """Whether some UEs share an uplink pilot; then no certificate is offered."""
+        return bool((self.same_pilot.sum(-1) > 1).any())
+
+    def per_ue(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue ap"]:
+        """Powers (W) by UE and AP."""
+        return power.unflatten(-1, (self.num_ues, self.num_aps))
+
+    def strength(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """E|a_k|^2 of the effective channel, in units of the pilot's noise, eq. (P8). `power` in W."""
+        by_ue = self.per_ue(power)
+        return (self.estimate * by_ue).sqrt().sum(-1).square() + (self.gain * by_ue).sum(-1)
+
+    def mixing(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue ue ue"]:
+        """Cov(a_kj, a_ki) of the streams j and i as UE k hears them, in units of the pilot's noise, eq. (P5). `power` in W.
+
+        Beams made from different uplink pilots are independent, those made from the same one are parallel.
+        """
+        root = self.per_ue(power).sqrt()
+        return torch.einsum("dkm,djm,dim->dkji", self.gain, root, root) * self.same_pilot.unsqueeze(1)
+
+    def combiner(self, power: Float[Tensor, "drop link"]) -> tuple[Float[Tensor, "drop ue"], Float[Tensor, "drop ue"]]:
+        """Real and imaginary part of the linear MMSE weight w of each UE's observation, eq. (P6). `power` in W."""
+        mixed, parts = self.mixing(power), (self.gram_real, self.gram_imag)
+        observed = 1.0 + _quadratic(parts, mixed)
+        own = torch.einsum("dkki->dki", mixed)
+        real, imag = (torch.einsum("dki,dki->dk", part, own) / observed for part in parts)
+        return real, -imag
+
+    def residual_streams(
+        self, combiner: tuple[Float[Tensor, "drop ue"], Float[Tensor, "drop ue"]]
+    ) -> tuple[Float[Tensor, "drop ue ue"], Float[Tensor, "drop ue ue"]]:
+        """Real and imaginary part of [k = j] - w_k psi_k^H psi_j: what weights w leave of stream j in UE k's error."""
+        real, imag = (part.unsqueeze(-1) for part in combiner)
+        own = torch.eye(self.num_ues, dtype=real.dtype, device=real.device)
+        left = own - real * self.gram_real + imag * self.gram_imag
+        return left, -(real * self.gram_imag + imag * self.gram_real)
+
+    def error(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """Mean squared error of the UE's linear MMSE estimate of a_k, in units of the pilot's noise, eq. (P7). `power` in W.
+
+        Written as the error of the weights w, which is flat around them: E|a_k|^2 less what is known would cancel digits.
+        """
+        combiner, mixed = self.combiner(power), self.mixing(power)
+        parts = self.residual_streams(combiner)
+        return _quadratic(parts, mixed) + combiner[0].square() + combiner[1].square()
+
+    def nmse(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """Normalised mean squared error of each UE's channel estimate; 1 where it gets no power. `power` in W. Eq. (P8)."""
+        strength = self.strength(power)
+        silent = strength <= 0
+        return torch.where(silent, torch.ones_like(strength), self.error(power) / strength.masked_fill(silent, 1.0))
+
+    def fisher(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue 3"]:
+        """Entries xx, yy, xy of each UE's Fisher information matrix, 1/m2, eq. (P13). `power` in W."""
+        by_ue = self.per_ue(power)
+        return torch.stack([(part * by_ue).sum(-1) for part in (self.fisher_xx, self.fisher_yy, self.fisher_xy)], dim=-1)
+
+    def crb(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """Lower bound on the mean squared position error of each UE, m2, eq. (P15); inf where it cannot be located."""
+        xx, yy, xy = self.fisher(power).unbind(-1)
+        determinant = xx * yy - xy.square()
+        blind = determinant <= 0
+        bound = (xx + yy) / determinant.masked_fill(blind, 1.0)
+        return torch.where(blind, torch.full_like(bound, torch.inf), bound)
+
+    def ap_load(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ap"]:
+        """Power that each AP sends, W."""
+        return self.per_ue(power).sum(1)
+
+    def objective(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+        """Inverse of the largest weighted NMSE (or of their sum): larger is better, and gaps are relative. `power` in W."""
+        loss = self.weight * self.nmse(power)
+        return (loss.sum(-1) if self.merit == "sum" else loss.amax(-1)).reciprocal()
+
+    def violations(self, power: Float[Tensor, "drop link"]) -> Violations:
+        """Relative violations of budgets, localisation bounds (in 1/CRB) and signs by `power` (W), per drop."""
+        overload = (self.ap_load(power) / self.budget - 1.0).amax(-1).clamp_min(0.0)
+        shortfall = (1.0 - self.crb_max / self.crb(power)).amax(-1).clamp_min(0.0)
+        negative = (-power.amin(-1) / self.budget.amax(-1)).clamp_min(0.0)
+        return Violations(budget=overload, sensing=shortfall, negative=negative)
+
+    def select(self, index: Int[Tensor, " chosen"]) -> MinMaxNmseProblem:
+        """The drops at `index`, in that order."""
+        return map_tensors(self, lambda t: t[index])
+
+    def to(self, device: torch.device | str) -> MinMaxNmseProblem:
+        """The same problems on another device."""
+        return map_tensors(self, lambda t: t.to(device))
+
+    def cast(self, dtype: torch.dtype) -> MinMaxNmseProblem:
+        """The same problems in another floating type."""
+        return cast_floats(self, dtype)
+
+    def check(self) -> None:
+        """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
+        for name, value in tensor_fields(self).items():
+            if value.is_floating_point() and not bool(value.isfinite().all()):
+                raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")
+            if not name.startswith(("gram", "fisher_xy")) and value.numel() and bool((value < 0).any()):
+                raise ProblemError(f"{name} holds {value.min().item():g}, but it must not be negative; check the drop")
+        if bool((self.estimate > self.gain * (1 + 1e-9)).any()):
+            raise ProblemError("estimate exceeds gain, but an estimate is never stronger than its channel; check the drop")
+        for name in ("budget", "weight", "crb_max"):
+            if not bool((getattr(self, name) > 0).all()):
+                raise ProblemError(f"{name} holds 0, but it must be positive")
+
+
+def _quadratic(
+    parts: tuple[Float[Tensor, "drop ue ue"], Float[Tensor, "drop ue ue"]], mixed: Float[Tensor, "drop ue ue ue"]
+) -> Float[Tensor, "drop ue"]:
+    """v_k^H C_k v_k for complex vectors v given by their parts and real symmetric C."""
+    stacked = torch.stack(parts)
+    return torch.einsum("cdkj,cdki,dkji->dk", stacked, stacked, mixed)

@@ -1,0 +1,127 @@
+"""Parameters of the pilot system, validated, in plain Python so that the command line starts fast."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+from isac_torch.errors import ScenarioError
+from isac_torch.units import dbm_to_watt
+
+if TYPE_CHECKING:
+    import torch
+
+    from isac_torch.pilot.drop import PilotDrop
+
+_SIZE = re.compile(r"(\d+)x(\d+)")
+_POSITIVE = (
+    "length", "width", "ap_height", "ue_height", "pilot_power", "bandwidth", "rms_bandwidth", "carrier_frequency",
+    "cross_section", "crb_max", "data_snr",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PilotScenario:
+    """Single-antenna full-duplex APs along a road send pilots to vehicles, which are also the targets. Section "Scenario"
+    of docs/pilot.md.
+
+    Attributes:
+        num_aps: APs, all of which transmit and receive (M), half of them on each side of the road.
+        num_ues: vehicles, served by every AP and located by every AP (K).
+        length: of the road, m.
+        width: of the road, m; the APs stand at its two edges.
+        margin: vehicles keep this distance from the edges, m.
+        ap_height: m, enters the path loss only.
+        ue_height: m, enters the path loss only.
+        uplink_symbols: uplink pilot symbols, also the number of orthogonal uplink pilots (tau_u).
+        downlink_symbols: downlink pilot symbols (tau_d).
+        frame_symbols: symbols of a whole frame, pilots and data.
+        downlink_correlation: |psi_k^H psi_j| of different UEs' downlink pilots, amplitude in [0, 1].
+        pilot_power: power of a pilot symbol: of each UE uplink, budget of each AP downlink, W.
+        noise_density_dbm_hz: noise density at UEs and APs, dBm/Hz.
+        bandwidth: Hz, sets the noise power.
+        rms_bandwidth: root-mean-square (Gabor) bandwidth of the pilot waveform, Hz, sets the accuracy of delays.
+        carrier_frequency: Hz.
+        cross_section: |zeta|^2 of every vehicle, m2.
+        crb_max: largest allowed localisation bound of each vehicle (Gamma), m2.
+        shadowing_db: standard deviation of log-normal shadowing beyond 50 m, dB.
+        data_snr: normalised power P_d of the downlink payload, linear.
+    """
+
+    num_aps: int = 8
+    num_ues: int = 2
+    length: float = 300.0
+    width: float = 100.0
+    margin: float = 20.0
+    ap_height: float = 10.0
+    ue_height: float = 1.65
+    uplink_symbols: int = 10
+    downlink_symbols: int = 10
+    frame_symbols: int = 40
+    downlink_correlation: float = 0.0
+    pilot_power: float = 0.2
+    noise_density_dbm_hz: float = -164.0
+    bandwidth: float = 20e6
+    rms_bandwidth: float = 20e6
+    carrier_frequency: float = 2.4e9
+    cross_section: float = 0.85
+    crb_max: float = 1.0
+    shadowing_db: float = 0.0
+    data_snr: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse parameters that describe no network, in one line each."""
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ScenarioError(f"{item.name}={value} must be a finite number")
+        for name, least in (("num_aps", 2), ("num_ues", 1), ("uplink_symbols", 1), ("downlink_symbols", 1)):
+            if getattr(self, name) < least:
+                raise ScenarioError(f"{name}={getattr(self, name)} must be at least {least}")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0:
+                raise ScenarioError(f"{name}={getattr(self, name)} must be positive")
+        if self.shadowing_db < 0:
+            raise ScenarioError(f"shadowing_db={self.shadowing_db} is a standard deviation and must not be negative")
+        if not 0 <= self.downlink_correlation <= 1:
+            raise ScenarioError(f"downlink_correlation={self.downlink_correlation} is an amplitude; choose it in [0, 1]")
+        if not 0 < self.margin < self.width / 2:
+            raise ScenarioError(f"margin={self.margin} must be positive and below half of width={self.width}")
+        if self.pilot_symbols >= self.frame_symbols:
+            raise ScenarioError(
+                f"{self.pilot_symbols} pilot symbols leave no data symbol in frame_symbols={self.frame_symbols}; "
+                "shorten the pilots or lengthen the frame"
+            )
+
+    @classmethod
+    def of_size(cls, size: str, **parameters: object) -> PilotScenario:
+        """The scenario named by its size, 'MxK' such as '8x2'; other parameters by keyword."""
+        match = _SIZE.fullmatch(size)
+        if match is None:
+            raise ScenarioError(f"size {size!r} must look like 8x2: APs x UEs")
+        aps, ues = (int(group) for group in match.groups())
+        return cls(num_aps=aps, num_ues=ues, **parameters)  # type: ignore[arg-type]
+
+    @property
+    def name(self) -> str:
+        """Short name of the size class: APs x UEs, downlink and uplink pilot symbols, such as '8x2_dl10_ul10'."""
+        name = f"{self.num_aps}x{self.num_ues}_dl{self.downlink_symbols}_ul{self.uplink_symbols}"
+        return name if self.downlink_correlation == 0 else f"{name}_r{self.downlink_correlation:g}"
+
+    @property
+    def pilot_symbols(self) -> int:
+        """Pilot symbols of a frame, uplink and downlink."""
+        return self.uplink_symbols + self.downlink_symbols
+
+    @property
+    def noise_power(self) -> float:
+        """Noise power in the bandwidth, W."""
+        return dbm_to_watt(self.noise_density_dbm_hz) * self.bandwidth
+
+    def sample(self, num_drops: int, *, generator: torch.Generator) -> PilotDrop:
+        """Random drops: positions, shadowing, pilots. Same generator state, same drops."""
+        from isac_torch.pilot.drop import sample_drops
+
+        return sample_drops(self, num_drops, generator)
