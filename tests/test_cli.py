@@ -40,6 +40,15 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
         assert command in run.stdout
 
 
+def test_bad_option_is_refused_before_torch_is_loaded():
+    code = (
+        "import sys; from isac_torch.cli import main; "
+        "assert main(['generate', '--num_drops', '2', '--output', 'x', '--scenario.num_ues', '0']) == 2; "
+        "assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("isac-torch ")

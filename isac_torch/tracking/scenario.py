@@ -1,7 +1,6 @@
 """Parameters of the tracking system, validated, in plain Python so that the command line starts fast."""
 
-from __future__ import annotations
-
+# No postponed annotations here: the command line would import torch to read them, and take seconds to refuse a typo.
 import math
 import re
 from dataclasses import dataclass, fields
@@ -134,7 +133,7 @@ class TrackingScenario:
                 raise ScenarioError(f"{name}={getattr(self, name)!r} must be one of {', '.join(map(repr, allowed))}")
 
     @classmethod
-    def of_size(cls, size: str, **parameters: object) -> TrackingScenario:
+    def of_size(cls, size: str, **parameters: object) -> "TrackingScenario":
         """The scenario named by its size, 'MxKxL' such as '16x16x4'; other parameters by keyword."""
         match = _SIZE.fullmatch(size)
         if match is None:
@@ -203,7 +202,7 @@ class TrackingScenario:
         """SIR0, linear."""
         return db_to_linear(self.sir_min_db)
 
-    def sample(self, num_drops: int, *, generator: torch.Generator) -> TrackingDrop:
+    def sample(self, num_drops: int, *, generator: "torch.Generator") -> "TrackingDrop":
         """Random drops: positions, shadowing, serving and sensing sets, pilots. Same generator state, same drops."""
         from isac_torch.tracking.drop import sample_drops
 
