@@ -9,8 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from isac_torch.allocation import Proposal
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocation import Proposal, equal_split
 from isac_torch.solvers import papers, reference
 from isac_torch.solvers.feasibility import SensingLimit, best_effort, largest_sir
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -49,8 +48,7 @@ class GlobalOptimal:
         """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop."""
 
         def solve(drop: MaxMinSinrProblem, limit: SensingLimit) -> tuple[Tensor, Tensor]:
-            start = Fractional().propose(drop).power
-            found = reference.solve_drop(drop, start, limit.power, gap=self.gap, tie=self.tie)
+            found = reference.solve_drop(drop, equal_split(drop), limit.power, gap=self.gap, tie=self.tie)
             return found.power, found.upper_bound
 
         return _drop_by_drop(problem, solve, self.priority, self.sensing_slack)

@@ -134,7 +134,7 @@ def _margin_step(own: Array, other: Array, margin: float, weight: Array) -> tupl
         method="highs",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
-    if result.status != 0:
+    if result.status != 0 or result.x is None:
         return None
     share = np.maximum(result.x[:-1], 0.0)
     return share, np.maximum(-result.ineqlin.marginals, 0.0) / weight

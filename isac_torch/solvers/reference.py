@@ -37,6 +37,8 @@ _TOLERANCES = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
 _MAX_ROUNDS = 30
 _STALLED = 1e-6
 """Relative gain below which further rounds are not worth their time."""
+_NO_PRICE = 1e-6
+"""Weighted price of a UE, of two in all, below which it counts as none."""
 _POWER_FLOOR = 1e-9
 """Smallest share of the budget at which a tangent is taken; at zero it would be vertical."""
 
@@ -205,7 +207,8 @@ class _Cones:
         """`power` (W) with each UE's links set by the last solve's prices, for the certificate's Cauchy shares.
 
         A link whose power costs c_e per budget share deserves a_e sqrt(p_e) in proportion to a_e^2 / c_e. The cones'
-        multipliers give c_e to full accuracy, where the square root of a tiny power has lost half of the digits.
+        multipliers give c_e to full accuracy, where the square root of a tiny power has lost half of the digits. UEs above
+        the minimum have no price, hence no costs: their powers stay.
         """
         multiplier, vector = self._cone.dual_value
         cost = np.maximum(np.reshape(multiplier, -1) + vector[1], np.finfo(float).tiny).reshape(self._signal.shape)
@@ -214,7 +217,8 @@ class _Cones:
         scale = (self._signal * np.sqrt(served)).sum(1) / (self._signal * amplitude).sum(1)
         shares = power.clone()
         own = np.square(amplitude * scale[:, None]).reshape(-1) * self._limit[: cost.size]
-        shares[0, : cost.size] = torch.as_tensor(own, dtype=power.dtype, device=power.device)
+        priced = np.repeat(self._signalled.dual_value * self._weight.value > _NO_PRICE, cost.shape[1])
+        shares[0, : cost.size] = torch.where(torch.from_numpy(priced), torch.from_numpy(own), power[0, : cost.size])
         return shares
 
     def _served(self, needed: Any) -> list[Any]:
@@ -228,7 +232,8 @@ class _Cones:
         gathered = np.zeros((ues, ues * links))
         gathered[owner, np.arange(ues * links)] = self._signal.reshape(-1)
         self._cone = cp.SOC(share + need, cp.vstack([2.0 * root, share - need]), axis=0)
-        return [self._cone, gathered @ root >= needed]
+        self._signalled = gathered @ root >= needed
+        return [self._cone, self._signalled]
 
     @staticmethod
     def _budgets(problem: MaxMinSinrProblem) -> Array:
