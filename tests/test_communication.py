@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from isac_torch.allocators.heuristics import Fractional
 from isac_torch.tensors import cast_floats
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
@@ -16,6 +17,7 @@ from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import TrackingDrop, build_drops
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.oracles import geometry
 from tests.oracles import metrics as loop
 from tests.oracles.world import power_tables, world_of_drop
 
@@ -61,6 +63,25 @@ def test_sinr_rate_and_load_match_the_loops(scenario: TrackingScenario, unequal:
             assert rates[d, k].item() == pytest.approx(in_bits, rel=1e-10)
         for m in range(scenario.transmit_aps):
             assert load[d, m].item() == pytest.approx(loop.ap_load(m, *tables), rel=1e-12)
+
+
+@pytest.mark.parametrize(("kappa_ue", "kappa_target"), [(0.0, 0.0), (1.0, 1.0), (0.0, 1.0), (0.5, -1.0)])
+def test_fractional_power_matches_the_loop(kappa_ue: float, kappa_target: float) -> None:
+    """Few UEs and targets, so that some APs serve nobody, some sense nobody and some are silent."""
+    scenario = replace(SMALL, num_aps=8, num_receive_aps=1, num_ues=3, num_targets=2)
+    drop = _drop(scenario, 5)
+    problem = power_problem(drop, scenario)
+    power = Fractional(kappa_ue, kappa_target).propose(problem).power
+    for d in range(5):
+        served, sensed = power_tables(torch.ones_like(power), drop, d)
+        target_gain = np.zeros(sensed.shape)
+        for t, target in enumerate(drop.target_position[d].numpy()):
+            for m, position in enumerate(drop.tx_position[d].numpy()):
+                target_gain[t, m] = 10 ** (-geometry.umi_los_loss_db(geometry.distance(target, position), 2.0) / 10)
+        tables = drop.ue_gain[d].numpy(), target_gain, served, sensed, problem.budget[d].numpy()
+        expected = loop.fractional_power(*tables, kappa_ue, kappa_target)
+        for table, wanted in zip(power_tables(power, drop, d), expected, strict=True):
+            np.testing.assert_allclose(table, wanted, rtol=1e-10)
 
 
 def test_sinr_matches_the_loop_in_the_paper_setting_with_reuse() -> None:
