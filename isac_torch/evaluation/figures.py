@@ -6,7 +6,7 @@ Figures are 5 x 4 inches, the size at which TensorBoard's image tab stays legibl
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -43,7 +43,7 @@ def new_axes() -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def styles(count: int) -> Iterator[dict[str, str]]:
+def styles(count: int) -> Iterator[dict[str, Any]]:
     """Colour and dash of each of `count` lines, all different up to 32."""
     for i in range(count):
         yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)]}
@@ -105,7 +105,7 @@ def learned_v_optimal(outcome: Outcome, optimum: Optimum, optimal_rate: Tensor) 
     figure, axes = new_axes()
     counted = optimum.first(outcome.num_drops).counted
     best, got = optimal_rate[: outcome.num_drops] / 1e6, outcome.rate.amin(-1) / 1e6
-    groups = (
+    groups: tuple[tuple[str, Tensor, dict[str, Any]], ...] = (
         ("no violation", outcome.valid & counted, {"marker": "o", "color": COLOURS[0]}),
         ("breaks a constraint", ~outcome.valid & counted, {"marker": "x", "color": COLOURS[1]}),
     )

@@ -57,8 +57,8 @@ class Optimum:
 
     @property
     def gap(self) -> Float[Tensor, " drop"]:
-        """Certified relative gap (upper_bound - value) / upper_bound of each drop, in SINR."""
-        return (self.upper_bound - self.value) / self.upper_bound
+        """Certified relative gap (upper_bound - value) / upper_bound of each drop, in SINR; 1 where no bound is known."""
+        return 1.0 - self.value / self.upper_bound
 
     def first(self, count: int) -> Optimum:
         """The optimum of the first `count` drops."""
