@@ -86,7 +86,7 @@ def _check_software(expected: dict[str, object]) -> None:
 
 
 def default_allocator() -> Allocator[MaxMinSinrProblem]:
-    """The labelling allocator: the batched engine with its certificate."""
-    from isac_torch.solvers.batched import BatchedOptimal
+    """The labelling allocator: the certified optimum, made unique by a second stage."""
+    from isac_torch.allocators.optimal import GlobalOptimal
 
-    return BatchedOptimal()
+    return GlobalOptimal()

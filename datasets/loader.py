@@ -78,7 +78,7 @@ def split_shards(files: Sequence[ShardFile], val_share: float) -> tuple[list[Sha
         held = max(1, round(val_share * len(mine)))
         if held >= len(mine):
             raise DatasetError(
-                f"{mine[0].path.parent}: {len(mine)} shard(s) of scenario {scenario} are too few to hold out {val_share:g} of them; "
+                f"{mine[0].path.parent}: {len(mine)} shard(s) of scenario {scenario} are too few to hold out {val_share:g}; "
                 "generate it with a smaller shard_size or give val_path"
             )
         train += mine[:-held]

@@ -85,7 +85,7 @@ def _error(future: Any) -> BaseException | None:
 
 def _connect(stack: ExitStack, count: int, scheduler: str | None) -> Any:
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     if scheduler is not None:
         try:
@@ -95,7 +95,17 @@ def _connect(stack: ExitStack, count: int, scheduler: str | None) -> Any:
             raise DatasetError(f"scheduler={scheduler!r} does not answer ({reason}); start it or check the address") from None
     settings = {"distributed.nanny.pre-spawn-environ": _ONE_THREAD, "distributed.scheduler.allowed-failures": _DEATHS_PER_TRY}
     stack.enter_context(dask.config.set(settings))
-    cluster = LocalCluster(
-        n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL
-    )
-    return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
+    return stack.enter_context(Client(stack.enter_context(_local_cluster(count)), set_as_default=False))
+
+
+def _local_cluster(count: int, tries: int = _TRIES) -> Any:
+    from distributed import LocalCluster
+
+    try:
+        return LocalCluster(
+            n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL
+        )
+    except RuntimeError as error:  # a worker died while it started
+        if tries > 1:
+            return _local_cluster(count, tries - 1)
+        raise DatasetError(f"workers={count} do not start ({error}); try fewer, or workers=1") from None

@@ -1,0 +1,173 @@
+"""Shards say what they hold, give it back to the last bit, and refuse whatever is not whole."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+from isac_torch.allocation import allocate
+from isac_torch.allocators.heuristics import Fractional
+from isac_torch.datasets.schema import FIELDS, LABELS
+from isac_torch.datasets.shards import Header, Shard, encode_shard, read_shard
+from isac_torch.errors import DatasetError
+from isac_torch.tensors import tensor_fields
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.scenario import TrackingScenario
+
+
+def make_shard(size: str = "6x4x2", num_drops: int = 5) -> Shard:
+    scenario = TrackingScenario.of_size(size, pilot_length=3)
+    drop = scenario.sample(num_drops, generator=torch.Generator().manual_seed(3))
+    problem = power_problem(drop, scenario)
+    labels = allocate(problem, Fractional())
+    label = {name: getattr(labels, name) for name in LABELS}
+    return Shard(Header("f" * 64, '{"seed": 3}', 7, 10, size), tensor_fields(drop), problem, label)
+
+
+@pytest.fixture(scope="module")
+def shard() -> Shard:
+    return make_shard()
+
+
+@pytest.fixture
+def path(shard, tmp_path) -> Path:
+    file = tmp_path / "shard-00007.h5"
+    file.write_bytes(encode_shard(shard))
+    return file
+
+
+def refused(path: Path, *words: str) -> None:
+    """Reading fails with one line that names the file and holds each word."""
+    with pytest.raises(DatasetError) as caught:
+        read_shard(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(word in message for word in (path.name, *words)), message
+
+
+def test_what_is_read_is_what_was_written(shard, path):
+    read = read_shard(path)
+    assert read.header == shard.header
+    for mine, theirs in (
+        (shard.drop, read.drop),
+        (tensor_fields(shard.problem), tensor_fields(read.problem)),
+        (shard.label, read.label),
+    ):
+        assert mine.keys() == theirs.keys()
+        for name, value in mine.items():
+            assert value.dtype == theirs[name].dtype
+            assert torch.equal(value.nan_to_num(-1.0), theirs[name].nan_to_num(-1.0)), name
+    assert read.problem.num_targets == shard.problem.num_targets
+
+
+def test_bytes_depend_on_the_content_alone(shard):
+    assert encode_shard(shard) == encode_shard(make_shard())
+    changed = replace(shard, label=shard.label | {"power": shard.label["power"] * (1 + 1e-15)})
+    assert encode_shard(changed) != encode_shard(shard)
+
+
+@pytest.mark.parametrize("size", ["4x2x0", "4x1x1", "6x5x2"])
+def test_every_size_goes_through_a_file(size, tmp_path):
+    shard = make_shard(size, num_drops=2)
+    (tmp_path / "x.h5").write_bytes(encode_shard(shard))
+    assert torch.equal(read_shard(tmp_path / "x.h5").problem.signal, shard.problem.signal)
+
+
+def test_complex_tensors_are_stored_as_two_real_ones(shard, tmp_path, monkeypatch):
+    monkeypatch.setitem(FIELDS, "drop/response", FIELDS["drop/ue_gain"])
+    response = torch.complex(shard.drop["ue_gain"], -shard.drop["ue_gain"])
+    (tmp_path / "x.h5").write_bytes(encode_shard(replace(shard, drop=shard.drop | {"response": response})))
+    with h5py.File(tmp_path / "x.h5") as file:
+        assert {"response.real", "response.imag"} <= set(file["drop"])
+    assert torch.equal(read_shard(tmp_path / "x.h5").drop["response"], response)
+
+
+def test_every_array_says_its_unit_and_axes(path):
+    with h5py.File(path) as file:
+        for group in ("drop", "problem", "label"):
+            for name, dataset in file[group].items():
+                assert len(dataset.attrs["axes"].split()) == dataset.ndim, name
+                assert dataset.attrs["unit"], name
+                assert dataset.fletcher32, name
+
+
+def test_schema_covers_every_tensor_of_drop_and_problem():
+    for group, kind in (("drop", TrackingDrop), ("problem", MaxMinSinrProblem)):
+        names = {item.name for item in fields(kind)} - {"num_targets"}
+        assert {f"{group}/{name}" for name in names} == {name for name in FIELDS if name.startswith(f"{group}/")}
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])
+def test_truncated_file_is_refused(path, share):
+    data = path.read_bytes()
+    path.write_bytes(data[: int(share * len(data))])
+    refused(path, "generate")
+
+
+def test_flipped_byte_in_an_array_is_caught_without_the_manifest(path):
+    with h5py.File(path) as file:
+        offset = file["label/power"].id.get_chunk_info(0).byte_offset
+    data = bytearray(path.read_bytes())
+    data[offset + 20] ^= 1
+    path.write_bytes(data)
+    refused(path, "generate")
+
+
+def test_checksum_of_the_manifest_is_checked(path):
+    with pytest.raises(DatasetError, match="checksum"):
+        read_shard(path, digest="0" * 64)
+
+
+def test_missing_file_is_refused(tmp_path):
+    refused(tmp_path / "shard-00000.h5", "no such shard")
+
+
+def edit(path: Path, name: str, value: float) -> None:
+    with h5py.File(path, "a") as file:
+        array = file[name][()]
+        array.flat[0] = value
+        file[name][...] = array
+
+
+@pytest.mark.parametrize("name", ["problem/signal", "problem/budget", "label/power", "drop/ue_position"])
+def test_nan_is_refused_by_name(path, name):
+    edit(path, name, np.nan)
+    refused(path, name, "NaN")
+
+
+def test_impossible_numbers_are_refused(path):
+    edit(path, "problem/leakage", -1.0)
+    refused(path, "leakage", "negative")
+
+
+def test_link_to_an_ap_that_is_not_there_is_refused(path):
+    edit(path, "problem/link_ap", 99)
+    refused(path, "link_ap", "99")
+
+
+def test_missing_field_and_foreign_files_are_refused(path, tmp_path):
+    with h5py.File(path, "a") as file:
+        del file["label/upper_bound"]
+    refused(path, "upper_bound")
+    with h5py.File(path, "a") as file:
+        file.attrs["format_version"] = 99
+    refused(path, "99")
+    with h5py.File(tmp_path / "other.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    refused(tmp_path / "other.h5", "not a shard")
+
+
+def test_links_to_other_files_and_odd_types_are_refused(path):
+    with h5py.File(path, "a") as file:
+        del file["problem/budget"]
+        file["problem/budget"] = h5py.ExternalLink("elsewhere.h5", "/x")
+    refused(path, "link")
+    with h5py.File(path, "a") as file:
+        del file["problem/budget"]
+        file["problem"].create_dataset("budget", data=np.array([b"text"]))
+    refused(path, "budget")
