@@ -70,19 +70,19 @@ def distribution(curves: dict[str, Tensor], quantity: str, title: str) -> Figure
 
 def rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the rates of all UEs over the counted drops."""
-    curves = {o.name: o.rate[optimum.first(o.num_drops).counted] / 1e6 for o in outcomes}
+    curves = {_label(o, optimum): o.rate[optimum.first(o.num_drops).counted] / 1e6 for o in outcomes}
     return distribution(curves, "rate of a UE (Mbit/s)", "Rate of every UE, feasible drops")
 
 
 def min_rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the smallest rate of each counted drop."""
-    curves = {o.name: o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6 for o in outcomes}
+    curves = {_label(o, optimum): o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6 for o in outcomes}
     return distribution(curves, "smallest rate of a drop (Mbit/s)", "Minimum rate, feasible drops")
 
 
 def sir_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the targets' sensing SIR over the feasible drops, with the required SIR."""
-    curves = {o.name: to_db(o.sir[~optimum.infeasible[: o.num_drops]]).clamp_min(SIR_FLOOR_DB) for o in outcomes}
+    curves = {_label(o, optimum): to_db(o.sir[~optimum.infeasible[: o.num_drops]]).clamp_min(SIR_FLOOR_DB) for o in outcomes}
     figure = distribution(curves, "sensing SIR of a target (dB)", "Sensing SIR of every target, feasible drops")
     axes = figure.axes[0]
     axes.set_xlim(left=max(SIR_FLOOR_DB, axes.get_xlim()[0]))
@@ -171,6 +171,12 @@ def save(figure: Figure, path: Path) -> None:
 
     with written_whole(path) as partial:
         figure.savefig(partial, metadata={"Software": None})
+
+
+def _label(outcome: Outcome, optimum: Optimum) -> str:
+    """The allocator's name, with the number of drops where it did not get all of them."""
+    partial = outcome.num_drops < optimum.value.shape[0]
+    return f"{outcome.name} (first {outcome.num_drops} drops)" if partial else outcome.name
 
 
 def _repeat(position: Tensor, count: int) -> Tensor:

@@ -266,7 +266,7 @@ def _figures(
     problem: MaxMinSinrProblem,
     scenario: TrackingScenario,
 ) -> dict[str, Figure]:
-    shown = next((o for name in _LEARNED for o in outcomes if o.name == name), outcomes[-1])
+    shown = _shown(outcomes)
     typical = int(optimum.counted.nonzero()[0]) if bool(optimum.counted.any()) else 0
     pictures = {
         "cdf_rate": figures.rate_distribution(outcomes, optimum),
@@ -277,6 +277,12 @@ def _figures(
     if problem.num_rows:
         pictures["cdf_sir"] = figures.sir_distribution(outcomes, optimum)
     return pictures
+
+
+def _shown(outcomes: Sequence[Outcome]) -> Outcome:
+    """The allocator drawn against the optimum: the network, else first_order, else the last one that is not the optimum."""
+    others = [o for o in outcomes if o.name not in CERTIFIED] or list(outcomes)
+    return next((o for name in _LEARNED for o in others if o.name == name), others[-1])
 
 
 def _text(value: float | None, form: str) -> str:
