@@ -88,12 +88,13 @@ def solve_drop(
     """
     if not bool((problem.signal.amax(-1) > 0.0).all()):
         return Optimum(inside, torch.zeros_like(inside[:, 0]), 0)
+    bound = torch.full_like(start[:, 0], torch.inf)
     if problem.has_pilot_reuse:
-        start = _relaxed_start(problem, start, inside)
-    power, bound, rounds = _ascend(problem, start, inside, gap / 2.0)
+        start, bound = _relaxed(problem, start, inside, gap / 2.0)
+    power, own_bound, rounds = _ascend(problem, start, inside, gap / 2.0)
     if tie == "least_power":
         power = _least_power(problem, power, inside, gap / 2.0)
-    return Optimum(power, bound, rounds)
+    return Optimum(power, torch.minimum(bound, own_bound), rounds)
 
 
 def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"], int]:
@@ -123,13 +124,19 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
     return power, torch.minimum(bound, upper_bound(problem, power)), rounds
 
 
-def _relaxed_start(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor) -> Tensor:
-    """Optimum (W) of the drop with its coherent interference replaced by a linear lower bound, if that beats `start`."""
-    leakage = relaxed_leakage(problem, start).clamp_min(0.0)
-    relaxed = replace(problem, leakage=leakage, coherent=torch.zeros_like(problem.coherent))
-    guess, _, _ = _ascend(relaxed, start, inside, gap=1e-2)
+def _relaxed(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"]]:
+    """Optimum (W) of the drop with coherent interference replaced by a linear lower bound, and the bound that it proves.
+
+    Returns `start` instead of that optimum where the true interference makes it the worse point.
+    """
+    leakage = relaxed_leakage(problem, start)
+    relaxed = replace(problem, leakage=leakage.clamp_min(0.0), coherent=torch.zeros_like(problem.coherent))
+    guess, bound, _ = _ascend(relaxed, start, inside, gap)
+    if bool((leakage < 0.0).any()):
+        # Cones take no negative leakage, and with a larger one the relaxation proves nothing.
+        bound = upper_bound(problem, guess)
     better = problem.objective(guess) > problem.objective(repair(problem, start, inside))
-    return guess if bool(better) else start
+    return guess if bool(better) else start, bound
 
 
 def majorised_leakage(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue link"]:
