@@ -27,6 +27,7 @@ commands:
   dataset verify PATH   check every byte, field and label of a data set
   train                 train a network on labelled or fresh drops
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
+  pareto                trace the trade-off between rate and sensing SIR: CSV, figure
 
 examples:
   isac-torch generate --config configs/demo/generate.yaml --output runs/drops
@@ -34,6 +35,7 @@ examples:
   isac-torch dataset verify runs/drops
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
+  isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
 
 `isac-torch COMMAND --help` lists a command's options; options on the command line win over the YAML file.
 ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
@@ -144,6 +146,44 @@ def evaluate(
     )
 
 
+def pareto(
+    scenario: TrackingScenario,
+    allocators: list[str],
+    num_drops: int,
+    seed: int,
+    output: Path,
+    sir_min_db: list[float] | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Trace how much rate each allocator gives up for sensing SIR: pareto.csv and pareto.png.
+
+    Args:
+        scenario: The network; its own SIR0 is not used.
+        allocators: Names as of `evaluate`; opc_batched or opc_global give the certified front.
+        num_drops: Drops, the same for every point.
+        seed: Take one that no training set uses.
+        output: Folder of the results.
+        sir_min_db: Required SIRs, dB; default a range around the usual ones.
+        checkpoint: Weights (model.pt) of the learned allocator.
+    """
+    from isac_torch.evaluation.pareto import DEFAULT_SIR_DB
+    from isac_torch.evaluation.pareto import pareto as trace
+
+    trace(
+        scenario,
+        allocators=allocators,
+        num_drops=num_drops,
+        seed=seed,
+        output=output,
+        sir_min_db=DEFAULT_SIR_DB if sir_min_db is None else sir_min_db,
+        checkpoint=checkpoint,
+    )
+
+
+COMMANDS: dict[str, Callable[..., None]] = {"generate": generate, "evaluate": evaluate, "pareto": pareto}
+DATASET_COMMANDS: dict[str, Callable[..., None]] = {"info": info, "verify": verify}
+
+
 def _train(argv: list[str]) -> None:
     # LightningCLI has a parser of its own and cannot be the sub-command of another one.
     from isac_torch.trainers.cli import train
@@ -169,22 +209,20 @@ def _dispatch(argv: list[str]) -> None:
         print(HELP, end="")
     elif command == "--version":
         print(f"isac-torch {__version__}")
-    elif command == "generate":
-        _call(command, generate, rest)
-    elif command == "evaluate":
-        _call(command, evaluate, rest)
+    elif command in COMMANDS:
+        _call(command, COMMANDS[command], rest)
     elif command == "train":
         _train(rest)
-    elif command == "dataset" and rest[:1] in (["info"], ["verify"]):
-        _call(f"dataset {rest[0]}", info if rest[0] == "info" else verify, rest[1:], positional=True)
+    elif command == "dataset" and rest and rest[0] in DATASET_COMMANDS:
+        _call(f"dataset {rest[0]}", DATASET_COMMANDS[rest[0]], rest[1:], positional=True)
     elif command == "dataset":
         raise _usage(f"dataset {rest[0] if rest else ''}".rstrip(), "dataset info, dataset verify")
     else:
-        raise _usage(command, "generate, dataset, train, evaluate")
+        raise _usage(command, "generate, dataset, train, evaluate, pareto")
 
 
 def _usage(given: str, known: str) -> IsacError:
-    return IsacError(f"no command {given!r}; choose from {known}, or see isac-torch --help")
+    return IsacError(f"no command {given!r}; choose from {known}; see isac-torch --help")
 
 
 def _one_line(error: BaseException) -> str:

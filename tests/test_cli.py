@@ -1,5 +1,6 @@
 """The console script: light, and one clear line with exit code 2 for every kind of bad input."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -36,7 +37,7 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
         "assert not heavy, heavy"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("generate", "dataset info", "dataset verify", "train", "evaluate"):
+    for command in ("generate", "dataset info", "dataset verify", "train", "evaluate", "pareto"):
         assert command in run.stdout
 
 
@@ -144,7 +145,7 @@ def test_console_script_is_installed():
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*generate*.yaml")) + sorted(CONFIGS.glob("generate/*.yaml")), ids=str)
+@pytest.mark.parametrize("path", [CONFIGS / "demo" / "generate.yaml", *CONFIGS.glob("generate/*.yaml")], ids=str)
 def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
     from isac_torch.datasets import generate as module
 
@@ -155,13 +156,17 @@ def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
     assert calls[0][1]["num_drops"] > 0
 
 
-@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*/*evaluate*.yaml")) + sorted(CONFIGS.glob("evaluate/*.yaml")), ids=str)
-def test_every_evaluate_config_is_understood(path, monkeypatch, tmp_path):
-    from isac_torch.evaluation import run as module
-
+@pytest.mark.parametrize(
+    ("command", "path"),
+    [("evaluate", path) for path in [*CONFIGS.glob("demo/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")]]
+    + [("pareto", path) for path in CONFIGS.glob("pareto/*.yaml")],
+    ids=str,
+)
+def test_every_benchmark_config_is_understood(command, path, monkeypatch, tmp_path):
+    module = importlib.import_module(f"isac_torch.evaluation.{'run' if command == 'evaluate' else command}")
     calls = []
-    monkeypatch.setattr(module, "evaluate", lambda scenario, **rest: calls.append((scenario, rest)))
-    assert cli.main(["evaluate", "--config", str(path), "--output", str(tmp_path)]) == 0
+    monkeypatch.setattr(module, command, lambda scenario, **rest: calls.append((scenario, rest)))
+    assert cli.main([command, "--config", str(path), "--output", str(tmp_path)]) == 0
     assert calls[0][1]["allocators"]
 
 
