@@ -47,8 +47,8 @@ format: $(STAMP) ## let ruff repair and format
 
 demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark table in runs/demo
 	$(BIN)/isac-torch generate --config configs/demo/generate.yaml --output $(OUTPUT)/drops
-	$(BIN)/isac-torch train --config configs/demo/train.yaml --output $(OUTPUT)/training
-	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --output $(OUTPUT)
+	$(BIN)/isac-torch train --config configs/demo/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training
+	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
 	@echo "Table, summary.json, CSV and figures: $(OUTPUT). Curves and figures in a browser: make tensorboard"
 
 tensorboard: $(STAMP) ## look at runs/ in a browser
