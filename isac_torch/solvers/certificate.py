@@ -12,16 +12,17 @@ If powers p reach the value g and meet every row, then summing "signal - g * int
 
 A g that breaks this inequality is therefore out of reach, and so is every larger one. The left side minus the right one is
 concave in g and negative or zero at g = 0, so bisection finds the point where it turns positive: that is the bound. It holds
-for any prices and shares; good ones only make it tight. At the optimum the best shares are theta_e ~ a_e sqrt p_e.
+any prices and shares; good ones only make it tight. At the optimum the best shares are theta_e ~ a_e sqrt p_e; given AP
+prices pi_m too, theta_e ~ a_e^2 / (pi_m + g sum_k lambda_k N_ke - sum_l nu_l C_le), less sensitive to powers near 0.
 
 With shared pilots the interference has the further term sum_j (sum_s c_kjs sqrt p_js)^2. Each product with a positive sign is
-dropped, each with a negative sign is bounded through 2 sqrt(p_s p_t) <= w p_s + p_t / w (any w > 0; tight at w = sqrt(p_t/p_s)),
+dropped, each with a negative sign is bounded by 2 sqrt(p_s p_t) <= w p_s + p_t / w (any w > 0; tight at w = sqrt(p_t/p_s)),
 which leaves a linear lower bound: c^2 joins N, less the negative products. The bound stays rigorous, though no longer tight.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -54,8 +55,7 @@ class Prices:
 class _Linear:
     """The linear programme behind the bound, in powers relative to each link's AP budget.
 
-    gain: a_e^2 P / theta_e of the serving links. leakage: N_ke P, with the linear part of shared pilots.
-    margin: C_le P. top: index of each link's AP.
+    gain: a_e^2 P / theta_e of the serving links. leakage: N_ke P, with the linear part of shared pilots. margin: C_le P.
     """
 
     gain: Tensor
@@ -70,6 +70,7 @@ def upper_bound(
     power: Float[Tensor, "drop link"],
     ue_price: Float[Tensor, "drop ue"] | None = None,
     row_price: Float[Tensor, "drop row"] | None = None,
+    ap_price: Float[Tensor, "drop ap"] | None = None,
 ) -> Float[Tensor, " drop"]:
     """Rigorous bound on the objective that any feasible powers reach. See the module's docstring for the mathematics.
 
@@ -78,6 +79,7 @@ def upper_bound(
         power: W; only sets the shares theta_e ~ a_e sqrt p_e, so it need not be feasible. Non-finite entries count as 0.
         ue_price: lambda_k >= 0; with row_price None, the row prices count as 0. None: both are found by a linear programme.
         row_price: nu_l >= 0 of the rows as scaled in the problem.
+        ap_price: pi_m of the budgets, 1/W, on the scale of the other prices; with it, a second set of shares is tried.
 
     Returns:
         Linear SINR that no feasible powers exceed; inf where the prices of a drop are all zero or not finite.
@@ -88,7 +90,10 @@ def upper_bound(
     else:
         rows = problem.sir_min.new_zeros(problem.sir_min.shape) if row_price is None else row_price
         prices = Prices(ue_price, rows)
-    return _bound(linear, prices)
+    bound = _bound(linear, prices)
+    if ap_price is not None and ue_price is not None:
+        bound = torch.minimum(bound, _bound(_shares_of_prices(linear, prices, problem, ap_price, bound), prices))
+    return bound
 
 
 def recover_prices(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Prices:
@@ -128,6 +133,19 @@ def _linearise(problem: MaxMinSinrProblem, power: Tensor) -> _Linear:
         link_ap=problem.link_ap,
         num_aps=problem.num_aps,
     )
+
+
+def _shares_of_prices(linear: _Linear, prices: Prices, problem: MaxMinSinrProblem, ap_price: Tensor, value: Tensor) -> _Linear:
+    """The same programme with shares theta_e ~ a_e^2 over the link's cost at SINR `value`, instead of a_e sqrt p_e."""
+    limit = problem.budget.gather(1, problem.link_ap).to(torch.float64)
+    ue, row = prices.ue.to(torch.float64), prices.row.to(torch.float64)
+    cost = ap_price.to(torch.float64).gather(1, problem.link_ap) * limit
+    cost = cost + value.unsqueeze(-1) * torch.einsum("dk,dke->de", ue, linear.leakage)
+    cost = problem.serving_power(cost - torch.einsum("dl,dle->de", row, linear.margin))
+    square = problem.signal.to(torch.float64).square() * problem.serving_power(limit)
+    share = square / torch.maximum(cost, 1e-12 * cost.abs().amax(-1, keepdim=True)).clamp_min(1e-300)
+    share = share.clamp_min(_SHARE_FLOOR * share.amax(-1, keepdim=True)).clamp_min(1e-300)
+    return replace(linear, gain=square * share.sum(-1, keepdim=True) / share)
 
 
 def _bound(linear: _Linear, prices: Prices) -> Tensor:

@@ -1,0 +1,224 @@
+"""Certified optima for whole batches of drops: the engine that makes labels.
+
+Each chunk of drops goes through the structured interior-point method of `interior`, whose prices give the certificate of
+`certificate`. A drop whose sensing rows are proven to be out of reach is solved again at the best SIR it can reach. A drop that
+misses its gap is solved by the reference (CVXPY and Clarabel); what that cannot do is returned with the bound it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
+from isac_torch.solvers import interior
+from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.feasibility import best_effort, largest_sir
+from isac_torch.solvers.level_program import max_min_program
+from isac_torch.tensors import cat_tensors
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+Tie = Literal["least_power", "none"]
+Priority = Literal["communication", "sensing"]
+
+_START_LOAD = 0.5
+"""Share of each AP's budget at the start: the middle of the budget rows."""
+_SAFE = 0.25
+"""Solver tolerance over the gap asked for: the residuals add up, and the certificate must still fit."""
+_TIE_TOLERANCE = 1e-7
+"""Tolerance of the second stage: power is flat around its minimum, so labels need more digits than the value does."""
+
+
+@dataclass(frozen=True)
+class BatchedOptimal:
+    """Largest minimum SINR of every drop with a computed certificate: global with orthogonal pilots, local with shared ones.
+
+    The same result as `GlobalOptimal`, for batches. A result depends on the drops of its chunk only, so chunks cut at the same
+    places give the same bits whoever solves them.
+
+    Attributes:
+        gap: certified relative distance to the optimum. A second stage gives away half of it.
+        tie: second stage that makes powers unique: least total power at (1 - gap / 2) of the first stage's value; or none.
+        priority: "communication" keeps the problem's SIR0; "sensing" asks every drop for (1 - sensing_slack) times the largest
+            SIR that it can reach.
+        sensing_slack: share of the reachable SIR left to communication.
+        chunk: drops solved together; only speed depends on it.
+        max_iterations: cap on Newton steps of each solve.
+    """
+
+    gap: float = 1e-3
+    tie: Tie = "least_power"
+    priority: Priority = "communication"
+    sensing_slack: float = 0.05
+    chunk: int = 64
+    max_iterations: int = 80
+
+    @property
+    def name(self) -> str:
+        """opc_batched, with the suffix _sensing when sensing has priority."""
+        return "opc_batched" if self.priority == "communication" else "opc_batched_sensing"
+
+    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
+        """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop; never raises for a drop."""
+        exact = problem.cast(torch.float64)
+        parts = [self._solve(exact.select(index)) for index in torch.arange(exact.num_drops).split(self.chunk)]
+        whole = cat_tensors(parts)
+        like = problem.budget
+        return Proposal(whole.power.to(like), whole.upper_bound.to(like), whole.infeasible, whole.best_sir.to(like))
+
+    def _solve(self, problem: MaxMinSinrProblem) -> _Answer:
+        """One chunk: first stage, best effort where SIR0 is out of reach, reference where the gap is missed, second stage."""
+        asked = problem
+        infeasible = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
+        best_sir = torch.full_like(problem.budget[:, 0], torch.nan)
+        if self.priority == "sensing":
+            problem, infeasible, best_sir = self._reachable(problem, infeasible.logical_not().nonzero()[:, 0], best_sir)
+        stage_gap = self.gap if self.tie == "none" else 0.5 * self.gap
+        found = _first_stage(problem, stage_gap, self.max_iterations)
+        lost = found.infeasible.nonzero()[:, 0]
+        if len(lost):
+            problem, proven, best_sir = self._reachable(problem, lost, best_sir)
+            infeasible = infeasible | proven
+            found = _insert(found, _first_stage(problem.select(lost), stage_gap, self.max_iterations), lost)
+        found = _retry(problem, found, stage_gap)
+        power = found.power
+        if self.tie == "least_power":
+            power = least_power(problem, power, (1.0 - 0.5 * self.gap) * problem.objective(power), self.max_iterations)
+        return _Answer(power, found.upper_bound, infeasible & (asked.sir_min > problem.sir_min).any(-1), best_sir)
+
+    def _reachable(
+        self, problem: MaxMinSinrProblem, index: Tensor, best_sir: Tensor
+    ) -> tuple[MaxMinSinrProblem, Tensor, Tensor]:
+        """The drops at `index` with an SIR0 that they can reach; which are proven infeasible; all drops' best SIR."""
+        proven = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
+        if problem.num_rows == 0:
+            return problem, proven, best_sir
+        part = problem.select(index)
+        limit = largest_sir(part)
+        eased = best_effort(part, limit, slack=self.sensing_slack, everywhere=self.priority == "sensing")
+        proven[index] = limit.infeasible
+        sir_min = problem.sir_min.index_copy(0, index, eased.sir_min)
+        return replace(problem, sir_min=sir_min), proven, best_sir.index_copy(0, index, limit.best_sir)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """Tensors of a `Proposal`, of one chunk."""
+
+    power: Float[Tensor, "drop link"]
+    upper_bound: Float[Tensor, " drop"]
+    infeasible: Bool[Tensor, " drop"]
+    best_sir: Float[Tensor, " drop"]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """First-stage powers in W, their bound, and whether SIR0 is proven to be out of reach."""
+
+    power: Float[Tensor, "drop link"]
+    upper_bound: Float[Tensor, " drop"]
+    infeasible: Bool[Tensor, " drop"]
+
+
+def _insert(old: _Found, new: _Found, index: Tensor) -> _Found:
+    return _Found(
+        old.power.index_copy(0, index, new.power),
+        old.upper_bound.index_copy(0, index, new.upper_bound),
+        old.infeasible.index_copy(0, index, new.infeasible),
+    )
+
+
+def _first_stage(problem: MaxMinSinrProblem, gap: float, max_iterations: int) -> _Found:
+    """Largest minimum SINR: feasible powers and their certificate."""
+    limit = problem.budget.gather(1, problem.link_ap)
+    start = _START_LOAD * equal_split(problem) / limit
+    scale = problem.objective(start * limit).clamp_min(1e-300)
+    level = torch.full_like(scale, _START_LOAD)
+    program = max_min_program(problem, scale)
+    found = interior.solve(program, start, level, _SAFE * gap, max_iterations)
+    power = _within_budget(problem, found.power * limit)
+    bound = _certify(problem, power, found, scale)
+    if problem.has_pilot_reuse:
+        relaxed = replace(program, leakage=relaxed_leakage(problem, power) * limit.unsqueeze(1), coherent=None)
+        above = interior.solve(relaxed, start, level, _SAFE * gap, max_iterations)
+        bound = torch.minimum(bound, _certify(problem, power, above, scale))
+    return _Found(power, bound, found.infeasible)
+
+
+def _certify(problem: MaxMinSinrProblem, power: Tensor, found: interior.InteriorPoint, scale: Tensor) -> Tensor:
+    """The computed bound of the prices where the solver stopped; `power` (W) sets how products of shared pilots are bounded."""
+    limit = problem.budget.gather(1, problem.link_ap)
+    own = found.power * limit
+    relaxed = problem
+    if problem.has_pilot_reuse:
+        relaxed = replace(problem, leakage=relaxed_leakage(problem, power), coherent=torch.zeros_like(problem.coherent))
+    return upper_bound(relaxed, own, found.ue_price / scale.unsqueeze(-1), found.row_price, found.ap_price / problem.budget)
+
+
+def _within_budget(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
+    """Powers (W) scaled down, drop by drop, until no AP exceeds its budget; SIR does not depend on scale."""
+    power = power.clamp_min(0.0)
+    return power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
+
+
+def least_power(
+    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], sinr_min: Float[Tensor, " drop"], max_iterations: int = 80
+) -> Float[Tensor, "drop link"]:
+    """Least total power at which every UE reaches `sinr_min` and every row its SIR0: the label's second stage.
+
+    The problem is convex (with shared pilots, around its solution), and its solution is unique but for coincidences.
+
+    Args:
+        problem: drops whose rows can be met.
+        power: W; feasible and reaching `sinr_min`. Drops that the solver fails on keep it.
+        sinr_min: linear SINR for every UE.
+        max_iterations: cap on Newton steps.
+
+    Returns:
+        Feasible powers, W.
+    """
+    limit = problem.budget.gather(1, problem.link_ap)
+    program = max_min_program(problem, sinr_min.clamp_min(1e-300))
+    program = replace(
+        program,
+        weight=torch.zeros_like(program.weight),
+        floor=torch.cat([torch.ones_like(problem.signal[..., 0]), problem.sir_min], 1),
+        cost=limit / problem.budget.mean(-1, keepdim=True),
+    )
+    spread = 0.02 * equal_split(problem) / limit
+    start = 0.95 * power / limit + spread
+    found = interior.solve(program, start, torch.zeros_like(sinr_min), _TIE_TOLERANCE, max_iterations)
+    least = _within_budget(problem, found.power * limit)
+    kept = problem.objective(least) >= sinr_min * (1.0 - 1e-6)
+    fine = found.converged & kept & (problem.violations(least).worst <= FEASIBILITY_TOLERANCE)
+    return torch.where(fine.unsqueeze(-1), least, power)
+
+
+def _retry(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
+    """Drops that violate a constraint or miss the gap, solved by the reference; each keeps the better of both answers."""
+    value, violation = problem.objective(found.power), problem.violations(found.power).worst
+    fine = (violation <= FEASIBILITY_TOLERANCE) & ((found.upper_bound - value) <= gap * found.upper_bound)
+    if problem.has_pilot_reuse:
+        fine = (violation <= FEASIBILITY_TOLERANCE) & found.upper_bound.isfinite()
+    again = (~fine).nonzero()[:, 0]
+    if len(again) == 0:
+        return found
+    from isac_torch.solvers.reference import solve_drop
+
+    part = problem.select(again).to("cpu")
+    inside = largest_sir(part).power
+    power, bound = found.power[again].clone(), found.upper_bound[again].clone()
+    for i, index in enumerate(torch.arange(len(again)).split(1)):
+        drop = part.select(index)
+        best = solve_drop(drop, equal_split(drop), inside[index], gap=2.0 * gap, tie="none")
+        new, old = best.power.to(power.device), power[i : i + 1]
+        one = problem.select(again[i : i + 1])
+        usable = bool(old.isfinite().all()) and bool(one.violations(old).worst <= FEASIBILITY_TOLERANCE)
+        if not usable or bool(one.objective(new) > one.objective(old)):
+            power[i] = new[0]
+        bound[i] = torch.minimum(bound[i], best.upper_bound.to(bound.device)[0])
+    return _insert(found, _Found(power, bound, found.infeasible[again]), again)
