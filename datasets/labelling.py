@@ -86,7 +86,7 @@ def _check_software(expected: dict[str, object]) -> None:
 
 
 def default_allocator() -> Allocator[MaxMinSinrProblem]:
-    """The labelling allocator: the certified optimum, made unique by a second stage."""
-    from isac_torch.allocators.optimal import GlobalOptimal
+    """The labelling allocator: the batched certified optimum, made unique by a second stage of least power."""
+    from isac_torch.solvers.batched import BatchedOptimal
 
-    return GlobalOptimal()
+    return BatchedOptimal()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _DEATHS_PER_TRY = 3  # workers that may die under one task before the scheduler gives it up
 _TRIES = 4
+_STARTS = 10  # of the local cluster, should workers die while they start
+CONNECT_SECONDS = 20
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "RAYON")}
 
 
@@ -89,7 +91,7 @@ def _connect(stack: ExitStack, count: int, scheduler: str | None) -> Any:
 
     if scheduler is not None:
         try:
-            return stack.enter_context(Client(scheduler, timeout=20, set_as_default=False))
+            return stack.enter_context(Client(scheduler, timeout=CONNECT_SECONDS, set_as_default=False))
         except (OSError, ValueError) as error:
             reason = (str(error).splitlines() or ["?"])[0][:120]
             raise DatasetError(f"scheduler={scheduler!r} does not answer ({reason}); start it or check the address") from None
@@ -98,12 +100,16 @@ def _connect(stack: ExitStack, count: int, scheduler: str | None) -> Any:
     return stack.enter_context(Client(stack.enter_context(_local_cluster(count)), set_as_default=False))
 
 
-def _local_cluster(count: int, tries: int = _TRIES) -> Any:
+def _local_cluster(count: int, tries: int = _STARTS) -> Any:
     from distributed import LocalCluster
 
     try:
         return LocalCluster(
-            n_workers=count, threads_per_worker=1, dashboard_address=None, memory_limit=0, silence_logs=logging.CRITICAL
+            n_workers=count,
+            threads_per_worker=1,
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,
+            silence_logs=logging.CRITICAL,
         )
     except RuntimeError as error:  # a worker died while it started
         if tries > 1:
