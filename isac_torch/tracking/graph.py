@@ -45,10 +45,10 @@ class LinkGraph:
         clutter: I P of a target over its sum along the links.
     """
 
-    link: Float[Tensor, "drop link feature"]
-    ue: Float[Tensor, "drop ue feature"]
-    target: Float[Tensor, "drop target feature"]
-    ap: Float[Tensor, "drop ap feature"]
+    link: Float[Tensor, "drop link link_feature"]
+    ue: Float[Tensor, "drop ue ue_feature"]
+    target: Float[Tensor, "drop target target_feature"]
+    ap: Float[Tensor, "drop ap ap_feature"]
     disturbance: Float[Tensor, "drop ue link"]
     disturbance_share: Float[Tensor, "drop ue link"]
     illumination: Float[Tensor, "drop target link"]
