@@ -68,7 +68,8 @@ def logit_size(problem: MaxMinSinrProblem) -> int:
 
 def start_logits(problem: MaxMinSinrProblem) -> Float[Tensor, "drop logit"]:
     """Directions that need no training: shares of a UE in proportion to its amplitude gains, shares of a target in
-    proportion to the squared ratio of its echo to the other targets'."""
+    proportion to the squared ratio of its echo to the other targets'.
+    """
     comm = problem.signal.clamp_min(_tiny(problem.signal)).log().flatten(1)
     sensing = comm.new_zeros(problem.num_drops, problem.num_links - problem.num_comm_links)
     if problem.num_rows:

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isac_torch.tracking.graph import LinkGraph
-from isac_torch.tracking.owners import spread_to_links, split_by_owner
+from isac_torch.tracking.owners import split_by_owner, spread_to_links
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
@@ -59,9 +59,7 @@ class MessageLayer(nn.Module):
         self.from_row = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in ("own", "clutter")})
         self.mix = nn.Linear(hidden, hidden)
 
-    def forward(
-        self, tokens: Tokens, problem: MaxMinSinrProblem, graph: LinkGraph, extra: Tokens | None = None
-    ) -> Tokens:
+    def forward(self, tokens: Tokens, problem: MaxMinSinrProblem, graph: LinkGraph, extra: Tokens | None = None) -> Tokens:
         """New states; the old ones are added (residual)."""
         link, owner, ap = (self.norm[name](getattr(tokens, name)) for name in ("link", "owner", "ap"))
         none = Tokens(link[..., :0], owner[..., :0], ap[..., :0])
@@ -77,7 +75,9 @@ class MessageLayer(nn.Module):
         sizes = [problem.num_ues, problem.num_targets]
         ue, target = owner.split(sizes, 1)
         by_ue, by_target = split_by_owner(problem, link.movedim(-1, 1))
-        mine, beams = (block.mean(-1).movedim(1, -1) if block.shape[-1] else block.sum(-1).movedim(1, -1) for block in (by_ue, by_target))
+        mine, beams = (
+            block.mean(-1).movedim(1, -1) if block.shape[-1] else block.sum(-1).movedim(1, -1) for block in (by_ue, by_target)
+        )
         heard = [graph.disturbance @ link / problem.num_links, graph.disturbance_share @ link]
         seen = [graph.illumination @ link, graph.clutter @ link]
         ue = self.to_ue(torch.cat([ue, mine, *heard], -1)).relu()

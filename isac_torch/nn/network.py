@@ -31,6 +31,7 @@ class AllocationNetwork(nn.Module):
     def __init__(self, hidden: int = 48, layers: int = 2, refinements: int = 2, steps: int = 8) -> None:
         """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""
         super().__init__()
+        self.shape = {"hidden": hidden, "layers": layers, "refinements": refinements, "steps": steps}
         self.encode_link = nn.Linear(LINK_FEATURES, hidden)
         self.encode_ue = nn.Linear(UE_FEATURES, hidden)
         self.encode_target = nn.Linear(TARGET_FEATURES, hidden)
@@ -94,7 +95,7 @@ class LearnedSteps(nn.Module):
             gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS)
             mean = first * mean + (1 - first) * gradient
             square = second * square + (1 - second) * gradient.square()
-            size = (square / (1 - second ** (index + 1))).sqrt() + 1e-6
+            size = (square / (1 - second ** (index + 1)) + 1e-12).sqrt()
             smooth, sharp = (mean / (1 - first ** (index + 1))) / size, gradient / size
             read = torch.cat([(state + self.time[index]).relu(), torch.stack([smooth, sharp], -1).clamp(-3, 3)], -1)
             control = self.outer(read)
@@ -115,7 +116,12 @@ class _Head(nn.Module):
 
     def forward(self, tokens: Tokens, problem: MaxMinSinrProblem) -> Tensor:
         comm = problem.num_comm_links
-        blocks = [tokens.link[:, :comm], tokens.link[:, comm:], tokens.owner[:, : problem.num_ues], tokens.owner[:, problem.num_ues :]]
+        blocks = [
+            tokens.link[:, :comm],
+            tokens.link[:, comm:],
+            tokens.owner[:, : problem.num_ues],
+            tokens.owner[:, problem.num_ues :],
+        ]
         out = [part(block) for part, block in zip(self.parts.values(), blocks, strict=True)]
         return torch.cat(out, 1).squeeze(-1)
 
@@ -133,7 +139,12 @@ def _point_features(problem: MaxMinSinrProblem, gradient: Tensor, point: Balance
             margin[:, problem.num_ues :] = problem.sir(point.power) / problem.sir_min
         heard = problem.interference(point.power)
         noise = torch.cat([heard, heard.new_ones(len(heard), problem.num_targets)], 1)
-        owners = [owner, standardised(scale, (-15.0, 10.0)), standardised(margin, (0.0, 3.0)), standardised(noise, (15.0, 10.0))]
+        owners = [
+            owner,
+            standardised(scale, (-15.0, 10.0)),
+            standardised(margin, (0.0, 3.0)),
+            standardised(noise, (15.0, 10.0)),
+        ]
         load = problem.ap_load(point.power) / problem.budget
         return Tokens(
             torch.stack([link, standardised(point.power / limit, (-15.0, 10.0))], -1), torch.stack(owners, -1), load[..., None]

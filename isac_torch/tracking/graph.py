@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.tensors import to_db
-from isac_torch.tracking.owners import own_entries, own_rows, split_by_owner
+from isac_torch.tracking.owners import own_entries, own_rows
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 FEATURE_VERSION = 1
@@ -139,7 +139,9 @@ def _to_best(block: Tensor) -> Tensor:
 def _ue_features(problem: MaxMinSinrProblem, leak: Tensor, limit: Tensor) -> Tensor:
     gain = (problem.signal.square() * problem.serving_power(limit)).amax(-1)
     pilot = torch.einsum("dkjs,djs->dkj", problem.coherent, problem.serving_power(limit).sqrt()).square().sum(-1)
-    return torch.stack([standardised(gain, _LEVEL), standardised(leak.sum(-1), (25.0, 15.0)), standardised(1.0 + pilot, _LEVEL)], -1)
+    return torch.stack(
+        [standardised(gain, _LEVEL), standardised(leak.sum(-1), (25.0, 15.0)), standardised(1.0 + pilot, _LEVEL)], -1
+    )
 
 
 def _target_features(problem: MaxMinSinrProblem, advantage: Tensor) -> Tensor:

@@ -1,0 +1,80 @@
+"""Trained networks on disk: plain tensors and JSON-able metadata, readable without running code from the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isac_torch.errors import CheckpointError
+from isac_torch.nn.network import AllocationNetwork
+from isac_torch.tracking.graph import FEATURE_VERSION
+
+FORMAT = "isac-torch-network"
+FORMAT_VERSION = 1
+SYSTEM = "tracking"
+_REMEDY = "train it again with `isac-torch train`"
+
+
+def save_network(path: Path, network: AllocationNetwork, training: dict[str, Any]) -> None:
+    """Write weights with their system, feature version and shape, atomically.
+
+    Args:
+        path: file to write.
+        network: the trained network; its weights are stored on the CPU.
+        training: JSON-able facts of the training run, for people.
+    """
+    content = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "system": SYSTEM,
+        "feature_version": FEATURE_VERSION,
+        "network": dict(network.shape),
+        "training": json.loads(json.dumps(training)),
+        "weights": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
+    }
+    part = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    torch.save(content, part)
+    part.replace(path)
+
+
+def load_network(path: Path) -> tuple[AllocationNetwork, dict[str, Any]]:
+    """The network stored at `path`, ready to answer, and the facts of its training.
+
+    Raises:
+        CheckpointError: the file is missing, corrupt, of another system or feature version, or holds a value that is not
+            finite.
+    """
+    content = _read(path)
+    expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, "feature_version": FEATURE_VERSION}
+    for key, value in expected.items():
+        if content.get(key) != value:
+            raise CheckpointError(f"{path}: {key} is {content.get(key)!r}, but this version reads {value!r}; {_REMEDY}")
+    weights = content.get("weights")
+    try:
+        network = AllocationNetwork(**content["network"])
+        network.load_state_dict(weights)  # type: ignore[arg-type]
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError):
+        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}") from None
+    for name, value in network.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise CheckpointError(f"{path}: weight {name} is not finite; {_REMEDY}")
+    training = content.get("training", {})
+    return network.eval(), training if isinstance(training, dict) else {}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint; {_REMEDY}, which writes model.pt")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile):
+        raise CheckpointError(f"{path}: not a readable network, truncated or something else; {_REMEDY}") from None
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: not a network of isac-torch (a Lightning checkpoint is not one); give model.pt")
+    return content

@@ -1,0 +1,124 @@
+"""The training command: LightningCLI without sub-commands, writing everything under one folder.
+
+isac-torch train --config configs/demo/train.yaml --output runs/training
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from isac_torch.errors import CheckpointError, IsacError
+from isac_torch.nn.checkpoint import save_network
+from isac_torch.trainers.module import AllocationTraining
+
+MODEL_FILE = "model.pt"
+CHECKPOINTS = "checkpoints"
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with `--output` and `--ckpt_path`; logs and checkpoints always go under the output folder."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Options of the command itself."""
+        parser.add_argument("--output", type=Path, required=True, help="Folder for model.pt, checkpoints and TensorBoard logs.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str | None,
+            default=None,
+            help="Lightning checkpoint to resume from; `last` for the newest in --output.",
+        )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer of the YAML file, with TensorBoard and checkpoints under the output folder."""
+        output = writable_folder(self.config["output"])
+        logger = TensorBoardLogger(output, name=None, version="logs", default_hp_metric=False)
+        saved = ModelCheckpoint(
+            output / CHECKPOINTS,
+            filename="step{step}",
+            auto_insert_metric_name=False,
+            monitor="val/min_rate_ratio",
+            mode="max",
+            save_last=True,
+        )
+        return super().instantiate_trainer(**kwargs, logger=logger, callbacks=[saved])
+
+
+def train(argv: list[str]) -> None:
+    """Train as the options say and write `model.pt` beside the Lightning checkpoints.
+
+    Args:
+        argv: options of the command, without its name.
+
+    Raises:
+        IsacError: an option, file or folder cannot be used; the message is one line.
+    """
+    _quiet()
+    cli = TrainingCLI(
+        AllocationTraining,
+        LightningDataModule,
+        subclass_mode_data=True,
+        run=False,
+        args=argv,
+        seed_everything_default=1,
+        save_config_callback=None,
+        parser_kwargs={"prog": "isac-torch train", "exit_on_error": False, "allow_abbrev": False, "default_env": False},
+    )
+    output = Path(cli.config["output"])
+    cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_check=True)
+    resume = _resume_path(cli.config["ckpt_path"], output)
+    trainer, module = cli.trainer, cli.model
+    assert isinstance(trainer.logger, TensorBoardLogger)  # noqa: S101 - made above
+    trainer.logger.log_hyperparams(dict(module.hparams), {"val/min_rate_ratio": 0.0, "val/sir_violation_rate": 0.0})
+    trainer.fit(module, cli.datamodule, ckpt_path=resume)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    facts = {"hyperparameters": dict(module.hparams), "steps": trainer.global_step, "metrics": metrics}
+    save_network(output / MODEL_FILE, module.average, facts)
+    _report(output / MODEL_FILE, metrics)
+
+
+def writable_folder(path: Path) -> Path:
+    """`path` as a folder that can be written to; IsacError where it cannot."""
+    try:
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise IsacError(f"{path}: cannot write there ({error.strerror}); choose another --output") from None
+    return path
+
+
+def _resume_path(given: str | None, output: Path) -> str | None:
+    if given is None:
+        return None
+    path = output / CHECKPOINTS / "last.ckpt" if given == "last" else Path(given)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: there is no such checkpoint to resume from; leave --ckpt_path out to start afresh")
+    return str(path)
+
+
+def _quiet() -> None:
+    """Silence advice of Lightning that does not apply here."""
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for message in (
+        ".*does not have many workers.*",
+        ".*smaller than the logging interval.*",
+        ".*`transfer_batch_to_device`.*",
+    ):
+        warnings.filterwarnings("ignore", message)
+
+
+def _report(path: Path, metrics: dict[str, float]) -> None:
+    shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in sorted(metrics) if name.startswith("val/"))
+    print(f"{path}: {shown}")  # noqa: T201 - what the command is for

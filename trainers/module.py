@@ -1,0 +1,187 @@
+"""Training of the allocating network with Lightning."""
+
+from __future__ import annotations
+
+import math
+from copy import deepcopy
+from typing import Any, Literal
+
+import lightning
+import torch
+from torch import Tensor
+
+from isac_torch.errors import IsacError
+from isac_torch.nn.balance import balance
+from isac_torch.nn.merit import row_shortfall
+from isac_torch.nn.network import AllocationNetwork
+from isac_torch.tensors import to_db
+from isac_torch.tracking.graph import link_graph
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
+
+Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
+
+_SIR_SLACK_DB = 0.1
+"""A target counts as violated below SIR0 less this, as in the benchmark."""
+
+
+class AllocationTraining(lightning.LightningModule):
+    """Trains an `AllocationNetwork`; validates the running average of its weights against the stored optimum.
+
+    `unsupervised` raises the smallest rate under multipliers on the sensing rows; `supervised` imitates the label's shares;
+    `hybrid` starts supervised and fades into unsupervised over `supervised_steps`.
+    """
+
+    def __init__(
+        self,
+        objective: Literal["supervised", "unsupervised", "hybrid"] = "unsupervised",
+        hidden: int = 48,
+        layers: int = 2,
+        refinements: int = 2,
+        steps: int = 8,
+        learning_rate: float = 2e-3,
+        weight_decay: float = 1e-2,
+        warmup_steps: int = 20,
+        supervised_steps: int = 100,
+        early_weight: float = 0.3,
+        row_weight: float = 3.0,
+        row_weight_step: float = 0.0,
+        row_violations: float = 0.005,
+        average_decay: float = 0.99,
+    ) -> None:
+        """Network and optimiser settings.
+
+        Args:
+            objective: see the class.
+            hidden: width of the network.
+            layers: message layers before the first correction.
+            refinements: further message layers, each with a correction.
+            steps: learned gradient steps after them.
+            learning_rate: of AdamW at its highest; falls to 2 % of it on a cosine.
+            weight_decay: of AdamW.
+            warmup_steps: steps over which the learning rate rises.
+            supervised_steps: steps over which `hybrid` fades from labels to rates.
+            early_weight: weight of the loss at the directions before the learned steps.
+            row_weight: first value of the multiplier of the sensing rows, nepers of rate a neper of SIR.
+            row_weight_step: log-step of the multiplier by (violated share - row_violations); 0 keeps it constant.
+            row_violations: share of violated rows that the multiplier aims at.
+            average_decay: of the running average of the weights that is validated and stored.
+        """
+        super().__init__()
+        if not 0.0 <= average_decay < 1.0:
+            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
+        self.save_hyperparameters()
+        self.network = AllocationNetwork(hidden, layers, refinements, steps)
+        self.average = deepcopy(self.network).requires_grad_(False)
+        self.row_weight: Tensor
+        self.register_buffer("row_weight", torch.tensor(row_weight))
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """A scalar whose gradient is that of the objective, clipped per drop at the predicted directions."""
+        problem, label = batch
+        points = list(self.network.trajectory(problem, link_graph(problem)))
+        early = points[self.hparams["refinements"]]
+        total, value = self._pull(problem, label, points[-1])
+        if early is not points[-1]:
+            total = total + self.hparams["early_weight"] * self._pull(problem, label, early)[0]
+        self._log_training(problem, points[-1].detach(), value)
+        return total
+
+    def _pull(self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Scalar whose gradient in `logits` is the clipped one, and the mean loss."""
+        supervised = self._supervised_share()
+        if supervised > 0.0 and "power" not in label:
+            raise IsacError("supervised training needs labels; give the data module a path and fresh_batches: 0")
+        scalar, mean = logits.new_zeros(()), logits.new_zeros(())
+        weight = float(self.row_weight)
+        losses = [
+            (supervised, lambda leaf: supervised_loss(problem, leaf, label["power"])),
+            (1.0 - supervised, lambda leaf: unsupervised_loss(problem, leaf, weight)),
+        ]
+        for share, loss in losses:
+            if share > 0.0:
+                gradient, value = clipped_gradient(loss, logits)
+                scalar = scalar + share * (gradient * logits).sum() / len(logits)
+                mean = mean + share * value.mean()
+        return scalar, mean
+
+    def _supervised_share(self) -> float:
+        objective = self.hparams["objective"]
+        if objective == "hybrid":
+            return max(0.0, 1.0 - self.global_step / max(self.hparams["supervised_steps"], 1))
+        return 1.0 if objective == "supervised" else 0.0
+
+    def _log_training(self, problem: MaxMinSinrProblem, logits: Tensor, value: Tensor) -> None:
+        if self.global_step % self.trainer.log_every_n_steps and not self.hparams["row_weight_step"]:
+            return
+        with torch.no_grad():
+            balanced = balance(problem, logits)
+            missed = row_shortfall(problem, balanced.power, margin=0.0) > 1e-4
+            share = missed.float().mean() if missed.numel() else value.new_zeros(())
+        change = self.hparams["row_weight_step"] * (share - self.hparams["row_violations"])
+        self.row_weight.mul_(change.exp()).clamp_(0.1, 100.0)
+        size = problem.num_drops
+        self.log("train/loss", value, prog_bar=True, batch_size=size)
+        self.log("train/min_sinr_db", to_db(balanced.level.clamp_min(1e-9)).mean(), batch_size=size)
+        self.log("train/sir_violation_rate", share, batch_size=size)
+        self.log("train/row_multiplier", self.row_weight, batch_size=size)
+        self.log("train/supervised_share", self._supervised_share(), batch_size=size)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Leave out a step with a gradient that is not finite, and clip the others."""
+        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if not bool(length.isfinite()):
+            for parameter in self.network.parameters():
+                parameter.grad = None
+        self.log("train/gradient_norm", length.nan_to_num(0.0))
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        """Move the running average; it follows faster at first."""
+        decay = min(self.hparams["average_decay"], (1 + self.global_step) / (10 + self.global_step))
+        with torch.no_grad():
+            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+                mean.lerp_(value, 1.0 - decay)
+
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Smallest rate over that of the stored optimum, and whether each row is met, drop by drop."""
+        problem, label = batch
+        with torch.no_grad():
+            balanced = balance(problem, self.average(problem, link_graph(problem)), None, 24, 3)
+            value = problem.objective(balanced.power)
+            ratio = torch.log2(1.0 + value) / torch.log2(1.0 + label["value"].to(value.dtype)).clamp_min(1e-9)
+            short = problem.sir(balanced.power) < problem.sir_min * 10.0 ** (-_SIR_SLACK_DB / 10.0)
+            self._seen.append((ratio.clamp_max(1.0), short.float().flatten(), value))
+        return {"ratio": ratio}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the drops of the validation before."""
+        self._seen: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quantities by which a network is judged, under their physical names."""
+        ratio, short, value = (torch.cat(parts).float() for parts in zip(*self._seen, strict=True))
+        self.log("val/min_rate_ratio", ratio.mean(), prog_bar=True)
+        self.log("val/min_rate_ratio_p5", ratio.quantile(0.05), prog_bar=True)
+        self.log("val/min_rate_ratio_worst", ratio.min())
+        self.log("val/sir_violation_rate", short.mean() if short.numel() else 0.0, prog_bar=True)
+        self.log("val/min_sinr_db", to_db(value.clamp_min(1e-9)).mean())
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, warmed up, then on a cosine over the whole run."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]
+        )
+        total = max(int(self.trainer.estimated_stepping_batches), 1)
+        warmup = max(self.hparams["warmup_steps"], 1)
+
+        def factor(step: int) -> float:
+            return min(1.0, (step + 1) / warmup) * (0.51 + 0.49 * math.cos(math.pi * min(step / total, 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The problem and its labels on `device`."""
+        problem, label = batch
+        return problem.to(device), {name: value.to(device) for name, value in label.items()}
