@@ -43,3 +43,9 @@ def to_db(value: Tensor) -> Tensor:
 def from_db(value_db: Tensor) -> Tensor:
     """Elementwise linear power ratio of values in dB."""
     return torch.pow(10.0, value_db / 10.0)
+
+
+def amplitude(power: Tensor) -> Tensor:
+    """Square root of powers whose gradient is 0, not infinite, where a power is exactly 0 (or negative by rounding)."""
+    sent = power > 0
+    return torch.where(sent, torch.where(sent, power, 1.0).sqrt(), 0.0)

@@ -289,3 +289,14 @@ def test_gradients_with_respect_to_positions(who: str) -> None:
 
     step = 1e-5 if who == "ap_orientation" else 1e-3
     assert torch.autograd.gradcheck(metrics, (layout[who].clone().requires_grad_(),), eps=step, atol=1e-6, rtol=1e-4)
+
+
+def test_gradient_is_finite_where_a_link_is_silent():
+    scenario = TrackingScenario.of_size("8x4x2", pilot_length=2)
+    problem = power_problem(scenario.sample(3, generator=torch.Generator().manual_seed(3)), scenario)
+    power = torch.full_like(problem.link_gain, 0.1)
+    power[:, ::3] = 0.0
+    power.requires_grad_()
+    problem.sinr(power).log().sum().backward()
+    assert power.grad is not None
+    assert power.grad.isfinite().all()

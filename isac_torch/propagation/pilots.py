@@ -14,7 +14,9 @@ def round_robin_pilots(num_drops: int, num_ues: int, pilot_length: int, device: 
 def greedy_pilots(
     gain: Float[Tensor, "drop ue ap"], serving_gain: Float[Tensor, "drop ue"], pilot_length: int
 ) -> Int[Tensor, "drop ue"]:
-    """Greedy assignment: the UE hurt most by contamination moves to the pilot that hurts it least (Ngo et al., 2017).
+    """Greedy assignment after Ngo et al. (2017): the UE hurt most by contamination moves to the pilot that hurts it least.
+
+    A variant: hurt is judged by large-scale fading alone, not by rates, so that it needs no powers.
 
     Starts from round robin and makes as many moves as there are UEs. Contamination of UE k by UE j is
     sum_m gain[k, m] gain[j, m]. Args: gain, large-scale fading, linear; serving_gain, its sum over each UE's serving APs.

@@ -5,9 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def farthest_point(
-    position: Float[Tensor, "drop ap 3"], centre: Float[Tensor, " 3"], count: int
-) -> Int[Tensor, "drop chosen"]:
+def farthest_point(position: Float[Tensor, "drop ap 3"], centre: Float[Tensor, " 3"], count: int) -> Int[Tensor, "drop chosen"]:
     """Well-spread APs: the one nearest to the centre, then each time the one farthest from those already chosen."""
     drop = torch.arange(position.shape[0], device=position.device)
     chosen = [(position - centre).square().sum(-1).argmin(-1)]

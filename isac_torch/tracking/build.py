@@ -19,9 +19,7 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
 
 
-def power_problem(
-    drop: TrackingDrop, scenario: TrackingScenario, sir_min_db: float | None = None
-) -> MaxMinSinrProblem:
+def power_problem(drop: TrackingDrop, scenario: TrackingScenario, sir_min_db: float | None = None) -> MaxMinSinrProblem:
     """The max-min SINR problem of every drop; `sir_min_db` (dB) replaces the scenario's SIR0."""
     statistics = channel_statistics(drop, scenario)
     noise = scenario.noise_power

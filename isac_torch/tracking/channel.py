@@ -44,18 +44,14 @@ class ChannelStatistics:
 
 def channel_statistics(drop: TrackingDrop, scenario: TrackingScenario) -> ChannelStatistics:
     """Covariances, estimation statistics and beams of every drop."""
-    azimuth, elevation = (
-        a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.ue_position)
-    )
+    azimuth, elevation = (a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.ue_position))
     spread = math.radians(scenario.azimuth_spread_deg)
     lags = local_scattering_lags(azimuth, elevation, scenario.num_antennas, spread)
     covariance = toeplitz(lags * drop.ue_gain.unsqueeze(-1))
     gram = pilot_gram(drop.pilot).to(drop.ue_gain)
     mmse, estimate = _estimates(drop, scenario, covariance, gram)
 
-    azimuth, elevation = (
-        a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.target_position)
-    )
+    azimuth, elevation = (a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.target_position))
     beam = pointing_lags(
         azimuth.gather(2, drop.sensing_ap),
         elevation.gather(2, drop.sensing_ap),

@@ -25,15 +25,11 @@ def signal_amplitude(statistics: ChannelStatistics, noise_power: float) -> Float
     return (trace(statistics.estimate) / noise_power).sqrt()
 
 
-def leakage_gain(
-    statistics: ChannelStatistics, drop: TrackingDrop, noise_power: float
-) -> Float[Tensor, "drop ue link"]:
+def leakage_gain(statistics: ChannelStatistics, drop: TrackingDrop, noise_power: float) -> Float[Tensor, "drop ue link"]:
     """N[k, e]: mean power over noise that a watt on link e brings to UE k without coherence, 1/W, eqs. (11) and (12)."""
     mrt = statistics.estimate / trace(statistics.estimate)[..., None, None]
     data = torch.einsum("dkjsab,djsba->dkjs", at_links(statistics.covariance, drop.serving_ap), mrt)
-    probing = torch.einsum(
-        "dklsab,dlsba->dkls", at_links(statistics.covariance, drop.sensing_ap), statistics.sensing_beam
-    )
+    probing = torch.einsum("dklsab,dlsba->dkls", at_links(statistics.covariance, drop.sensing_ap), statistics.sensing_beam)
     return torch.cat([data.flatten(2), probing.flatten(2)], dim=-1).real / noise_power
 
 

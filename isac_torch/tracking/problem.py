@@ -17,7 +17,7 @@ from torch import Tensor
 
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
-from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
+from isac_torch.tensors import amplitude, cast_floats, map_tensors, tensor_fields
 
 
 @dataclass(frozen=True)
@@ -94,13 +94,12 @@ class MaxMinSinrProblem:
 
     def interference(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
         """Interference plus noise of each UE over the noise: the denominator of the SINR. `power` in W."""
-        amplitude = self.serving_power(power).sqrt()
-        pilot = torch.einsum("dkjs,djs->dkj", self.coherent, amplitude).square().sum(-1)
+        pilot = torch.einsum("dkjs,djs->dkj", self.coherent, amplitude(self.serving_power(power))).square().sum(-1)
         return torch.einsum("dke,de->dk", self.leakage, power) + pilot + 1.0
 
     def sinr(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
         """SINR of each UE, linear; `power` in W. Eq. (14) of docs/physics.md."""
-        wanted = (self.signal * self.serving_power(power).sqrt()).sum(-1).square()
+        wanted = (self.signal * amplitude(self.serving_power(power))).sum(-1).square()
         return wanted / self.interference(power)
 
     def sir(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop row"]:

@@ -89,9 +89,10 @@ class TrackingScenario:
         """Refuse parameters that describe no network, in one line each."""
         self._check_finite()
         self._check_counts()
-        for name in ("ap_height", "ue_height", "ap_power", "pilot_power", "bandwidth", "carrier_frequency", "side"):
-            if getattr(self, name) <= 0:
-                raise ScenarioError(f"{name}={getattr(self, name)} must be positive")
+        for name in ("ap_height", "ue_height", "ap_power", "pilot_power", "bandwidth", "carrier_frequency", "area_m2"):
+            given = getattr(self, name)
+            if given is not None and given <= 0:
+                raise ScenarioError(f"{name}={given} must be positive")
         for name in ("shadowing_db", "azimuth_spread_deg", "angle_error"):
             if getattr(self, name) < 0:
                 raise ScenarioError(f"{name}={getattr(self, name)} is a standard deviation and must not be negative")
@@ -114,10 +115,15 @@ class TrackingScenario:
 
     def _check_counts(self) -> None:
         least = {"num_aps": 2, "num_antennas": 1, "num_ues": 1, "num_targets": 0, "serving_aps": 1, "sensing_aps": 1}
-        least |= {"listening_aps": 1, "receive_aps": 1, "transmit_aps": 1, "pilot_symbols": 1}
+        least |= {"listening_aps": 1, "num_receive_aps": 1, "pilot_length": 1}
         for name, value in least.items():
-            if getattr(self, name) < value:
-                raise ScenarioError(f"{name}={getattr(self, name)} must be at least {value}")
+            given = getattr(self, name)
+            if given is not None and given < value:
+                raise ScenarioError(f"{name}={given} must be at least {value}")
+        if self.transmit_aps < 1:
+            raise ScenarioError(
+                f"num_receive_aps={self.num_receive_aps} leaves no transmit AP of num_aps={self.num_aps}; lower it"
+            )
         if self.listening_aps > self.receive_aps:
             raise ScenarioError(
                 f"listening_aps={self.listening_aps} exceeds the {self.receive_aps} receive APs; raise num_receive_aps"
@@ -174,8 +180,7 @@ class TrackingScenario:
     @property
     def side(self) -> float:
         """Side of the square area, m."""
-        area = 0.5e6 * self.num_aps / 16 if self.area_m2 is None else self.area_m2
-        return math.sqrt(area) if area > 0 else 0.0
+        return math.sqrt(0.5e6 * self.num_aps / 16 if self.area_m2 is None else self.area_m2)
 
     @property
     def block_length(self) -> int:
