@@ -27,7 +27,7 @@ class MaxMinSinrProblem:
     Attributes:
         signal: a[k, s], amplitude gain of UE k's s-th serving link over the noise, 1/sqrt(W).
         leakage: N[k, e], mean interference power over noise that link e makes at UE k per W (its own beams' included), 1/W.
-        coherent: c[k, j, s], amplitude of the s-th link of a UE j on k's pilot, 1/sqrt(W); zero where j = k or the pilots differ.
+        coherent: c[k, j, s], amplitude of the s-th link of a UE j on k's pilot, 1/sqrt(W); zero unless j shares k's pilot.
         echo: S[l, e], target l's own echo per W of link e; any scale, per row.
         cross_echo: I[l, e], the other targets' echoes at l's receive APs per W of link e; same scale as S[l].
         sir_min: SIR0 of each sensing row, linear. There are no rows with fewer than two targets.

@@ -31,7 +31,7 @@ def illumination(statistics: ChannelStatistics, drop: TrackingDrop) -> Float[Ten
 
 
 def echo_gain(drop: TrackingDrop, scenario: TrackingScenario) -> Float[Tensor, "drop target rx ap"]:
-    """beta[l, r, m]: gain of the path transmit AP m - target l - receive AP r, 1/m2 (`radar`) or linear (`product`), eq. (17)."""
+    """beta[l, r, m]: gain of the path transmit AP m - target l - receive AP r, eq. (17); 1/m2 (`radar`) or 1 (`product`)."""
     out = distance(drop.target_position, drop.tx_position).unsqueeze(2)
     back = distance(drop.target_position, drop.rx_position).unsqueeze(3)
     out, back = torch.broadcast_tensors(out, back)
