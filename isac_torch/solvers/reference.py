@@ -37,8 +37,6 @@ _TOLERANCES = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
 _MAX_ROUNDS = 30
 _STALLED = 1e-6
 """Relative gain below which further rounds are not worth their time."""
-_NO_PRICE = 1e-6
-"""Weighted price of a UE, of two in all, below which it counts as none."""
 _POWER_FLOOR = 1e-9
 """Smallest share of the budget at which a tangent is taken; at zero it would be vertical."""
 
@@ -52,12 +50,10 @@ class Optimum:
     Attributes:
         power: W, of each link; meets every constraint.
         upper_bound: no feasible powers reach a larger smallest SINR, linear.
-        rounds: convex programmes solved in the first stage.
     """
 
     power: Float[Tensor, "1 link"]
     upper_bound: Float[Tensor, "1"]
-    rounds: int
 
 
 def solve_drop(
@@ -70,8 +66,8 @@ def solve_drop(
 ) -> Optimum:
     """Largest smallest SINR of a single feasible drop, then the least total power that keeps it up to gap / 2.
 
-    The optimum is not unique wherever a UE sits above the minimum; the second stage makes it so. It gives half of `gap`
-    away, and the first stage runs until the certificate leaves at most the other half.
+    The optimum is not unique wherever a UE sits above the minimum; the second stage makes it so. The first stage runs until
+    the certificate leaves at most half of `gap`, and the second gives away no more than the rest.
 
     Args:
         problem: one drop, float64, whose sensing rows can be met.
@@ -81,57 +77,75 @@ def solve_drop(
         tie: what the second stage minimises; "none" returns the first stage's powers.
 
     Returns:
-        The optimum. Where Clarabel fails, the best powers so far: a failed solve is never read as an infeasible one.
-
-    Note:
-        Where some UE has no signal at all the optimum is 0, and `inside` attains it.
+        The optimum. Where Clarabel fails, the best powers so far: a failed solve is never read as an infeasible one. Where
+        some UE has no signal at all the optimum is 0, and `inside` attains it.
     """
     if not bool((problem.signal.amax(-1) > 0.0).all()):
-        return Optimum(inside, torch.zeros_like(inside[:, 0]), 0)
-    bound = torch.full_like(start[:, 0], torch.inf)
+        return Optimum(inside, torch.zeros_like(inside[:, 0]))
     if problem.has_pilot_reuse:
-        start, bound = _relaxed(problem, start, inside, gap / 2.0)
-    power, own_bound, rounds = _ascend(problem, start, inside, gap / 2.0)
+        start, bound = _relax(problem, start, inside, gap / 2.0)
+        power = _climb(problem, start, inside)
+    else:
+        power, bound = _ascend(problem, start, inside, gap / 2.0)
     if tie == "least_power":
-        power = _least_power(problem, power, inside, gap / 2.0)
-    return Optimum(power, torch.minimum(bound, own_bound), rounds)
+        spent = float(((bound - problem.objective(power)) / bound).clamp(0.0, 1.0))
+        slack = gap / 2.0 if problem.has_pilot_reuse else min(gap / 2.0, 0.95 * (gap - spent))
+        power = _least_power(problem, power, inside, slack)
+    return Optimum(power, bound)
 
 
-def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"], int]:
-    """Dinkelbach rounds until the certificate is tight or nothing is gained: feasible powers (W), their bound, rounds.
+def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"]]:
+    """Orthogonal pilots: rounds until the certificate is within `gap`. Feasible powers (W) and their bound.
 
-    The first g and weights are those of `start` (W), which may break the sensing rows: they only have to be plausible.
+    The first g and weights are those of `start` (W), which may break the sensing rows: they only have to be plausible. Once
+    the value has nearly settled, g is set a little above it: there either d < 0, whose prices prove that g is out of reach,
+    or the step is at least that good.
     """
-    cones = None if problem.has_pilot_reuse else _Cones(problem, problem.leakage)
+    cones = _Cones(problem, problem.leakage)
     power = repair(problem, start, inside)
     value, bound = problem.objective(power), torch.full_like(start[:, 0], torch.inf)
     level, around = problem.objective(start), start
-    for rounds in range(1, _MAX_ROUNDS + 1):
-        used = cones or _Cones(problem, majorised_leakage(problem, around))
-        step = used.step(level, problem.interference(around))
+    for _ in range(_MAX_ROUNDS):
+        step = cones.step(level, problem.interference(around))
         if step is None:
             break
         step = repair(problem, step, inside)
         gain = float(problem.objective(step) / value - 1.0)
         if gain > 0.0:
             power, value = step, problem.objective(step)
-        # The certificate costs a linear programme: ask for it only when the value has nearly settled.
-        if gain < (_STALLED if problem.has_pilot_reuse else gap):
-            bound = torch.minimum(bound, upper_bound(problem, used.shares(power)))
-            if gain < _STALLED or bool(bound - value <= gap * bound):
-                return power, bound, rounds
-        level, around = value, power
-    return power, torch.minimum(bound, upper_bound(problem, power)), rounds
+        if gain < gap:
+            bound = torch.minimum(bound, cones.upper_bound(problem))
+            if bool(bound - value <= gap * bound):
+                return power, bound
+        level, around = value * (1.0 + 0.9 * gap) if gain < gap else value, power
+    return power, torch.minimum(bound, upper_bound(problem, power))
 
 
-def _relaxed(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"]]:
+def _climb(problem: MaxMinSinrProblem, power: Tensor, inside: Tensor) -> Tensor:
+    """Shared pilots: rounds on the majorised problem until nothing is gained. Feasible powers (W)."""
+    power = repair(problem, power, inside)
+    for _ in range(_MAX_ROUNDS):
+        value = problem.objective(power)
+        step = _Cones(problem, majorised_leakage(problem, power)).step(value, problem.interference(power))
+        if step is None:
+            break
+        step = repair(problem, step, inside)
+        gain = float(problem.objective(step) / value - 1.0)
+        if gain > 0.0:
+            power = step
+        if gain < _STALLED:
+            break
+    return power
+
+
+def _relax(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"]]:
     """Optimum (W) of the drop with coherent interference replaced by a linear lower bound, and the bound that it proves.
 
     Returns `start` instead of that optimum where the true interference makes it the worse point.
     """
     leakage = relaxed_leakage(problem, start)
     relaxed = replace(problem, leakage=leakage.clamp_min(0.0), coherent=torch.zeros_like(problem.coherent))
-    guess, bound, _ = _ascend(relaxed, start, inside, gap)
+    guess, bound = _ascend(relaxed, start, inside, gap)
     if bool((leakage < 0.0).any()):
         # Cones take no negative leakage, and with a larger one the relaxation proves nothing.
         bound = upper_bound(problem, guess)
@@ -210,23 +224,23 @@ class _Cones:
         total = self._share @ (self._limit / self._limit.max())
         return self._solved(cp.Problem(cp.Minimize(total), [*self._fixed, *self._served(needed)]))
 
-    def shares(self, power: Float[Tensor, "1 link"]) -> Float[Tensor, "1 link"]:
-        """`power` (W) with each UE's links set by the last solve's prices, for the certificate's Cauchy shares.
+    def upper_bound(self, problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
+        """Certificate from the last step's multipliers: see `certificate.upper_bound`, which checks them.
 
-        A link whose power costs c_e per budget share deserves a_e sqrt(p_e) in proportion to a_e^2 / c_e. The cones'
-        multipliers give c_e to full accuracy, where the square root of a tiny power has lost half of the digits. UEs above
-        the minimum have no price, hence no costs: their powers stay.
+        The cones price each link's power at c_e. Its best Cauchy share is in proportion to a_e^2 / c_e, and the largest price
+        of UE k that these costs bear is 1 / sum_e (a_e^2 / c_e). Shares from the powers themselves would have lost half of
+        their digits wherever a power is tiny.
         """
         multiplier, vector = self._cone.dual_value
         cost = np.maximum(np.reshape(multiplier, -1) + vector[1], np.finfo(float).tiny).reshape(self._signal.shape)
-        amplitude = self._signal / cost
-        served = np.maximum(self._share.value[: cost.size], 0.0).reshape(cost.shape)
-        scale = (self._signal * np.sqrt(served)).sum(1) / (self._signal * amplitude).sum(1)
-        shares = power.clone()
-        own = np.square(amplitude * scale[:, None]).reshape(-1) * self._limit[: cost.size]
-        priced = np.repeat(self._signalled.dual_value * self._weight.value > _NO_PRICE, cost.shape[1])
-        shares[0, : cost.size] = torch.where(torch.from_numpy(priced), torch.from_numpy(own), power[0, : cost.size])
-        return shares
+        worth = np.square(self._signal) / cost
+        shares = torch.zeros_like(problem.link_gain)
+        # a_e sqrt(p_e) = worth_e in the problem's own units
+        signal = np.maximum(_array(problem.signal[0]), np.finfo(float).tiny)
+        own = np.square(worth / worth.sum(1, keepdims=True) / signal).reshape(-1)
+        shares[0, : cost.size] = torch.from_numpy(own)
+        rows = self._rows.dual_value / self._row_scale if problem.num_rows else np.zeros(0)
+        return upper_bound(problem, shares, torch.from_numpy(self._unit / worth.sum(1))[None], torch.from_numpy(rows)[None])
 
     def _served(self, needed: Any) -> list[Any]:
         """(sum_e a_e sqrt p_e)^2 >= needed_k, by one rotated cone a link."""
@@ -239,8 +253,7 @@ class _Cones:
         gathered = np.zeros((ues, ues * links))
         gathered[owner, np.arange(ues * links)] = self._signal.reshape(-1)
         self._cone = cp.SOC(share + need, cp.vstack([2.0 * root, share - need]), axis=0)
-        self._signalled = gathered @ root >= needed
-        return [self._cone, self._signalled]
+        return [self._cone, gathered @ root >= needed]
 
     @staticmethod
     def _budgets(problem: MaxMinSinrProblem) -> Array:
@@ -253,7 +266,9 @@ class _Cones:
         if problem.num_rows == 0:
             return []
         row = _array(problem.echo[0] - problem.sir_min[0, :, None] * problem.cross_echo[0]) * self._limit
-        return [row / np.abs(row).max(1, keepdims=True) @ self._share >= 0.0]
+        self._row_scale = np.abs(row).max(1)
+        self._rows = row / self._row_scale[:, None] @ self._share >= 0.0
+        return [self._rows]
 
     def _solved(self, programme: Any) -> Tensor | None:
         """Solve with Clarabel; the powers in W, or None."""
