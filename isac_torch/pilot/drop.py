@@ -56,12 +56,13 @@ def sample_drops(scenario: PilotScenario, num_drops: int, generator: torch.Gener
     """Random drops of a scenario in float64 on the generator's device. Raises ScenarioError for fewer than one drop."""
     if num_drops < 1:
         raise ScenarioError(f"num_drops={num_drops} must be at least 1")
-    kind = {"generator": generator, "dtype": torch.float64, "device": generator.device}
-    across = torch.rand(num_drops, scenario.num_ues, 2, **kind)
+    dtype, device = torch.float64, generator.device
+    across = torch.rand(num_drops, scenario.num_ues, 2, generator=generator, dtype=dtype, device=device)
     low = across.new_tensor([0.0, scenario.margin])
     high = across.new_tensor([scenario.length, scenario.width - scenario.margin])
-    shadowing = scenario.shadowing_db * torch.randn(num_drops, scenario.num_ues, scenario.num_aps, **kind)
-    return build_drops(scenario, low + (high - low) * across, shadowing)
+    shape = (num_drops, scenario.num_ues, scenario.num_aps)
+    shadowing = torch.randn(shape, generator=generator, dtype=dtype, device=device)
+    return build_drops(scenario, low + (high - low) * across, scenario.shadowing_db * shadowing)
 
 
 def build_drops(

@@ -1,0 +1,144 @@
+"""Allocators of the pilot system: full power, the paper's Algorithm 1, and the certified optimum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.allocation import Proposal, equal_split
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.solvers.pilot.ascent import descend, least_power
+from isac_torch.solvers.pilot.certificate import upper_bound
+from isac_torch.solvers.pilot.feasibility import LocalisationLimit, best_localisation, restore
+from isac_torch.solvers.pilot.paper import sequential_taylor
+
+
+@dataclass(frozen=True)
+class FullPower:
+    """Every AP spends its whole budget, without looking at errors or localisation.
+
+    Attributes:
+        split: `equal` parts for every UE (eta gamma = 1/K), or in proportion to the estimates' strength gamma (equal eta, as
+            in Ngo et al. 2017).
+    """
+
+    split: Literal["equal", "estimate"] = "equal"
+
+    @property
+    def name(self) -> str:
+        """full, or full_ngo."""
+        return "full" if self.split == "equal" else "full_ngo"
+
+    @property
+    def gap(self) -> float:
+        """No certificate is offered."""
+        return 0.0
+
+    def propose(self, problem: MinMaxNmseProblem) -> Proposal:
+        """Powers (W) of every link."""
+        if self.split == "equal":
+            return Proposal(equal_split(problem))
+        share = problem.estimate / problem.estimate.sum(1, keepdim=True)
+        return Proposal((share * problem.budget.unsqueeze(1)).flatten(1))
+
+
+@dataclass(frozen=True)
+class PaperSca:
+    """Algorithm 1 of Liao et al. as printed, with its fallback to full power. See `solvers.pilot.paper`.
+
+    Attributes:
+        tolerance: eps of the bisection, relative to the largest NMSE without downlink pilots.
+        passes: I, outer iterations; all but the first are idle as printed.
+        reset: reopen the bracket for every pass.
+    """
+
+    tolerance: float = 1e-4
+    passes: int = 5
+    reset: bool = False
+
+    @property
+    def name(self) -> str:
+        """sca_paper, or sca_paper_reset."""
+        return "sca_paper_reset" if self.reset else "sca_paper"
+
+    @property
+    def gap(self) -> float:
+        """No certificate is offered."""
+        return 0.0
+
+    def propose(self, problem: MinMaxNmseProblem) -> Proposal:
+        """Powers (W) of every link."""
+        powers = [
+            sequential_taylor(drop, tolerance=self.tolerance, passes=self.passes, reset=self.reset) for drop in _drops(problem)
+        ]
+        return Proposal(torch.cat(powers).to(problem.gain))
+
+
+@dataclass(frozen=True)
+class MinMaxNmse:
+    """Smallest largest NMSE with a certificate, then, if wanted, the least power that keeps it up to a slack.
+
+    A drop whose localisation bounds are proven out of reach gets the powers that locate the worst UE best. Shared uplink pilots
+    and the sum of NMSE get a stationary point without certificate.
+
+    Attributes:
+        gap: certified relative distance to aim at; less certain drops say how far they got.
+        slack: NMSE given up to save power, relative to the optimum; 0 skips the second stage.
+        keep: `optimum`: save power at the slack; `full`: at the NMSE of a full-power equal split, where that is worse.
+        max_boxes: boxes of the certificate's search; 0 asks for none.
+    """
+
+    gap: float = 1e-3
+    slack: float = 0.0
+    keep: Literal["optimum", "full"] = "optimum"
+    max_boxes: int = 400
+
+    @property
+    def name(self) -> str:
+        """nmse_optimal, nmse_slack_<slack>, or nmse_as_full."""
+        if self.keep == "full":
+            return "nmse_as_full"
+        return f"nmse_slack_{self.slack:g}" if self.slack else "nmse_optimal"
+
+    def propose(self, problem: MinMaxNmseProblem) -> Proposal:
+        """Powers (W) of every link, with bounds, proofs of infeasibility, and the best reachable 1 / CRB (1/m2)."""
+        answers = [self._solve(drop) for drop in _drops(problem)]
+        power, bound, infeasible, quality = zip(*answers, strict=True)
+        like = problem.gain
+        return Proposal(
+            torch.cat(power).to(like),
+            upper_bound=like.new_tensor(bound),
+            infeasible=torch.tensor(infeasible, device=like.device),
+            best_quality=like.new_tensor(quality),
+        )
+
+    def _solve(self, problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "1 link"], float, bool, float]:
+        """Powers, bound, proven infeasible, best reachable smallest 1 / CRB of one drop."""
+        limit = best_localisation(problem)
+        quality = float(problem.crb(limit.power).amax().reciprocal())
+        if limit.infeasible:
+            return limit.power, float("inf"), True, quality
+        power = descend(problem, equal_split(problem), limit.power)
+        bound = float("inf")
+        if self.max_boxes and problem.merit == "worst":
+            bound = upper_bound(problem, power, gap=self.gap, max_boxes=self.max_boxes)
+        return self._save(problem, power, limit), bound, False, quality
+
+    def _save(self, problem: MinMaxNmseProblem, power: Tensor, limit: LocalisationLimit) -> Tensor:
+        """The second stage."""
+        if problem.merit == "sum" or (self.slack == 0.0 and self.keep == "optimum"):
+            return power
+        loss = float((problem.weight * problem.nmse(power)).amax())
+        level = loss * (1.0 + self.slack)
+        if self.keep == "full":
+            level = max(level, float((problem.weight * problem.nmse(equal_split(problem))).amax()))
+        return restore(problem, least_power(problem, power, level), limit.power)
+
+
+def _drops(problem: MinMaxNmseProblem) -> list[MinMaxNmseProblem]:
+    """The drops one by one, in float64: float32 leaves an interior-point solver too few digits."""
+    return [problem.select(torch.tensor([index])).cast(torch.float64) for index in range(problem.num_drops)]

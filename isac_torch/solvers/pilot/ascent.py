@@ -1,0 +1,228 @@
+"""Smallest largest NMSE of one drop by successive convex programmes that never get worse (majorise, then minimise).
+
+The UE's error V_k(p) is the least that any weight w leaves, so with w frozen at the last powers p' it is only larger: T_k(p),
+which touches V_k at p'. T_k is linear in the powers where uplink pilots differ. With u = 1 / max_k w_k NMSE_k(p'), one
+programme
+
+    maximise d  subject to  u w_k (T_k(p) + d V_k(p')) <= g_k(p) + e_k(p),   budgets, localisation cones
+
+is the majorised step and the Dinkelbach step in one; g_k + e_k = E|a_k|^2 is concave. The inequality "convex below concave"
+of the paper's footnote 1 is thereby written as second-order cones. d > 0 until the powers are stationary.
+
+Shared uplink pilots add products sqrt(p_i p_j) to T_k. A negative one is convex and kept (one cone more), a positive one is
+bounded by its tangent. Docs: (P19)-(P21) of docs/pilot.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.solvers.pilot.cones import Programme
+from isac_torch.solvers.pilot.feasibility import best_localisation, restore
+from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
+
+_POWER_FLOOR = 1e-9
+"""Smallest share at which the tangent of a product is taken; at zero it would be vertical."""
+
+
+def descend(
+    problem: MinMaxNmseProblem,
+    start: Float[Tensor, "1 link"],
+    inside: Float[Tensor, "1 link"] | None = None,
+    *,
+    tolerance: float = 1e-6,
+    max_steps: int = 200,
+    steps: list[Tensor] | None = None,
+) -> Float[Tensor, "1 link"]:
+    """Powers (W) at which the objective of one drop is stationary, from positive powers `start` (W).
+
+    Args:
+        problem: one drop, whose localisation bounds can be met.
+        start: W, positive for every UE; it may break the localisation bounds, what is returned does not.
+        inside: W, meets them; needed to repair a solver's last digits, computed where not given.
+        tolerance: relative gain at which to stop.
+        max_steps: cap on the programmes solved.
+        steps: takes the start and every iterate, W, for convergence plots.
+
+    Returns:
+        The best powers found; `start` or `inside` where the solver fails at once.
+    """
+    drop = drop_arrays(problem)
+    step = _SumStep(drop) if problem.merit == "sum" else _WorstStep(drop)
+    feasible = bool(problem.violations(start).worst <= 0)
+    if not feasible and inside is None:
+        inside = best_localisation(problem).power
+    reached = start
+    best = float(problem.objective(start)) if feasible else 0.0
+    if steps is not None:
+        steps.append(start)
+    for _ in range(max_steps):
+        share = step.solve(majorise(drop, problem, reached))
+        if share is None:
+            break
+        power = drop.power(share, problem.gain)
+        if bool((problem.crb(power) > problem.crb_max).any()):
+            inside = best_localisation(problem).power if inside is None else inside
+            power = restore(problem, power, inside)
+        value = float(problem.objective(power))
+        if value > best:
+            reached, gain, best = power, value / max(best, 1e-300) - 1.0, value
+        else:
+            gain = 0.0
+        if steps is not None:
+            steps.append(reached)
+        if gain < tolerance:
+            break
+    if best == 0.0:
+        return start if inside is None else inside
+    return reached
+
+
+@dataclass(frozen=True)
+class Majoriser:
+    """T_k(x) = linear_k x + product_k y + constant_k, at least the error V_k and equal to it where it was made.
+
+    Attributes:
+        linear: of the shares [ue, link].
+        product: of the products y of shared uplink pilots, never positive [ue, pair * ap].
+        constant: [ue].
+        error: V_k there.
+        strength: E|a_k|^2 there.
+    """
+
+    linear: Array
+    product: Array
+    constant: Array
+    error: Array
+    strength: Array
+
+
+def majorise(drop: DropArrays, problem: MinMaxNmseProblem, power: Float[Tensor, "1 link"]) -> Majoriser:
+    """The majoriser of every UE's error at `power` (W)."""
+    combiner = problem.combiner(power)
+    left = np.stack([part[0].double().cpu().numpy() for part in problem.residual_streams(combiner)])
+    constant = sum(part[0].double().cpu().numpy() ** 2 for part in combiner)
+    linear = np.einsum("ckj,km->kjm", left**2, drop.gain)
+    share = np.maximum(drop.share(power), _POWER_FLOOR)
+    product = np.zeros((drop.num_ues, len(drop.pairs), drop.num_aps))
+    for number, (i, j) in enumerate(drop.pairs):
+        mixed = 2.0 * (left[:, :, i] * left[:, :, j]).sum(0)[:, None] * drop.gain
+        product[:, number] = np.minimum(mixed, 0.0)
+        tangent = 0.5 * np.maximum(mixed, 0.0)
+        linear[:, i] += tangent * np.sqrt(share[j] / share[i])
+        linear[:, j] += tangent * np.sqrt(share[i] / share[j])
+    error, strength = (value[0].double().cpu().numpy() for value in (problem.error(power), problem.strength(power)))
+    flat = (drop.num_ues, -1)
+    return Majoriser(
+        linear.reshape(flat),
+        product.reshape(drop.num_ues, len(drop.pairs) * drop.num_aps),
+        np.asarray(constant),
+        error,
+        strength,
+    )
+
+
+def error_rows(drop: DropArrays, layout: Layout, majoriser: Majoriser) -> tuple[Array, Array]:
+    """T_k / S_k^2 as rows and offsets over the variables."""
+    rows = np.zeros((drop.num_ues, layout.size))
+    rows[:, layout.shares] = majoriser.linear / drop.scale[:, None]
+    rows[:, layout.products] = majoriser.product / drop.scale[:, None]
+    return rows, majoriser.constant / drop.scale
+
+
+class _WorstStep:
+    """The programme of the module's docstring: built once a drop, its error rows replaced at each step."""
+
+    def __init__(self, drop: DropArrays) -> None:
+        self._drop = drop
+        self._layout = Layout(drop, num_extra=1)
+        self._programme, _ = common_constraints(drop, self._layout)
+        self._strength = strength_rows(drop, self._layout)
+        self._block = self._programme.nonnegative(self._strength, np.zeros(drop.num_ues))
+
+    def solve(self, majoriser: Majoriser) -> Array | None:
+        """Shares that maximise d; None when the solver fails."""
+        layout, drop = self._layout, self._drop
+        loss = drop.weight * majoriser.error / majoriser.strength
+        level = drop.weight / loss.max()
+        rows, offset = error_rows(drop, layout, majoriser)
+        rows = self._strength - level[:, None] * rows
+        rows[:, layout.extra.start] -= level * majoriser.error / drop.scale
+        self._programme.replace(self._block, rows, -level * offset)
+        weight = np.zeros(layout.size)
+        weight[layout.extra] = 1.0
+        answer = self._programme.maximise(weight)
+        return answer.point[layout.shares] if answer.solved else None
+
+
+class _SumStep:
+    """Least weighted sum of NMSE: T / D <= (a T^2 + 1 / (a D^2)) / 2 for each, equal at the last powers for a = 1 / (T' D')."""
+
+    def __init__(self, drop: DropArrays) -> None:
+        self._drop = drop
+        self._layout = Layout(drop, num_extra=2 * drop.num_ues)
+
+    def solve(self, majoriser: Majoriser) -> Array | None:
+        """Shares that minimise the majorised sum; None when the solver fails."""
+        layout, drop = self._layout, self._drop
+        programme, _ = common_constraints(drop, layout)
+        strength = strength_rows(drop, layout) * (drop.scale / majoriser.strength)[:, None]
+        rows, offset = error_rows(drop, layout, majoriser)
+        change = drop.scale / majoriser.error
+        self._square(programme, rows * change[:, None], offset * change, strength)
+        weight = np.zeros(layout.size)
+        loss = drop.weight * majoriser.error / majoriser.strength
+        weight[layout.extra] = -np.tile(loss / loss.sum(), 2)
+        answer = programme.maximise(weight)
+        return answer.point[layout.shares] if answer.solved else None
+
+    def _square(self, programme: Programme, rows: Array, offset: Array, strength: Array) -> None:
+        """Extra variables at least the square of the relative error and the inverse square of the relative strength."""
+        identity = np.eye(self._layout.size)[self._layout.extra]
+        ues = self._drop.num_ues
+        for k in range(ues):
+            square, inverse = identity[k], identity[ues + k]
+            head = np.stack([square, square, 2.0 * rows[k]])
+            programme.second_order(head, np.array([1.0, -1.0, 2.0 * offset[k]]))
+            programme.square_reciprocal(np.stack([strength[k], inverse, np.zeros_like(inverse)]), np.array([0.0, 0.0, 1.0]))
+
+
+def least_power(
+    problem: MinMaxNmseProblem,
+    power: Float[Tensor, "1 link"],
+    level: float,
+    *,
+    tolerance: float = 1e-4,
+    max_steps: int = 30,
+) -> Float[Tensor, "1 link"]:
+    """Least total power (W) with every weighted NMSE of one drop at most `level`, descending from `power`, which achieves it.
+
+    Majorised like the first stage, hence monotone. Returns `power` where the solver fails at once.
+    """
+    drop = drop_arrays(problem)
+    layout = Layout(drop, num_extra=0)
+    programme, _ = common_constraints(drop, layout)
+    strength = strength_rows(drop, layout)
+    block = programme.nonnegative(strength, np.zeros(drop.num_ues))
+    weight = np.zeros(layout.size)
+    weight[layout.shares] = -np.tile(drop.budget / drop.budget.sum(), drop.num_ues)
+    for _ in range(max_steps):
+        rows, offset = error_rows(drop, layout, majorise(drop, problem, power))
+        demand = (drop.weight / level)[:, None]
+        programme.replace(block, strength - demand * rows, -demand[:, 0] * offset)
+        answer = programme.maximise(weight)
+        if not answer.solved:
+            break
+        saved = restore(problem, drop.power(answer.point[layout.shares], problem.gain), power)
+        loss = problem.weight * problem.nmse(saved)
+        if bool(loss.amax() > level * (1.0 + 1e-6)):
+            break
+        before, power = power.sum(), saved
+        if bool(saved.sum() > (1.0 - tolerance) * before):
+            break
+    return power

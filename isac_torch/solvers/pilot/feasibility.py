@@ -1,0 +1,104 @@
+"""How well every UE of a drop can be located at once: one conic programme, and a proof that needs no trust in the solver."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays
+
+MARGIN = 1e-9
+"""How far a computed bound must miss before a drop is called infeasible; rounding is far below."""
+
+
+@dataclass(frozen=True)
+class LocalisationLimit:
+    """The point of a drop at which the worst localisation bound, relative to what is asked, is smallest.
+
+    Attributes:
+        power: W, of each link.
+        quality: smallest Gamma_k / CRB_k at `power`; at least 1 means feasible.
+        bound: no powers within the budgets reach a larger smallest Gamma_k / CRB_k.
+    """
+
+    power: Float[Tensor, "1 link"]
+    quality: float
+    bound: float
+
+    @property
+    def infeasible(self) -> bool:
+        """Whether the localisation bounds are proven out of reach."""
+        return self.bound < 1.0 - MARGIN
+
+
+def best_localisation(problem: MinMaxNmseProblem) -> LocalisationLimit:
+    """Largest q with CRB_k <= Gamma_k / q for every UE of one drop, eq. (P18): jointly convex in powers and q.
+
+    Where the solver fails, an equal split with no bound.
+    """
+    drop = drop_arrays(problem)
+    layout = Layout(drop, num_extra=1, shares_only=True)
+    index = layout.extra.start
+    programme, first_cone = common_constraints(drop, layout, quality=index)
+    weight = np.zeros(layout.size)
+    weight[index] = 1.0
+    answer = programme.maximise(weight)
+    share = answer.point[layout.shares] if answer.solved else np.full(drop.num_links, 1.0 / drop.num_ues)
+    power = drop.power(share, problem.gain)
+    bound = float("inf")
+    if answer.solved:
+        cones = np.stack([answer.dual[programme.span(first_cone + k)] for k in range(drop.num_ues)])
+        bound = quality_bound(drop, cones)
+    quality = float((problem.crb_max / problem.crb(power)).amin())
+    return LocalisationLimit(power, quality, max(bound, quality))
+
+
+def quality_bound(drop: DropArrays, dual: Array) -> float:
+    """Bound on the reachable q from any multipliers [ue, 4] of the localisation cones, by weak duality.
+
+    A multiplier y in the cone makes y^T (cone row) >= 0, which is linear in the shares and q; each AP spends its budget on its
+    largest coefficient at best.
+    """
+    dual = into_cone(dual)
+    slope = cone_slope(drop, dual)
+    price = float((drop.quality * (dual[:, 0] - dual[:, 3])).sum())
+    return float(np.maximum(slope.max(0), 0.0).sum()) / price if price > 0 else float("inf")
+
+
+def into_cone(dual: Array) -> Array:
+    """Multipliers with their heads raised until each lies in the second-order cone."""
+    raised = dual.copy()
+    raised[:, 0] = np.maximum(dual[:, 0], np.linalg.norm(dual[:, 1:], axis=1) * (1.0 + 1e-15))
+    return raised
+
+
+def cone_slope(drop: DropArrays, dual: Array) -> Array:
+    """Coefficients [ue, ap] of the shares in sum_k y_k^T (localisation cone row of k)."""
+    xx, yy, xy = drop.information
+    head, difference, cross = (dual[:, i, None] for i in range(3))
+    return np.asarray(head * (xx + yy) + difference * (xx - yy) + 2.0 * cross * xy)
+
+
+def restore(problem: MinMaxNmseProblem, power: Float[Tensor, "1 link"], inside: Float[Tensor, "1 link"]) -> Tensor:
+    """`power` (W) moved towards `inside` (W) just far enough that every localisation bound holds.
+
+    The slack of each cone is concave along the segment, so the step read off its ends is enough.
+    """
+
+    def slack(candidate: Tensor) -> Tensor:
+        xx, yy, xy = problem.fisher(candidate).unbind(-1)
+        right = 2.0 / problem.crb_max
+        return xx + yy - right - torch.sqrt((xx - yy).square() + 4.0 * xy.square() + right.square())
+
+    now, there = slack(power), slack(inside)
+    short = now < 0
+    if not bool(short.any()):
+        return power
+    step = torch.where(short, -now / (there - now), torch.zeros_like(now)).amax().clamp(0.0, 1.0)
+    step = (step * (1.0 + 1e-9) + 1e-12).clamp(max=1.0)
+    return power + step * (inside - power)
