@@ -112,8 +112,6 @@ class AllocationTraining(lightning.LightningModule):
         return 1.0 if objective == "supervised" else 0.0
 
     def _log_training(self, problem: MaxMinSinrProblem, logits: Tensor, value: Tensor) -> None:
-        if self.global_step % self.trainer.log_every_n_steps and not self.hparams["row_weight_step"]:
-            return
         with torch.no_grad():
             balanced = balance(problem, logits)
             missed = row_shortfall(problem, balanced.power, margin=0.0) > 1e-4

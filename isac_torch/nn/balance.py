@@ -195,9 +195,10 @@ def _step(terms: _Terms, scale: Tensor) -> tuple[Tensor, Tensor]:
     # The UEs' new scales are level-free: bring them to the budget first, so that both parts are in the same W.
     grown = ue.sum(-1, keepdim=True) / scale[:, :ues].sum(-1, keepdim=True)
     target = target * grown
-    for _ in range(2):
-        target, _ = _least_sensing(terms, ue, target)
-    new = torch.cat([ue, target], -1)
+    # The mean of two sweeps: where two targets' beams help each other, plain sweeps would swap for ever.
+    first, _ = _least_sensing(terms, ue, target)
+    second, _ = _least_sensing(terms, ue, first)
+    new = torch.cat([ue, 0.5 * (first + second)], -1)
     level = 1.0 / _apply(terms.load, new).amax(-1)
     return new * level[:, None], level
 

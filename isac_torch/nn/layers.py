@@ -75,9 +75,7 @@ class MessageLayer(nn.Module):
         sizes = [problem.num_ues, problem.num_targets]
         ue, target = owner.split(sizes, 1)
         by_ue, by_target = split_by_owner(problem, link.movedim(-1, 1))
-        mine, beams = (
-            block.mean(-1).movedim(1, -1) if block.shape[-1] else block.sum(-1).movedim(1, -1) for block in (by_ue, by_target)
-        )
+        mine, beams = ((block.sum(-1) / max(block.shape[-1], 1)).movedim(1, -1) for block in (by_ue, by_target))
         heard = [graph.disturbance @ link / problem.num_links, graph.disturbance_share @ link]
         seen = [graph.illumination @ link, graph.clutter @ link]
         ue = self.to_ue(torch.cat([ue, mine, *heard], -1)).relu()

@@ -110,9 +110,8 @@ class _Head(nn.Module):
     def __init__(self, hidden: int) -> None:
         super().__init__()
         self.parts = nn.ModuleDict({name: nn.Linear(hidden, 1) for name in ("serving", "sensing", "ue", "target")})
-        for part in self.parts.values():
-            nn.init.zeros_(part.weight)
-            nn.init.zeros_(part.bias)
+        for parameter in self.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, tokens: Tokens, problem: MaxMinSinrProblem) -> Tensor:
         comm = problem.num_comm_links

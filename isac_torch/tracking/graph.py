@@ -27,6 +27,8 @@ AP_FEATURES = 2
 
 _LEVEL = (15.0, 15.0)
 """Mean and spread, dB, of a gain times the AP's budget over the noise."""
+_DISTURBANCE = (35.0, 12.0)
+"""Mean and spread, dB, of disturbances that are summed or maximal over UEs or links."""
 _RATIO = (0.0, 10.0)
 """Mean and spread, dB, of a ratio of two gains."""
 _RANGE = 4.0
@@ -58,10 +60,12 @@ class LinkGraph:
 def link_graph(problem: MaxMinSinrProblem) -> LinkGraph:
     """Graph of every drop, without gradients.
 
-    Link features: serving link (1) or sensing link (0); own gain a^2 P (serving), or own echo over the other targets' echoes
-    and SIR0 (sensing); the same relative to the owner's best link; total and worst disturbance N P at other UEs; best and
-    worst S / (SIR0 I) over the targets; share of self-made noise in the received signal; links of its AP. UE: best gain, sum
-    of all N P, interference of shared pilots. Target: best and worst S / (SIR0 I) of its own beams, best of the UE streams. AP: number of its serving and of its sensing links.
+    link: serving link (1) or sensing link (0); own gain a^2 P (serving), or own echo over the other targets' echoes and SIR0
+    (sensing); the same relative to the owner's best link; total and worst disturbance N P at the other UEs; best and worst
+    S / (SIR0 I) over the targets; share of self-made noise in what the UE receives over it; number of links of its AP.
+    ue: best gain; sum of all N P; interference of shared pilots.
+    target: best and worst S / (SIR0 I) of its own beams; best of the UEs' streams.
+    ap: number of its serving and of its sensing links, over five.
     """
     with torch.no_grad():
         limit = problem.budget.gather(1, problem.link_ap)
@@ -117,7 +121,7 @@ def _link_features(problem: MaxMinSinrProblem, leak: Tensor, advantage: Tensor, 
     strength = torch.cat([standardised(gain, _LEVEL), standardised(own.flatten(1))], 1)
     relative = torch.cat([_to_best(power_gain), _to_best(own)], 1)
     busy = torch.zeros_like(problem.budget).scatter_add(1, problem.link_ap, torch.ones_like(total)).gather(1, problem.link_ap)
-    columns = [kind, strength, relative, standardised(total, _LEVEL), standardised(worst, _LEVEL)]
+    columns = [kind, strength, relative, standardised(total, _DISTURBANCE), standardised(worst, _DISTURBANCE)]
     columns += [standardised(best), standardised(least), self_noise, standardised(busy)]
     return torch.stack(columns, -1)
 
