@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -185,10 +186,16 @@ DATASET_COMMANDS: dict[str, Callable[..., None]] = {"info": info, "verify": veri
 
 
 def _train(argv: list[str]) -> None:
-    # LightningCLI has a parser of its own and cannot be the sub-command of another one.
+    # LightningCLI has a parser of its own and cannot be the sub-command of another one; it warns of being called like this.
+    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
+    from lightning.fabric.utilities.exceptions import MisconfigurationException
+
     from isac_torch.trainers.cli import train
 
-    train(argv)
+    try:
+        train(argv)
+    except MisconfigurationException as error:
+        raise IsacError(str(error)) from error
 
 
 def _call(name: str, function: Callable[..., None], argv: list[str], *, positional: bool = False) -> None:

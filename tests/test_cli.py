@@ -199,3 +199,10 @@ def test_allocator_that_does_not_exist(capsys, tmp_path):
 def test_train_refuses_in_one_line(capsys, tmp_path):
     assert "frobnicate" in error_line(capsys, ["train", "--frobnicate", "3"])
     assert "nothing.yaml" in error_line(capsys, ["train", "--config", str(tmp_path / "nothing.yaml")])
+    options = ["train", "--config", str(CONFIGS / "demo" / "train.yaml"), "--output", str(tmp_path / "training")]
+    assert "hiden" in error_line(capsys, [*options, "--model.hiden", "3"])
+    assert "model.hidden" in error_line(capsys, [*options, "--model.hidden", "three"])
+    capsys.readouterr()
+    for bad, says in (("--trainer.max_epochs=-5", "max_epochs"), ("--data.init_args.path=nowhere", "nowhere")):
+        assert cli.main([*options, bad]) == 2
+        assert says in capsys.readouterr().err.splitlines()[-1]  # Lightning has spoken before
