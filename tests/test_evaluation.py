@@ -9,15 +9,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.allocation import Proposal, allocate
+from isac_torch.allocation import Proposal, Status, allocate
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
-from isac_torch.evaluation import run
+from isac_torch.evaluation.benchmark import fresh_problem, run_benchmark, sir_ceiling
 from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.optimum import checksum, stored_allocate
-from isac_torch.evaluation.run import MAX_SEED, evaluate, fresh_problem, sir_ceiling
+from isac_torch.evaluation.run import MAX_SEED, evaluate
 from isac_torch.tracking.scenario import TrackingScenario
 
 KEYS = [
@@ -27,6 +27,12 @@ KEYS = [
 ]  # fmt: skip
 SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2, num_receive_aps=2, serving_aps=2, sensing_aps=2)
 ROWS = ["upc", "fpc_0_1", "opc_paper", "opc_batched"]
+
+
+def numbers(names, optima):
+    """The benchmark of the fixture again, for some of its allocators and without files."""
+    named = {name: named_allocator(name) for name in names}
+    return run_benchmark(SMALL, named, num_drops=10, seed=7, slow_drops=3, optima=optima)
 
 
 @pytest.fixture(scope="module")
@@ -102,8 +108,7 @@ def test_event_files_hold_figures_chart_hyperparameters_and_table(benchmark):
 
 def test_same_seed_gives_the_same_numbers(benchmark, tmp_path):
     _, summary = benchmark
-    again = evaluate(SMALL, allocators=["upc", "opc_batched"], num_drops=10, seed=7, output=tmp_path, tensorboard=False)
-    assert not (tmp_path / "tensorboard").exists()
+    again = numbers(["upc", "opc_batched"], tmp_path).summary
     for name in ("upc", "opc_batched"):
         one, two = ({k: v for k, v in s["allocators"][name].items() if k != "ms_per_drop"} for s in (summary, again))
         assert one == two
@@ -111,12 +116,12 @@ def test_same_seed_gives_the_same_numbers(benchmark, tmp_path):
 
 def test_optimum_is_computed_when_not_listed_and_kept_for_the_next_run(tmp_path, benchmark):
     _, summary = benchmark
-    first = evaluate(SMALL, allocators=["upc"], num_drops=10, seed=7, output=tmp_path, tensorboard=False)
-    assert first["allocators"]["upc"]["min_rate_ratio_mean"] == summary["allocators"]["upc"]["min_rate_ratio_mean"]
-    (stored,) = (tmp_path / "optima").glob("*.npz")
+    first = numbers(["upc"], tmp_path).summary["allocators"]["upc"]
+    assert first["min_rate_ratio_mean"] == summary["allocators"]["upc"]["min_rate_ratio_mean"]
+    (stored,) = tmp_path.glob("*.npz")
     written = stored.stat().st_mtime_ns
-    again = evaluate(SMALL, allocators=["upc"], num_drops=10, seed=7, output=tmp_path, tensorboard=False)
-    assert again["allocators"]["upc"]["min_rate_ratio_mean"] == first["allocators"]["upc"]["min_rate_ratio_mean"]
+    again = numbers(["upc"], tmp_path).summary["allocators"]["upc"]
+    assert again["min_rate_ratio_mean"] == first["min_rate_ratio_mean"]
     assert stored.stat().st_mtime_ns == written
 
 
@@ -137,22 +142,22 @@ def test_stored_answer_is_found_judged_again_and_rebuilt_when_damaged(tmp_path):
 
 def test_single_target_has_null_sir_and_no_sir_figure(tmp_path):
     scenario = TrackingScenario(num_aps=5, num_ues=2, num_targets=1, num_receive_aps=1)
-    summary = evaluate(scenario, allocators=["upc", "opc_batched"], num_drops=3, seed=1, output=tmp_path)
+    summary = evaluate(scenario, allocators=["upc", "opc_batched"], num_drops=3, seed=1, output=tmp_path, tensorboard=False)
     assert all(row["sir_violation_rate"] is None for row in summary["allocators"].values())
     assert not (tmp_path / "cdf_sir.png").exists()
 
 
-def test_an_allocator_that_fails_is_shown_as_such(tmp_path, monkeypatch):
+def test_an_allocator_that_fails_is_shown_as_such(tmp_path):
     class Broken:
         name, gap = "broken", 0.0
 
         def propose(self, problem):
             return Proposal(torch.full_like(problem.link_gain, torch.nan))
 
-    monkeypatch.setattr(run, "named_allocator", lambda name, c=None: Broken() if name == "gnn" else named_allocator(name))
-    evaluate(SMALL, allocators=["gnn", "opc_batched"], num_drops=3, seed=1, output=tmp_path, tensorboard=False)
-    with (tmp_path / "drops.csv").open(newline="") as file:
-        assert {line["status"] for line in csv.DictReader(file) if line["allocator"] == "gnn"} == {"failed"}
+    named = {"broken": Broken(), "opc_batched": named_allocator("opc_batched")}
+    found = run_benchmark(SMALL, named, num_drops=3, seed=1, slow_drops=1, optima=tmp_path)
+    assert set(found.outcomes[0].status.tolist()) == {Status.FAILED}
+    assert found.summary["allocators"]["broken"]["min_rate_ratio_mean"] > 0  # an equal split stands in
 
 
 def test_no_powers_exceed_the_sir_ceiling():
@@ -231,6 +236,6 @@ def test_large_configuration_runs(tmp_path):
 
 def _run_configuration(name, folder):
     config = Path(__file__).parents[1] / "configs" / f"{name}.yaml"
-    change = ["--num_drops", "2", "--allocators", '["upc", "opc_batched"]', "--output", str(folder)]
+    change = ["--num_drops", "2", "--allocators", '["upc", "opc_batched"]', "--output", str(folder), "--tensorboard", "false"]
     assert main(["evaluate", "--config", str(config), *change]) == 0
     assert json.loads((folder / "summary.json").read_text())["num_drops"] == 2

@@ -8,9 +8,18 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Allocation, Status
-from isac_torch.evaluation.metrics import Optimum, Outcome, capped_ratio, contradictions, rate_ratio, score, sir_violation_rate
+from isac_torch.evaluation.benchmark import sir_ceiling
+from isac_torch.evaluation.metrics import (
+    Optimum,
+    Outcome,
+    capped_ratio,
+    contradictions,
+    rate_ratio,
+    score,
+    sir_violation_rate,
+    summarise,
+)
 from isac_torch.evaluation.optimum import best_known
-from isac_torch.evaluation.run import sir_ceiling, summarise
 from isac_torch.tracking.scenario import TrackingScenario
 
 SIR0 = 0.3

@@ -2,14 +2,16 @@
 
 import csv
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
 from torch.testing import assert_close
 
+from isac_torch.cli import main
 from isac_torch.errors import IsacError
+from isac_torch.evaluation.benchmark import fresh_problem
 from isac_torch.evaluation.pareto import pareto, requiring
-from isac_torch.evaluation.run import fresh_problem
 from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2, num_receive_aps=1, serving_aps=2, sensing_aps=2)
@@ -72,3 +74,10 @@ def test_bad_input_is_one_line_before_any_work(scenario, change, word, tmp_path)
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "new").exists()
+
+
+def test_configuration_runs(tmp_path):
+    config = Path(__file__).parents[1] / "configs" / "pareto" / "tracking.yaml"
+    change = ["--num_drops", "2", "--allocators", '["upc"]', "--sir_min_db", "[-5.0]", "--output", str(tmp_path)]
+    assert main(["pareto", "--config", str(config), *change]) == 0
+    assert (tmp_path / "pareto.csv").exists()

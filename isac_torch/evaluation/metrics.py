@@ -6,7 +6,9 @@ bound on its minimum SINR lies below -30 dB. Both kinds are left out of ratios a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -147,6 +149,16 @@ def score(outcome: Outcome, optimum: Optimum) -> dict[str, float | int | None]:
         "sir_violation_rate": sir_violation_rate(outcome.sir[feasible], outcome.sir_min[feasible]),
         "budget_violation_max": float(outcome.budget_violation.max()),
         "ms_per_drop": 1e3 * outcome.seconds / outcome.num_drops,
+    }
+
+
+def summarise(outcomes: Sequence[Outcome], optimum: Optimum) -> dict[str, Any]:
+    """The content of summary.json: what was left out, and a row per allocator."""
+    return {
+        "num_drops": optimum.value.shape[0],
+        "infeasible": int(optimum.infeasible.sum()),
+        "outage": int(optimum.outage.sum()),
+        "allocators": {outcome.name: score(outcome, optimum) for outcome in outcomes},
     }
 
 

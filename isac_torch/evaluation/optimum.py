@@ -80,7 +80,7 @@ class _Replay:
     def __init__(self, proposal: Proposal, name: str, gap: float) -> None:
         self.name, self.gap, self._proposal = name, gap, proposal
 
-    def propose(self, problem: MaxMinSinrProblem) -> Proposal:  # noqa: ARG002 - the protocol's signature
+    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         return self._proposal
 
 
