@@ -67,7 +67,7 @@ class PowerDataModule(lightning.LightningDataModule):
         self._train: ShardBatches | FreshBatches | None = None
         self._val: ShardBatches | None = None
 
-    def setup(self, stage: str = "fit") -> None:  # noqa: ARG002 - Lightning passes it; every stage uses the same drops
+    def setup(self, stage: str = "fit") -> None:
         """Read the manifests and choose the shards. DatasetError where a data set is missing, unfinished or foreign."""
         if self._val is not None:
             return

@@ -1,0 +1,134 @@
+"""Batches: every feasible drop once a pass, the same order for the same seed, sizes never mixed within a batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from isac_torch.allocation import Status
+from isac_torch.allocators.heuristics import Fractional
+from isac_torch.datasets.generate import generate_dataset
+from isac_torch.datasets.loader import FreshBatches, ShardBatches, shard_files, split_shards
+from isac_torch.datasets.module import PowerDataModule
+from isac_torch.errors import DatasetError
+from isac_torch.tracking.scenario import TrackingScenario
+
+SMALL = TrackingScenario.of_size("4x3x2", sir_min_db=-15.0)
+OTHER = TrackingScenario.of_size("5x2x1")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "set"
+    options = {"seed": 5, "shard_size": 6, "workers": 1, "allocator": Fractional(), "progress": False}
+    generate_dataset([SMALL, OTHER], 20, folder, **options)
+    return folder
+
+
+def values(batches) -> list[float]:
+    return [value for _, label in batches for value in label["value"].tolist()]
+
+
+def test_every_drop_comes_once_a_pass_in_an_order_of_its_own(path):
+    batches = ShardBatches(shard_files(path), 4, feasible_only=False)
+    first, second = values(batches), values(batches)
+    assert len(first) == len(set(first)) == 40
+    assert sorted(first) == sorted(second)
+    assert first != second
+    assert values(ShardBatches(shard_files(path), 4, feasible_only=False)) == first
+
+
+@pytest.mark.parametrize("pool_drops", [1, 12, 4000])
+@pytest.mark.parametrize("feasible_only", [True, False])
+def test_length_is_the_number_of_batches(path, pool_drops, feasible_only):
+    batches = ShardBatches(shard_files(path), 4, pool_drops=pool_drops, feasible_only=feasible_only)
+    assert len(list(batches)) == len(batches)
+    assert all(problem.num_drops <= 4 for problem, _ in batches)
+
+
+def test_infeasible_labels_stay_out_unless_asked_for(path):
+    every = [label["status"] for _, label in ShardBatches(shard_files(path), 4, feasible_only=False)]
+    kept = torch.cat([label["status"] for _, label in ShardBatches(shard_files(path), 4)])
+    assert int((torch.cat(every) <= Status.FEASIBLE).sum()) == kept.numel()
+    assert bool((kept <= Status.FEASIBLE).all())
+
+
+def test_problem_and_label_of_a_batch_belong_together(path):
+    for problem, label in ShardBatches(shard_files(path), 5, dtype=torch.float64):
+        torch.testing.assert_close(problem.objective(label["power"]), label["value"], rtol=1e-12, atol=0.0)
+    for problem, label in ShardBatches(shard_files(path), 5):
+        assert problem.signal.dtype == label["power"].dtype == torch.float32
+        torch.testing.assert_close(problem.objective(label["power"]), label["value"], rtol=1e-4, atol=0.0)
+
+
+def test_validation_order_is_fixed_and_disjoint_from_training(path):
+    train, val = split_shards(shard_files(path), 0.25)
+    assert not {file.path for file in train} & {file.path for file in val}
+    assert {file.scenario for file in val} == {0, 1}
+    held = ShardBatches(val, 4, shuffle=False)
+    assert values(held) == values(held)
+
+
+def test_data_module_feeds_training_and_validation(path):
+    module = PowerDataModule(path=path, batch_size=4, val_share=0.3)
+    module.setup("fit")
+    assert len(module.train_dataloader()) > 0
+    assert len(module.val_dataloader()) > 0
+
+
+def test_fresh_drops_never_repeat_and_follow_the_seed(path):
+    def amplitudes(module: PowerDataModule) -> list[torch.Tensor]:
+        return [problem.signal for problem, label in module.train_dataloader() if not label]
+
+    def module() -> PowerDataModule:
+        return PowerDataModule(path=path, batch_size=3, fresh_batches=2, fresh_scenarios=[SMALL], seed=9)
+
+    one, other = module(), module()
+    first, second = amplitudes(one), amplitudes(one)
+    assert not torch.equal(first[0], second[0])
+    assert all(map(torch.equal, first, amplitudes(other)))
+    resumed = module()
+    resumed.load_state_dict(other.state_dict())
+    assert all(map(torch.equal, second, amplitudes(resumed)))
+
+
+def test_fresh_drops_take_their_sir_from_the_range():
+    problem, label = next(iter(FreshBatches([SMALL], 64, 1, seed=1, dtype=torch.float64, sir_min_db=(-10.0, -5.0))))
+    sir_db = 10.0 * problem.sir_min.log10()
+    assert label == {}
+    assert float(sir_db.min()) >= -10.0
+    assert float(sir_db.max()) <= -5.0
+    assert float(sir_db[:, 0].std()) > 1.0
+    assert torch.equal(problem.sir_min[:, 0], problem.sir_min[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"path": None}, "path is missing"),
+        ({"dtype": "float16"}, "float16"),
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"val_share": 1.5}, "val_share=1.5"),
+        ({"val_share": 0.9}, "too few"),
+        ({"path": Path("nowhere")}, "no such folder"),
+    ],
+)
+def test_bad_options_are_one_line(path, options, words):
+    with pytest.raises(DatasetError, match=words) as caught:
+        PowerDataModule(**({"path": path} | options)).setup()
+    assert "\n" not in str(caught.value)
+
+
+def test_unfinished_and_damaged_data_sets_are_refused(path, tmp_path):
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in path.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    damaged = folder / "shard-00000.h5"
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    with pytest.raises(DatasetError, match="checksum"):
+        values(ShardBatches(shard_files(folder), 4))
+    manifest = folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace('"num_shards": 8', '"num_shards": 9'))
+    with pytest.raises(DatasetError, match="missing"):
+        shard_files(folder)
