@@ -25,12 +25,27 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 Tie = Literal["least_power", "none"]
 Priority = Literal["communication", "sensing"]
 
-_START_LOAD = 0.5
-"""Share of each AP's budget at the start: the middle of the budget rows."""
-_SAFE = 0.25
-"""Solver tolerance over the gap asked for: the residuals add up, and the certificate must still fit."""
+_TIE_ITERATIONS = 80
 _TIE_TOLERANCE = 1e-7
 """Tolerance of the second stage: power is flat around its minimum, so labels need more digits than the value does."""
+
+
+@dataclass(frozen=True)
+class _Attempt:
+    """How to run the interior-point method once.
+
+    load: share of each AP's budget at the start. safety: solver tolerance over the gap asked for (residuals add up, and the
+    certificate must still fit). to_boundary: as in `interior.solve`. max_iterations: cap on Newton steps.
+    """
+
+    load: float
+    safety: float
+    to_boundary: float
+    max_iterations: int
+
+
+_ATTEMPTS = (_Attempt(0.5, 0.5, 0.95, 40), _Attempt(0.1, 0.2, 0.8, 60), _Attempt(0.5, 0.1, 0.6, 120))
+"""Fast first; what misses its gap is tried again with more care. About 1 % of drops need the second, 0.1 % the third."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +62,6 @@ class BatchedOptimal:
             SIR that it can reach.
         sensing_slack: share of the reachable SIR left to communication.
         chunk: drops solved together; only speed depends on it.
-        max_iterations: cap on Newton steps of each solve.
     """
 
     gap: float = 1e-3
@@ -55,7 +69,6 @@ class BatchedOptimal:
     priority: Priority = "communication"
     sensing_slack: float = 0.05
     chunk: int = 64
-    max_iterations: int = 80
 
     @property
     def name(self) -> str:
@@ -78,16 +91,16 @@ class BatchedOptimal:
         if self.priority == "sensing":
             problem, infeasible, best_sir = self._reachable(problem, infeasible.logical_not().nonzero()[:, 0], best_sir)
         stage_gap = self.gap if self.tie == "none" else 0.5 * self.gap
-        found = _first_stage(problem, stage_gap, self.max_iterations)
+        found = _first_stage(problem, stage_gap)
         lost = found.infeasible.nonzero()[:, 0]
         if len(lost):
             problem, proven, best_sir = self._reachable(problem, lost, best_sir)
             infeasible = infeasible | proven
-            found = _insert(found, _first_stage(problem.select(lost), stage_gap, self.max_iterations), lost)
-        found = _retry(problem, found, stage_gap)
+            found = _insert(found, _first_stage(problem.select(lost), stage_gap), lost)
+        found = _refer(problem, found, stage_gap)
         power = found.power
         if self.tie == "least_power":
-            power = least_power(problem, power, (1.0 - 0.5 * self.gap) * problem.objective(power), self.max_iterations)
+            power = least_power(problem, power, (1.0 - 0.5 * self.gap) * problem.objective(power))
         return _Answer(power, found.upper_bound, infeasible & (asked.sir_min > problem.sir_min).any(-1), best_sir)
 
     def _reachable(
@@ -132,21 +145,54 @@ def _insert(old: _Found, new: _Found, index: Tensor) -> _Found:
     )
 
 
-def _first_stage(problem: MaxMinSinrProblem, gap: float, max_iterations: int) -> _Found:
-    """Largest minimum SINR: feasible powers and their certificate."""
+def _first_stage(problem: MaxMinSinrProblem, gap: float) -> _Found:
+    """Largest minimum SINR: feasible powers and their certificate, with further attempts for the drops that miss the gap."""
+    found = _attempt(problem, gap, _ATTEMPTS[0])
+    for attempt in _ATTEMPTS[1:]:
+        again = (~found.infeasible & ~_fine(problem, found, gap)).nonzero()[:, 0]
+        if len(again) == 0:
+            break
+        part = problem.select(again)
+        found = _insert(found, _better(part, _keep(found, again), _attempt(part, gap, attempt)), again)
+    return found
+
+
+def _attempt(problem: MaxMinSinrProblem, gap: float, attempt: _Attempt) -> _Found:
     limit = problem.budget.gather(1, problem.link_ap)
-    start = _START_LOAD * equal_split(problem) / limit
+    start = attempt.load * equal_split(problem) / limit
     scale = problem.objective(start * limit).clamp_min(1e-300)
-    level = torch.full_like(scale, _START_LOAD)
+    level = torch.full_like(scale, 0.5)
     program = max_min_program(problem, scale)
-    found = interior.solve(program, start, level, _SAFE * gap, max_iterations)
+    options = attempt.safety * gap, attempt.max_iterations, attempt.to_boundary
+    found = interior.solve(program, start, level, *options)
     power = _within_budget(problem, found.power * limit)
     bound = _certify(problem, power, found, scale)
     if problem.has_pilot_reuse:
         relaxed = replace(program, leakage=relaxed_leakage(problem, power) * limit.unsqueeze(1), coherent=None)
-        above = interior.solve(relaxed, start, level, _SAFE * gap, max_iterations)
-        bound = torch.minimum(bound, _certify(problem, power, above, scale))
+        bound = torch.minimum(bound, _certify(problem, power, interior.solve(relaxed, start, level, *options), scale))
     return _Found(power, bound, found.infeasible)
+
+
+def _fine(problem: MaxMinSinrProblem, found: _Found, gap: float) -> Tensor:
+    """Drops that meet every constraint and their gap; with shared pilots a bound is enough, as the gap need not close."""
+    short = problem.has_pilot_reuse | ((found.upper_bound - problem.objective(found.power)) <= gap * found.upper_bound)
+    return short & found.upper_bound.isfinite() & (problem.violations(found.power).worst <= FEASIBILITY_TOLERANCE)
+
+
+def _better(problem: MaxMinSinrProblem, old: _Found, new: _Found) -> _Found:
+    """The better powers of two answers, whose bounds both hold."""
+
+    def worth(power: Tensor) -> Tensor:
+        usable = power.isfinite().all(-1) & (problem.violations(power).worst <= FEASIBILITY_TOLERANCE)
+        return torch.where(usable, problem.objective(power), -1.0)
+
+    power = torch.where((worth(new.power) > worth(old.power)).unsqueeze(-1), new.power, old.power)
+    bound = torch.minimum(old.upper_bound.nan_to_num(torch.inf), new.upper_bound.nan_to_num(torch.inf))
+    return _Found(power, bound, old.infeasible | new.infeasible)
+
+
+def _keep(found: _Found, index: Tensor) -> _Found:
+    return _Found(found.power[index], found.upper_bound[index], found.infeasible[index])
 
 
 def _certify(problem: MaxMinSinrProblem, power: Tensor, found: interior.InteriorPoint, scale: Tensor) -> Tensor:
@@ -166,7 +212,7 @@ def _within_budget(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
 
 
 def least_power(
-    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], sinr_min: Float[Tensor, " drop"], max_iterations: int = 80
+    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], sinr_min: Float[Tensor, " drop"]
 ) -> Float[Tensor, "drop link"]:
     """Least total power at which every UE reaches `sinr_min` and every row its SIR0: the label's second stage.
 
@@ -176,7 +222,6 @@ def least_power(
         problem: drops whose rows can be met.
         power: W; feasible and reaching `sinr_min`. Drops that the solver fails on keep it.
         sinr_min: linear SINR for every UE.
-        max_iterations: cap on Newton steps.
 
     Returns:
         Feasible powers, W.
@@ -191,34 +236,29 @@ def least_power(
     )
     spread = 0.02 * equal_split(problem) / limit
     start = 0.95 * power / limit + spread
-    found = interior.solve(program, start, torch.zeros_like(sinr_min), _TIE_TOLERANCE, max_iterations)
+    found = interior.solve(program, start, torch.zeros_like(sinr_min), _TIE_TOLERANCE, _TIE_ITERATIONS)
     least = _within_budget(problem, found.power * limit)
     kept = problem.objective(least) >= sinr_min * (1.0 - 1e-6)
     fine = found.converged & kept & (problem.violations(least).worst <= FEASIBILITY_TOLERANCE)
     return torch.where(fine.unsqueeze(-1), least, power)
 
 
-def _retry(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
-    """Drops that violate a constraint or miss the gap, solved by the reference; each keeps the better of both answers."""
-    value, violation = problem.objective(found.power), problem.violations(found.power).worst
-    fine = (violation <= FEASIBILITY_TOLERANCE) & ((found.upper_bound - value) <= gap * found.upper_bound)
-    if problem.has_pilot_reuse:
-        fine = (violation <= FEASIBILITY_TOLERANCE) & found.upper_bound.isfinite()
-    again = (~fine).nonzero()[:, 0]
+def _refer(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
+    """Drops that no attempt could settle, solved by the reference; each keeps the better of both answers."""
+    again = (~_fine(problem, found, gap)).nonzero()[:, 0]
     if len(again) == 0:
         return found
     from isac_torch.solvers.reference import solve_drop
 
-    part = problem.select(again).to("cpu")
-    inside = largest_sir(part).power
-    power, bound = found.power[again].clone(), found.upper_bound[again].clone()
-    for i, index in enumerate(torch.arange(len(again)).split(1)):
-        drop = part.select(index)
-        best = solve_drop(drop, equal_split(drop), inside[index], gap=2.0 * gap, tie="none")
-        new, old = best.power.to(power.device), power[i : i + 1]
-        one = problem.select(again[i : i + 1])
-        usable = bool(old.isfinite().all()) and bool(one.violations(old).worst <= FEASIBILITY_TOLERANCE)
-        if not usable or bool(one.objective(new) > one.objective(old)):
-            power[i] = new[0]
-        bound[i] = torch.minimum(bound[i], best.upper_bound.to(bound.device)[0])
-    return _insert(found, _Found(power, bound, found.infeasible[again]), again)
+    part = problem.select(again)
+    local = part.to("cpu")
+    inside = largest_sir(local).power
+    solved = [
+        solve_drop(drop, equal_split(drop), inside[index], gap=2.0 * gap, tie="none")
+        for index in torch.arange(len(again)).split(1)
+        for drop in [local.select(index)]
+    ]
+    power = torch.cat([best.power for best in solved]).to(found.power.device)
+    bound = torch.cat([best.upper_bound for best in solved]).to(power.device)
+    old = _keep(found, again)
+    return _insert(found, _better(part, old, _Found(power, bound, old.infeasible)), again)

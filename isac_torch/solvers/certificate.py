@@ -12,7 +12,7 @@ If powers p reach the value g and meet every row, then summing "signal - g * int
 
 A g that breaks this inequality is therefore out of reach, and so is every larger one. The left side minus the right one is
 concave in g and negative or zero at g = 0, so bisection finds the point where it turns positive: that is the bound. It holds
-any prices and shares; good ones only make it tight. At the optimum the best shares are theta_e ~ a_e sqrt p_e; given AP
+for any prices and shares; good ones only make it tight. At the optimum the best shares are theta_e ~ a_e sqrt p_e; given AP
 prices pi_m too, theta_e ~ a_e^2 / (pi_m + g sum_k lambda_k N_ke - sum_l nu_l C_le), less sensitive to powers near 0.
 
 With shared pilots the interference has the further term sum_j (sum_s c_kjs sqrt p_js)^2. Each product with a positive sign is

@@ -29,8 +29,6 @@ _CENTRALITY = 1e-3
 """Smallest complementarity product relative to the mean one."""
 FIXED_ROW_TOLERANCE = 5e-7
 """Largest relative shortfall of a row with a fixed level at which a point counts as converged."""
-_TO_BOUNDARY = 0.95
-"""Share of the way to the nearest bound that a step may go."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +94,7 @@ def solve(
     level: Float[Tensor, " drop"],
     tolerance: float = 1e-4,
     max_iterations: int = 60,
+    to_boundary: float = 0.95,
 ) -> InteriorPoint:
     """Solve a batch from a start.
 
@@ -105,6 +104,7 @@ def solve(
         level: t of the start, best at or below the smallest level that `power` reaches.
         tolerance: bound on complementarity, on the rows' and on the dual residuals, each relative to the objective.
         max_iterations: cap on Newton steps.
+        to_boundary: share of the way to the nearest bound that a step may go; smaller is slower and steadier.
     """
     scale = program.echo.amax(-1, keepdim=True).clamp_min(1e-300)
     program = replace(program, echo=program.echo / scale, cross_echo=program.cross_echo / scale)
@@ -131,7 +131,7 @@ def solve(
                 break
             alive = alive[keep]
             program, point, system = _keep(program, keep), _keep(point, keep), _keep(system, keep)
-        point = _advance(point, system)
+        point = _advance(point, system, to_boundary)
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     return InteriorPoint(
         power=last.power,
@@ -242,13 +242,13 @@ def _linearise(program: LevelProgram, point: _Point) -> _Linearised:
 
 def _converged(program: LevelProgram, point: _Point, system: _Linearised, tolerance: float) -> Tensor:
     """Whether complementarity, priced row residuals and dual residuals are all small against the objective."""
-    size = point.level.abs() + (program.cost * point.power).sum(-1)
     products = (point.price * point.slack).sum(-1) + (point.bound_price * point.power).sum(-1)
     rows = (point.price * system.row_residual.abs()).sum(-1)
-    limit = tolerance * size
-    # raising t by a share d proves a bound once it outweighs what the prices lack, at every link or in total
+    # what the prices lack lifts the bound by its share of the noise's and the cost's part of them, which is `fixed`
     fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost * point.power).sum(-1)
-    proven = (system.overprice.sum(-1) <= tolerance * fixed) | (system.relative_overprice <= tolerance)
+    limit = tolerance * fixed
+    # ... unless raising t pays for it at every link
+    proven = (system.overprice.sum(-1) <= limit) | (system.relative_overprice <= tolerance)
     proven &= system.level_residual.abs() <= tolerance
     short = -system.value[:, : program.num_ratios] / system.goal.clamp_min(1e-300)
     met = (short <= torch.where(program.weight > 0, tolerance, min(tolerance, FIXED_ROW_TOLERANCE))).all(-1)
@@ -307,7 +307,7 @@ def _inverse_hessian(system: _Linearised, vector: Tensor) -> Tensor:
     return result
 
 
-def _advance(point: _Point, system: _Linearised) -> _Point:
+def _advance(point: _Point, system: _Linearised, to_boundary: float) -> _Point:
     """One predictor-corrector step; powers, slacks and prices stay positive and roughly central."""
     rows, bounds = point.price * point.slack, point.bound_price * point.power
     count = rows.shape[1] + bounds.shape[1]
@@ -322,7 +322,7 @@ def _advance(point: _Point, system: _Linearised) -> _Point:
     target = torch.maximum((ahead / mean).clamp(0.0, 1.0) ** 3 * mean, 0.1 * torch.minimum(residual, mean)).unsqueeze(-1)
     rows, bounds = rows + trial.price * trial.slack, bounds + trial.bound_price * trial.power
     step = _direction(point, system, target - rows, target - bounds)
-    length = (_TO_BOUNDARY * _longest(point, step)).clamp_max(1.0).unsqueeze(-1)
+    length = (to_boundary * _longest(point, step)).clamp_max(1.0).unsqueeze(-1)
     for _ in range(6):
         rows = (point.price + length * step.price) * (point.slack + length * step.slack)
         bounds = (point.bound_price + length * step.bound_price) * (point.power + length * step.power)
