@@ -2,17 +2,22 @@
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from isac_torch import cli
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
+from isac_torch.nn.checkpoint import save_network
+from isac_torch.nn.network import AllocationNetwork
 from isac_torch.tracking.scenario import TrackingScenario
 
 SCENARIO = TrackingScenario(num_aps=4, num_ues=3, num_targets=2, serving_aps=2, sensing_aps=2)
+EVALUATE = ["evaluate", "--allocators=[gnn]", "--num_drops=2", "--seed=1"]
 
 
 @pytest.fixture(scope="module")
@@ -85,3 +90,45 @@ def test_not_a_shard(capsys, tmp_path):
 def test_generate_into_another_data_set(folder, capsys):
     options = ["--scenario.num_aps=4", "--num_drops=6", "--seed=99", "--workers=1"]
     assert "another" in refusal(capsys, "generate", *options, "--output", folder)
+
+
+def poisoned(content: dict[str, Any]) -> None:
+    next(iter(content["weights"].values())).view(-1)[0] = torch.nan
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda content: content.update(system="pilot"), "system is 'pilot'"),
+        (lambda content: content.update(feature_version=0), "feature_version is 0"),
+        (lambda content: content.update(format="something"), "not a network"),
+        (lambda content: content["weights"].popitem(), "do not fit"),
+        (poisoned, "not finite"),
+    ],
+)
+def test_checkpoint_of_something_else(capsys, tmp_path, damage, says):
+    path = tmp_path / "model.pt"
+    save_network(path, AllocationNetwork(), {})
+    content = torch.load(path, weights_only=True)
+    damage(content)
+    torch.save(content, path)
+    assert says in refusal(capsys, *EVALUATE, "--output", tmp_path / "results", "--checkpoint", path)
+
+
+def test_checkpoint_that_is_none(capsys, tmp_path):
+    path = tmp_path / "model.pt"
+    assert "no such" in refusal(capsys, *EVALUATE, "--output", tmp_path / "results", "--checkpoint", path)
+    path.write_text("truncated")
+    assert "model.pt" in refusal(capsys, *EVALUATE, "--output", tmp_path / "results", "--checkpoint", path)
+    torch.save({"code": print}, path)  # a pickle that would run code is refused unread
+    assert "model.pt" in refusal(capsys, *EVALUATE, "--output", tmp_path / "results", "--checkpoint", path)
+
+
+def test_training_on_a_damaged_data_set(folder, capsys, tmp_path):
+    shard = sorted(folder.glob("*.h5"))[0]
+    shard.write_bytes(shard.read_bytes()[:-10])
+    demo = Path(__file__).parents[1] / "configs" / "demo" / "train.yaml"
+    capsys.readouterr()
+    argv = ["train", "--config", str(demo), "--data.init_args.path", str(folder), "--output", str(tmp_path / "training")]
+    assert cli.main(argv) == 2
+    assert shard.name in capsys.readouterr().err.splitlines()[-1]

@@ -30,10 +30,7 @@ class TrainingCLI(LightningCLI):
         """Options of the command itself."""
         parser.add_argument("--output", type=Path, required=True, help="Folder for model.pt, checkpoints and TensorBoard logs.")
         parser.add_argument(
-            "--ckpt_path",
-            type=str | None,
-            default=None,
-            help="Lightning checkpoint to resume from; `last` for the newest in --output.",
+            "--ckpt_path", type=str | None, default=None, help="Lightning checkpoint to resume, or `last` of the output folder."
         )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -72,7 +69,7 @@ def train(argv: list[str]) -> None:
         parser_kwargs={"prog": "isac-torch train", "exit_on_error": False, "allow_abbrev": False, "default_env": False},
     )
     output = Path(cli.config["output"])
-    cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_check=True)
+    cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_validation=True)
     resume = _resume_path(cli.config["ckpt_path"], output)
     trainer, module = cli.trainer, cli.model
     assert isinstance(trainer.logger, TensorBoardLogger)  # noqa: S101 - made above
