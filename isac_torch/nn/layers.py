@@ -15,11 +15,11 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 
 @dataclass(frozen=True)
 class Tokens:
-    """State of every token, `hidden` numbers each; owners are the UEs, then the targets."""
+    """Numbers of every token, a state or inputs; owners are the UEs, then the targets."""
 
-    link: Float[Tensor, "drop link hidden"]
-    owner: Float[Tensor, "drop owner hidden"]
-    ap: Float[Tensor, "drop ap hidden"]
+    link: Float[Tensor, "drop link link_width"]
+    owner: Float[Tensor, "drop owner owner_width"]
+    ap: Float[Tensor, "drop ap ap_width"]
 
 
 def sum_to_aps(link: Float[Tensor, "drop link hidden"], link_ap: Int[Tensor, "drop link"], num_aps: int) -> Tensor:
