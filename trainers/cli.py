@@ -108,12 +108,10 @@ def _resume_path(given: str | None, output: Path) -> str | None:
 def _quiet() -> None:
     """Silence advice of Lightning that does not apply here."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    for message in (
-        ".*does not have many workers.*",
-        ".*smaller than the logging interval.*",
-        ".*`transfer_batch_to_device`.*",
-    ):
-        warnings.filterwarnings("ignore", message)
+    messages = ["many workers", "smaller than the logging interval", "`transfer_batch_to_device`", "intended to run from within"]
+    messages += ["exists and is not empty", "could not find the monitored key", "LeafSpec"]
+    for message in messages:
+        warnings.filterwarnings("ignore", f".*{message}")
 
 
 def _report(path: Path, metrics: dict[str, float]) -> None:
