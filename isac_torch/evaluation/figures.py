@@ -1,6 +1,6 @@
 """Pictures of a benchmark: distributions of rate and SIR, learned against optimal, one network with its powers.
 
-Colours are those of Okabe and Ito, which stay apart under colour blindness; line styles repeat the distinction.
+Colours are those of Okabe and Ito, with grey and wine, which stay apart under colour blindness; dashes repeat the distinction.
 Figures are 5 x 4 inches, the size at which TensorBoard's image tab stays legible.
 """
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 SIZE = (5.0, 4.0)
 """Width and height of a figure, inches."""
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255")
 DASHES = ("-", "--", "-.", ":")
 SIR_FLOOR_DB = -30.0
 """Left end of the SIR axis: what lies below is drawn there."""
@@ -44,7 +44,7 @@ def new_axes() -> tuple[Figure, Axes]:
 
 
 def styles(count: int) -> Iterator[dict[str, Any]]:
-    """Colour and dash of each of `count` lines, all different up to 32."""
+    """Colour and dash of each of `count` lines, all different up to 36."""
     for i in range(count):
         yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)]}
 
