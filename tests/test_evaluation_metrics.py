@@ -193,3 +193,8 @@ def test_sir_ceiling_counts_the_targets_of_a_receive_ap(generator):
         most = max(heard_by.count(ap) for ap in heard_by)
         assert ceiling[i].item() == pytest.approx(1 / (most - 1) if most > 1 else math.inf)
     assert sir_ceiling(TrackingScenario(num_targets=1).sample(2, generator=generator)) is None
+
+
+def test_lines_of_a_figure_look_different():
+    assert len({tuple(style.values()) for style in styles(36)}) == 36
+    assert len({style["color"] for style in styles(9)}) == 9  # as many allocators as the demo has

@@ -46,7 +46,7 @@ def new_axes() -> tuple[Figure, Axes]:
 def styles(count: int) -> Iterator[dict[str, Any]]:
     """Colour and dash of each of `count` lines, all different up to 36."""
     for i in range(count):
-        yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[(i + i // len(COLOURS)) % len(DASHES)]}
+        yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[(i % len(COLOURS) + i // len(COLOURS)) % len(DASHES)]}
 
 
 def distribution(curves: dict[str, Tensor], quantity: str, title: str) -> Figure:
