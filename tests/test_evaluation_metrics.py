@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Allocation, Status
 from isac_torch.evaluation.benchmark import sir_ceiling
+from isac_torch.evaluation.figures import styles
 from isac_torch.evaluation.metrics import (
     Optimum,
     Outcome,
