@@ -73,3 +73,14 @@ def test_sensing_priority_and_infeasible_drops() -> None:
     reached = problem.sir(allocation.power).amin(-1)
     assert bool((reached >= 0.95 * allocation.best_quality * (1.0 - 1e-6)).all())
     assert PaperOpc(start="slack_lp", priority="sensing").name == "opc_paper_slack_lp_sensing"
+
+
+@pytest.mark.slow
+def test_papers_setting_on_forty_drops() -> None:
+    scenario = TrackingScenario()
+    problem = power_problem(scenario.sample(40, generator=torch.Generator().manual_seed(21)), scenario)
+    paper, best = allocate(problem, PaperOpc()), allocate(problem, GlobalOptimal())
+    feasible = best.status != Status.INFEASIBLE
+    assert float(best.gap.max()) <= 1e-3
+    assert bool((best.value >= paper.value * (1.0 - 1e-3))[feasible].all())
+    assert float(best.violation[feasible].max()) <= 1e-6
