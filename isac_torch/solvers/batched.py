@@ -2,7 +2,8 @@
 
 Each chunk of drops goes through the structured interior-point method of `interior`, whose prices give the certificate of
 `certificate`. A drop whose sensing rows are proven to be out of reach is solved again at the best SIR it can reach. A drop that
-misses its gap is solved by the reference (CVXPY and Clarabel); what that cannot do is returned with the bound it has.
+misses its gap is solved again with more care, then as cones by Clarabel, then by the reference; what none of them settles is
+returned with the bound it has.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
 from isac_torch.solvers import interior
 from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
-from isac_torch.solvers.feasibility import best_effort, largest_sir
+from isac_torch.solvers.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.level_program import max_min_program
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -244,21 +245,32 @@ def least_power(
 
 
 def _refer(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
-    """Drops that no attempt could settle, solved by the reference; each keeps the better of both answers."""
-    again = (~_fine(problem, found, gap)).nonzero()[:, 0]
-    if len(again) == 0:
-        return found
+    """Drops that no attempt could settle, solved by Clarabel on cones, then by the readable reference; best answers count."""
+    for solve in (_by_clarabel, _by_reference):
+        again = (~_fine(problem, found, gap)).nonzero()[:, 0]
+        if len(again) == 0:
+            break
+        part, old = problem.select(again), _keep(found, again)
+        power, bound = solve(part.to("cpu"), gap)
+        new = _Found(power.to(found.power.device), bound.to(found.power.device), old.infeasible)
+        found = _insert(found, _better(part, old, new), again)
+    return found
+
+
+def _by_clarabel(problem: MaxMinSinrProblem, gap: float) -> tuple[Tensor, Tensor]:
+    from isac_torch.solvers.cones import dinkelbach
+
+    inside = largest_sir(problem).power
+    return dinkelbach(problem, repair(problem, equal_split(problem), inside), inside, "clarabel", gap)
+
+
+def _by_reference(problem: MaxMinSinrProblem, gap: float) -> tuple[Tensor, Tensor]:
     from isac_torch.solvers.reference import solve_drop
 
-    part = problem.select(again)
-    local = part.to("cpu")
-    inside = largest_sir(local).power
+    inside = largest_sir(problem).power
     solved = [
         solve_drop(drop, equal_split(drop), inside[index], gap=2.0 * gap, tie="none")
-        for index in torch.arange(len(again)).split(1)
-        for drop in [local.select(index)]
+        for index in torch.arange(problem.num_drops).split(1)
+        for drop in [problem.select(index)]
     ]
-    power = torch.cat([best.power for best in solved]).to(found.power.device)
-    bound = torch.cat([best.upper_bound for best in solved]).to(power.device)
-    old = _keep(found, again)
-    return _insert(found, _better(part, old, _Found(power, bound, old.infeasible)), again)
+    return torch.cat([best.power for best in solved]), torch.cat([best.upper_bound for best in solved])

@@ -34,6 +34,8 @@ _SHARE_FLOOR = 1e-7
 """Smallest share of a link relative to its UE's largest: keeps the Cauchy bound finite at silent links."""
 _BISECTIONS = 64
 _PRICE_ROUNDS = 3
+_SHARE_ROUNDS = 2
+"""The shares of AP prices depend on g, for which the bound that they prove is a better guess than the value at hand."""
 _ROUND_OFF = 1e-12
 """Relative room for the rounding of float64 sums."""
 
@@ -92,7 +94,11 @@ def upper_bound(
         prices = Prices(ue_price, rows)
     bound = _bound(linear, prices)
     if ap_price is not None and ue_price is not None:
-        bound = torch.minimum(bound, _bound(_shares_of_prices(linear, prices, problem, ap_price, bound), prices))
+        level = problem.objective(power.nan_to_num(0.0).clamp_min(0.0)).to(torch.float64)
+        for _ in range(_SHARE_ROUNDS):
+            shared = _shares_of_prices(linear, prices, problem, ap_price, level)
+            level = _bound(shared, prices)
+            bound = torch.minimum(bound, level)
     return bound
 
 
