@@ -108,8 +108,8 @@ def _resume_path(given: str | None, output: Path) -> str | None:
 def _quiet() -> None:
     """Silence advice of Lightning that does not apply here."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
-    messages = ["many workers", "smaller than the logging interval", "`transfer_batch_to_device`", "intended to run from within"]
-    messages += ["exists and is not empty", "could not find the monitored key", "LeafSpec"]
+    messages = ["many workers", "smaller than the logging interval", "`transfer_batch_to_device`", "LeafSpec"]
+    messages += ["exists and is not empty", "could not find the monitored key", "intended to run from within"]
     for message in messages:
         warnings.filterwarnings("ignore", f".*{message}")
 

@@ -125,10 +125,11 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor) -> _Terms:
     shares = torch.cat([comm.flatten(1), sensing.flatten(1)], 1)
     amplitude = comm.sqrt()
     gain = (problem.signal * amplitude).sum(-1).square().clamp_min(_tiny(comm))
-    pilot = torch.einsum("dkjs,djs->dkj", problem.coherent, amplitude).square()
     from_ue, from_target = _sum_by_owner(problem, problem.leakage, comm, sensing)
+    if problem.has_pilot_reuse:
+        from_ue = from_ue + torch.einsum("dkjs,djs->dkj", problem.coherent, amplitude).square()
     asked = (1.0 + softplus(excess + EXCESS_AT_ZERO)) / gain
-    disturbance = torch.cat([from_ue + pilot, from_target], -1) * asked[..., None]
+    disturbance = torch.cat([from_ue, from_target], -1) * asked[..., None]
     floors = softplus(floor + EXCESS_AT_ZERO) * (0.01 if problem.num_rows else 0.0)
     load = _load(problem, shares) / problem.budget[..., None]
     row, useful = _rows(problem, comm, sensing)
