@@ -67,8 +67,16 @@ class TrackingDrop:
         return map_tensors(self, lambda t: t.to(device))
 
 
-def sample_drops(scenario: TrackingScenario, num_drops: int, generator: torch.Generator) -> TrackingDrop:
-    """Random drops of a scenario in float64 on the generator's device. Raises ScenarioError for fewer than one drop."""
+def sample_drops(
+    scenario: TrackingScenario,
+    num_drops: int,
+    generator: torch.Generator,
+    target_position: Float[Tensor, "drop target 3"] | None = None,
+) -> TrackingDrop:
+    """Random drops of a scenario in float64 on the generator's device, around given targets (m) if there are any.
+
+    Given targets leave all other draws as they are for any number of targets. Raises ScenarioError for fewer than one drop.
+    """
     if num_drops < 1:
         raise ScenarioError(f"num_drops={num_drops} must be at least 1")
 
@@ -83,7 +91,8 @@ def sample_drops(scenario: TrackingScenario, num_drops: int, generator: torch.Ge
     ap_orientation = 2.0 * math.pi * uniform(scenario.num_aps)
     ue_position = ground(scenario.num_ues, fixed(scenario.ue_height))
     spread = scenario.target_height_max - scenario.target_height_min
-    target_position = ground(scenario.num_targets, scenario.target_height_min + spread * uniform(scenario.num_targets))
+    if target_position is None:
+        target_position = ground(scenario.num_targets, scenario.target_height_min + spread * uniform(scenario.num_targets))
     shadowing = torch.randn(
         num_drops, scenario.num_ues, scenario.num_aps, generator=generator, dtype=torch.float64, device=generator.device
     )

@@ -1,0 +1,90 @@
+"""Clutter: what receive APs hear of the transmit APs over paths nobody has estimated. Eqs. (30)-(32) of docs/sensing.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from isac_torch.propagation.geometry import distance
+from isac_torch.propagation.path_loss import umi_los_gain, umi_nlos_gain
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.sensing_setup import SensingSetup
+
+
+@dataclass(frozen=True)
+class Clutter:
+    """Second-order statistics of the AP-AP channels without their known part; covariance Q = Q_t x Q_r of each pair.
+
+    Attributes:
+        power: kappa^2 of each pair over the noise power, 1/W.
+        transmit_root: a root of Q_t, Q_t = root root^H, per pair; None where Q_t is the identity.
+        receive_covariance: Q_r, the same for every transmit AP; None where it is the identity.
+    """
+
+    power: Float[Tensor, "drop rx ap"]
+    transmit_root: Complex[Tensor, "drop rx ap antenna antenna"] | None = None
+    receive_covariance: Complex[Tensor, "drop rx antenna antenna"] | None = None
+
+
+def nlos_probability(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    """Probability that two points at `distance` (m) do not see each other, 3GPP TR 36.814 urban micro, eq. (30).
+
+    The product form is exactly 0 within 18 m, where 1 - p_LoS would leave rounding errors.
+    """
+    return (1.0 - 18.0 / distance).clamp_min(0.0) * -torch.expm1(-distance / 36.0)
+
+
+def clutter_statistics(drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup) -> Clutter:
+    """Clutter power of every AP pair with white antennas, eq. (31).
+
+    The Rician factor of the model never appears: its scattered part is b (1 - p_LoS), finite at p_LoS = 1 too.
+    """
+    gap = distance(drop.rx_position, drop.tx_position)
+    gain = umi_nlos_gain if setup.clutter_path == "nlos" else umi_los_gain
+    scattered = gain(gap, scenario.carrier_frequency) * nlos_probability(gap)
+    return Clutter(setup.clutter_factor * scattered / scenario.noise_power)
+
+
+def temporal_covariance(
+    sent: Complex[Tensor, "drop block ap time antenna"], clutter: Clutter
+) -> Complex[Tensor, "drop block rx time time"]:
+    """T of every receive AP: its clutter over the noise has covariance T x Q_r over time and antennas, eq. (32).
+
+    Args: sent, the samples of every transmit AP, sqrt(W); clutter, its statistics.
+    """
+    num_rx = clutter.power.shape[1]
+    weighted = sent.unsqueeze(2).expand(-1, -1, num_rx, -1, -1, -1)
+    if clutter.transmit_root is not None:
+        weighted = weighted @ clutter.transmit_root.unsqueeze(1)
+    weighted = weighted * clutter.power.sqrt()[:, None, :, :, None, None]
+    flat = weighted.transpose(3, 4).flatten(4)
+    return flat @ flat.mH
+
+
+def sample_clutter(
+    sent: Complex[Tensor, "drop block ap time antenna"], clutter: Clutter, generator: torch.Generator
+) -> Complex[Tensor, "drop block rx time antenna"]:
+    """Clutter over the noise at every receive AP in every block: y[t] = sum_m kappa_m G_m s_m[t], G_m drawn anew, eq. (31)."""
+    drops, blocks, aps, _, antennas = sent.shape
+    num_rx = clutter.power.shape[1]
+    shape = (drops, blocks, num_rx, aps, antennas, antennas)
+    channel = torch.randn(shape, generator=generator, dtype=sent.dtype, device=sent.device)
+    if clutter.transmit_root is not None:
+        channel = channel @ clutter.transmit_root.transpose(-2, -1).unsqueeze(1)
+    if clutter.receive_covariance is not None:
+        channel = matrix_root(clutter.receive_covariance)[:, None, :, None] @ channel
+    channel = channel * clutter.power.sqrt()[:, None, :, :, None, None]
+    return torch.einsum("dfrman,dfmtn->dfrta", channel, sent)
+
+
+def matrix_root(covariance: Complex[Tensor, "*shape n n"]) -> Complex[Tensor, "*shape n n"]:
+    """A root X, X X^H = covariance, of positive semidefinite matrices; eigenvalues below 0 by rounding count as 0."""
+    value, vector = torch.linalg.eigh(covariance)
+    return vector * value.clamp_min(0.0).sqrt().unsqueeze(-2)

@@ -1,0 +1,258 @@
+"""Generalised likelihood ratio tests for echoes in clutter: what they measure, by solves. Eqs. (38)-(43) of docs/sensing.md.
+
+A test filters the samples y of a receive AP with W (whitening, or nothing), projects onto columns X, and adds up energy over
+the receive APs: sum ||P_X W y||^2. Everything it does follows from small matrices: its Gram matrix K = X^H X, and
+X^H W C W^H X for the covariance C of y with and without the target.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from isac_torch.tracking.clutter import temporal_covariance
+from isac_torch.tracking.echoes import EchoScene, at_listeners, illuminating
+
+RANK_TOLERANCE = 1e-9
+"""Directions below this share of the strongest one count as absent; columns are scaled to unit norm before."""
+
+
+@dataclass(frozen=True)
+class Glrt:
+    """A detector.
+
+    Attributes:
+        form: `single` knows of one target and hears one (detection phase); with all others present (tracking phase), `paper`
+            projects onto the target's own echoes, `joint` onto what they add to those of the others.
+        clutter_statistics: whether it whitens by the clutter's covariance, or takes all disturbance for thermal noise.
+    """
+
+    form: Literal["single", "paper", "joint"] = "single"
+    clutter_statistics: bool = True
+
+    @property
+    def constant_false_alarm(self) -> bool:
+        """Whether the statistic without target is chi-square whatever clutter and other targets do."""
+        return self.clutter_statistics and self.form != "paper"
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Second moments of a test at every listening AP, in the basis of the columns X of the inspected target.
+
+    Attributes:
+        gram: K = X^H X.
+        quiet: X^H W C W^H X without the target.
+        loud: the same with it, reflectivities averaged.
+        reference: Gram matrix of the filtered echoes themselves, which sets the scale of rank decisions.
+    """
+
+    gram: Complex[Tensor, "drop block target listening ap ap"]
+    quiet: Complex[Tensor, "drop block target listening ap ap"]
+    loud: Complex[Tensor, "drop block target listening ap ap"]
+    reference: Complex[Tensor, "drop block target listening ap ap"]
+
+
+@dataclass(frozen=True)
+class _Filtered:
+    """Filtered echo columns of the inspected target (first) and, in a crowd, of the others.
+
+    Attributes:
+        gram: D^H W^H W D.
+        spread: D^H W^H W Psi W^H W D; equal to `gram` when W whitens.
+        heard: D^H W^H W y; None without observation.
+    """
+
+    gram: Complex[Tensor, "drop block target listening column column"]
+    spread: Complex[Tensor, "drop block target listening column column"]
+    heard: Complex[Tensor, "drop block target listening column"] | None
+
+
+def moments(sent: Complex[Tensor, "drop block ap time antenna"], scene: EchoScene, test: Glrt) -> Moments:
+    """Moments of `test` in every block, eqs. (39)-(42). Args: sent, samples of the transmit APs, sqrt(W)."""
+    order = _order(scene, test)
+    filtered = _filter(sent, scene, test.clutter_statistics, order, None)
+    num_aps = sent.shape[2]
+    gram, quiet = filtered.gram[..., :num_aps, :num_aps], filtered.spread[..., :num_aps, :num_aps]
+    reference = gram
+    cross = filtered.gram[..., :num_aps, num_aps:]
+    if test.form == "paper" and cross.shape[-1]:
+        others = _block_diagonal(scene.reflectivity, order[:, 1:]).to(cross.dtype)[:, None, :, None]
+        quiet = quiet + cross @ others @ cross.mH
+    if test.form == "joint" and cross.shape[-1]:
+        gram, decouple = _decouple(filtered.gram, num_aps)
+        mixed = filtered.spread @ decouple
+        quiet = decouple.mH @ mixed if not test.clutter_statistics else gram
+    own = scene.reflectivity.to(gram.dtype)[:, None, :, None]
+    return Moments(gram, quiet, quiet + gram @ own @ gram, reference)
+
+
+def statistic(
+    observed: Complex[Tensor, "drop block rx time antenna"],
+    sent: Complex[Tensor, "drop block ap time antenna"],
+    scene: EchoScene,
+    test: Glrt,
+) -> Float[Tensor, "drop block target"]:
+    """The test statistic of observed samples (over the noise deviation), eqs. (38) and (43)."""
+    filtered = _filter(sent, scene, test.clutter_statistics, _order(scene, test), observed)
+    num_aps = sent.shape[2]
+    gram, heard = filtered.gram[..., :num_aps, :num_aps], filtered.heard
+    assert heard is not None  # noqa: S101 -- `_filter` was given the observation
+    reference, own = gram, heard[..., :num_aps]
+    if test.form == "joint" and filtered.gram.shape[-1] > num_aps:
+        gram, decouple = _decouple(filtered.gram, num_aps)
+        own = (decouple.mH @ heard.unsqueeze(-1)).squeeze(-1)
+    basis = orthonormal(gram, reference)
+    return (basis.mH @ own.unsqueeze(-1)).abs().square().sum((-3, -2, -1))
+
+
+def observe(
+    sent: Complex[Tensor, "drop block ap time antenna"],
+    scene: EchoScene,
+    reflectivity: Complex[Tensor, "drop block target rx ap"],
+) -> Complex[Tensor, "drop block rx time antenna"]:
+    """Echoes of every target at every receive AP, over the noise deviation, eq. (35).
+
+    Args: sent, samples of the transmit APs, sqrt(W); reflectivity over its deviation, 0 for targets that are absent.
+    """
+    lit = illuminating(sent, scene)
+    path = reflectivity * scene.scale.unsqueeze(1).to(reflectivity.dtype)
+    return torch.einsum("dflrm,dfltm,dlrn->dfrtn", path, lit, scene.listener_response)
+
+
+def rank(gram: Complex[Tensor, "*shape n n"], reference: Complex[Tensor, "*shape n n"] | None = None) -> Int[Tensor, "*shape"]:
+    """Directions that a Gram matrix holds, judged on the scale of `reference` (itself by default)."""
+    value, limit, _ = _scaled_spectrum(gram, gram if reference is None else reference, vectors=False)
+    return (value > limit).sum(-1)
+
+
+def pseudo_inverse(gram: Complex[Tensor, "*shape n n"]) -> Complex[Tensor, "*shape n n"]:
+    """K^+ on the directions that `rank` counts; differentiable where the rank does not change."""
+    scale = _scale(gram)
+    middle = torch.linalg.pinv(gram * scale.unsqueeze(-1) * scale.unsqueeze(-2), rtol=RANK_TOLERANCE, hermitian=True)
+    return middle * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+
+
+def orthonormal(gram: Complex[Tensor, "*shape n n"], reference: Complex[Tensor, "*shape n n"]) -> Complex[Tensor, "*shape n n"]:
+    """B with X B orthonormal on the range of X and zero elsewhere, from K = X^H X."""
+    value, limit, vector = _scaled_spectrum(gram, reference, vectors=True)
+    weight = torch.where(value > limit, value.clamp_min(limit).clamp_min(torch.finfo(value.dtype).tiny), torch.inf).rsqrt()
+    return _scale(reference).unsqueeze(-1) * vector * weight.unsqueeze(-2)
+
+
+def _scale(gram: Tensor) -> Tensor:
+    """1 / norm of each column, 0 for columns of silent APs. A projector does not see it, so it carries no gradient."""
+    energy = gram.detach().diagonal(dim1=-2, dim2=-1).real
+    return torch.where(energy > 0, energy.clamp_min(torch.finfo(energy.dtype).tiny).rsqrt(), 0.0)
+
+
+def _scaled_spectrum(gram: Tensor, reference: Tensor, *, vectors: bool) -> tuple[Tensor, Tensor, Tensor]:
+    scale = _scale(reference)
+    unit = (gram.detach() if not vectors else gram) * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    value, vector = torch.linalg.eigh(unit) if vectors else (torch.linalg.eigvalsh(unit), unit)
+    # The largest eigenvalue of n unit columns lies between 1 and n: 1 decides alike, and never vanishes.
+    return value, RANK_TOLERANCE * value.detach().amax(-1, keepdim=True).clamp_min(1.0), vector
+
+
+def _order(scene: EchoScene, test: Glrt) -> Int[Tensor, "target point"]:
+    """For every inspected target, whose echoes the test deals with: its own, then those of the others."""
+    num_targets = scene.response.shape[1]
+    index = torch.arange(num_targets, device=scene.listening.device)
+    if test.form == "single":
+        return index.unsqueeze(1)
+    return (index.unsqueeze(1) + index) % num_targets
+
+
+def _filter(
+    sent: Tensor, scene: EchoScene, whiten: bool, order: Int[Tensor, "target point"], observed: Tensor | None
+) -> _Filtered:
+    """Filter echoes (and observations) antenna direction by antenna direction: the Kronecker form of eq. (39)."""
+    target = torch.arange(order.shape[0], device=order.device)[:, None]
+    lit = illuminating(sent, scene)[:, :, order].permute(0, 1, 2, 4, 3, 5).unsqueeze(3)  # drop block target 1 time point ap
+    scale = at_listeners(scene.scale.transpose(1, 2), scene.listening)
+    scale = scale.permute(0, 2, 1, 3, 4)[:, :, target, order].transpose(1, 2)  # drop target listening point ap
+    columns = (lit * scale[:, None, :, :, None]).flatten(5)
+    towards = at_listeners(scene.listener_response.transpose(1, 2), scene.listening)
+    towards = towards.permute(0, 2, 1, 3, 4)[:, :, target, order].transpose(1, 2)  # drop target listening point antenna
+    temporal = temporal_covariance(sent, scene.clutter)
+    eye = torch.eye(sent.shape[3], dtype=sent.dtype, device=sent.device)
+    gram, spread, heard = (columns.new_zeros(()) for _ in range(3))
+    for strength, direction, spatial in _antenna_directions(scene, towards):
+        noisy = strength[:, None, :, None, None] * temporal
+        if whiten:
+            factor = _at_listeners(torch.linalg.cholesky(noisy + eye), scene.listening)
+            filtered = torch.linalg.solve_triangular(factor, columns, upper=False)
+            inner = filtered.mH @ filtered
+            extra = inner
+        else:
+            filtered = columns
+            inner = filtered.mH @ filtered
+            extra = inner + filtered.mH @ _at_listeners(noisy, scene.listening) @ filtered
+        weight = _stretch(spatial, sent.shape[2]).unsqueeze(1)
+        gram, spread = gram + weight * inner, spread + weight * extra
+        if observed is not None:
+            sample = _at_listeners(observed, scene.listening)
+            # One series per point for white antennas (through its own response), one for all in a direction of Q_r.
+            series = torch.einsum("dljpn,dfljtn->dfljtp", direction.conj(), sample)
+            if whiten:
+                series = torch.linalg.solve_triangular(factor, series, upper=False)
+            parts = filtered.unflatten(-1, (order.shape[1], -1))
+            heard = heard + torch.einsum("dfljtpm,dfljtp->dfljpm", parts.conj(), series).flatten(-2)
+    return _Filtered(gram, spread, heard if observed is not None else None)
+
+
+def _antenna_directions(scene: EchoScene, towards: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """Strength of the clutter [drop, rx], receive vectors per point, and their inner products, in each direction of Q_r.
+
+    White antennas are one case for all directions: clutter is equally strong in each.
+    """
+    covariance = scene.clutter.receive_covariance
+    if covariance is None:
+        ones = torch.ones_like(scene.clutter.power[..., 0])
+        return [(ones, towards, towards.conj() @ towards.transpose(-2, -1))]
+    value, vector = torch.linalg.eigh(covariance)
+    seen = at_listeners(vector, scene.listening)  # drop target listening antenna direction
+    result = []
+    for n in range(value.shape[-1]):
+        axis = seen[..., n]
+        part = torch.einsum("dlja,dljpa->dljp", axis.conj(), towards)
+        # a_p's share along u_n is u_n (u_n^H a_p): correlating with it picks the n-th series of the observation.
+        result.append(
+            (
+                value[..., n].clamp_min(0.0),
+                part.unsqueeze(-1) * axis.unsqueeze(-2),
+                part.conj().unsqueeze(-1) * part.unsqueeze(-2),
+            )
+        )
+    return result
+
+
+def _at_listeners(table: Tensor, listening: Tensor) -> Tensor:
+    """Entries of `table` [drop, block, rx, ...] at the listening APs: [drop, block, target, listening, ...]."""
+    return at_listeners(table.transpose(1, 2), listening).permute(0, 3, 1, 2, *range(4, table.dim() + 1))
+
+
+def _stretch(spatial: Tensor, num_aps: int) -> Tensor:
+    """Inner products between points as a matrix over (point, AP) columns."""
+    return spatial.repeat_interleave(num_aps, -1).repeat_interleave(num_aps, -2)
+
+
+def _decouple(gram: Tensor, num_aps: int) -> tuple[Tensor, Tensor]:
+    """K of the inspected target's columns beside those of the others, and the combination of columns that gives them."""
+    cross, others = gram[..., num_aps:, :num_aps], gram[..., num_aps:, num_aps:]
+    removed = pseudo_inverse(others) @ cross
+    eye = torch.eye(num_aps, dtype=gram.dtype, device=gram.device).expand(*gram.shape[:-2], -1, -1)
+    left = gram[..., :num_aps, :num_aps] - cross.mH @ removed
+    return 0.5 * (left + left.mH), torch.cat([eye, -removed], dim=-2)
+
+
+def _block_diagonal(reflectivity: Tensor, order: Tensor) -> Tensor:
+    """Covariance of all reflectivities of the targets at `order` [target, point]: independent between targets."""
+    picked = reflectivity[:, order]
+    points = torch.eye(order.shape[1], dtype=picked.dtype, device=picked.device)
+    full = torch.einsum("dlpij,pq->dlpiqj", picked, points)
+    return full.flatten(-4, -3).flatten(-2)

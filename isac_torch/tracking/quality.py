@@ -1,0 +1,168 @@
+"""How well powers sense: SCNR, SICNR, miss probability, mutual information. Equations (47)-(50) of docs/sensing.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Complex, Float, Int
+from torch import Tensor
+
+from isac_torch.tensors import cat_tensors, map_tensors
+from isac_torch.tracking.channel import channel_statistics
+from isac_torch.tracking.echoes import EchoScene, echo_scene
+from isac_torch.tracking.glrt import Glrt, Moments, moments, orthonormal, pseudo_inverse, rank
+from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
+from isac_torch.tracking.signals import draw_blocks, transmitted
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.sensing_setup import SensingSetup
+
+_CHUNK = 96
+"""(drop, block) pairs judged together: about 1 MB each at 16x16x4."""
+
+
+@dataclass(frozen=True)
+class EchoQuality:
+    """What a test makes of the echoes of every target in every block.
+
+    Attributes:
+        signal: mean energy of the target's echo after the test's projection, over the noise.
+        disturbance: mean energy of everything else after it; the rank when clutter is whitened and nobody else echoes.
+        rank: directions that the test looks at, over all listening APs.
+    """
+
+    signal: Float[Tensor, "drop block target"]
+    disturbance: Float[Tensor, "drop block target"]
+    rank: Int[Tensor, "drop block target"]
+
+    @property
+    def ratio(self) -> Float[Tensor, "drop block target"]:
+        """SCNR of a `single` test, SICNR in a crowd, linear; 0 where nothing is sent. Eqs. (47) and (48)."""
+        return self.signal / torch.where(self.disturbance > 0, self.disturbance, 1.0)
+
+
+def echo_quality(sent: Complex[Tensor, "drop block ap time antenna"], scene: EchoScene, test: Glrt) -> EchoQuality:
+    """Quality of every block, differentiable in the samples `sent` (sqrt(W)), and so in the powers.
+
+    The rank is a whole number: it jumps, and the ratio with it, when an AP is switched off.
+    """
+    return _quality(moments(sent, scene, test), scene, test)
+
+
+def _quality(found: Moments, scene: EchoScene, test: Glrt) -> EchoQuality:
+    size = rank(found.gram, found.reference).sum(-1)
+    reflectivity = scene.reflectivity[:, None, :, None].to(found.gram.dtype)
+    signal = (reflectivity * found.gram.transpose(-2, -1)).real.sum((-3, -2, -1))
+    if test.constant_false_alarm:
+        return EchoQuality(signal, size.to(signal), size)
+    projected = pseudo_inverse(found.gram) * found.quiet.transpose(-2, -1)
+    return EchoQuality(signal, projected.real.sum((-3, -2, -1)), size)
+
+
+def miss_probability(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
+    """Probability that a Swerling-I target stays below the threshold of the test's own H0 law, eq. (49).
+
+    Exact in noise, clutter and reflectivities, given the block's symbols and estimates. 1 where nothing is sent.
+    """
+    threshold = threshold_of(found, test, false_alarm)
+    miss = 1.0 - weighted_exceedance(statistic_weights(found, found.loud), threshold)
+    return torch.where(threshold.isinf(), 1.0, miss)
+
+
+def threshold_of(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
+    """Threshold with the wanted false-alarm rate in every block: chi-square where the test whitens all, else its own law."""
+    if test.constant_false_alarm:
+        size = rank(found.gram, found.reference).sum(-1)
+        return chi_square_threshold(size, false_alarm).to(found.gram.real)
+    return weighted_threshold(statistic_weights(found, found.quiet), false_alarm)
+
+
+def statistic_weights(
+    found: Moments, middle: Complex[Tensor, "drop block target listening ap ap"]
+) -> Float[Tensor, "drop block target weight"]:
+    """Weights of the statistic's exponentials over all listening APs, given X^H W C W^H X; 0 for absent directions."""
+    basis = orthonormal(found.gram, found.reference)
+    return torch.linalg.eigvalsh(basis.mH @ middle @ basis).clamp_min(0.0).flatten(-2)
+
+
+@dataclass(frozen=True)
+class SensingReport:
+    """Quality and miss probability of many blocks, small enough to keep.
+
+    Attributes:
+        quality: of the test.
+        miss: probability of missing each target; None where it was not asked for.
+    """
+
+    quality: EchoQuality
+    miss: Float[Tensor, "drop block target"] | None
+
+
+def assess(
+    drop: TrackingDrop,
+    scenario: TrackingScenario,
+    setup: SensingSetup,
+    power: Float[Tensor, "drop link"],
+    test: Glrt,
+    *,
+    num_blocks: int,
+    seed: int,
+    truth: TrackingDrop | None = None,
+    with_miss: bool = False,
+) -> SensingReport:
+    """Judge powers by the true echoes in drawn blocks, a bounded number of blocks at a time.
+
+    Blocks depend on the seed, not on the powers or the test: equal seeds compare like with like.
+
+    Args:
+        drop: networks; beams point at its targets.
+        scenario: theirs.
+        setup: clutter, reflectivities, samples, false-alarm rate.
+        power: of every link, W.
+        test: the detector.
+        num_blocks: blocks drawn per drop.
+        seed: of the blocks.
+        truth: networks with targets where they really are; default `drop`.
+        with_miss: whether to compute miss probabilities too.
+    """
+    scene = echo_scene(drop if truth is None else truth, scenario, setup)
+    generator = torch.Generator(power.device).manual_seed(seed)
+    together = max(1, _CHUNK // num_blocks)
+    per_chunk = min(num_blocks, _CHUNK)
+    rows: list[EchoQuality] = []
+    misses: list[Tensor] = []
+    for part in torch.arange(drop.num_drops, device=power.device).split(together):
+        some, view = drop.select(part), select_scene(scene, part)
+        statistics = channel_statistics(some, scenario)
+        columns, missed = [], []
+        for start in range(0, num_blocks, per_chunk):
+            count = min(per_chunk, num_blocks - start)
+            blocks = draw_blocks(some, statistics, scenario, count, setup.samples(scenario), generator)
+            found = moments(transmitted(blocks, some, power[part]), view, test)
+            columns.append(_quality(found, view, test))
+            if with_miss:
+                missed.append(miss_probability(found, test, setup.false_alarm))
+        rows.append(_join(columns))
+        misses.extend([torch.cat(missed, dim=1)] if with_miss else [])
+    return SensingReport(cat_tensors(rows), torch.cat(misses) if with_miss else None)
+
+
+def select_scene(scene: EchoScene, index: Int[Tensor, " chosen"]) -> EchoScene:
+    """The scene of the drops at `index`."""
+    chosen = map_tensors(scene, lambda t: t[index])
+    return type(scene)(**{**chosen.__dict__, "clutter": map_tensors(scene.clutter, lambda t: t[index])})
+
+
+def _join(parts: list[EchoQuality]) -> EchoQuality:
+    return EchoQuality(*(torch.cat([getattr(p, name) for p in parts], dim=1) for name in ("signal", "disturbance", "rank")))
+
+
+def mutual_information(
+    sir: Float[Tensor, "*shape"], scenario: TrackingScenario, setup: SensingSetup
+) -> Float[Tensor, "*shape"]:
+    """Sensing mutual information of a target, bit/s: share of sensed samples times bandwidth times log2(1 + SIR), eq. (50)."""
+    return setup.samples(scenario) / scenario.block_length * scenario.bandwidth * torch.log2(1.0 + sir)

@@ -1,0 +1,123 @@
+"""What transmit APs send in drawn coherence blocks: estimated channels, beams, symbols. Eqs. (33)-(34) of docs/sensing.md."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Complex, Float
+from torch import Tensor
+
+from isac_torch.propagation.arrays import steering
+from isac_torch.propagation.estimation import observation_covariance
+from isac_torch.propagation.geometry import angles
+from isac_torch.tensors import amplitude
+from isac_torch.tracking.channel import at_links
+from isac_torch.tracking.communication import trace
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.channel import ChannelStatistics
+    from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.scenario import TrackingScenario
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """Drawn coherence blocks of a batch of drops; nothing here depends on the powers.
+
+    Attributes:
+        data_beam: h-hat / sqrt(tr Phi) of each serving link.
+        probe_beam: unit-norm beam of each sensing link, at the angles that the AP believes in.
+        data_symbol: x_k[t], the same at all APs that serve UE k.
+        probe_symbol: x_lm[t], one sequence per sensing link.
+    """
+
+    data_beam: Complex[Tensor, "drop block ue serving antenna"]
+    probe_beam: Complex[Tensor, "drop block target sensing antenna"]
+    data_symbol: Complex[Tensor, "drop block ue time"]
+    probe_symbol: Complex[Tensor, "drop block target sensing time"]
+
+
+def draw_blocks(
+    drop: TrackingDrop,
+    statistics: ChannelStatistics,
+    scenario: TrackingScenario,
+    num_blocks: int,
+    num_samples: int,
+    generator: torch.Generator,
+) -> Blocks:
+    """Random blocks of every drop: channel estimates with their pilot contamination, angle errors, Gaussian symbols."""
+    complex_type, device = statistics.covariance.dtype, statistics.covariance.device
+    drops, ues = drop.pilot.shape
+    targets, sensing = drop.sensing_ap.shape[1:]
+
+    def normal(*shape: int) -> Tensor:
+        full = (drops, num_blocks, *shape)
+        return torch.randn(full, generator=generator, dtype=complex_type, device=generator.device).to(device)
+
+    return Blocks(
+        data_beam=_data_beams(drop, statistics, scenario, normal),
+        probe_beam=_probe_beams(drop, scenario, num_blocks, generator),
+        data_symbol=normal(ues, num_samples),
+        probe_symbol=normal(targets, sensing, num_samples),
+    )
+
+
+def transmitted(
+    blocks: Blocks, drop: TrackingDrop, power: Float[Tensor, "drop link"]
+) -> Complex[Tensor, "drop block ap time antenna"]:
+    """Samples s_m[t] of every transmit AP, sqrt(W), eq. (34). Args: power of every link, W."""
+    num_aps = drop.tx_position.shape[1]
+    num_comm = drop.serving_ap[0].numel()
+    root = amplitude(power)
+    comm = root[:, :num_comm].unflatten(1, drop.serving_ap.shape[1:])
+    sense = root[:, num_comm:].unflatten(1, drop.sensing_ap.shape[1:])
+    data = _table(comm[:, None, :, :, None] * blocks.data_beam, drop.serving_ap, num_aps)
+    sent = torch.einsum("dfmkn,dfkt->dfmtn", data, blocks.data_symbol)
+    beam = _table(sense[:, None, :, :, None] * blocks.probe_beam, drop.sensing_ap, num_aps)
+    symbol = _table(blocks.probe_symbol, drop.sensing_ap, num_aps)
+    return sent + torch.einsum("dfmln,dfmlt->dfmtn", beam, symbol)
+
+
+def _table(value: Tensor, link_ap: Tensor, num_aps: int) -> Tensor:
+    """Values of links [drop, block, owner, link, x] as a table [drop, block, ap, owner, x], 0 where there is no link."""
+    drops, owners, _ = link_ap.shape
+    drop = torch.arange(drops, device=value.device)[:, None, None]
+    owner = torch.arange(owners, device=value.device)[None, :, None]
+    empty = value.new_zeros(drops, num_aps, owners, value.shape[1], value.shape[-1])
+    return empty.index_put((drop, link_ap, owner), value.permute(0, 2, 3, 1, 4)).permute(0, 3, 1, 2, 4)
+
+
+def _data_beams(
+    drop: TrackingDrop, statistics: ChannelStatistics, scenario: TrackingScenario, normal: Callable[..., Tensor]
+) -> Tensor:
+    """h-hat / sqrt(tr Phi), eq. (33): UEs with one pilot share one despread observation per AP, so their errors are tied."""
+    energy = scenario.pilot_symbols * drop.pilot_power
+    at_serving = at_links(statistics.covariance, drop.serving_ap).permute(0, 2, 3, 1, 4, 5)
+    shape = at_serving.shape[:4]
+    observation = observation_covariance(
+        at_serving,
+        statistics.gram.to(energy).unsqueeze(2).expand(shape),
+        energy[:, None, None, :].expand(shape),
+        scenario.noise_power,
+    )
+    norm = (energy.unsqueeze(-1) * trace(statistics.estimate)).sqrt()
+    shaping = statistics.mmse @ torch.linalg.cholesky(observation) / norm[..., None, None]
+    white = normal(scenario.pilot_symbols, drop.tx_position.shape[1], scenario.num_antennas)
+    index = torch.arange(drop.pilot.shape[0], device=white.device)[:, None, None]
+    own = white.transpose(0, 1)[:, index, drop.pilot.unsqueeze(-1), drop.serving_ap]
+    return torch.einsum("dksab,fdksb->dfksa", shaping, own)
+
+
+def _probe_beams(drop: TrackingDrop, scenario: TrackingScenario, num_blocks: int, generator: torch.Generator) -> Tensor:
+    """a / sqrt(N) at the true angles plus errors of azimuth and elevation, drawn for every AP, target and block."""
+    true = (a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.target_position))
+    believed = []
+    for angle in true:
+        nominal = angle.gather(2, drop.sensing_ap).unsqueeze(1)
+        shape = (nominal.shape[0], num_blocks, *nominal.shape[2:])
+        error = torch.randn(shape, generator=generator, dtype=nominal.dtype, device=generator.device).to(nominal.device)
+        believed.append(nominal + scenario.angle_error * error)
+    return steering(believed[0], believed[1], scenario.num_antennas) / scenario.num_antennas**0.5
