@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.allocation import Proposal, equal_split
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
 from isac_torch.pilot.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.ascent import descend, least_power
 from isac_torch.solvers.pilot.certificate import upper_bound
-from isac_torch.solvers.pilot.feasibility import LocalisationLimit, best_localisation, restore
+from isac_torch.solvers.pilot.feasibility import best_localisation
 from isac_torch.solvers.pilot.paper import sequential_taylor
 
 
@@ -126,17 +126,31 @@ class MinMaxNmse:
         bound = float("inf")
         if self.max_boxes and problem.merit == "worst":
             bound = upper_bound(problem, power, gap=self.gap, max_boxes=self.max_boxes)
-        return self._save(problem, power, limit), bound, False, quality
+        return second_stage(problem, power, slack=self.slack, keep=self.keep), bound, False, quality
 
-    def _save(self, problem: MinMaxNmseProblem, power: Tensor, limit: LocalisationLimit) -> Tensor:
-        """The second stage."""
-        if problem.merit == "sum" or (self.slack == 0.0 and self.keep == "optimum"):
-            return power
-        loss = float((problem.weight * problem.nmse(power)).amax())
-        level = loss * (1.0 + self.slack)
-        if self.keep == "full":
-            level = max(level, float((problem.weight * problem.nmse(equal_split(problem))).amax()))
-        return restore(problem, least_power(problem, power, level), limit.power)
+
+def second_stage(
+    problem: MinMaxNmseProblem,
+    power: Float[Tensor, "drop link"],
+    *,
+    slack: float = 0.0,
+    keep: Literal["optimum", "full"] = "optimum",
+) -> Float[Tensor, "drop link"]:
+    """Least powers (W) that keep the largest weighted NMSE of feasible `power` (W) up to `slack`, or that of an equal split.
+
+    Drops whose `power` breaks a constraint, and the sum of NMSE, keep their powers.
+    """
+    if problem.merit == "sum" or (slack == 0.0 and keep == "optimum"):
+        return power
+    loss = (problem.weight * problem.nmse(power)).amax(-1) * (1.0 + slack)
+    if keep == "full":
+        loss = torch.maximum(loss, (problem.weight * problem.nmse(equal_split(problem))).amax(-1))
+    feasible = problem.violations(power).worst <= FEASIBILITY_TOLERANCE
+    saved = [
+        least_power(drop, power[index, None].double(), float(loss[index])) if feasible[index] else power[index, None]
+        for index, drop in enumerate(_drops(problem))
+    ]
+    return torch.cat([part.to(power) for part in saved])
 
 
 def _drops(problem: MinMaxNmseProblem) -> list[MinMaxNmseProblem]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Allocator, equal_split
-from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
+from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca, second_stage
 from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.communication import blind_nmse, downlink_rate, printed_nmse
 from isac_torch.pilot.localisation import echo_snr
@@ -34,10 +34,8 @@ ALLOCATORS: dict[str, Allocator[MinMaxNmseProblem]] = {
     "full": FullPower(),
     "sca_paper": PaperSca(),
     "ours": MinMaxNmse(max_boxes=0),
-    "ours_slack_5": MinMaxNmse(max_boxes=0, slack=0.05),
-    "ours_as_full": MinMaxNmse(max_boxes=0, keep="full"),
 }
-"""Schemes that allocate power; `existing` and `no_dl` need none."""
+"""Schemes that answer from scratch. `ours_slack_5` and `ours_as_full` save power from `ours`; the others allocate nothing."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +127,17 @@ def run_chunk(scenario: PilotScenario, num_drops: int, seed: tuple[int, int]) ->
     drop = scenario.sample(num_drops, generator=generator)
     problem = power_problem(drop, scenario)
     values = {}
-    powers = {}
-    for name, allocator in ALLOCATORS.items():
-        proposal = allocator.propose(problem)
-        powers[name] = proposal.power
+    answers = {name: allocator.propose(problem) for name, allocator in ALLOCATORS.items()}
+    for name, proposal in answers.items():
         fallback = (proposal.power == equal_split(problem)).all(-1) if name == "sca_paper" else None
         values[name] = _judge(problem, scenario, proposal.power, fallback, proposal.infeasible)
-    values["existing"] = _existing(drop, scenario, problem, powers["sca_paper"])
+    ours = answers["ours"]
+    for name, saved in (
+        ("ours_slack_5", second_stage(problem, ours.power, slack=0.05)),
+        ("ours_as_full", second_stage(problem, ours.power, keep="full")),
+    ):
+        values[name] = _judge(problem, scenario, saved, None, ours.infeasible)
+    values["existing"] = _existing(drop, scenario, problem, answers["sca_paper"].power)
     values["no_dl"] = _without_pilots(drop, scenario)
     return values
 

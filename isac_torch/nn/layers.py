@@ -9,8 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isac_torch.tracking.graph import LinkGraph
-from isac_torch.tracking.owners import split_by_owner, spread_to_links
-from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.owners import LinkLayout, split_by_owner, spread_to_links
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class MessageLayer(nn.Module):
         self.from_row = nn.ModuleDict({name: nn.Linear(hidden, hidden, bias=False) for name in ("own", "clutter")})
         self.mix = nn.Linear(hidden, hidden)
 
-    def forward(self, tokens: Tokens, problem: MaxMinSinrProblem, graph: LinkGraph, extra: Tokens | None = None) -> Tokens:
+    def forward(self, tokens: Tokens, problem: LinkLayout, graph: LinkGraph, extra: Tokens | None = None) -> Tokens:
         """New states; the old ones are added (residual)."""
         link, owner, ap = (self.norm[name](getattr(tokens, name)) for name in ("link", "owner", "ap"))
         none = Tokens(link[..., :0], owner[..., :0], ap[..., :0])
@@ -70,7 +69,7 @@ class MessageLayer(nn.Module):
         link = self.mix((self.from_link(torch.cat([link, extra.link], -1)) + answer).relu())
         return Tokens(tokens.link + link, tokens.owner + owner, tokens.ap + ap)
 
-    def _owners(self, problem: MaxMinSinrProblem, graph: LinkGraph, link: Tensor, owner: Tensor) -> Tensor:
+    def _owners(self, problem: LinkLayout, graph: LinkGraph, link: Tensor, owner: Tensor) -> Tensor:
         """UEs hear their own links and who disturbs them; targets their own beams, the illumination and the clutter."""
         sizes = [problem.num_ues, problem.num_targets]
         ue, target = owner.split(sizes, 1)
@@ -81,7 +80,7 @@ class MessageLayer(nn.Module):
         ue = self.to_ue(torch.cat([ue, mine, *heard], -1)).relu()
         return torch.cat([ue, self.to_target(torch.cat([target, beams, *seen], -1)).relu()], 1)
 
-    def _answers(self, problem: MaxMinSinrProblem, graph: LinkGraph, owner: Tensor) -> Tensor:
+    def _answers(self, problem: LinkLayout, graph: LinkGraph, owner: Tensor) -> Tensor:
         """What each link hears from its owner, from the UEs that it disturbs and from the targets that it illuminates."""
         ue, target = owner.split([problem.num_ues, problem.num_targets], 1)
         own = spread_to_links(problem, torch.cat([self.from_owner["ue"](ue), self.from_owner["target"](target)], 1))

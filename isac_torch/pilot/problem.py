@@ -78,6 +78,21 @@ class MinMaxNmseProblem:
         return self.link_ap.shape[1]
 
     @property
+    def num_targets(self) -> int:
+        """Targets with links of their own: none, as every UE is its own target."""
+        return 0
+
+    @property
+    def num_comm_links(self) -> int:
+        """Links that serve UEs: all."""
+        return self.num_links
+
+    @property
+    def serving(self) -> int:
+        """Links of each UE: one an AP."""
+        return self.num_aps
+
+    @property
     def has_shared_uplink(self) -> bool:
         """Whether some UEs share an uplink pilot; then no certificate is offered."""
         return bool((self.same_pilot.sum(-1) > 1).any())

@@ -1,0 +1,125 @@
+"""Allocators of the pilot system that climb in logits: a trained network, and plain ascent."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.allocation import Proposal
+from isac_torch.errors import CheckpointError
+from isac_torch.nn.pilot_graph import FEATURE_VERSION, link_graph
+from isac_torch.nn.pilot_network import PilotNetwork
+from isac_torch.nn.shares import ascend, powers, start_logits
+from isac_torch.pilot.problem import MinMaxNmseProblem
+
+FORMAT = "isac-torch-network"
+SYSTEM = "pilot"
+_CHUNK = 256
+"""Drops that go through at once: more only costs memory."""
+_RESCUE_WEIGHT = 30.0
+"""Weight of missed localisation while a drop is being rescued."""
+_REMEDY = "train it again with `train_pilot`"
+
+
+@dataclass(frozen=True)
+class PilotFirstOrder:
+    """Adam on the logits of the shares, from the untrained ones: what a network has to beat.
+
+    Attributes:
+        steps: gradient steps.
+    """
+
+    steps: int = 40
+    name: str = field(default="first_order", init=False)
+    gap: float = field(default=0.0, init=False)
+
+    def propose(self, problem: MinMaxNmseProblem) -> Proposal:
+        """Powers (W) of every link."""
+        return _propose(problem, lambda part: ascend(part, start_logits(part), self.steps), 0)
+
+
+@dataclass(frozen=True)
+class PilotLearned:
+    """A trained network; localisation bounds that it misses are worked on by plain ascent, NaNs are replaced.
+
+    Attributes:
+        network: predicts logits of shares; budgets hold by construction.
+        rescue_steps: ascent steps on drops whose bounds the network misses; 0 leaves them as they are.
+    """
+
+    network: PilotNetwork
+    rescue_steps: int = 40
+    name: str = field(default="gnn", init=False)
+    gap: float = field(default=0.0, init=False)
+
+    def propose(self, problem: MinMaxNmseProblem) -> Proposal:
+        """Powers (W) of every link."""
+        self.network.eval()
+        return _propose(problem, lambda part: self.network(part, link_graph(part)), self.rescue_steps)
+
+
+def _propose(problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], rescue_steps: int) -> Proposal:
+    """Powers of each part of the batch; logits are found in single precision."""
+    with torch.no_grad():
+        parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
+        answers = [_answer(problem.select(part), logits, rescue_steps) for part in parts]
+    return Proposal(torch.cat(answers) if answers else problem.link_gain.new_zeros(0, problem.num_links))
+
+
+def _answer(
+    problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], rescue_steps: int
+) -> Float[Tensor, "drop link"]:
+    single = problem.cast(torch.float32)
+    found = logits(single)
+    found = torch.where(found.isfinite().all(-1, keepdim=True), found, start_logits(single))
+    power = powers(problem, found.to(problem.budget.dtype))
+    missed = (problem.violations(power).sensing > 0.5e-6).nonzero().squeeze(-1)
+    if rescue_steps and len(missed):
+        better = ascend(single.select(missed), found[missed], rescue_steps, row_weight=_RESCUE_WEIGHT)
+        power[missed] = powers(problem.select(missed), better.to(power.dtype))
+    return power
+
+
+def save_pilot_network(path: Path, network: PilotNetwork, training: dict[str, Any]) -> None:
+    """Write weights with their system, feature version and shape, atomically. `training`: JSON-able facts, for people."""
+    content = {
+        "format": FORMAT,
+        "system": SYSTEM,
+        "feature_version": FEATURE_VERSION,
+        "network": dict(network.shape),
+        "training": json.loads(json.dumps(training)),
+        "weights": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
+    }
+    part = path.with_name(f"{path.name}.tmp{os.getpid()}")
+    torch.save(content, part)
+    part.replace(path)
+
+
+def load_pilot_network(path: Path) -> PilotNetwork:
+    """The network stored at `path`. CheckpointError where it is missing, corrupt, of another system or feature version."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such checkpoint; {_REMEDY}") from None
+    except Exception:  # noqa: BLE001 - the unpickler fails on garbage in every way there is
+        raise CheckpointError(f"{path}: not a readable network, truncated or something else; {_REMEDY}") from None
+    expected = {"format": FORMAT, "system": SYSTEM, "feature_version": FEATURE_VERSION}
+    for key, value in expected.items():
+        if not isinstance(content, dict) or content.get(key) != value:
+            raise CheckpointError(f"{path}: {key} is not {value!r}, which this allocator reads; {_REMEDY}")
+    try:
+        network = PilotNetwork(**content["network"])
+        network.load_state_dict(content["weights"])
+    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError):
+        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}") from None
+    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
+        raise CheckpointError(f"{path}: a weight is not finite; {_REMEDY}")
+    return network.eval()

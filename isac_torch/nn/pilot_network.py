@@ -1,0 +1,97 @@
+"""The allocating network of the pilot system: the message layers of the tracking network on the pilot system's graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from isac_torch.nn.layers import MessageLayer, Tokens
+from isac_torch.nn.pilot_graph import AP_FEATURES, LINK_FEATURES, UE_FEATURES
+from isac_torch.nn.shares import merit_gradient, start_logits
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.tensors import to_db
+from isac_torch.tracking.graph import LinkGraph, standardised
+
+_LINK_EXTRA, _UE_EXTRA, _AP_EXTRA = 2, 2, 1
+
+
+class PilotNetwork(nn.Module):
+    """Corrects the untrained shares, fed with the gradient of the merit where it stands.
+
+    `layers` message layers and a correction; `refinements` message layers with a correction each; `steps` steps shaped like
+    Adam's, whose lengths the link's state decides. Gradients of the merit are inputs, not differentiated through.
+    """
+
+    def __init__(self, hidden: int = 32, layers: int = 2, refinements: int = 2, steps: int = 6) -> None:
+        """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""
+        super().__init__()
+        self.shape = {"hidden": hidden, "layers": layers, "refinements": refinements, "steps": steps}
+        self.encode = nn.ModuleDict(
+            {
+                name: nn.Linear(size, hidden)
+                for name, size in (("link", LINK_FEATURES), ("ue", UE_FEATURES), ("ap", AP_FEATURES))
+            }
+        )
+        extra = (_LINK_EXTRA, _UE_EXTRA, _AP_EXTRA)
+        self.layers = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(layers))
+        self.refinements = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(refinements))
+        self.heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(1 + refinements))
+        self.inner, self.outer = nn.Linear(hidden, 16), nn.Linear(16 + 2, 2)
+        self.time = nn.Parameter(torch.zeros(steps, 16))
+        self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
+        for zeroed in [*self.heads, self.outer]:
+            nn.init.zeros_(zeroed.weight)
+            nn.init.zeros_(zeroed.bias)
+
+    def forward(self, problem: MinMaxNmseProblem, graph: LinkGraph) -> Float[Tensor, "drop link"]:
+        """Logits for `shares.powers`."""
+        *_, last = self.trajectory(problem, graph)
+        return last
+
+    def trajectory(self, problem: MinMaxNmseProblem, graph: LinkGraph) -> Iterator[Float[Tensor, "drop link"]]:
+        """Logits after each correction and each step, the best guess last."""
+        logits = start_logits(problem)
+        tokens = Tokens(*(self.encode[name](getattr(graph, name)).relu() for name in ("link", "ue", "ap")))
+        extra = _point_features(problem, logits)
+        for layer in self.layers:
+            tokens = layer(tokens, problem, graph, extra)
+        logits = logits + self.heads[0](tokens.link).squeeze(-1)
+        yield logits
+        for layer, head in zip(self.refinements, self.heads[1:], strict=True):
+            tokens = layer(tokens, problem, graph, _point_features(problem, logits))
+            logits = logits + head(tokens.link).squeeze(-1)
+            yield logits
+        yield from self._steps(tokens, problem, logits)
+
+    def _steps(self, tokens: Tokens, problem: MinMaxNmseProblem, logits: Tensor) -> Iterator[Float[Tensor, "drop link"]]:
+        state = self.inner(tokens.link)
+        first, second = self.decay.sigmoid()
+        mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
+        for index, time in enumerate(self.time):
+            gradient, _ = merit_gradient(problem, logits)
+            mean = first * mean + (1 - first) * gradient
+            square = second * square + (1 - second) * gradient.square()
+            size = (square / (1 - second ** (index + 1)) + 1e-12).sqrt()
+            smooth, sharp = mean / (1 - first ** (index + 1)) / size, gradient / size
+            read = torch.cat([(state + time).relu(), torch.stack([smooth, sharp], -1).clamp(-3, 3)], -1)
+            length, offset = self.outer(read).unbind(-1)
+            logits = logits + 0.2 * softplus(length + 0.54) * (smooth.clamp(-3, 3) + offset)
+            yield logits
+
+
+def _point_features(problem: MinMaxNmseProblem, logits: Tensor) -> Tokens:
+    """Each link's gradient (relative to the drop's) and share, each UE's NMSE over the worst and bound over Gamma, AP loads."""
+    gradient, power = merit_gradient(problem, logits)
+    with torch.no_grad():
+        slope = gradient / (gradient.square().mean(-1, keepdim=True).sqrt() + 1e-8)
+        slope = slope.sign() * slope.abs().log1p()
+        share = power / problem.budget.gather(1, problem.link_ap)
+        loss = to_db(problem.weight * problem.nmse(power))
+        bound = standardised(problem.crb(power) / problem.crb_max, (0.0, 5.0))
+        ue = torch.stack([(loss - loss.amax(-1, keepdim=True)).clamp_min(-10.0) / 3.0, bound], -1)
+        load = (problem.ap_load(power) / problem.budget).unsqueeze(-1)
+        return Tokens(torch.stack([slope, standardised(share, (-5.0, 5.0))], -1), ue, load)

@@ -1,0 +1,88 @@
+"""Powers of the pilot system from logits, budgets kept by construction; what they are worth; plain ascent on them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.pilot.problem import MinMaxNmseProblem
+
+SILENCE = -6.0
+"""Logit of keeping power back: an AP whose links all lie far above it spends its whole budget."""
+ROW_MARGIN = 0.02
+"""Localisation is pushed until log(Gamma / CRB) passes this, so that a small error does not break a bound."""
+ROW_WEIGHT = 3.0
+"""Nepers of NMSE that a neper of missing accuracy is worth."""
+_SHARPNESS = 30.0
+"""Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
+_FIRST, _SECOND = 0.8, 0.9
+"""Decay of Adam's mean gradient and mean square: short memories, for tens of steps."""
+
+
+def powers(problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
+    """Powers (W): each AP's budget by a softmax over its links and the option to keep power back."""
+    by_ue = problem.per_ue(logits)
+    kept = torch.full_like(by_ue[:, :1], SILENCE)
+    share = torch.cat([by_ue, kept], 1).softmax(1)[:, :-1]
+    return (share * problem.budget.unsqueeze(1)).flatten(1)
+
+
+def start_logits(problem: MinMaxNmseProblem) -> Float[Tensor, "drop link"]:
+    """Untrained directions: an AP favours the UEs that it reaches well, and those that all APs together reach badly."""
+    strength = problem.estimate.clamp_min(1e-30)
+    total = strength.sqrt().sum(-1, keepdim=True).log()
+    return (0.5 * strength.log() - 1.5 * total - (0.5 * strength.log() - 1.5 * total).mean(1, keepdim=True)).flatten(1)
+
+
+def row_shortfall(
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], margin: float = ROW_MARGIN
+) -> Float[Tensor, "drop ue"]:
+    """relu(margin - log(Gamma / CRB)) of each UE; `power` in W. A bound above a million times Gamma counts as that."""
+    return (margin - (problem.crb_max / problem.crb(power)).clamp_min(1e-6).log()).clamp_min(0.0)
+
+
+def merit(
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], row_weight: float = ROW_WEIGHT
+) -> Float[Tensor, " drop"]:
+    """-log of the (smooth) largest weighted NMSE less `row_weight` times the missing accuracy: what to maximise."""
+    loss = (problem.weight * problem.nmse(power)).log()
+    worst = (_SHARPNESS * loss).logsumexp(-1) / _SHARPNESS
+    return -worst - row_weight * row_shortfall(problem, power).sum(-1)
+
+
+def merit_gradient(
+    problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"], row_weight: float = ROW_WEIGHT
+) -> tuple[Float[Tensor, "drop link"], Float[Tensor, "drop link"]]:
+    """Gradient of `merit` in the logits and the powers (W) there, detached; zeros where it is not finite."""
+    with torch.enable_grad():
+        leaf = logits.detach().requires_grad_()
+        power = powers(problem, leaf)
+        (gradient,) = torch.autograd.grad(merit(problem, power, row_weight).sum(), leaf)
+    return torch.where(gradient.isfinite().all(-1, keepdim=True), gradient, 0.0), power.detach()
+
+
+def ascend(
+    problem: MinMaxNmseProblem,
+    logits: Float[Tensor, "drop link"],
+    steps: int,
+    length: float = 0.3,
+    row_weight: float = ROW_WEIGHT,
+) -> Float[Tensor, "drop link"]:
+    """Best logits met on `steps` Adam steps from `logits`, their length falling to a tenth on a cosine."""
+    best_logits, best = logits, logits.new_full((len(logits),), -torch.inf)
+    mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
+    for step in range(steps + 1):
+        gradient, power = merit_gradient(problem, logits, row_weight)
+        # The best point is a feasible one wherever there is any.
+        score = problem.objective(power).log() - 30.0 * row_shortfall(problem, power, margin=1e-5).sum(-1)
+        score = score.nan_to_num(-torch.inf)
+        best_logits = torch.where((score > best)[:, None], logits, best_logits)
+        best = torch.maximum(score, best)
+        mean = _FIRST * mean + (1 - _FIRST) * gradient
+        square = _SECOND * square + (1 - _SECOND) * gradient.square()
+        direction = mean / (1 - _FIRST ** (step + 1)) / ((square / (1 - _SECOND ** (step + 1))).sqrt() + 1e-8)
+        logits = logits + length * (0.55 + 0.45 * math.cos(math.pi * step / max(steps, 1))) * direction
+    return best_logits
