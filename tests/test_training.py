@@ -1,5 +1,7 @@
 """Objectives, the Lightning module and the training command, end to end on tiny runs."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from lightning import Trainer
@@ -15,6 +17,7 @@ from isac_torch.trainers.cli import train
 from isac_torch.trainers.module import AllocationTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
 
+CONFIGS = sorted((Path(__file__).parents[1] / "configs" / "train").glob("*.yaml"))
 SCENARIO = TrackingScenario.of_size("8x4x2")
 TINY = {"hidden": 8, "layers": 1, "refinements": 1, "steps": 2}
 
@@ -152,3 +155,15 @@ def test_the_same_seed_trains_the_same_network(drops, tmp_path):
 def test_bad_options_raise_and_do_not_exit(drops, tmp_path, more, error):
     with pytest.raises(error):
         train(options(drops, tmp_path, *more))
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_runs(config, drops, tmp_path):
+    """One step of each, with a small network and the tiny drops in place of the data sets that they name."""
+    small = [text for key, value in TINY.items() for text in (f"--model.{key}", str(value))]
+    fresh = "fresh_batches" in config.read_text()
+    data = [f"--data.init_args.val_path={drops}", *([] if fresh else [f"--data.init_args.path={drops}"])]
+    data += ["--data.init_args.batch_size=2", *(["--data.init_args.fresh_batches=1"] if fresh else [])]
+    limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
+    train(["--config", str(config), *small, *data, *limits, f"--output={tmp_path}", "--trainer.enable_progress_bar=false"])
+    assert LearnedAllocator.load(tmp_path / "model.pt").network.shape == TINY
