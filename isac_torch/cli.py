@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from dataclasses import asdict
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -29,6 +30,7 @@ commands:
   train                 train a network on labelled or fresh drops
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
   pareto                trace the trade-off between rate and sensing SIR: CSV, figure
+  reproduce liao        figures and claims of the paper on downlink pilots for estimation and localisation
 
 examples:
   isac-torch generate --config configs/demo/generate.yaml --output runs/drops
@@ -37,6 +39,7 @@ examples:
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
+  isac-torch reproduce liao --figure 4a --quick --output runs/liao
 
 `isac-torch COMMAND --help` lists a command's options; options on the command line win over the YAML file.
 ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
@@ -181,8 +184,39 @@ def pareto(
     )
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"generate": generate, "evaluate": evaluate, "pareto": pareto}
-DATASET_COMMANDS: dict[str, Callable[..., None]] = {"info": info, "verify": verify}
+def reproduce_liao(
+    output: Path,
+    figure: str | None = None,
+    quick: bool = False,
+    num_drops: int | None = None,
+    seed: int = 1,
+    workers: int = 1,
+) -> None:
+    """Draw the figures of Liao et al. (PNG and CSV) and judge the paper's claims (claims.json).
+
+    Args:
+        output: Folder of the results.
+        figure: One figure, such as 4a, instead of all.
+        quick: Few drops a point: minutes instead of hours.
+        num_drops: Drops at every point, in place of either.
+        seed: Of the drops.
+        workers: Processes; the results do not depend on them.
+    """
+    from isac_torch.evaluation.liao import reproduce
+
+    reproduce(output, figure=figure, quick=quick, num_drops=num_drops, seed=seed, workers=workers)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "generate": generate,
+    "dataset info": info,
+    "dataset verify": verify,
+    "evaluate": evaluate,
+    "pareto": pareto,
+    "reproduce liao": reproduce_liao,
+}
+GROUPS = ("dataset", "reproduce")
+"""Commands whose next word belongs to the name."""
 
 
 def _train(argv: list[str]) -> None:
@@ -198,38 +232,43 @@ def _train(argv: list[str]) -> None:
         raise IsacError(str(error)) from error
 
 
-def _call(name: str, function: Callable[..., None], argv: list[str], *, positional: bool = False) -> None:
+def _call(name: str, function: Callable[..., None], argv: list[str]) -> None:
     """Parse `argv` (and the YAML file of --config) by the signature of `function`, and call it."""
     from jsonargparse import ArgumentParser
 
+    positional = name.startswith("dataset")
     parser = ArgumentParser(prog=f"isac-torch {name}", exit_on_error=False, allow_abbrev=False, default_env=False)
     if not positional:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_function_arguments(function, as_positional=positional, fail_untyped=True)
-    values = vars(parser.instantiate(parser.parse_args(argv)))
+    values = vars(parser.instantiate(parser.parse_args(_with_flags(function, argv))))
     function(**{key: value for key, value in values.items() if key != "config"})
 
 
+def _with_flags(function: Callable[..., None], argv: list[str]) -> list[str]:
+    """`argv` with `=true` behind each yes-or-no option that stands alone; the parser wants a value there."""
+    flags = {f"--{name}" for name, item in signature(function).parameters.items() if item.annotation in (bool, "bool")}
+    following = [*argv[1:], "--"]
+    return [
+        f"{word}=true" if word in flags and after.startswith("--") else word
+        for word, after in zip(argv, following, strict=False)
+    ]
+
+
 def _dispatch(argv: list[str]) -> None:
-    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
-    if command in ("-h", "--help"):
+    length = 2 if argv[:1] and argv[0] in GROUPS else 1
+    command, rest = " ".join(argv[:length]), argv[length:]
+    if command in ("", "-h", "--help"):
         print(HELP, end="")
     elif command == "--version":
         print(f"isac-torch {__version__}")
-    elif command in COMMANDS:
-        _call(command, COMMANDS[command], rest)
     elif command == "train":
         _train(rest)
-    elif command == "dataset" and rest and rest[0] in DATASET_COMMANDS:
-        _call(f"dataset {rest[0]}", DATASET_COMMANDS[rest[0]], rest[1:], positional=True)
-    elif command == "dataset":
-        raise _usage(f"dataset {rest[0] if rest else ''}".rstrip(), "dataset info, dataset verify")
+    elif command in COMMANDS:
+        _call(command, COMMANDS[command], rest)
     else:
-        raise _usage(command, "generate, dataset, train, evaluate, pareto")
-
-
-def _usage(given: str, known: str) -> IsacError:
-    return IsacError(f"no command {given!r}; choose from {known}; see isac-torch --help")
+        known = ", ".join(sorted([*COMMANDS, "train"]))
+        raise IsacError(f"no command {command!r}; choose from {known}; see isac-torch --help")
 
 
 def _one_line(error: BaseException) -> str:

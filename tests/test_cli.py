@@ -37,7 +37,7 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
         "assert not heavy, heavy"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("generate", "dataset info", "dataset verify", "train", "evaluate", "pareto"):
+    for command in ("generate", "dataset info", "dataset verify", "train", "evaluate", "pareto", "reproduce liao"):
         assert command in run.stdout
 
 
@@ -55,7 +55,7 @@ def test_version(capsys):
     assert capsys.readouterr().out.startswith("isac-torch ")
 
 
-@pytest.mark.parametrize("command", [["frobnicate"], ["dataset"], ["dataset", "eat"], ["gen"]])
+@pytest.mark.parametrize("command", [["frobnicate"], ["dataset"], ["dataset", "eat"], ["reproduce"], ["gen"]])
 def test_unknown_command(capsys, command):
     assert "choose from" in error_line(capsys, command)
 
@@ -178,6 +178,18 @@ def test_variants_change_the_scenario(monkeypatch):
     options = ["--scenario.num_targets", "2", "--variants", "[{num_ues: 8}, {num_aps: 32}]"]
     assert cli.main(GENERATE + options) == 0
     assert [(s.num_aps, s.num_ues, s.num_targets) for s in calls[0]] == [(16, 8, 2), (32, 16, 2)]
+
+
+def test_reproduce_takes_figures_by_name(monkeypatch, capsys, tmp_path):
+    from isac_torch.evaluation import liao as module
+
+    assert "figure='99'" in error_line(capsys, ["reproduce", "liao", "--figure", "99", "--output", str(tmp_path / "x")])
+    calls: list[object] = []
+    monkeypatch.setattr(module, "reproduce", lambda output, **rest: calls.append((rest["figure"], rest["quick"])))
+    quick = ([], ["--quick"], ["--quick", "true"], ["--quick=false"])
+    for figure, flag in zip(("2", "4a", "4b", "5"), quick, strict=True):
+        assert cli.main(["reproduce", "liao", *flag, "--figure", figure, "--output", str(tmp_path)]) == 0
+    assert calls == [("2", False), ("4a", True), ("4b", True), ("5", False)]
 
 
 def test_output_that_cannot_be_written(capsys, tmp_path):
