@@ -34,6 +34,8 @@ Tie = Literal["least_power", "none"]
 
 _SOLVED = ("optimal", "optimal_inaccurate")
 _TOLERANCES = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
+_HEADROOM = 3e-7
+"""Relative tightening of the sensing rows that covers the solver's tolerance: `repair` costs far more where SIR0 is hard."""
 _MAX_ROUNDS = 30
 _STALLED = 1e-6
 """Relative gain below which further rounds are not worth their time."""
@@ -107,6 +109,10 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
     level, around = problem.objective(start), start
     for _ in range(_MAX_ROUNDS):
         step = cones.step(level, problem.interference(around))
+        if step is None and bool(level > value):
+            # Far above what is reachable the cones would need a negative s_k; at the value reached they never do.
+            level, around = value, power
+            continue
         if step is None:
             break
         step = repair(problem, step, inside)
@@ -265,7 +271,8 @@ class _Cones:
         """(S_l - SIR0_l I_l) p >= 0, each row over its largest entry."""
         if problem.num_rows == 0:
             return []
-        row = _array(problem.echo[0] - problem.sir_min[0, :, None] * problem.cross_echo[0]) * self._limit
+        required = (1.0 + _HEADROOM) * problem.sir_min[0, :, None] * problem.cross_echo[0]
+        row = _array(problem.echo[0] - required) * self._limit
         self._row_scale = np.abs(row).max(1)
         self._rows = row / self._row_scale[:, None] @ self._share >= 0.0
         return [self._rows]
