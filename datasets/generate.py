@@ -107,8 +107,8 @@ def _owner(path: Path) -> str | None:
 
     try:
         with h5py.File(path, "r") as file:
-            return str(file.attrs["fingerprint"])
-    except (OSError, KeyError):
+            return bytes(file.attrs["fingerprint"]).decode()
+    except (OSError, KeyError, TypeError, ValueError):
         return None
 
 

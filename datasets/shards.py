@@ -72,10 +72,9 @@ def encode_shard(shard: Shard) -> bytes:
     import h5py
 
     with h5py.File.in_memory(libver=("earliest", "v110"), track_order=False) as file:
-        file.attrs.update(
-            {"format": SHARD_FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, "num_drops": shard.num_drops}
-            | asdict(shard.header)
-        )
+        facts = {"format": SHARD_FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, "num_drops": shard.num_drops}
+        for key, value in (facts | asdict(shard.header)).items():
+            file.attrs[key] = _attribute(value)
         for group, tensors in (("drop", shard.drop), ("problem", tensor_fields(shard.problem)), ("label", shard.label)):
             file.create_group(group, track_order=False)
             for name, value in sorted(tensors.items()):
@@ -98,8 +97,14 @@ def _write_array(file: Any, path: str, array: NDArray[Any], unit_of: str) -> Non
     checks = {"chunks": array.shape, "fletcher32": True, "shuffle": True, "compression": _COMPRESSION} if array.size else {}
     dataset = file.create_dataset(path, data=array, track_times=False, **checks)
     if field := FIELDS.get(unit_of):
-        dataset.attrs["unit"] = field.unit
-        dataset.attrs["axes"] = " ".join(field.axes)
+        dataset.attrs["unit"] = _attribute(field.unit)
+        dataset.attrs["axes"] = _attribute(" ".join(field.axes))
+    dataset.flush()  # takes its place in the file now, not whenever Python closes the array
+
+
+def _attribute(value: Any) -> Any:
+    """Text of fixed length, the kind that every HDF5 reader understands."""
+    return np.bytes_(value.encode()) if isinstance(value, str) else value
 
 
 def read_shard(path: Path, *, digest: str | None = None) -> Shard:
@@ -129,12 +134,12 @@ def decode_shard(data: bytes, path: Path) -> Shard:
 
     try:
         with h5py.File.in_memory(file_image=data) as file:
-            attributes = dict(file.attrs)
+            attributes = {name: _python(value) for name, value in file.attrs.items()}
             _check_format(attributes, path)
             groups = {group: _read_group(file[group]) for group in ("drop", "problem", "label")}
             sizes = {name: int(value) for name, value in file["problem"].attrs.items()}
             arguments: dict[str, Any] = groups["problem"] | sizes
-        header = Header(**{field.name: _python(attributes[field.name]) for field in fields(Header)})
+        header = Header(**{field.name: attributes[field.name] for field in fields(Header)})
         problem = MaxMinSinrProblem(**arguments)
         label = {name: groups["label"][name] for name in LABELS}
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -148,7 +153,8 @@ def decode_shard(data: bytes, path: Path) -> Shard:
 
 
 def _python(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+    plain = value.item() if isinstance(value, np.generic) else value
+    return plain.decode() if isinstance(plain, bytes) else plain
 
 
 def _check_format(attributes: dict[str, Any], path: Path) -> None:

@@ -233,3 +233,14 @@ def test_killed_workers_cost_nothing(tmp_path):
     result = killed(tmp_path / "kills", "--size=8x6x2", "--drops=600", "--shard-size=20", "--workers=2", "--kills=4")
     assert result["killed_workers"] == 4
     assert result["different"] == []
+
+
+def test_running_scheduler_is_used_and_left_running(made, tmp_path):
+    from distributed import Client, LocalCluster
+
+    local = {"processes": False, "protocol": "tcp", "dashboard_address": "127.0.0.1:0"}
+    with LocalCluster(n_workers=1, threads_per_worker=1, **local) as cluster:
+        folder = generate(tmp_path / "cluster", scheduler=cluster.scheduler_address)
+        with Client(cluster, set_as_default=False) as client:
+            assert client.submit(int, 3).result() == 3
+    assert content(folder) == content(made)

@@ -71,6 +71,17 @@ def test_bytes_depend_on_the_content_alone(shard):
     assert encode_shard(changed) != encode_shard(shard)
 
 
+def test_bytes_do_not_depend_on_when_python_closes_an_array(shard, monkeypatch):
+    before, create, alive = encode_shard(shard), h5py.Group.create_dataset, []
+
+    def keep(*args, **kwargs):
+        alive.append(create(*args, **kwargs))
+        return alive[-1]
+
+    monkeypatch.setattr(h5py.Group, "create_dataset", keep)
+    assert encode_shard(shard) == before
+
+
 @pytest.mark.parametrize("size", ["4x2x0", "4x1x1", "6x5x2"])
 def test_every_size_goes_through_a_file(size, tmp_path):
     shard = make_shard(size, num_drops=2)
@@ -91,7 +102,7 @@ def test_every_array_says_its_unit_and_axes(path):
     with h5py.File(path) as file:
         for group in ("drop", "problem", "label"):
             for name, dataset in file[group].items():
-                assert len(dataset.attrs["axes"].split()) == dataset.ndim, name
+                assert len(dataset.attrs["axes"].decode().split()) == dataset.ndim, name
                 assert dataset.attrs["unit"], name
                 assert dataset.fletcher32, name
 
