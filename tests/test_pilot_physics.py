@@ -232,8 +232,8 @@ def test_bad_scenarios_say_why(change, message):
 
 
 def test_size_names():
-    assert PilotScenario.of_size("8x6", downlink_symbols=14, uplink_symbols=6).name == "8x6_dl14_ul6"
-    assert PilotScenario(downlink_correlation=0.5).name == "8x2_dl10_ul10_r0.5"
+    assert PilotScenario.of_size("8x6", downlink_symbols=14, uplink_symbols=6).name == "8x6_dl14_ul6_crb1"
+    assert PilotScenario(downlink_correlation=0.5).name == "8x2_dl10_ul10_crb1_r0.5"
     with pytest.raises(ScenarioError, match="8x2"):
         PilotScenario.of_size("8")
 

@@ -2,10 +2,12 @@
 
 import csv
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+from isac_torch import cli
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.liao import FIGURES, PLOTS, reproduce, traces
 from isac_torch.evaluation.liao_claims import CLAIMS
@@ -73,6 +75,15 @@ def test_workers_change_nothing():
     for one, other in zip(alone, together, strict=True):
         for name in one.values:
             torch.testing.assert_close(one.values[name], other.values[name], rtol=1e-9, atol=0, equal_nan=True)
+
+
+@pytest.mark.parametrize(
+    "config", sorted((Path(__file__).parents[1] / "configs" / "pilot").glob("*.yaml")), ids=lambda p: p.stem
+)
+def test_every_config_runs(config, tmp_path):
+    """On the quickest figure; what the file says is otherwise used as it stands."""
+    assert cli.main(["reproduce", "liao", "--config", str(config), "--figure", "2", "--output", str(tmp_path)]) == 0
+    assert (tmp_path / "claims.json").is_file()
 
 
 def test_bad_arguments_say_what_is_possible(tmp_path):

@@ -106,8 +106,8 @@ class PilotScenario:
 
     @property
     def name(self) -> str:
-        """Short name of the size class: APs x UEs, downlink and uplink pilot symbols, such as '8x2_dl10_ul10'."""
-        name = f"{self.num_aps}x{self.num_ues}_dl{self.downlink_symbols}_ul{self.uplink_symbols}"
+        """Short name of the size class: APs x UEs, downlink and uplink pilot symbols, Gamma, such as '8x2_dl10_ul10_crb1'."""
+        name = f"{self.num_aps}x{self.num_ues}_dl{self.downlink_symbols}_ul{self.uplink_symbols}_crb{self.crb_max:g}"
         return name if self.downlink_correlation == 0 else f"{name}_r{self.downlink_correlation:g}"
 
     @property
