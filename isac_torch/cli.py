@@ -35,6 +35,7 @@ commands:
 examples:
   isac-torch generate --config configs/demo/generate.yaml --output runs/drops
   isac-torch generate --scenario.num_aps 32 --num_drops 1000 --seed 7 --output runs/large
+  isac-torch dataset info runs/drops
   isac-torch dataset verify runs/drops
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
@@ -234,10 +235,23 @@ def _train(argv: list[str]) -> None:
 
 def _call(name: str, function: Callable[..., None], argv: list[str]) -> None:
     """Parse `argv` (and the YAML file of --config) by the signature of `function`, and call it."""
-    from jsonargparse import ArgumentParser
+    from argparse import RawDescriptionHelpFormatter
+
+    from jsonargparse import ArgumentParser, DefaultHelpFormatter
+
+    class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+        """Keeps the lines of the examples."""
 
     positional = name.startswith("dataset")
-    parser = ArgumentParser(prog=f"isac-torch {name}", exit_on_error=False, allow_abbrev=False, default_env=False)
+    examples = [line for line in HELP.splitlines() if line.startswith(f"  isac-torch {name} ")]
+    parser = ArgumentParser(
+        prog=f"isac-torch {name}",
+        epilog="\n".join(["examples:", *examples]),
+        formatter_class=Formatter,
+        exit_on_error=False,
+        allow_abbrev=False,
+        default_env=False,
+    )
     if not positional:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_function_arguments(function, as_positional=positional, fail_untyped=True)

@@ -50,6 +50,13 @@ def test_bad_option_is_refused_before_torch_is_loaded():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+def test_every_command_has_help_with_an_example(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main([*command.split(), "--help"])
+    assert f"examples:\n  isac-torch {command} " in capsys.readouterr().out
+
+
 def test_version(capsys):
     assert cli.main(["--version"]) == 0
     assert capsys.readouterr().out.startswith("isac-torch ")
