@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from isac_torch import cli
+from isac_torch import cli, commands
 from isac_torch.tracking.scenario import TrackingScenario
 
 GENERATE = ["generate", "--num_drops", "2", "--output", "unused"]
@@ -50,7 +50,7 @@ def test_bad_option_is_refused_before_torch_is_loaded():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("command", sorted(cli.COMMANDS))
+@pytest.mark.parametrize("command", sorted(commands.COMMANDS))
 def test_every_command_has_help_with_an_example(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         cli.main([*command.split(), "--help"])
@@ -118,7 +118,7 @@ def test_command_line_wins_over_the_file(tmp_path, monkeypatch):
     seen: dict[str, object] = {}
     monkeypatch.setattr(cli, "_call", lambda name, function, argv, **rest: seen.update(call=(name, function, argv)))
     assert cli.main(["generate", "--seed", "3"]) == 0
-    assert seen["call"] == ("generate", cli.generate, ["--seed", "3"])
+    assert seen["call"] == ("generate", commands.generate, ["--seed", "3"])
     monkeypatch.undo()
 
     def spy(seed: int, output: Path) -> None:

@@ -1,0 +1,186 @@
+"""What the console script can do: one typed function per command, whose signature is the command's options.
+
+Everything heavy is imported inside, so that reading a command line costs nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from isac_torch.tracking.scenario import TrackingScenario
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def generate(
+    scenario: TrackingScenario,
+    num_drops: int,
+    output: Path,
+    seed: int = 0,
+    shard_size: int = 250,
+    workers: int = 0,
+    scheduler: str | None = None,
+    variants: list[dict[str, Any]] | None = None,
+) -> None:
+    """Write a data set of random drops with the powers of the certified optimum; resumes what an interrupted run left.
+
+    Args:
+        scenario: The network.
+        num_drops: Drops in the data set, of each variant if there are any.
+        output: Folder of the data set.
+        seed: Shard i is drawn from seed + i; keep the ranges of several data sets apart.
+        shard_size: Drops in each file.
+        workers: Processes on this machine; 0 is one a core.
+        scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
+        variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
+    """
+    scenarios = [scenario] if variants is None else [_variant(scenario, change) for change in variants]
+    from isac_torch.datasets.generate import generate_dataset
+
+    generate_dataset(
+        scenarios,
+        num_drops=num_drops,
+        output=output,
+        seed=seed,
+        shard_size=shard_size,
+        workers=workers,
+        scheduler=scheduler,
+    )
+
+
+def _variant(scenario: TrackingScenario, change: dict[str, Any]) -> TrackingScenario:
+    """`scenario` with some parameters changed, held to the same types as those of the command line."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(TrackingScenario, "variants")
+    values = parser.parse_object({"variants": {**asdict(scenario), **change}})
+    return cast("TrackingScenario", parser.instantiate(values).variants)
+
+
+def info(path: Path) -> None:
+    """Print what a data set holds: sizes, seeds, statuses, certified gaps, units.
+
+    Args:
+        path: Folder of the data set, or one of its shards.
+    """
+    from isac_torch.datasets.inspect import info as dataset_info
+
+    dataset_info(path)
+
+
+def verify(path: Path) -> None:
+    """Check checksums, fields and the feasibility of every label of a data set.
+
+    Args:
+        path: Folder of the data set, or one of its shards.
+    """
+    from isac_torch.datasets.inspect import verify as dataset_verify
+
+    dataset_verify(path)
+
+
+def evaluate(
+    scenario: TrackingScenario,
+    allocators: list[str],
+    num_drops: int,
+    seed: int,
+    output: Path,
+    checkpoint: Path | None = None,
+    opc_paper_drops: int = 50,
+    tensorboard: bool = True,
+) -> None:
+    """Run allocators on the same drops: table on the terminal, summary.json, CSV, figures, TensorBoard.
+
+    Args:
+        scenario: The network.
+        allocators: Names such as upc, ppc, fpc_0.5_0.5, opc_paper, opc_global, gnn.
+        num_drops: Drops to judge on.
+        seed: Take one that no training set uses.
+        output: Folder of the results.
+        checkpoint: Weights (model.pt) of the learned allocator.
+        opc_paper_drops: The paper's slow algorithm runs on the first ones only.
+        tensorboard: Whether to write event files too.
+    """
+    from isac_torch.evaluation.run import evaluate as run
+
+    run(
+        scenario,
+        allocators=allocators,
+        num_drops=num_drops,
+        seed=seed,
+        output=output,
+        checkpoint=checkpoint,
+        opc_paper_drops=opc_paper_drops,
+        tensorboard=tensorboard,
+    )
+
+
+def pareto(
+    scenario: TrackingScenario,
+    allocators: list[str],
+    num_drops: int,
+    seed: int,
+    output: Path,
+    sir_min_db: list[float] | None = None,
+    checkpoint: Path | None = None,
+) -> None:
+    """Trace how much rate each allocator gives up for sensing SIR: pareto.csv and pareto.png.
+
+    Args:
+        scenario: The network; its own SIR0 is not used.
+        allocators: Names as of `evaluate`; opc_batched or opc_global give the certified front.
+        num_drops: Drops, the same for every point.
+        seed: Take one that no training set uses.
+        output: Folder of the results.
+        sir_min_db: Required SIRs, dB; default a range around the usual ones.
+        checkpoint: Weights (model.pt) of the learned allocator.
+    """
+    from isac_torch.evaluation.pareto import DEFAULT_SIR_DB
+    from isac_torch.evaluation.pareto import pareto as trace
+
+    trace(
+        scenario,
+        allocators=allocators,
+        num_drops=num_drops,
+        seed=seed,
+        output=output,
+        sir_min_db=DEFAULT_SIR_DB if sir_min_db is None else sir_min_db,
+        checkpoint=checkpoint,
+    )
+
+
+def reproduce_liao(
+    output: Path,
+    figure: str | None = None,
+    quick: bool = False,
+    num_drops: int | None = None,
+    seed: int = 1,
+    workers: int = 1,
+) -> None:
+    """Draw the figures of Liao et al. (PNG and CSV) and judge the paper's claims (claims.json).
+
+    Args:
+        output: Folder of the results.
+        figure: One figure, such as 4a, instead of all.
+        quick: Few drops a point: minutes instead of hours.
+        num_drops: Drops at every point, in place of either.
+        seed: Of the drops.
+        workers: Processes; the results do not depend on them.
+    """
+    from isac_torch.evaluation.liao import reproduce
+
+    reproduce(output, figure=figure, quick=quick, num_drops=num_drops, seed=seed, workers=workers)
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "generate": generate,
+    "dataset info": info,
+    "dataset verify": verify,
+    "evaluate": evaluate,
+    "pareto": pareto,
+    "reproduce liao": reproduce_liao,
+}
