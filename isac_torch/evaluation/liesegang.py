@@ -1,0 +1,80 @@
+"""Figures 2-9 of Liesegang et al. as PNG and CSV, and its claims judged: `isac-torch reproduce liesegang`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from isac_torch.errors import IsacError
+from isac_torch.evaluation.files import writable_folder, written_whole
+from isac_torch.evaluation.liesegang_claims import judge_claims
+from isac_torch.evaluation.liesegang_figures import draw, figure_curves, tabulate
+from isac_torch.evaluation.liesegang_study import Study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = (48, 6)
+"""Drops and blocks of a quick run: minutes on two cores."""
+FULL = (100, 1000)
+"""Drops and blocks of the paper's averages."""
+
+TITLES = {
+    "2": "miss probability",
+    "3": "SCNR against cross-section and clutter",
+    "4": "SCNR against load and samples",
+    "5": "associations",
+    "6": "fractional power control, detection",
+    "7": "SICNR against cross-section and clutter",
+    "8": "fractional power control, tracking",
+    "9": "optimal power control, tracking",
+}
+
+
+def reproduce(
+    output: str | Path,
+    figure: str | None = None,
+    quick: bool = False,
+    num_drops: int | None = None,
+    num_blocks: int | None = None,
+    seed: int = 1,
+    checkpoint: str | Path | None = None,
+) -> list[dict[str, Any]]:
+    """Write figures (PNG, CSV) and claims.json of Liesegang et al. to a folder.
+
+    Args:
+        output: Folder; made if need be.
+        figure: One figure, 2 to 9, instead of all.
+        quick: A few drops and blocks instead of the paper's 100 x 1000.
+        num_drops: Drops, in place of either.
+        num_blocks: Blocks (fading realisations) of every drop, in place of either.
+        seed: Of drops and blocks.
+        checkpoint: Weights of the learned allocator, to draw it in figures 8 and 9.
+
+    Returns:
+        The rows of claims.json.
+
+    Raises:
+        IsacError: one line, before any work, on an unknown figure or counts out of range.
+    """
+    from tqdm import tqdm
+
+    if figure is not None and figure not in TITLES:
+        raise IsacError(f"figure={figure!r} is not one of {', '.join(TITLES)}; leave it out for all")
+    drops, blocks = (given or usual for given, usual in zip((num_drops, num_blocks), QUICK if quick else FULL, strict=True))
+    for name, count in (("num_drops", drops), ("num_blocks", blocks)):
+        if count < 1:
+            raise IsacError(f"{name}={count} must be at least 1")
+    folder = writable_folder(output)
+    study = Study(drops, blocks, seed, checkpoint)
+    chosen = tuple(TITLES) if figure is None else (figure,)
+    makers = figure_curves(study)
+    for name in tqdm(chosen, unit="figure", disable=None):
+        curves = makers[name]()
+        title = f"Liesegang et al., Fig. {name}: {TITLES[name]}; {drops} drops x {blocks} blocks"
+        draw(folder / f"figure_{name}.png", title, curves)
+        tabulate(folder / f"figure_{name}.csv", curves)
+    claims = judge_claims(study, chosen)
+    with written_whole(folder / "claims.json") as partial:
+        partial.write_text(json.dumps(claims, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return claims

@@ -1,0 +1,179 @@
+"""Numbers behind the figures of Liesegang et al.: networks, associations, powers, tests, and what comes out of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.allocation import allocate
+from isac_torch.allocators.heuristics import Fractional
+from isac_torch.evaluation.catalog import named_allocator
+from isac_torch.solvers.batched import BatchedOptimal
+from isac_torch.tensors import cat_tensors, to_db
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.communication import rate
+from isac_torch.tracking.detection import CellDrop, one_at_a_time, sample_cells
+from isac_torch.tracking.glrt import Glrt
+from isac_torch.tracking.quality import assess
+from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.sensing_setup import SensingSetup
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from isac_torch.tracking.problem import MaxMinSinrProblem
+
+Beams = Literal["both", "data", "probe"]
+Association = Literal["utc", "tc", "uc", "cf"]
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Fractional power control with both kinds of beams, or the whole budget of every AP on one kind.
+
+    Attributes:
+        comm_exponent: kappa_c.
+        sensing_exponent: kappa_s.
+        beams: `both`, only `data` (no sensing), or only `probe` (no communication).
+    """
+
+    comm_exponent: float = 0.0
+    sensing_exponent: float = 0.0
+    beams: Beams = "both"
+
+    @property
+    def label(self) -> str:
+        """What a legend calls it."""
+        suffix = {"both": "", "data": ", no sensing", "probe": ", no comm."}[self.beams]
+        return f"FPC ({self.comm_exponent:g}, {self.sensing_exponent:g}){suffix}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One curve: a network, powers and a detector.
+
+    Attributes:
+        phase: `detection` of cells or `tracking` of targets.
+        scenario: the network.
+        setup: clutter, reflectivities, cells.
+        policy: fractional power control, or the name of an allocator: `opc_communication`, `opc_sensing`, or one of `evaluate`.
+        association: who serves and senses: user- and target-centric (utc), only one of both, or neither (cf).
+        clutter_statistics: whether the detector knows them.
+        form: test of the tracking phase.
+    """
+
+    phase: Literal["detection", "tracking"] = "detection"
+    scenario: TrackingScenario = field(default_factory=TrackingScenario)
+    setup: SensingSetup = field(default_factory=SensingSetup)
+    policy: Policy | str = field(default_factory=Policy)
+    association: Association = "utc"
+    clutter_statistics: bool = True
+    form: Literal["paper", "joint"] = "paper"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a case gives.
+
+    Attributes:
+        ratio_db: SCNR or SICNR of every target, averaged over the blocks, dB.
+        rate: of every UE, bit/s; zeros without data beams.
+        miss: probability of missing each target, averaged over the blocks; empty where not asked for.
+    """
+
+    ratio_db: Float[Tensor, "drop target"]
+    rate: Float[Tensor, "drop ue"]
+    miss: Float[Tensor, "drop missed"]
+
+
+class Study:
+    """Runs cases on the same drops and blocks, each once.
+
+    Args:
+        num_drops: random networks of every case.
+        num_blocks: blocks (fading realisations) of every network.
+        seed: of networks and blocks.
+        checkpoint: weights of the learned allocator, if there are any.
+    """
+
+    def __init__(self, num_drops: int, num_blocks: int, seed: int, checkpoint: Path | str | None = None) -> None:
+        self.num_drops, self.num_blocks, self.seed, self.checkpoint = num_drops, num_blocks, seed, checkpoint
+        self._known: dict[tuple[Case, bool], Result] = {}
+
+    def run(self, case: Case, *, with_miss: bool = False) -> Result:
+        """The result of a case; a known one costs nothing."""
+        if (case, True) in self._known:
+            return self._known[case, True]
+        if (case, with_miss) not in self._known:
+            self._known[case, with_miss] = self._compute(case, with_miss)
+        return self._known[case, with_miss]
+
+    def _compute(self, case: Case, with_miss: bool) -> Result:
+        cells, setup = self._networks(case)
+        problem = _problem(cells)
+        power = self._powers(case.policy, problem)
+        report = assess(
+            cells.drop,
+            cells.scenario,
+            setup,
+            power,
+            Glrt("single" if case.phase == "detection" else case.form, case.clutter_statistics),
+            num_blocks=self.num_blocks,
+            seed=self.seed + 1,
+            truth=cells.truth,
+            with_miss=with_miss,
+        )
+        ratio, miss = report.quality.ratio.mean(1), report.miss
+        rates = rate(problem.sinr(power), cells.scenario)
+        empty = ratio.new_zeros(self.num_drops, 0)
+        return Result(
+            ratio_db=to_db(ratio.reshape(self.num_drops, -1)),
+            rate=rates.unflatten(0, (self.num_drops, -1)).mean(1),  # cells in turn: a UE gets the average over the turns
+            miss=empty if miss is None else miss.mean(1).reshape(self.num_drops, -1),
+        )
+
+    def _networks(self, case: Case) -> tuple[CellDrop, SensingSetup]:
+        """Networks of a case, with the setup of its association."""
+        generator = torch.Generator().manual_seed(self.seed)
+        scenario, setup = case.scenario, case.setup
+        if case.association in ("tc", "cf"):
+            scenario = replace(scenario, serving_aps=scenario.transmit_aps)
+        if case.phase == "tracking":
+            drop = scenario.sample(self.num_drops, generator=generator)
+            return CellDrop(scenario, drop, drop.target_position), setup
+        cells = sample_cells(scenario, setup, self.num_drops, generator=generator)
+        if case.association in ("utc", "tc"):
+            return cells, setup
+        share = max(1, setup.samples(scenario) // setup.num_regions)
+        return one_at_a_time(cells), replace(setup, sensing_samples=share)
+
+    def _powers(self, policy: Policy | str, problem: MaxMinSinrProblem) -> Tensor:
+        if isinstance(policy, Policy):
+            return policy_power(policy, problem)
+        if policy in ("opc_communication", "opc_sensing"):
+            priority: Literal["communication", "sensing"] = "communication" if policy == "opc_communication" else "sensing"
+            return allocate(problem, BatchedOptimal(priority=priority)).power
+        return allocate(problem, named_allocator(policy, self.checkpoint)).power
+
+
+def policy_power(policy: Policy, problem: MaxMinSinrProblem) -> Float[Tensor, "drop link"]:
+    """Fractional powers, W; without one kind of beams the other fills each AP's budget, and an AP that has none is silent."""
+    power = Fractional(policy.comm_exponent, policy.sensing_exponent).propose(problem).power
+    if policy.beams == "both":
+        return power
+    sensing = torch.arange(problem.num_links) >= problem.num_comm_links
+    kept = torch.where(sensing == (policy.beams == "probe"), power, 0.0)
+    load = problem.ap_load(kept)
+    return kept * (problem.budget / torch.where(load > 0, load, 1.0)).gather(1, problem.link_ap)
+
+
+def _problem(cells: CellDrop) -> MaxMinSinrProblem:
+    """The power problem of all networks, built piece by piece to bound the memory."""
+    pieces = torch.arange(cells.drop.num_drops).split(_CHUNK)
+    return cat_tensors([power_problem(cells.drop.select(piece), cells.scenario) for piece in pieces])
