@@ -20,15 +20,12 @@ from isac_torch.solvers import interior
 from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
 from isac_torch.solvers.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.level_program import max_min_program
+from isac_torch.solvers.objectives import least_power, lexicographic
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
-Tie = Literal["least_power", "none"]
+Tie = Literal["least_power", "lexicographic", "none"]
 Priority = Literal["communication", "sensing"]
-
-_TIE_ITERATIONS = 80
-_TIE_TOLERANCE = 1e-7
-"""Tolerance of the second stage: power is flat around its minimum, so labels need more digits than the value does."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +46,8 @@ _ATTEMPTS = (_Attempt(0.5, 0.5, 0.95, 40), _Attempt(0.1, 0.2, 0.8, 60), _Attempt
 """Fast first; what misses its gap is tried again with more care. About 1 % of drops need the second, 0.1 % the third."""
 
 
+_FAIR_LOSS = 0.2
+"""Share of the gap by which lexicographic max-min, which solves the first stage again, may fall short of it."""
 _REUSE_GAP = 0.03
 """With shared pilots the bound is that of a relaxation; only drops above this gap are tried again."""
 
@@ -62,7 +61,8 @@ class BatchedOptimal:
 
     Attributes:
         gap: certified relative distance to the optimum. A second stage gives away half of it.
-        tie: second stage that makes powers unique: least total power at (1 - gap / 2) of the first stage's value; or none.
+        tie: second stage that makes powers unique, at (1 - gap / 2) of the first stage's value: least total power; or
+            lexicographic max-min, which also lifts the UEs that can do better than the worst; or none.
         priority: "communication" keeps the problem's SIR0; "sensing" asks every drop for (1 - sensing_slack) times the largest
             SIR that it can reach.
         sensing_slack: share of the reachable SIR left to communication.
@@ -104,8 +104,14 @@ class BatchedOptimal:
             found = _insert(found, _first_stage(problem.select(lost), stage_gap), lost)
         found = _refer(problem, found, stage_gap)
         power = found.power
-        if self.tie == "least_power":
-            power = least_power(problem, power, (1.0 - 0.5 * self.gap) * problem.objective(power))
+        if self.tie != "none":
+            goal = (1.0 - 0.5 * self.gap) * problem.objective(power)
+            least = least_power(problem, goal.unsqueeze(-1).expand(-1, problem.num_ues), power)
+            power = least.power
+            if self.tie == "lexicographic":
+                fair = lexicographic(problem, 0.5 * self.gap)
+                kept = fair.solved & (problem.objective(fair.power) >= goal * (1.0 - _FAIR_LOSS * self.gap))
+                power = torch.where(kept.unsqueeze(-1), fair.power, power)
         return _Answer(power, found.upper_bound, infeasible & (asked.sir_min > problem.sir_min).any(-1), best_sir)
 
     def _reachable(
@@ -215,38 +221,6 @@ def _within_budget(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
     """Powers (W) scaled down, drop by drop, until no AP exceeds its budget; SIR does not depend on scale."""
     power = power.clamp_min(0.0)
     return power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
-
-
-def least_power(
-    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], sinr_min: Float[Tensor, " drop"]
-) -> Float[Tensor, "drop link"]:
-    """Least total power at which every UE reaches `sinr_min` and every row its SIR0: the label's second stage.
-
-    The problem is convex (with shared pilots, around its solution), and its solution is unique but for coincidences.
-
-    Args:
-        problem: drops whose rows can be met.
-        power: W; feasible and reaching `sinr_min`. Drops that the solver fails on keep it.
-        sinr_min: linear SINR for every UE.
-
-    Returns:
-        Feasible powers, W.
-    """
-    limit = problem.budget.gather(1, problem.link_ap)
-    program = max_min_program(problem, sinr_min.clamp_min(1e-300))
-    program = replace(
-        program,
-        weight=torch.zeros_like(program.weight),
-        floor=torch.cat([torch.ones_like(problem.signal[..., 0]), problem.sir_min], 1),
-        cost=limit / problem.budget.mean(-1, keepdim=True),
-    )
-    spread = 0.02 * equal_split(problem) / limit
-    start = 0.95 * power / limit + spread
-    found = interior.solve(program, start, torch.zeros_like(sinr_min), _TIE_TOLERANCE, _TIE_ITERATIONS)
-    least = _within_budget(problem, found.power * limit)
-    kept = problem.objective(least) >= sinr_min * (1.0 - 1e-6)
-    fine = found.converged & kept & (problem.violations(least).worst <= FEASIBILITY_TOLERANCE)
-    return torch.where(fine.unsqueeze(-1), least, power)
 
 
 def _refer(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isac_torch.solvers.level_program import LevelProgram
-from isac_torch.tensors import map_tensors
+from isac_torch.tensors import map_tensors, tensor_fields
 
 BatchT = TypeVar("BatchT", bound=Any)
 
@@ -41,6 +41,8 @@ class InteriorPoint:
         ue_price: multiplier of u_k >= (w_k t + f_k) v_k.
         row_price: multiplier of C x >= 0.
         ap_price: multiplier of A x <= 1.
+        bound_price: multiplier of x >= 0.
+        slack: of the UEs, the sensing rows and the APs.
         converged: whether all residuals fell below the tolerance.
         infeasible: whether row_price proves that no powers but zero meet the rows of fixed level (a Farkas certificate).
         iterations: Newton steps taken.
@@ -51,6 +53,8 @@ class InteriorPoint:
     ue_price: Float[Tensor, "drop ue"]
     row_price: Float[Tensor, "drop row"]
     ap_price: Float[Tensor, "drop ap"]
+    bound_price: Float[Tensor, "drop link"]
+    slack: Float[Tensor, "drop constraint"]
     converged: Bool[Tensor, " drop"]
     infeasible: Bool[Tensor, " drop"]
     iterations: Int[Tensor, " drop"]
@@ -139,10 +143,43 @@ def solve(
         ue_price=last.price[:, :ues],
         row_price=last.price[:, ues:ratios] / scale[..., 0],
         ap_price=last.price[:, ratios:],
+        bound_price=last.bound_price,
+        slack=torch.cat([last.slack[:, :ues], last.slack[:, ues:ratios] * scale[..., 0], last.slack[:, ratios:]], 1),
         converged=converged,
         infeasible=infeasible,
         iterations=iterations,
     )
+
+
+def solve_carefully(
+    program: LevelProgram,
+    power: Float[Tensor, "drop link"],
+    level: Float[Tensor, " drop"],
+    tolerance: float,
+    max_iterations: int = 80,
+) -> InteriorPoint:
+    """`solve`, and again with shorter steps for the drops that neither converged nor proved infeasible."""
+    found = solve(program, power, level, tolerance, max_iterations)
+    for to_boundary in (0.8, 0.6):
+        again = (~found.converged & ~found.infeasible).nonzero()[:, 0]
+        if len(again) == 0:
+            break
+        new = solve(_keep(program, again), power[again], level[again], tolerance, 2 * max_iterations, to_boundary)
+        old, fresh = tensor_fields(found), tensor_fields(new)
+        found = replace(found, **{name: old[name].index_copy(0, again, fresh[name]) for name in old})
+    return found
+
+
+def correction(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, "drop link"]:
+    """Newton correction of the powers with complementarity held: zero at a solution, but with its gradient.
+
+    Added to the powers of a converged point it makes them differentiable in the program's coefficients (implicit
+    differentiation of the perturbed optimality conditions): all that the Newton system is made of is constant to first order
+    there except the residuals. Exact where the program has no rising level and no shared pilots.
+    """
+    price = torch.cat([found.ue_price, found.row_price, found.ap_price], 1)
+    point = _Point(found.power, found.level, found.slack, price, found.bound_price)
+    return _direction(point, _linearise(program, point), torch.zeros_like(price), torch.zeros_like(found.power)).power
 
 
 def _keep(batch: BatchT, index: Tensor) -> BatchT:

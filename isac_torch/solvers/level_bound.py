@@ -1,0 +1,91 @@
+"""Bounds on any `LevelProgram` from prices alone: what no powers exceed in level, or undercut in cost.
+
+With prices lambda_k, nu_l >= 0 and positive shares theta_e that sum to one over each UE's links, any feasible x of level t has
+
+    sum_e c_e(t) x_e >= sum_k lambda_k (w_k t + f_k),
+    c_e(t) = lambda_{k(e)} a_e^2 / theta_e - sum_k lambda_k (w_k t + f_k) N_ke + sum_l nu_l (S_le - (w_l t + f_l) I_le) ,
+
+the argument of `certificate` with fixed levels beside rising ones. The left side is at most sum_m max(0, max_{e at m} c_e(t)):
+a t that breaks the inequality is out of reach. With a cost and no rising level, subtracting the inequality from the cost gives
+cost^T x >= sum_k lambda_k f_k - sum_m max(0, max_{e at m} (c_e - cost_e)).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.solvers.interior import InteriorPoint
+from isac_torch.solvers.level_program import LevelProgram
+
+_BISECTIONS = 60
+_DOUBLINGS = 40
+_SHARE_FLOOR = 1e-7
+
+
+@dataclass(frozen=True)
+class _Priced:
+    """c_e(t) = fixed_e - t slope_e against offset + t rate, per drop."""
+
+    fixed: Tensor
+    slope: Tensor
+    offset: Tensor
+    rate: Tensor
+
+
+def level_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
+    """No powers reach a larger level t (cost ignored; it must be zero). inf where the prices prove nothing."""
+    priced = _priced(program, found)
+
+    def excess(level: Tensor) -> Tensor:
+        coefficient = priced.fixed - level.unsqueeze(-1) * priced.slope
+        return _worth(program, coefficient) - priced.offset - level * priced.rate
+
+    low, high = torch.zeros_like(found.level), found.level.clamp_min(1e-300)
+    for _ in range(_DOUBLINGS):
+        high = torch.where(excess(high) >= 0, 2.0 * high, high)
+    proven = excess(high) < 0
+    for _ in range(_BISECTIONS):
+        middle = 0.5 * (low + high)
+        above = excess(middle) < 0
+        high, low = torch.where(above, middle, high), torch.where(above, low, middle)
+    return torch.where(proven & high.isfinite(), high * (1.0 + 1e-12), torch.inf)
+
+
+def cost_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
+    """No powers that meet every row cost less; only for programs without a rising level. At least 0."""
+    priced = _priced(program, found)
+    return (priced.offset - _worth(program, priced.fixed - program.cost)).nan_to_num(0.0).clamp_min(0.0)
+
+
+def _worth(program: LevelProgram, coefficient: Tensor) -> Tensor:
+    """Largest sum_e c_e x_e under the budgets."""
+    top = coefficient.new_zeros(len(coefficient), program.num_aps)
+    return top.scatter_reduce(1, program.link_ap, coefficient, "amax", include_self=True).sum(-1)
+
+
+def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
+    """Coefficients with the shares that the prices suggest: theta_e ~ a_e^2 over the link's cost at the level found."""
+    ues = program.amplitude.shape[1]
+    ue, row = found.ue_price.clamp_min(0.0), found.row_price.clamp_min(0.0)
+    own, rows = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])
+    leakage = program.tangent_leakage(found.power)
+
+    def at_ues(price: Tensor) -> Tensor:
+        return torch.einsum("dk,dke->de", price, leakage)
+
+    slope = at_ues(ue * own[0]) + torch.einsum("dl,dle->de", row * rows[0], program.cross_echo)
+    fixed = torch.einsum("dl,dle->de", row, program.echo) - at_ues(ue * own[1])
+    fixed = fixed - torch.einsum("dl,dle->de", row * rows[1], program.cross_echo)
+    cost = program.cost + found.ap_price.gather(1, program.link_ap) + found.level.unsqueeze(-1) * slope - fixed
+    comm = program.amplitude[0].numel()
+    cost = cost[:, :comm].reshape(program.amplitude.shape)
+    square = program.amplitude.square()
+    share = square / torch.maximum(cost, 1e-12 * cost.abs().amax(-1, keepdim=True)).clamp_min(1e-300)
+    share = share.clamp_min(_SHARE_FLOOR * share.amax(-1, keepdim=True)).clamp_min(1e-300)
+    gain = square * share.sum(-1, keepdim=True) / share
+    fixed = torch.cat([fixed[:, :comm] + (ue.unsqueeze(-1) * gain).flatten(1), fixed[:, comm:]], 1)
+    return _Priced(fixed, slope, (ue * own[1]).sum(-1), (ue * own[0]).sum(-1))

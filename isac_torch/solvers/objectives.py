@@ -1,0 +1,154 @@
+"""Objectives beside the smallest SINR: least total power at given SINRs, and lexicographic max-min.
+
+Both keep the budgets and the sensing rows, come in batches, and carry a bound that is computed from prices alone. With shared
+pilots both are local: the bound of least power then holds for the leakage linearised at its solution, so none is given.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, equal_split
+from isac_torch.solvers import interior
+from isac_torch.solvers.level_bound import cost_bound, level_bound
+from isac_torch.solvers.level_program import LevelProgram, max_min_program
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_POWER_TOLERANCE = 1e-7
+"""Power is flat around its minimum, so its powers need more digits than its value does."""
+_LEVEL_TOLERANCE = 1e-4
+_ITERATIONS = 80
+_TIGHT = 1e-3
+"""Share of the prices above which a UE is at the level of its round."""
+_MAX_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class LeastPower:
+    """Least total power at which every UE reaches its SINR and every row its SIR0.
+
+    Attributes:
+        power: W; meets every constraint where `solved`.
+        lower_bound: W; no powers that do the same sum to less. 0 where nothing is proven.
+        solved: whether the solver converged and the powers pass the exact constraints.
+    """
+
+    power: Float[Tensor, "drop link"]
+    lower_bound: Float[Tensor, " drop"]
+    solved: Bool[Tensor, " drop"]
+
+
+@dataclass(frozen=True)
+class Lexicographic:
+    """Lexicographic max-min: the smallest SINR as large as possible, then the next one given that, and so on.
+
+    Attributes:
+        power: W, of least sum among those that reach `sinr` within the slack.
+        sinr: linear level at which each UE was fixed.
+        upper_bound: no powers exceed it in the level of the round that fixed the UE, given the earlier rounds' levels.
+        solved: whether every round converged.
+    """
+
+    power: Float[Tensor, "drop link"]
+    sinr: Float[Tensor, "drop ue"]
+    upper_bound: Float[Tensor, "drop ue"]
+    solved: Bool[Tensor, " drop"]
+
+
+def least_power(
+    problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"], start: Float[Tensor, "drop link"] | None = None
+) -> LeastPower:
+    """minimise sum_e p_e subject to SINR_k >= sinr_min_k, every SIR0 and every budget: convex with orthogonal pilots.
+
+    Args:
+        problem: drops, float64.
+        sinr_min: linear SINR of each UE. Whether it can be reached is the caller's question (`BatchedOptimal` answers it).
+        start: W; positive powers near the answer, such as a point that meets everything. Default: an equal split.
+
+    Returns:
+        Powers and bound; unsolved drops keep `start`.
+    """
+    limit = problem.budget.gather(1, problem.link_ap)
+    program = power_program(problem, sinr_min)
+    first = equal_split(problem) if start is None else start
+    inner = 0.95 * first / limit + 0.02 * equal_split(problem) / limit
+    found = interior.solve_carefully(program, inner, torch.zeros_like(limit[:, 0]), _POWER_TOLERANCE, _ITERATIONS)
+    power = found.power.clamp_min(0.0) * limit
+    power = power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
+    reached = (problem.sinr(power) >= sinr_min * (1.0 - 1e-6)).all(-1)
+    solved = found.converged & reached & (problem.violations(power).worst <= FEASIBILITY_TOLERANCE)
+    bound = cost_bound(program, found) * problem.budget.mean(-1)
+    if problem.has_pilot_reuse:
+        bound = torch.zeros_like(bound)
+    return LeastPower(torch.where(solved.unsqueeze(-1), power, first), bound, solved)
+
+
+def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]) -> LevelProgram:
+    """The least-power problem in relative powers; its cost is in units of the drop's mean budget."""
+    limit = problem.budget.gather(1, problem.link_ap)
+    unit = sinr_min.amax(-1).clamp_min(1e-300)
+    program = max_min_program(problem, unit)
+    return replace(
+        program,
+        weight=torch.zeros_like(program.weight),
+        floor=torch.cat([sinr_min / unit.unsqueeze(-1), problem.sir_min], 1),
+        cost=limit / problem.budget.mean(-1, keepdim=True),
+    )
+
+
+def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicographic:
+    """Rounds of max-min over the UEs that are still free, each fixing those that carry its price, then least power.
+
+    Args:
+        problem: drops, float64, whose rows can be met (`BatchedOptimal` finds out).
+        slack: share of each fixed level that later rounds may give back; without it they would have no interior.
+
+    Returns:
+        Powers, levels and bounds. A UE that no round fixes (there are at most 12) keeps the last round's level.
+    """
+    drops, ues = problem.signal.shape[:2]
+    power, sinr = equal_split(problem), torch.zeros_like(problem.signal[..., 0])
+    bound, solved = torch.full_like(sinr, torch.inf), torch.ones(drops, dtype=torch.bool, device=sinr.device)
+    free = torch.ones(drops, ues, dtype=torch.bool, device=sinr.device)
+    for _ in range(_MAX_ROUNDS):
+        index = free.any(-1).nonzero()[:, 0]
+        if len(index) == 0:
+            break
+        part, open_ues = problem.select(index), free[index]
+        found, level, proven = _round(part, open_ues, (1.0 - slack) * sinr[index], power[index])
+        reached = found.power * part.budget.gather(1, part.link_ap)
+        share = found.ue_price * part.interference(reached)
+        share = torch.where(open_ues, share, 0.0)
+        tight = open_ues & (share > _TIGHT * share.amax(-1, keepdim=True)) & found.converged.unsqueeze(-1)
+        sinr[index] = torch.where(open_ues, level.unsqueeze(-1), sinr[index])
+        bound[index] = torch.where(open_ues, proven.unsqueeze(-1), bound[index])
+        solved[index] &= found.converged
+        # a failed round ends its drop: its free UEs keep the level reached so far
+        free[index] = open_ues & ~tight & found.converged.unsqueeze(-1)
+        power[index] = torch.where(
+            found.converged.unsqueeze(-1), found.power * part.budget.gather(1, part.link_ap), power[index]
+        )
+    cheapest = least_power(problem, (1.0 - slack) * sinr, power)
+    return Lexicographic(cheapest.power, sinr, bound, solved & cheapest.solved)
+
+
+def _round(
+    problem: MaxMinSinrProblem, free: Tensor, floor: Tensor, power: Tensor
+) -> tuple[interior.InteriorPoint, Tensor, Tensor]:
+    """Largest common SINR of the `free` UEs with the others at `floor`: solver's answer, level and bound (linear SINR)."""
+    limit = problem.budget.gather(1, problem.link_ap)
+    start = 0.5 * equal_split(problem) / limit
+    started = bool((~free).any())
+    if started:
+        start = 0.9 * power / limit + 0.04 * start
+    scale = problem.sinr(start * limit).masked_fill(~free, torch.inf).amin(-1).clamp_min(1e-300)
+    program = max_min_program(problem, scale)
+    fixed = torch.where(free, 0.0, floor / scale.unsqueeze(-1))
+    weight = torch.cat([free.to(limit.dtype), torch.zeros_like(problem.sir_min)], 1)
+    program = replace(program, weight=weight, floor=torch.cat([fixed, problem.sir_min], 1))
+    found = interior.solve_carefully(program, start, torch.full_like(scale, 0.5), _LEVEL_TOLERANCE, _ITERATIONS)
+    return found, found.level * scale, level_bound(program, found) * scale
