@@ -28,6 +28,7 @@ commands:
   train                 train a network on labelled or fresh drops
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
   pareto                trace the trade-off between rate and sensing SIR: CSV, figure
+  reproduce liesegang   figures and claims of the paper on power control for communication and tracking
   reproduce liao        figures and claims of the paper on downlink pilots for estimation and localisation
 
 examples:
@@ -38,6 +39,7 @@ examples:
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
+  isac-torch reproduce liesegang --figure 8 --quick --output runs/liesegang
   isac-torch reproduce liao --figure 4a --quick --output runs/liao
 
 `isac-torch COMMAND --help` lists a command's options; options on the command line win over the YAML file.

@@ -176,6 +176,39 @@ def reproduce_liao(
     reproduce(output, figure=figure, quick=quick, num_drops=num_drops, seed=seed, workers=workers)
 
 
+def reproduce_liesegang(
+    output: Path,
+    figure: str | None = None,
+    quick: bool = False,
+    num_drops: int | None = None,
+    num_blocks: int | None = None,
+    seed: int = 1,
+    checkpoint: Path | None = None,
+) -> None:
+    """Draw the figures of Liesegang et al. (PNG and CSV) and judge the paper's claims (claims.json).
+
+    Args:
+        output: Folder of the results.
+        figure: One figure, 2 to 9, instead of all.
+        quick: Few drops and blocks: minutes instead of hours.
+        num_drops: Drops, in place of either.
+        num_blocks: Blocks (fading realisations) of every drop, in place of either.
+        seed: Of drops and blocks.
+        checkpoint: Weights (model.pt) of the learned allocator, to draw it in figures 8 and 9.
+    """
+    from isac_torch.evaluation.liesegang import reproduce
+
+    reproduce(
+        output,
+        figure=figure,
+        quick=quick,
+        num_drops=num_drops,
+        num_blocks=num_blocks,
+        seed=seed,
+        checkpoint=checkpoint,
+    )
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "generate": generate,
     "dataset info": info,
@@ -183,4 +216,5 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "pareto": pareto,
     "reproduce liao": reproduce_liao,
+    "reproduce liesegang": reproduce_liesegang,
 }

@@ -187,16 +187,21 @@ def test_variants_change_the_scenario(monkeypatch):
     assert [(s.num_aps, s.num_ues, s.num_targets) for s in calls[0]] == [(16, 8, 2), (32, 16, 2)]
 
 
-def test_reproduce_takes_figures_by_name(monkeypatch, capsys, tmp_path):
-    from isac_torch.evaluation import liao as module
-
-    assert "figure='99'" in error_line(capsys, ["reproduce", "liao", "--figure", "99", "--output", str(tmp_path / "x")])
+@pytest.mark.parametrize(("paper", "names"), [("liao", ["2", "4a", "4b", "5"]), ("liesegang", ["2", "3", "8", "9"])])
+def test_reproduce_takes_figures_by_name(paper, names, monkeypatch, capsys, tmp_path):
+    module = importlib.import_module(f"isac_torch.evaluation.{paper}")
+    assert "figure='99'" in error_line(capsys, ["reproduce", paper, "--figure", "99", "--output", str(tmp_path / "x")])
     calls: list[object] = []
     monkeypatch.setattr(module, "reproduce", lambda output, **rest: calls.append((rest["figure"], rest["quick"])))
-    quick = ([], ["--quick"], ["--quick", "true"], ["--quick=false"])
-    for figure, flag in zip(("2", "4a", "4b", "5"), quick, strict=True):
-        assert cli.main(["reproduce", "liao", *flag, "--figure", figure, "--output", str(tmp_path)]) == 0
-    assert calls == [("2", False), ("4a", True), ("4b", True), ("5", False)]
+    flags: list[tuple[list[str], bool]] = [
+        ([], False),
+        (["--quick"], True),
+        (["--quick", "true"], True),
+        (["--quick=false"], False),
+    ]
+    for name, (flag, _) in zip(names, flags, strict=True):
+        assert cli.main(["reproduce", paper, *flag, "--figure", name, "--output", str(tmp_path)]) == 0
+    assert calls == [(name, quick) for name, (_, quick) in zip(names, flags, strict=True)]
 
 
 def test_output_that_cannot_be_written(capsys, tmp_path):
