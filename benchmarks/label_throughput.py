@@ -35,7 +35,7 @@ from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 GAP = 1e-3
 THREADS = 1
 PARTS = {
-    "newton_system": ("interior.py", "_linearise"),
+    "newton_system": ("newton.py", "linearise"),
     "newton_steps": ("interior.py", "_advance"),
     "certificate": ("certificate.py", "upper_bound"),
     "best_sir_of_infeasible": ("feasibility.py", "largest_sir"),
