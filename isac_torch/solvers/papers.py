@@ -210,7 +210,7 @@ def _solve(programme: Any) -> bool:
         with warnings.catch_warnings():
             # "May be inaccurate": every answer is judged by the problem itself afterwards.
             warnings.simplefilter("ignore", UserWarning)
-            programme.solve(solver=cp.CLARABEL)
+            programme.solve(solver=cp.CLARABEL, max_threads=1)
     except cp.SolverError:
         return False
     return programme.status in _SOLVED

@@ -33,7 +33,7 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 Tie = Literal["least_power", "none"]
 
 _SOLVED = ("optimal", "optimal_inaccurate")
-_TOLERANCES = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9}
+_SETTINGS = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9, "max_threads": 1}
 _HEADROOM = 3e-7
 """Relative tightening of the sensing rows that covers the solver's tolerance: `repair` costs far more where SIR0 is hard."""
 _MAX_ROUNDS = 30
@@ -110,8 +110,8 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
     for _ in range(_MAX_ROUNDS):
         step = cones.step(level, problem.interference(around))
         if step is None and bool(level > value):
-            # Far above what is reachable the cones would need a negative s_k; at the value reached they never do.
-            level, around = value, power
+            # Far above what is reachable the cones would need a negative s_k.
+            level = torch.maximum(level / 2.0, value)
             continue
         if step is None:
             break
@@ -123,7 +123,13 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
             bound = torch.minimum(bound, cones.upper_bound(problem))
             if bool(bound - value <= gap * bound):
                 return power, bound
-        level, around = value * (1.0 + 0.9 * gap) if gain < gap else value, power
+        around = power
+        if gain >= gap:
+            level = value
+        elif bool(bound > 2.0 * value):
+            level = (bound * value).sqrt()  # stuck in a corner where the cones are badly scaled: bisect
+        else:
+            level = value * (1.0 + 0.9 * gap)
     return power, torch.minimum(bound, upper_bound(problem, power))
 
 
@@ -285,7 +291,7 @@ class _Cones:
             with warnings.catch_warnings():
                 # "May be inaccurate": every answer is judged by the problem itself afterwards.
                 warnings.simplefilter("ignore", UserWarning)
-                programme.solve(solver=cp.CLARABEL, **_TOLERANCES)
+                programme.solve(solver=cp.CLARABEL, **_SETTINGS)
         except cp.SolverError:
             return None
         if programme.status not in _SOLVED or self._share.value is None:
