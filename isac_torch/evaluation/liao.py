@@ -60,7 +60,7 @@ _RATIO = "DL share of 20 pilot symbols"
 _PROPORTION = "pilot share of the 40-symbol frame"
 _CORRELATION = "correlation of downlink pilots (amplitude)"
 _NMSE = "largest NMSE, mean over drops"
-_CRB = "localisation bound (m²), mean over UEs and drops"
+_CRB = "mean localisation bound (m²)"
 _KNOWN = ("full", "sca_paper", "ours", "no_dl")
 _LOCATED = ("full", "sca_paper", "ours", "existing")
 _SPENT = ("full", "sca_paper", "ours", "ours_slack_5", "ours_as_full")
@@ -83,7 +83,7 @@ FIGURES = ("2", *PLOTS, "convergence")
 LABELS = {
     "full": "full power",
     "sca_paper": "SCA as printed",
-    "ours": "ours (certified optimum)",
+    "ours": "ours (optimum)",
     "ours_slack_5": "ours, 5 % slack",
     "ours_as_full": "ours at full power's NMSE",
     "existing": "Existing",

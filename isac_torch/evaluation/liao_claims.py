@@ -103,14 +103,18 @@ def _rate(samples: list[Sample]) -> Verdict:
     return mean, 0.05 <= mean <= 0.15, f"rate of SCA over no DL pilots, {min(gains):+.1%} to {max(gains):+.1%}"
 
 
+def _located(sample: Sample, scheme: str) -> float:
+    """Share of drops in which every UE's bound is at most 1 m2: a mean of exactly 1 m2 would be decided by noise."""
+    return float((sample.column(scheme, "worst_crb") <= 1.0).double().mean())
+
+
 def _none_at_first(samples: list[Sample]) -> Verdict:
-    values = {scheme: samples[0].mean(scheme, "crb") for scheme in ("full", "sca_paper", "existing")}
-    shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
-    missed = {name: 1.0 - samples[0].mean(name, "met") for name in ("full", "sca_paper")}
-    how = f"mean bound (m2) at 2:8: {shown}; drops with a UE above 1 m2: " + ", ".join(
-        f"{name} {share:.0%}" for name, share in missed.items()
-    )
-    return min(values.values()), min(values.values()) > 1.0, how
+    schemes = ("full", "sca_paper", "existing", "ours")
+    shares = {scheme: _located(samples[0], scheme) for scheme in schemes}
+    shown = ", ".join(f"{name} {samples[0].mean(name, 'crb'):.3f}" for name in schemes)
+    how = "drops with every UE within 1 m2 at 2:8: " + ", ".join(f"{name} {share:.0%}" for name, share in shares.items())
+    best = max(shares[scheme] for scheme in schemes[:3])
+    return best, best < 0.5, f"{how}; mean bounds (m2): {shown}"
 
 
 def _full_best(samples: list[Sample]) -> Verdict:
@@ -160,11 +164,14 @@ def _small_rate_effect(samples: list[Sample]) -> Verdict:
 
 
 def _met_from(samples: list[Sample]) -> Verdict:
-    found = [s.point.x for s in samples if max(s.mean("full", "crb"), s.mean("sca_paper", "crb")) <= 1.0]
+    shares = {name: [_located(s, name) for s in samples] for name in ("full", "sca_paper", "ours")}
+    found = [
+        s.point.x for s, full, sca in zip(samples, shares["full"], shares["sca_paper"], strict=True) if min(full, sca) > 0.5
+    ]
     start = min(found, default=math.nan)
     holds = bool(found) and abs(start - 0.25) < 0.01
-    how = "; ".join(f"{name} {_text(_series(samples, name, 'crb'))}" for name in ("full", "sca_paper"))
-    return start, holds, f"first proportion at which the mean bounds of full and SCA are <= 1 m2; 10 % to 50 %: {how}"
+    how = "; ".join(f"{name} " + ", ".join(f"{share:.0%}" for share in values) for name, values in shares.items())
+    return start, holds, f"first proportion at which full and SCA meet it in most drops; shares, 10 % to 50 %: {how}"
 
 
 def _flattens(samples: list[Sample]) -> Verdict:
@@ -234,13 +241,20 @@ CLAIMS = (
     Claim("A-4a-2", "4a", "ratio", "SCA's NMSE vibrates beyond 6:4", "it rises between some neighbours beyond 6:4", _vibrates),
     Claim("A-4a-3", "4a", "ratio", "at 8:2 SCA is worse than at 7:3 and than full power", "both", _worse_at_the_end),
     Claim("A-4b", "4b", "ratio", "the rate grows by about 10 %", "5 % to 15 % on average", _rate),
-    Claim("A-5-1", "5", "ratio", "at 2:8 no scheme locates to 1 m2", "every mean bound above 1 m2", _none_at_first),
+    Claim(
+        "A-5-1",
+        "5",
+        "ratio",
+        "at 2:8 no scheme locates to 1 m2",
+        "full, SCA, Existing: in under half of the drops",
+        _none_at_first,
+    ),
     Claim("A-5-2", "5", "ratio", "full power locates best from 4:6 on", "smallest mean bound at every ratio", _full_best),
     Claim("A-5-3", "5", "ratio", "Existing passes SCA at 6:4", "first ahead at 6:4", _existing_passes),
     Claim("A-6", "6", "ratio", "SCA saves up to 17 % of the power, at 8:2", "10 % to 25 %, most at 8:2", _most_saved),
     Claim("A-7a", "7a", "proportion", "NMSE improves until 40 % only", "falls until 40 %, by < 2 % beyond", _improves_until),
     Claim("A-7b", "7b", "proportion", "more pilots change the rate little", "less than 5 %", _small_rate_effect),
-    Claim("A-8-1", "8", "proportion", "1 m2 is not met below 25 % pilots", "mean bounds first met at 25 %", _met_from),
+    Claim("A-8-1", "8", "proportion", "1 m2 is not met below 25 % pilots", "in most drops first at 25 %", _met_from),
     Claim("A-8-2", "8", "proportion", "the bound flattens from 40 %", "a quarter of the slope before", _flattens),
     Claim("A-9", "9", "proportion", "SCA saves about 10 % on average", "5 % to 15 %", _mean_saved),
     Claim("A-10a", "10a", "correlation_2", "contamination hurts SCA more than full power, both beat no DL", "both", _hurt_more),
