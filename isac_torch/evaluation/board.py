@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from isac_torch.evaluation.tables import markdown_table
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from isac_torch.evaluation.benchmark import Benchmark
 
 CHART = "min_rate_mbps"
-"""Scalars of this group hold each drop's minimum rate; the step is the drop's rank by its optimum."""
+"""Tag of each drop's minimum rate, in a run of each allocator's own: TensorBoard gives every run a colour and a name. The step
+is the drop's rank by its optimum."""
 
 
 def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure]) -> None:
@@ -36,20 +37,22 @@ def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure]) 
         for name, figure in figures.items():
             writer.add_figure(f"evaluation/{name}", figure, close=False)
         writer.add_text("evaluation/table", markdown_table(summary))
-        _write_chart(writer, benchmark)
+        writer.add_custom_scalars({"learned v optimal": {"minimum rate of a drop (Mbit/s)": ["Multiline", [CHART]]}})
         for name, row in summary["allocators"].items():
             metrics = {f"evaluation/{key}": value for key, value in row.items() if value is not None}
             writer.add_hparams({**setting, "allocator": name}, metrics, run_name=name)
+    _write_lines(folder, benchmark)
 
 
-def _write_chart(writer: Any, benchmark: Benchmark) -> None:
-    """One line per allocator over the drops, sorted by their optimum, on one chart of the Custom Scalars tab."""
+def _write_lines(folder: Path, benchmark: Benchmark) -> None:
+    """One run per allocator with its minimum rates, sorted by the drops' optimum, for the chart of the Custom Scalars tab."""
+    from torch.utils.tensorboard import SummaryWriter
+
     best, counted = benchmark.optimal_rate, benchmark.optimum.counted.tolist()
     drops = [i for i in best.nan_to_num(math.inf).argsort(stable=True).tolist() if counted[i]]
     lines = {"optimum": best, **{o.name: o.rate.amin(-1) for o in benchmark.outcomes}}
     for name, line in lines.items():
-        for rank, index in enumerate(drops):
-            if index < line.shape[0]:
-                writer.add_scalar(f"{CHART}/{name}", float(line[index]) / 1e6, rank)
-    tags = [f"{CHART}/{name}" for name in lines]
-    writer.add_custom_scalars({"learned v optimal": {"minimum rate of a drop (Mbit/s)": ["Multiline", tags]}})
+        with SummaryWriter(str(folder / name)) as writer:
+            for rank, index in enumerate(drops):
+                if index < line.shape[0]:
+                    writer.add_scalar(CHART, float(line[index]) / 1e6, rank)
