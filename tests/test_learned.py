@@ -87,7 +87,7 @@ def test_a_network_gone_wrong_does_no_harm(problem, network):
 def test_networks_survive_the_disk(tmp_path, problem, network):
     path = tmp_path / "model.pt"
     save_network(path, network, {"steps": 3, "metrics": {"val/min_rate_ratio": 0.9}})
-    again, training = load_network(path)
+    again, training = load_network(path, AllocationNetwork)
     assert training["steps"] == 3
     stored = LearnedAllocator.load(path)
     assert bool((allocate(problem, stored).power == allocate(problem, LearnedAllocator(network)).power).all())
@@ -113,7 +113,7 @@ def test_foreign_checkpoints_are_refused_in_one_line(tmp_path, network, change, 
     save_network(path, network, {})
     torch.save(torch.load(path, weights_only=True) | change, path)
     with pytest.raises(CheckpointError, match=said) as caught:
-        load_network(path)
+        load_network(path, AllocationNetwork)
     assert "\n" not in str(caught.value)
 
 
@@ -122,7 +122,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, network):
         network.encode_ap.bias[0] = torch.inf
     save_network(tmp_path / "model.pt", network, {})
     with pytest.raises(CheckpointError, match="is not finite"):
-        load_network(tmp_path / "model.pt")
+        load_network(tmp_path / "model.pt", AllocationNetwork)
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "truncated", "text"])
@@ -133,7 +133,7 @@ def test_damaged_checkpoints_are_refused_in_one_line(tmp_path, network, damage):
         whole = path.read_bytes()
         path.write_bytes({"empty": b"", "truncated": whole[: len(whole) // 2], "text": b"weights: none\n"}[damage])
     with pytest.raises(CheckpointError) as caught:
-        load_network(path)
+        load_network(path, AllocationNetwork)
     assert "\n" not in str(caught.value)
     assert "train it again" in str(caught.value)
 
@@ -145,5 +145,5 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 
     torch.save({"format": "isac-torch-network", "trap": Trap()}, tmp_path / "model.pt")
     with pytest.raises(CheckpointError):
-        load_network(tmp_path / "model.pt")
+        load_network(tmp_path / "model.pt", AllocationNetwork)
     assert not (tmp_path / "sprung").exists()

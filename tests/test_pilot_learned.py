@@ -8,8 +8,9 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse
-from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned, load_pilot_network, save_pilot_network
+from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
 from isac_torch.errors import CheckpointError
+from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, start_logits
@@ -74,24 +75,24 @@ def test_gradient_of_the_merit():
 def test_weights_survive_storage_and_bad_files_are_refused(tmp_path):
     network, problem = random_network(hidden=16, steps=2), drops()
     path = tmp_path / "model.pt"
-    save_pilot_network(path, network, {"steps": 1})
-    again = load_pilot_network(path)
+    save_network(path, network, {"steps": 1})
+    again = load_network(path, PilotNetwork)[0]
     assert_close(allocate(problem, PilotLearned(again)).power, allocate(problem, PilotLearned(network)).power, rtol=0, atol=0)
     content = torch.load(path, weights_only=True)
     for change, message in (
-        ({"system": "tracking"}, "system is not 'pilot'"),
+        ({"system": "tracking"}, "system is 'tracking'"),
         ({"feature_version": 0}, "feature_version"),
         ({"network": {"hidden": 8}}, "do not fit"),
         ({"weights": {n: v * torch.nan for n, v in content["weights"].items()}}, "not finite"),
     ):
         torch.save(content | change, path)
         with pytest.raises(CheckpointError, match=message):
-            load_pilot_network(path)
+            load_network(path, PilotNetwork)
     path.write_bytes(b"garbage")
     with pytest.raises(CheckpointError, match="not a readable network"):
-        load_pilot_network(path)
+        load_network(path, PilotNetwork)
     with pytest.raises(CheckpointError, match="no such checkpoint"):
-        load_pilot_network(tmp_path / "missing.pt")
+        load_network(tmp_path / "missing.pt", PilotNetwork)
 
 
 def test_nan_weights_fall_back_to_untrained_shares():
@@ -107,7 +108,7 @@ def test_training_writes_weights_that_improve(tmp_path):
     scenarios = (PilotScenario(num_ues=3),)
     path = train_pilot(tmp_path, scenarios, steps=12, batch_size=8, hidden=16, layers=1, refinements=1, steps_inside=2)
     problem = drops(num_ues=3, num_drops=12)
-    trained = PilotLearned(load_pilot_network(path), rescue_steps=0)
+    trained = PilotLearned(load_network(path, PilotNetwork)[0], rescue_steps=0)
     torch.manual_seed(1)
     untrained = PilotLearned(PilotNetwork(hidden=16, layers=1, refinements=1, steps=2), rescue_steps=0)
     gain = allocate(problem, trained).value.log() - allocate(problem, untrained).value.log()

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from isac_torch.allocators.pilot_learned import save_pilot_network
+from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, row_shortfall
@@ -156,5 +156,5 @@ def train_pilot(
     )
     trainer.fit(module, DataLoader(roads, batch_size=None))
     facts = {"hyperparameters": dict(module.hparams), "steps": trainer.global_step, "seed": seed}
-    save_pilot_network(output / MODEL_FILE, module.average.cpu(), facts)
+    save_network(output / MODEL_FILE, module.average.cpu(), facts)
     return output / MODEL_FILE

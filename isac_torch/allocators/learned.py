@@ -65,7 +65,7 @@ class LearnedAllocator:
     @classmethod
     def load(cls, path: Path | str, rescue_steps: int = 60) -> LearnedAllocator:
         """The network stored at `path`. CheckpointError where it is missing, corrupt, or not made for these features."""
-        network, _ = load_network(Path(path))
+        network, _ = load_network(Path(path), AllocationNetwork)
         return cls(network, rescue_steps)
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal
-from isac_torch.errors import CheckpointError
-from isac_torch.nn.pilot_graph import FEATURE_VERSION, link_graph
+from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import ascend, powers, start_logits
 from isac_torch.pilot.problem import MinMaxNmseProblem
 
-FORMAT = "isac-torch-network"
-SYSTEM = "pilot"
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""
 _RESCUE_WEIGHT = 30.0
 """Weight of missed localisation while a drop is being rescued."""
-_REMEDY = "train it again with `train_pilot`"
 
 
 @dataclass(frozen=True)
@@ -86,40 +78,3 @@ def _answer(
         better = ascend(single.select(missed), found[missed], rescue_steps, row_weight=_RESCUE_WEIGHT)
         power[missed] = powers(problem.select(missed), better.to(power.dtype))
     return power
-
-
-def save_pilot_network(path: Path, network: PilotNetwork, training: dict[str, Any]) -> None:
-    """Write weights with their system, feature version and shape, atomically. `training`: JSON-able facts, for people."""
-    content = {
-        "format": FORMAT,
-        "system": SYSTEM,
-        "feature_version": FEATURE_VERSION,
-        "network": dict(network.shape),
-        "training": json.loads(json.dumps(training)),
-        "weights": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
-    }
-    part = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    torch.save(content, part)
-    part.replace(path)
-
-
-def load_pilot_network(path: Path) -> PilotNetwork:
-    """The network stored at `path`. CheckpointError where it is missing, corrupt, of another system or feature version."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise CheckpointError(f"{path}: there is no such checkpoint; {_REMEDY}") from None
-    except Exception:  # noqa: BLE001 - the unpickler fails on garbage in every way there is
-        raise CheckpointError(f"{path}: not a readable network, truncated or something else; {_REMEDY}") from None
-    expected = {"format": FORMAT, "system": SYSTEM, "feature_version": FEATURE_VERSION}
-    for key, value in expected.items():
-        if not isinstance(content, dict) or content.get(key) != value:
-            raise CheckpointError(f"{path}: {key} is not {value!r}, which this allocator reads; {_REMEDY}")
-    try:
-        network = PilotNetwork(**content["network"])
-        network.load_state_dict(content["weights"])
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError):
-        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}") from None
-    if not all(bool(value.isfinite().all()) for value in network.state_dict().values()):
-        raise CheckpointError(f"{path}: a weight is not finite; {_REMEDY}")
-    return network.eval()

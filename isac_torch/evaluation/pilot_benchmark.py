@@ -13,9 +13,11 @@ from torch import Tensor
 
 from isac_torch.allocation import Allocation, Allocator, Status, allocate
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
-from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned, load_pilot_network
+from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.files import writable_folder, written_whole
+from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.problem import MinMaxNmseProblem
 
@@ -50,7 +52,7 @@ def allocator(name: str, checkpoint: str | Path | None = None) -> Allocator[Prob
         raise IsacError(f"allocator {name!r} is not one of {', '.join(NAMES)}")
     if checkpoint is None:
         raise IsacError("allocator 'gnn' needs its weights; give checkpoint=.../model.pt")
-    return PilotLearned(load_pilot_network(Path(checkpoint)))
+    return PilotLearned(load_network(Path(checkpoint), PilotNetwork)[0])
 
 
 def score(problem: Problem, answer: Allocation, best: Allocation) -> dict[str, float]:

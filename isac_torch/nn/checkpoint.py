@@ -5,21 +5,21 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
 from isac_torch.errors import CheckpointError
 from isac_torch.nn.network import AllocationNetwork
-from isac_torch.tracking.graph import FEATURE_VERSION
+from isac_torch.nn.pilot_network import PilotNetwork
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
-SYSTEM = "tracking"
+NetworkT = TypeVar("NetworkT", AllocationNetwork, PilotNetwork)
 _REMEDY = "train it again with `isac-torch train`"
 
 
-def save_network(path: Path, network: AllocationNetwork, training: dict[str, Any]) -> None:
+def save_network(path: Path, network: AllocationNetwork | PilotNetwork, training: dict[str, Any]) -> None:
     """Write weights with their system, feature version and shape, atomically.
 
     Args:
@@ -30,8 +30,8 @@ def save_network(path: Path, network: AllocationNetwork, training: dict[str, Any
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "system": SYSTEM,
-        "feature_version": FEATURE_VERSION,
+        "system": network.SYSTEM,
+        "feature_version": network.FEATURE_VERSION,
         "network": dict(network.shape),
         "training": json.loads(json.dumps(training)),
         "weights": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
@@ -41,21 +41,21 @@ def save_network(path: Path, network: AllocationNetwork, training: dict[str, Any
     part.replace(path)
 
 
-def load_network(path: Path) -> tuple[AllocationNetwork, dict[str, Any]]:
-    """The network stored at `path`, ready to answer, and the facts of its training.
+def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, Any]]:
+    """The network of class `kind` stored at `path`, ready to answer, and the facts of its training.
 
     Raises:
         CheckpointError: the file is missing, corrupt, of another system or feature version, or holds a value that is not
             finite.
     """
     content = _read(path)
-    expected = {"format": FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, "feature_version": FEATURE_VERSION}
+    expected = {"format_version": FORMAT_VERSION, "system": kind.SYSTEM, "feature_version": kind.FEATURE_VERSION}
     for key, value in expected.items():
         if content.get(key) != value:
             raise CheckpointError(f"{path}: {key} is {content.get(key)!r}, but this version reads {value!r}; {_REMEDY}")
     weights = content.get("weights")
     try:
-        network = AllocationNetwork(**content["network"])
+        network = kind(**content["network"])
         network.load_state_dict(weights)  # type: ignore[arg-type]
     except (KeyError, TypeError, AttributeError, RuntimeError, ValueError):
         raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}") from None

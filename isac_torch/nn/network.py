@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -12,7 +13,15 @@ from torch.nn.functional import softplus
 from isac_torch.nn.balance import Balanced, start_logits
 from isac_torch.nn.layers import MessageLayer, Tokens
 from isac_torch.nn.merit import merit_gradient
-from isac_torch.tracking.graph import AP_FEATURES, LINK_FEATURES, TARGET_FEATURES, UE_FEATURES, LinkGraph, standardised
+from isac_torch.tracking.graph import (
+    AP_FEATURES,
+    FEATURE_VERSION,
+    LINK_FEATURES,
+    TARGET_FEATURES,
+    UE_FEATURES,
+    LinkGraph,
+    standardised,
+)
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA = 2, 4, 1
@@ -27,6 +36,9 @@ class AllocationNetwork(nn.Module):
     3. `steps` learned steps, shaped like Adam's, whose lengths the token's state decides.
     Gradients of the merit are inputs, not differentiated through.
     """
+
+    SYSTEM: ClassVar[str] = "tracking"
+    FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION
 
     def __init__(self, hidden: int = 48, layers: int = 2, refinements: int = 2, steps: int = 8) -> None:
         """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from isac_torch.nn.layers import MessageLayer, Tokens
-from isac_torch.nn.pilot_graph import AP_FEATURES, LINK_FEATURES, UE_FEATURES
+from isac_torch.nn.pilot_graph import AP_FEATURES, FEATURE_VERSION, LINK_FEATURES, UE_FEATURES
 from isac_torch.nn.shares import merit_gradient, start_logits
 from isac_torch.pilot.problem import MinMaxNmseProblem
 from isac_torch.tensors import to_db
@@ -25,6 +26,9 @@ class PilotNetwork(nn.Module):
     `layers` message layers and a correction; `refinements` message layers with a correction each; `steps` steps shaped like
     Adam's, whose lengths the link's state decides. Gradients of the merit are inputs, not differentiated through.
     """
+
+    SYSTEM: ClassVar[str] = "pilot"
+    FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION
 
     def __init__(self, hidden: int = 32, layers: int = 2, refinements: int = 2, steps: int = 6) -> None:
         """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""
