@@ -237,7 +237,7 @@ def test_chunks_do_not_change_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
     drop = _drop()
     power = _power(drop)
     whole = assess(drop, SMALL, SETUP, power, Glrt(), num_blocks=60, seed=0).quality
-    monkeypatch.setattr(quality, "_CHUNK", 25)
+    monkeypatch.setattr(quality, "_CHUNK_ENTRIES", 100_000)
     pieces = assess(drop, SMALL, SETUP, power, Glrt(), num_blocks=60, seed=0).quality
     assert whole.ratio.shape == pieces.ratio.shape == (2, 60, 3)
     assert_close(whole.ratio.mean(1), pieces.ratio.mean(1), rtol=0.1, atol=0.0)

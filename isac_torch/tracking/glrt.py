@@ -63,19 +63,20 @@ class _Filtered:
 
     Attributes:
         gram: D^H W^H W D.
-        spread: D^H W^H W Psi W^H W D; equal to `gram` when W whitens.
+        spread: D^H W^H W Psi W^H W D; equal to `gram` when W whitens. Both have the rows that the test needs: all for a `joint`
+            one, else those of the inspected target.
         heard: D^H W^H W y; None without observation.
     """
 
-    gram: Complex[Tensor, "drop block target listening column column"]
-    spread: Complex[Tensor, "drop block target listening column column"]
+    gram: Complex[Tensor, "drop block target listening row column"]
+    spread: Complex[Tensor, "drop block target listening row column"]
     heard: Complex[Tensor, "drop block target listening column"] | None
 
 
 def moments(sent: Complex[Tensor, "drop block ap time antenna"], scene: EchoScene, test: Glrt) -> Moments:
     """Moments of `test` in every block, eqs. (39)-(42). Args: sent, samples of the transmit APs, sqrt(W)."""
     order = _order(scene, test)
-    filtered = _filter(sent, scene, test.clutter_statistics, order, None)
+    filtered = _filter(sent, scene, test, order, None)
     num_aps = sent.shape[2]
     gram, quiet = filtered.gram[..., :num_aps, :num_aps], filtered.spread[..., :num_aps, :num_aps]
     reference = gram
@@ -98,7 +99,7 @@ def statistic(
     test: Glrt,
 ) -> Float[Tensor, "drop block target"]:
     """The test statistic of observed samples (over the noise deviation), eqs. (38) and (43)."""
-    filtered = _filter(sent, scene, test.clutter_statistics, _order(scene, test), observed)
+    filtered = _filter(sent, scene, test, _order(scene, test), observed)
     num_aps = sent.shape[2]
     gram, heard = filtered.gram[..., :num_aps, :num_aps], filtered.heard
     assert heard is not None  # noqa: S101 -- `_filter` was given the observation
@@ -168,7 +169,7 @@ def _order(scene: EchoScene, test: Glrt) -> Int[Tensor, "target point"]:
 
 
 def _filter(
-    sent: Tensor, scene: EchoScene, whiten: bool, order: Int[Tensor, "target point"], observed: Tensor | None
+    sent: Tensor, scene: EchoScene, test: Glrt, order: Int[Tensor, "target point"], observed: Tensor | None
 ) -> _Filtered:
     """Filter echoes (and observations) antenna direction by antenna direction: the Kronecker form of eq. (39)."""
     target = torch.arange(order.shape[0], device=order.device)[:, None]
@@ -180,25 +181,26 @@ def _filter(
     towards = towards.permute(0, 2, 1, 3, 4)[:, :, target, order].transpose(1, 2)  # drop target listening point antenna
     temporal = temporal_covariance(sent, scene.clutter)
     eye = torch.eye(sent.shape[3], dtype=sent.dtype, device=sent.device)
+    rows = slice(None) if test.form == "joint" else slice(sent.shape[2])
     gram, spread, heard = (columns.new_zeros(()) for _ in range(3))
     for strength, direction, spatial in _antenna_directions(scene, towards):
         noisy = strength[:, None, :, None, None] * temporal
-        if whiten:
+        if test.clutter_statistics:
             factor = _at_listeners(torch.linalg.cholesky(noisy + eye), scene.listening)
             filtered = torch.linalg.solve_triangular(factor, columns, upper=False)
-            inner = filtered.mH @ filtered
+            inner = filtered[..., rows].mH @ filtered
             extra = inner
         else:
             filtered = columns
-            inner = filtered.mH @ filtered
-            extra = inner + filtered.mH @ _at_listeners(noisy, scene.listening) @ filtered
-        weight = _stretch(spatial, sent.shape[2]).unsqueeze(1)
+            inner = filtered[..., rows].mH @ filtered
+            extra = inner + filtered[..., rows].mH @ _at_listeners(noisy, scene.listening) @ filtered
+        weight = _stretch(spatial, sent.shape[2]).unsqueeze(1)[..., rows, :]
         gram, spread = gram + weight * inner, spread + weight * extra
         if observed is not None:
             sample = _at_listeners(observed, scene.listening)
             # One series per point for white antennas (through its own response), one for all in a direction of Q_r.
             series = torch.einsum("dljpn,dfljtn->dfljtp", direction.conj(), sample)
-            if whiten:
+            if test.clutter_statistics:
                 series = torch.linalg.solve_triangular(factor, series, upper=False)
             parts = filtered.unflatten(-1, (order.shape[1], -1))
             heard = heard + torch.einsum("dfljtpm,dfljtp->dfljpm", parts.conj(), series).flatten(-2)

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
     from isac_torch.tracking.sensing_setup import SensingSetup
 
-_CHUNK = 96
-"""(drop, block) pairs judged together: about 1 MB each at 16x16x4."""
+_CHUNK_ENTRIES = 2**23
+"""Complex numbers in the largest tensors of a chunk of blocks: 128 MiB each at most, unless one block needs more."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,9 @@ def assess(
     """
     scene = echo_scene(drop if truth is None else truth, scenario, setup)
     generator = torch.Generator(power.device).manual_seed(seed)
-    together = max(1, _CHUNK // num_blocks)
-    per_chunk = min(num_blocks, _CHUNK)
+    chunk = max(1, _CHUNK_ENTRIES // _entries(scene, setup.samples(scenario), test))
+    together = max(1, chunk // num_blocks)
+    per_chunk = min(num_blocks, chunk)
     rows: list[EchoQuality] = []
     misses: list[Tensor] = []
     for part in torch.arange(drop.num_drops, device=power.device).split(together):
@@ -149,6 +150,15 @@ def assess(
         rows.append(_join(columns))
         misses.extend([torch.cat(missed, dim=1)] if with_miss else [])
     return SensingReport(cat_tensors(rows), torch.cat(misses) if with_miss else None)
+
+
+def _entries(scene: EchoScene, samples: int, test: Glrt) -> int:
+    """Complex numbers that one block of one drop takes: clutter covariances, echo columns and their products."""
+    _, targets, num_rx, num_aps = scene.scale.shape
+    columns = num_aps * (1 if test.form == "single" else targets)
+    rows = columns if test.form == "joint" else num_aps
+    pairs = targets * scene.listening.shape[2]
+    return 3 * (pairs * columns * (samples + rows) + (pairs + num_rx) * samples**2)
 
 
 def select_scene(scene: EchoScene, index: Int[Tensor, " chosen"]) -> EchoScene:
