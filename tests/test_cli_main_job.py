@@ -13,7 +13,7 @@ SIZE = {"num_aps": 6, "num_ues": 4, "num_targets": 2, "num_antennas": 4}
 KEYS = {
     "num_drops", "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max",
     "min_rate_ratio_valid_mean", "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate",
-    "budget_violation_max", "ms_per_drop",
+    "budget_violation_max", "ms_per_drop", "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
 }  # fmt: skip
 
 

@@ -13,10 +13,12 @@ from isac_torch.evaluation.figures import styles
 from isac_torch.evaluation.metrics import (
     Optimum,
     Outcome,
+    Sensed,
     capped_ratio,
     contradictions,
     rate_ratio,
     score,
+    sensing_score,
     sir_violation_rate,
     summarise,
 )
@@ -107,6 +109,7 @@ def test_rows_without_targets_or_without_drops_are_null():
     assert no_target["sir_violation_rate"] is None
     nothing = score(make_outcome([[1.0]]), make_optimum([3.0], infeasible=[True]))
     assert {k for k, v in nothing.items() if v is None} == {
+        "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
         "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max", "min_rate_ratio_valid_mean",
         "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate",
     }  # fmt: skip
@@ -199,3 +202,19 @@ def test_sir_ceiling_counts_the_targets_of_a_receive_ap(generator):
 def test_lines_of_a_figure_look_different():
     assert len({tuple(style.values()) for style in styles(36)}) == 36
     assert len({style["color"] for style in styles(9)}) == 9  # as many allocators as the demo has
+
+
+def test_sensing_numbers_run_over_all_targets():
+    sensed = Sensed(
+        sicnr=tensor(1.0, 10.0, 100.0)[:, None], miss=tensor(0.0, 0.1, 0.5)[:, None], information=tensor(2e6, 2e6, 2e6)[:, None]
+    )
+    row = sensing_score(sensed)
+    assert row["sicnr_db_median"] == pytest.approx(10.0)
+    assert row["sicnr_db_p10"] == pytest.approx(10 * math.log10(2.8))  # a fifth of the way from 1 to 10
+    assert row["miss_probability"] == pytest.approx(0.2)
+    assert row["mutual_information_mbps"] == pytest.approx(2.0)
+    assert sensing_score(None) == dict.fromkeys(row)
+    silent = Sensed(sicnr=tensor(0.0)[:, None], miss=tensor(1.0)[:, None], information=torch.zeros(1, 0, dtype=torch.float64))
+    assert sensing_score(silent) == {
+        "sicnr_db_median": None, "sicnr_db_p10": None, "miss_probability": 1.0, "mutual_information_mbps": None
+    }  # fmt: skip

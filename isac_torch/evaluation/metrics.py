@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE
+from isac_torch.tensors import to_db
 
 OUTAGE_SINR = 1e-3
 """A drop is in outage when its certified bound on the minimum SINR is below this (-30 dB), linear."""
@@ -68,6 +69,21 @@ class Optimum:
 
 
 @dataclass(frozen=True)
+class Sensed:
+    """What true echoes make of an allocator's powers, on the first drops of the set, averaged over drawn blocks.
+
+    Attributes:
+        sicnr: of each target, linear.
+        miss: probability of missing each target.
+        information: sensing mutual information of each target, bit/s; no columns with fewer than two targets.
+    """
+
+    sicnr: Float[Tensor, "drop target"]
+    miss: Float[Tensor, "drop target"]
+    information: Float[Tensor, "drop row"]
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What one allocator did on the first drops of the set, as judged by the problem.
 
@@ -82,6 +98,7 @@ class Outcome:
         violation: worst relative violation of any constraint, per drop.
         status: `Status` value of each drop.
         seconds: wall time of allocate() for all these drops, s.
+        sensed: by true echoes; None without targets.
     """
 
     name: str
@@ -94,6 +111,7 @@ class Outcome:
     violation: Float[Tensor, " drop"]
     status: Tensor
     seconds: float
+    sensed: Sensed | None = None
 
     @property
     def num_drops(self) -> int:
@@ -149,6 +167,18 @@ def score(outcome: Outcome, optimum: Optimum) -> dict[str, float | int | None]:
         "sir_violation_rate": sir_violation_rate(outcome.sir[feasible], outcome.sir_min[feasible]),
         "budget_violation_max": float(outcome.budget_violation.max()),
         "ms_per_drop": 1e3 * outcome.seconds / outcome.num_drops,
+        **sensing_score(outcome.sensed),
+    }
+
+
+def sensing_score(sensed: Sensed | None) -> dict[str, float | None]:
+    """SICNR, miss probability and mutual information over all (drop, target) pairs; None without targets (or without SIR)."""
+    ratio, miss, information = (None, None, None) if sensed is None else (sensed.sicnr, sensed.miss, sensed.information)
+    return {
+        "sicnr_db_median": None if ratio is None else _decibel(ratio.quantile(0.5)),
+        "sicnr_db_p10": None if ratio is None else _decibel(ratio.quantile(0.1)),
+        "miss_probability": None if miss is None else _mean(miss),
+        "mutual_information_mbps": None if information is None else _mean(information / 1e6),
     }
 
 
@@ -170,6 +200,11 @@ def contradictions(outcome: Outcome, optimum: Optimum, tolerance: float = 1e-6) 
     known = optimum.first(outcome.num_drops)
     above = outcome.sinr_min > known.upper_bound * (1.0 + tolerance)
     return int((outcome.valid & (above | known.infeasible)).sum())
+
+
+def _decibel(ratio: Tensor) -> float | None:
+    """In dB; None where nothing is received."""
+    return float(to_db(ratio)) if bool(ratio > 0) else None
 
 
 def _mean(values: Tensor) -> float | None:

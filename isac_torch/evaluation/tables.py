@@ -30,6 +30,8 @@ COLUMNS = (
     ("sir_violation_rate", "SIR missed", "{:.2%}"),
     ("budget_violation_max", "overload", "{:.0e}"),
     ("ms_per_drop", "ms/drop", "{:.3f}"),
+    ("sicnr_db_median", "SICNR dB", "{:.1f}"),
+    ("miss_probability", "missed", "{:.2%}"),
 )
 """Key in summary.json, heading and format of each column."""
 
