@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from isac_torch import cli
 from isac_torch.errors import IsacError
 from isac_torch.evaluation import liesegang_figures
 from isac_torch.evaluation.liesegang import TITLES, reproduce
@@ -96,3 +97,10 @@ def test_allocators_are_judged_by_true_echoes(policy: str) -> None:
 def test_bad_options_are_refused_in_one_line(options: dict[str, object], word: str, tmp_path: Path) -> None:
     with pytest.raises(IsacError, match=word):
         reproduce(tmp_path, quick=True, **options)  # type: ignore[arg-type]
+
+
+def test_the_quick_configuration_runs(tmp_path: Path) -> None:
+    config = Path(__file__).parents[1] / "configs" / "reproduce" / "liesegang_quick.yaml"
+    options = ["--figure", "8", "--num_drops", "2", "--num_blocks", "1", "--output", str(tmp_path)]
+    assert cli.main(["reproduce", "liesegang", "--config", str(config), *options]) == 0
+    assert (tmp_path / "figure_8.png").exists()
