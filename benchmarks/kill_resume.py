@@ -88,7 +88,7 @@ def kill_workers(folder: Path, options: argparse.Namespace, span: float, dice: r
     while hits < options.kills:
         process = _start(_trial(folder, finished), options)
         while process.is_alive() and hits < options.kills:
-            process.join(timeout=dice.uniform(0.0, span / 2))
+            process.join(timeout=dice.uniform(0.0, 1.5 * span))  # longer than a start, or nothing but starts is hit
             try:
                 family = psutil.Process(process.pid).children(recursive=True)
                 workers = [child for child in family if "spawn_main" in " ".join(child.cmdline())]
