@@ -20,6 +20,8 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _POWER_TOLERANCE = 1e-7
 """Power is flat around its minimum, so its powers need more digits than its value does."""
+_REUSE_TOLERANCE = 1e-6
+"""With shared pilots the method converges only linearly; its last digits cost more than they are worth."""
 _LEVEL_TOLERANCE = 1e-4
 _ITERATIONS = 80
 _TIGHT = 1e-3
@@ -76,7 +78,8 @@ def least_power(
     program = power_program(problem, sinr_min)
     first = equal_split(problem) if start is None else start
     inner = 0.95 * first / limit + 0.02 * equal_split(problem) / limit
-    found = interior.solve_carefully(program, inner, torch.zeros_like(limit[:, 0]), _POWER_TOLERANCE, _ITERATIONS)
+    tolerance = _REUSE_TOLERANCE if problem.has_pilot_reuse else _POWER_TOLERANCE
+    found = interior.solve_carefully(program, inner, torch.zeros_like(limit[:, 0]), tolerance, _ITERATIONS)
     power = found.power.clamp_min(0.0) * limit
     power = power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
     reached = (problem.sinr(power) >= sinr_min * (1.0 - 1e-6)).all(-1)
