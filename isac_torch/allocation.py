@@ -9,7 +9,8 @@ An allocator proposes powers; `allocate` judges them by the problem itself, what
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from enum import IntEnum
 from typing import Protocol, TypeVar, runtime_checkable
 
@@ -19,6 +20,7 @@ from torch import Tensor
 
 from isac_torch.errors import AllocationError
 from isac_torch.problem import PowerProblem
+from isac_torch.tensors import cat_tensors, map_tensors, tensor_fields
 
 ProblemT = TypeVar("ProblemT", bound=PowerProblem)
 ProblemContraT = TypeVar("ProblemContraT", bound=PowerProblem, contravariant=True)
@@ -153,3 +155,34 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
         )
     best = nan if proposal.best_quality is None else proposal.best_quality
     return Allocation(power, status, value, upper, violation, best, seconds)
+
+
+def allocate_many(problems: Sequence[ProblemT], allocator: Allocator[ProblemT]) -> list[Allocation]:
+    """`allocate` for batches of any sizes: those of one size class go to the allocator together.
+
+    Args:
+        problems: batches, each of one size class.
+        allocator: who answers.
+
+    Returns:
+        The allocation of every batch, in the order given; `seconds` is the group's time, shared out by drops.
+    """
+    groups: dict[tuple[object, ...], list[int]] = {}
+    for index, problem in enumerate(problems):
+        groups.setdefault(_size_class(problem), []).append(index)
+    answers: dict[int, Allocation] = {}
+    for members in groups.values():
+        whole = allocate(cat_tensors([problems[index] for index in members]), allocator)
+        counts = [problems[index].num_drops for index in members]
+        for index, part in zip(members, torch.arange(sum(counts)).split(counts), strict=True):
+            share = whole.seconds * len(part) / sum(counts)
+            answers[index] = replace(map_tensors(whole, lambda t, part=part: t[part.to(t.device)]), seconds=share)  # type: ignore[misc]
+    return [answers[index] for index in range(len(problems))]
+
+
+def _size_class(problem: PowerProblem) -> tuple[object, ...]:
+    """What batches must share to be joined: every tensor's shape but for the drops, its dtype, and the other fields."""
+    tensors = tensor_fields(problem)
+    shapes = ((name, value.shape[1:], value.dtype, value.device) for name, value in tensors.items())
+    others = ((item.name, getattr(problem, item.name)) for item in fields(problem) if item.name not in tensors)  # type: ignore[arg-type]
+    return (type(problem), *shapes, *others)
