@@ -55,12 +55,11 @@ def _on_dask(
 
     with ExitStack() as stack:
         client = _connect(stack, count, scheduler)
-        # One copy of the labeller for each worker rather than one for each task.
-        shared = client.scatter(labeller, broadcast=True, hash=False) if scheduler is None else labeller
         tries = dict.fromkeys(tasks, 1)
 
         def submit(task: ShardTask) -> Any:
-            future = client.submit(_call, shared, task, pure=False, retries=_DEATHS_PER_TRY, priority=-task.index)
+            # The labeller travels with its task: data scattered beforehand is gone for good once its holders have died.
+            future = client.submit(_call, labeller, task, pure=False, retries=_DEATHS_PER_TRY, priority=-task.index)
             pending[future.key] = task
             return future
 
