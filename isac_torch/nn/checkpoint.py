@@ -16,7 +16,7 @@ from isac_torch.nn.pilot_network import PilotNetwork
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
 NetworkT = TypeVar("NetworkT", AllocationNetwork, PilotNetwork)
-_REMEDY = "train it again with `isac-torch train`"
+_REMEDY = "train it again"
 
 
 def save_network(path: Path, network: AllocationNetwork | PilotNetwork, training: dict[str, Any]) -> None:
