@@ -141,8 +141,9 @@ def train_pilot(
 
     output = Path(output)
     output.mkdir(parents=True, exist_ok=True)
-    torch.manual_seed(1)
-    module = PilotTraining(hidden, layers, refinements, steps_inside, total=steps)
+    with torch.random.fork_rng(devices=[]):  # first weights by a seed of their own, whatever the caller has drawn
+        torch.manual_seed(1)
+        module = PilotTraining(hidden, layers, refinements, steps_inside, total=steps)
     roads = FreshRoads(scenarios, steps, batch_size, seed)
     trainer = lightning.Trainer(
         max_steps=steps,
