@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from contextlib import ExitStack
+import time
+from collections import deque
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.errors import DatasetError
@@ -18,7 +20,11 @@ if TYPE_CHECKING:
 _DEATHS_PER_TRY = 3  # workers that may die under one task before the scheduler gives it up
 _TRIES = 4
 _STARTS = 10  # of the local cluster, should workers die while they start
+_SESSIONS = 20  # clusters in one run, should workers be lost for good
+_QUEUE = 4  # tasks a worker has before it: enough to keep it busy, few enough to hold their results
+_MOMENT = 5.0  # seconds between two looks at the workers
 CONNECT_SECONDS = 20
+PATIENCE_SECONDS = 60  # that a local cluster may be short of workers, which start within seconds
 _ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "MKL", "OPENBLAS", "RAYON")}
 
 
@@ -51,37 +57,67 @@ def _cores() -> int:
 def _on_dask(
     tasks: Sequence[ShardTask], labeller: Labeller, count: int, scheduler: str | None
 ) -> Iterator[tuple[ShardTask, Made]]:
-    from distributed import as_completed
+    """Sessions on clusters, a new one whenever local workers are lost for good, until every task is done."""
+    left = {task.index: task for task in tasks}
+    for _ in range(_SESSIONS):
+        for task, made in _session(list(left.values()), labeller, count, scheduler):
+            del left[task.index]
+            yield task, made
+        if not left:
+            return
+    raise DatasetError(f"workers={count} keep dying, {len(left)} shards are left; run again to resume, with fewer workers")
 
+
+def _session(
+    tasks: Sequence[ShardTask], labeller: Labeller, count: int, scheduler: str | None
+) -> Iterator[tuple[ShardTask, Made]]:
+    """Tasks done on one cluster. Ends early when a local one stays short of workers: Dask gives up those that die twice."""
     with ExitStack() as stack:
         client = _connect(stack, count, scheduler)
-        tries = dict.fromkeys(tasks, 1)
-
-        def submit(task: ShardTask) -> Any:
-            # The labeller travels with its task: data scattered beforehand is gone for good once its holders have died.
-            future = client.submit(_call, labeller, task, pure=False, retries=_DEATHS_PER_TRY, priority=-task.index)
-            pending[future.key] = task
-            return future
-
-        pending: dict[str, ShardTask] = {}
-        done = as_completed([submit(task) for task in tasks], loop=client.loop, with_results=True, raise_errors=False)
-        for future, result in done:
-            task = pending.pop(future.key)
-            if future.status == "finished":
-                yield task, result
-            elif tries[task] < _TRIES and not isinstance(_error(future), DatasetError):
+        queue, tries = deque(tasks), dict.fromkeys(tasks, 0)
+        pending: dict[Any, ShardTask] = {}
+        complete = time.monotonic()
+        while queue or pending:
+            workers = len(client.nthreads())
+            complete = time.monotonic() if workers >= count or scheduler is not None else complete
+            if time.monotonic() - complete > PATIENCE_SECONDS:
+                return
+            while queue and len(pending) < _QUEUE * max(count, workers):
+                # The labeller travels with its task: data scattered beforehand is gone once its holders have died.
+                task = queue.popleft()
+                future = client.submit(_call, labeller, task, pure=False, retries=_DEATHS_PER_TRY, priority=-task.index)
+                pending[future] = task
+            for future, made in _settled(client, list(pending)):
+                task = pending.pop(future)
+                if made is not None:
+                    yield task, made
+                    continue
                 tries[task] += 1
-                done.add(submit(task))
-            else:
-                raise DatasetError(f"{task.name} failed {tries[task]} times ({_error(future)!r:.150}); run again to resume")
+                error = future.exception() if future.status == "error" else None
+                if tries[task] >= _TRIES or isinstance(error, DatasetError):
+                    raise DatasetError(f"{task.name} failed {tries[task]} times ({error!r:.150}); run again to resume")
+                queue.appendleft(task)
+
+
+def _settled(client: Any, futures: Sequence[Any]) -> list[tuple[Any, Made | None]]:
+    """Futures that are over, each with its shard or, if it failed, None; waits a moment for the first one."""
+    from distributed import CancelledError, KilledWorker, wait
+
+    with client.as_current(), suppress(TimeoutError, CancelledError):
+        wait(futures, timeout=_MOMENT, return_when="FIRST_COMPLETED")
+    settled: list[tuple[Any, Made | None]] = []
+    for future in futures:
+        if future.status == "finished":
+            # A worker may die with the result that it had: then the task is pending again, or failed by the next look.
+            with suppress(TimeoutError, CancelledError, KilledWorker, OSError):
+                settled.append((future, future.result(timeout=PATIENCE_SECONDS)))
+        elif future.status != "pending":
+            settled.append((future, None))
+    return settled
 
 
 def _call(labeller: Labeller, task: ShardTask) -> Made:
     return labeller(task)
-
-
-def _error(future: Any) -> BaseException | None:
-    return future.exception(timeout=10) if future.status == "error" else None
 
 
 def _connect(stack: ExitStack, count: int, scheduler: str | None) -> Any:
