@@ -17,6 +17,10 @@ class AllocationError(IsacError):
     """An allocator could not answer and the caller asked for an exception instead of a status."""
 
 
+class GeometryError(IsacError):
+    """Positions or gains from outside that describe no network."""
+
+
 class DatasetError(IsacError):
     """A shard or data set that is missing, truncated, corrupt or made by something else."""
 
