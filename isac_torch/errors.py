@@ -9,6 +9,10 @@ class ScenarioError(IsacError):
     """A scenario whose parameters cannot describe a network."""
 
 
+class DropError(IsacError):
+    """A network (positions, gains, sets, powers) with a wrong shape, unit or value."""
+
+
 class ProblemError(IsacError):
     """A power problem or powers with the wrong shape, a NaN or a value outside its physical range."""
 

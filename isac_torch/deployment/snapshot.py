@@ -1,0 +1,247 @@
+"""One network at one time, as plain numpy arrays: what a deployed allocator is asked about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Literal
+
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
+from isac_torch.errors import DropError
+from isac_torch.units import db_to_linear, dbm_to_watt
+
+_REAL: dict[str, tuple[str | int, ...]] = {
+    "tx_position": ("ap", 3),
+    "tx_orientation": ("ap",),
+    "rx_position": ("rx", 3),
+    "target_position": ("target", 3),
+    "ue_position": ("ue", 3),
+    "ue_gain": ("ue", "ap"),
+    "ue_azimuth": ("ue", "ap"),
+    "ue_elevation": ("ue", "ap"),
+    "pilot_power": ("ue",),
+    "ap_power": ("ap",),
+}
+_WHOLE: dict[str, tuple[str | int, ...]] = {
+    "pilot": ("ue",),
+    "serving_ap": ("ue", "serving"),
+    "sensing_ap": ("target", "sensing"),
+    "listening_ap": ("target", "listening"),
+}
+_RANGE: dict[str, tuple[float, float, str]] = {
+    "tx_position": (-1e7, 1e7, "metres"),
+    "rx_position": (-1e7, 1e7, "metres"),
+    "target_position": (-1e7, 1e7, "metres"),
+    "ue_position": (-1e7, 1e7, "metres"),
+    "tx_orientation": (-12.6, 12.6, "radians, not degrees"),
+    "ue_azimuth": (-12.6, 12.6, "radians, not degrees"),
+    "ue_elevation": (-1.6, 1.6, "radians, not degrees"),
+    "ue_gain": (0.0, 1.0, "a linear power gain, not dB"),
+    "pilot_power": (1e-9, 1e2, "W, not dBm"),
+    "ap_power": (1e-6, 1e5, "W, not dBm"),
+    "carrier_frequency": (1e8, 1e12, "Hz"),
+    "noise_power": (1e-22, 1e-3, "W over the whole band, not dBm"),
+    "azimuth_spread_deg": (0.0, 180.0, "degrees"),
+    "angle_error": (0.0, 1.0, "radians"),
+    "sir_min_db": (-100.0, 100.0, "dB"),
+    "num_antennas": (1, 256, "antennas of each AP"),
+    "pilot_symbols": (1, 1_000_000, "symbols"),
+    "serving_aps": (1, 1_000_000, "APs"),
+    "sensing_aps": (1, 1_000_000, "APs"),
+    "listening_aps": (1, 1_000_000, "receive APs"),
+}
+LEAST_SERVING_GAIN = 1e-25
+"""Large-scale fading (linear, -250 dB) below which an AP cannot be said to serve a UE."""
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """One network at one time. Field names and units are those of `TrackingDrop` and `TrackingScenario`; no batch axis.
+
+    Nested lists and arrays of any real number type become float64 and int64 arrays. Wrong types and shapes raise DropError
+    here, values out of range in `check`. What is None is derived by `completed`, by the rules of `TrackingScenario`.
+
+    Attributes:
+        tx_position: of the transmit APs, m; the z axis points up.
+        tx_orientation: azimuth of their arrays' broadside, rad.
+        rx_position: of the receive APs, which listen for echoes, m.
+        target_position: of the tracked targets, m; zero targets are allowed.
+        ue_position: m; may be left out where ue_gain, ue_azimuth and ue_elevation are all given.
+        ue_gain: large-scale fading between UE and transmit AP with shadowing, linear, 0..1; default urban micro without
+            line of sight and without shadowing.
+        ue_azimuth: at which each transmit AP sees each UE, from its broadside, rad; default from the positions.
+        ue_elevation: above the horizon, rad; default from the positions.
+        pilot_power: uplink pilot power of each UE, W; default 0.1 mW.
+        pilot: which of the pilot_symbols pilots each UE sends; default round robin.
+        serving_ap: transmit APs that serve each UE, strongest first; default the serving_aps of largest ue_gain.
+        sensing_ap: transmit APs with a beam at each target, closest first; default the sensing_aps closest.
+        listening_ap: receive APs that listen for each target; default the listening_aps closest, above four targets balanced.
+        ap_power: power budget of each transmit AP, W; default 2 W.
+        num_antennas: antennas of each AP's uniform linear array.
+        carrier_frequency: Hz.
+        noise_power: thermal noise power in the band, W; default -174 dBm/Hz over 20 MHz.
+        pilot_symbols: uplink pilot symbols, also the number of orthogonal pilots; default one a UE.
+        azimuth_spread_deg: standard deviation of the scatterers' azimuth, degrees.
+        angle_error: standard deviation of the tracked azimuth and elevation, rad.
+        echo_gain: `radar` equation, or `product` of the two one-way path gains.
+        sir_min_db: sensing SIR that every target must reach (SIR0), dB.
+        serving_aps: transmit APs that serve each UE where serving_ap is derived.
+        sensing_aps: transmit APs with a beam at each target where sensing_ap is derived.
+        listening_aps: receive APs that listen for each target where listening_ap is derived.
+    """
+
+    tx_position: Float[ndarray, "ap 3"]
+    tx_orientation: Float[ndarray, " ap"]
+    rx_position: Float[ndarray, "rx 3"]
+    target_position: Float[ndarray, "target 3"]
+    ue_position: Float[ndarray, "ue 3"] | None = None
+    ue_gain: Float[ndarray, "ue ap"] | None = None
+    ue_azimuth: Float[ndarray, "ue ap"] | None = None
+    ue_elevation: Float[ndarray, "ue ap"] | None = None
+    pilot_power: Float[ndarray, " ue"] | None = None
+    pilot: Int[ndarray, " ue"] | None = None
+    serving_ap: Int[ndarray, "ue serving"] | None = None
+    sensing_ap: Int[ndarray, "target sensing"] | None = None
+    listening_ap: Int[ndarray, "target listening"] | None = None
+    ap_power: Float[ndarray, " ap"] | None = None
+    num_antennas: int = 4
+    carrier_frequency: float = 2e9
+    noise_power: float = dbm_to_watt(-174.0) * 20e6
+    pilot_symbols: int | None = None
+    azimuth_spread_deg: float = 15.0
+    angle_error: float = 1e-2
+    echo_gain: Literal["radar", "product"] = "radar"
+    sir_min_db: float = -5.0
+    serving_aps: int = 4
+    sensing_aps: int = 4
+    listening_aps: int = 1
+
+    def __post_init__(self) -> None:
+        """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""
+        size: dict[str, tuple[int, str]] = {}
+        for name, shape in (_REAL | _WHOLE).items():
+            given = getattr(self, name)
+            if given is None and _OPTIONAL[name]:
+                continue
+            array = (as_floats if name in _REAL else as_indices)(name, given, shape)
+            for axis, length in zip(shape, array.shape, strict=True):
+                if isinstance(axis, str) and size.setdefault(axis, (length, name))[0] != length:
+                    raise DropError(
+                        f"{name} has {length} entries along its {axis} axis, but {size[axis][1]} has {size[axis][0]}; "
+                        "give every array of one network the same sizes"
+                    )
+            object.__setattr__(self, name, array)
+        for name in _SCALARS:
+            given = getattr(self, name)
+            if not (name == "pilot_symbols" and given is None):
+                object.__setattr__(self, name, as_number(name, given, whole=isinstance(_RANGE[name][0], int)))
+        if self.echo_gain not in ("radar", "product"):
+            raise DropError(f"echo_gain={self.echo_gain!r} must be 'radar' or 'product'")
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> Snapshot:
+        """From names and values, as a JSON object or an npz file holds them. Raises DropError for a name it does not know."""
+        unknown = [name for name in values if name not in _OPTIONAL]
+        if unknown:
+            raise DropError(f"{str(unknown[0])[:40]!r} is no field of a drop; the fields are {', '.join(_OPTIONAL)}")
+        missing = [name for name, optional in _OPTIONAL.items() if not optional and values.get(name) is None]
+        if missing:
+            raise DropError(f"{missing[0]} is missing; a drop needs {', '.join(n for n, o in _OPTIONAL.items() if not o)}")
+        return cls(**values)
+
+    @classmethod
+    def from_drop(cls, drop: Any, index: int, scenario: Any) -> Snapshot:
+        """Drop `index` of a batch (a `TrackingDrop`) of a `TrackingScenario`."""
+        arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in (*_REAL, *_WHOLE) if hasattr(drop, name)}
+        scalars = {name: getattr(scenario, name) for name in (*_SCALARS, "echo_gain")}
+        ap_power = [scenario.ap_power] * len(arrays["tx_position"])
+        return cls(**arrays, **scalars, ap_power=ap_power)  # type: ignore[arg-type]  # lists are converted
+
+    @property
+    def num_aps(self) -> int:
+        """Transmit APs."""
+        return len(self.tx_position)
+
+    @property
+    def num_ues(self) -> int:
+        """UEs; 0 where neither positions nor gains are given."""
+        known = self.ue_gain if self.ue_position is None else self.ue_position
+        return 0 if known is None else len(known)
+
+    @property
+    def num_targets(self) -> int:
+        """Tracked targets."""
+        return len(self.target_position)
+
+    @property
+    def sir_min(self) -> float:
+        """SIR0, linear."""
+        return db_to_linear(self.sir_min_db)
+
+    def check(self) -> None:
+        """Raise DropError, naming the field, its unit and the remedy, where a value describes no network."""
+        for name, (least, most, unit) in _RANGE.items():
+            value = getattr(self, name)
+            if value is not None:
+                within(name, value, least, most, unit)
+        self._check_sizes()
+        pilots = self.num_ues if self.pilot_symbols is None else self.pilot_symbols
+        for name, count in (
+            ("pilot", pilots),
+            ("serving_ap", self.num_aps),
+            ("sensing_ap", self.num_aps),
+            ("listening_ap", len(self.rx_position)),
+        ):
+            value = getattr(self, name)
+            if value is not None and value.size:
+                within(name, value, 0, count - 1, "indices that start at 0")
+                _check_distinct(name, value)
+        self._check_served()
+
+    def _check_sizes(self) -> None:
+        if self.num_aps == 0 or self.num_ues == 0:
+            raise DropError(
+                f"a network of {self.num_aps} transmit APs and {self.num_ues} UEs has no links; give at least one of each, "
+                "UEs by ue_position or by ue_gain, ue_azimuth and ue_elevation"
+            )
+        if self.num_targets and not len(self.rx_position):
+            raise DropError(f"{self.num_targets} targets need a receive AP that listens; give rx_position at least one row")
+        angles = self.ue_azimuth is not None and self.ue_elevation is not None
+        if self.ue_position is None and not (angles and self.ue_gain is not None):
+            raise DropError("ue_position is missing; leave it out only where ue_gain, ue_azimuth and ue_elevation are given")
+        if (self.ue_azimuth is None) != (self.ue_elevation is None):
+            raise DropError("ue_azimuth and ue_elevation belong together; give both or neither")
+        for name in _WHOLE:
+            value = getattr(self, name)
+            if value is not None and value.ndim == 2 and len(value) and not value.shape[1]:
+                raise DropError(f"{name} has no AP in its rows; give each row at least one, or leave {name} out")
+
+    def _check_served(self) -> None:
+        if self.ue_gain is None:
+            return
+        served = self.ue_gain.max(1) if self.serving_ap is None else self.ue_gain[range(self.num_ues), self.serving_ap.T]
+        if served.min() < LEAST_SERVING_GAIN:
+            raise DropError(
+                f"ue_gain is {served.min():g} at an AP that should serve; serve each UE by APs of at least "
+                f"{LEAST_SERVING_GAIN:g} (-250 dB)"
+            )
+
+
+_OPTIONAL = {item.name: item.default is not MISSING for item in fields(Snapshot)}
+_SCALARS = tuple(name for name in _RANGE if name not in _REAL)
+
+
+def _check_distinct(name: str, sets: ndarray) -> None:
+    if sets.ndim == 2 and sets.shape[1] > 1:
+        ordered = sets.copy()
+        ordered.sort(axis=1)
+        if (ordered[:, 1:] == ordered[:, :-1]).any():
+            raise DropError(f"{name} names an AP twice in one row; name each AP once")
+
+
+def _to_numpy(value: Any) -> ndarray:
+    """An array of any library on the CPU; tensors offer `detach` and `cpu`."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
