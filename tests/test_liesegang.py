@@ -76,6 +76,20 @@ def test_equal_cases_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert study.run(Case(scenario=SMALL)) is first
 
 
+def test_a_second_run_reads_what_the_first_one_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = Case(scenario=SMALL)
+    first = Study(2, 1, 0, folder=tmp_path).run(case, with_miss=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Study, "_compute", None)
+        again = Study(2, 1, 0, folder=tmp_path).run(case)
+    assert_close(again.ratio_db, first.ratio_db, rtol=0, atol=0)
+    assert_close(again.miss, first.miss, rtol=0, atol=0)
+    for file in tmp_path.glob("*.npz"):  # a damaged file and another seed are computed
+        file.write_bytes(file.read_bytes()[:40])
+    assert_close(Study(2, 1, 0, folder=tmp_path).run(case).ratio_db, first.ratio_db, rtol=0, atol=0)
+    assert not torch.equal(Study(2, 1, 1, folder=tmp_path).run(case).ratio_db, first.ratio_db)
+
+
 def test_cross_sections_shift_the_scnr_by_their_decibels() -> None:
     study = Study(2, 2, 0)
     low, high = (study.run(Case(scenario=SMALL, setup=SensingSetup(rcs_variance_dbsm=level))).ratio_db for level in (0.0, 10.0))

@@ -40,7 +40,7 @@ def reproduce(
     seed: int = 1,
     checkpoint: str | Path | None = None,
 ) -> list[dict[str, Any]]:
-    """Write figures (PNG, CSV) and claims.json of Liesegang et al. to a folder.
+    """Write figures (PNG, CSV) and claims.json of Liesegang et al. to a folder; an interrupted run goes on where it stopped.
 
     Args:
         output: Folder; made if need be.
@@ -66,7 +66,7 @@ def reproduce(
         if count < 1:
             raise IsacError(f"{name}={count} must be at least 1")
     folder = writable_folder(output)
-    study = Study(drops, blocks, seed, checkpoint)
+    study = Study(drops, blocks, seed, checkpoint, folder / "results")
     chosen = tuple(TITLES) if figure is None else (figure,)
     makers = figure_curves(study)
     for name in tqdm(chosen, unit="figure", disable=None):

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from dataclasses import dataclass, field, replace
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,6 +17,7 @@ from torch import Tensor
 from isac_torch.allocation import allocate
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.evaluation.catalog import named_allocator
+from isac_torch.evaluation.files import written_whole
 from isac_torch.solvers.batched import BatchedOptimal
 from isac_torch.tensors import cat_tensors, to_db
 from isac_torch.tracking.build import power_problem
@@ -23,14 +29,25 @@ from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.sensing_setup import SensingSetup
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Beams = Literal["both", "data", "probe"]
 Association = Literal["utc", "tc", "uc", "cf"]
 
 _CHUNK = 64
+
+_CODE = (
+    "tensors.py",
+    "units.py",
+    "allocation.py",
+    "propagation",
+    "tracking",
+    "solvers",
+    "nn",
+    "allocators",
+    "evaluation/liesegang_study.py",
+)
+"""Files and folders of this package that decide a result: stored results of another version of them are not read."""
 
 
 @dataclass(frozen=True)
@@ -93,26 +110,58 @@ class Result:
 
 
 class Study:
-    """Runs cases on the same drops and blocks, each once.
+    """Runs cases on the same drops and blocks, each once; with a folder, once for all runs.
 
     Args:
         num_drops: random networks of every case.
         num_blocks: blocks (fading realisations) of every network.
         seed: of networks and blocks.
         checkpoint: weights of the learned allocator, if there are any.
+        folder: keeps every result, so that an interrupted run goes on where it stopped; deleting it is always safe.
     """
 
-    def __init__(self, num_drops: int, num_blocks: int, seed: int, checkpoint: Path | str | None = None) -> None:
+    def __init__(
+        self, num_drops: int, num_blocks: int, seed: int, checkpoint: Path | str | None = None, folder: Path | None = None
+    ) -> None:
         self.num_drops, self.num_blocks, self.seed, self.checkpoint = num_drops, num_blocks, seed, checkpoint
+        self._folder = folder
         self._known: dict[tuple[Case, bool], Result] = {}
 
     def run(self, case: Case, *, with_miss: bool = False) -> Result:
         """The result of a case; a known one costs nothing."""
-        if (case, True) in self._known:
-            return self._known[case, True]
-        if (case, with_miss) not in self._known:
-            self._known[case, with_miss] = self._compute(case, with_miss)
-        return self._known[case, with_miss]
+        for known in ((case, True), (case, with_miss)):
+            if known not in self._known and (stored := self._read(*known)) is not None:
+                self._known[known] = stored
+            if known in self._known:
+                return self._known[known]
+        result = self._known[case, with_miss] = self._compute(case, with_miss)
+        self._write(case, with_miss, result)
+        return result
+
+    def _path(self, folder: Path, case: Case, with_miss: bool) -> Path:
+        """File of a result, named by a checksum of all that decides it."""
+        weights = ""
+        if self.checkpoint is not None and case.policy == "gnn":
+            weights = hashlib.sha256(Path(self.checkpoint).read_bytes()).hexdigest()
+        decides = (_code_digest(), self.num_drops, self.num_blocks, self.seed, weights, case, with_miss)
+        return folder / f"{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}.npz"
+
+    def _read(self, case: Case, with_miss: bool) -> Result | None:
+        """A stored result; None where there is none, or a damaged one."""
+        if self._folder is None:
+            return None
+        try:
+            with np.load(self._path(self._folder, case, with_miss), allow_pickle=False) as file:
+                return Result(*(torch.from_numpy(file[name]) for name in ("ratio_db", "rate", "miss")))
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def _write(self, case: Case, with_miss: bool, result: Result) -> None:
+        if self._folder is None:
+            return
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(self._path(self._folder, case, with_miss)) as partial:
+            np.savez(partial, ratio_db=result.ratio_db.numpy(), rate=result.rate.numpy(), miss=result.miss.numpy())
 
     def _compute(self, case: Case, with_miss: bool) -> Result:
         cells, setup = self._networks(case)
@@ -160,6 +209,17 @@ class Study:
             priority: Literal["communication", "sensing"] = "communication" if policy == "opc_communication" else "sensing"
             return allocate(problem, BatchedOptimal(priority=priority)).power
         return allocate(problem, named_allocator(policy, self.checkpoint)).power
+
+
+@cache
+def _code_digest() -> str:
+    """Checksum of the source files that decide a result."""
+    root = Path(__file__).parents[1]
+    found = [path for name in _CODE for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))]
+    digest = hashlib.sha256()
+    for path in sorted(found):
+        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def policy_power(policy: Policy, problem: MaxMinSinrProblem) -> Float[Tensor, "drop link"]:
