@@ -21,6 +21,7 @@ from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
 from isac_torch.solvers.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.level_program import max_min_program
 from isac_torch.solvers.objectives import least_power, lexicographic
+from isac_torch.solvers.warm_start import WARM_LEVEL, push_inside
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -82,13 +83,26 @@ class BatchedOptimal:
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop; never raises for a drop."""
+        return self._propose(problem, None)
+
+    def improve(self, problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Proposal:
+        """`propose` from given powers (W): about a third fewer steps where they are good, never a worse answer than they.
+
+        Powers that break a constraint, or are not finite, are a start like any other.
+        """
+        return self._propose(problem, power)
+
+    def _propose(self, problem: MaxMinSinrProblem, start: Tensor | None) -> Proposal:
         exact = problem.cast(torch.float64)
-        parts = [self._solve(exact.select(index)) for index in torch.arange(exact.num_drops).split(self.chunk)]
+        parts = [
+            self._solve(exact.select(index), None if start is None else start[index].to(exact.budget))
+            for index in torch.arange(exact.num_drops).split(self.chunk)
+        ]
         whole = cat_tensors(parts)
         like = problem.budget
         return Proposal(whole.power.to(like), whole.upper_bound.to(like), whole.infeasible, whole.best_sir.to(like))
 
-    def _solve(self, problem: MaxMinSinrProblem) -> _Answer:
+    def _solve(self, problem: MaxMinSinrProblem, start: Tensor | None) -> _Answer:
         """One chunk: first stage, best effort where SIR0 is out of reach, reference where the gap is missed, second stage."""
         asked = problem
         infeasible = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
@@ -96,7 +110,7 @@ class BatchedOptimal:
         if self.priority == "sensing":
             problem, infeasible, best_sir = self._reachable(problem, infeasible.logical_not().nonzero()[:, 0], best_sir)
         stage_gap = self.gap if self.tie == "none" else 0.5 * self.gap
-        found = _first_stage(problem, stage_gap)
+        found = _first_stage(problem, stage_gap, start)
         lost = found.infeasible.nonzero()[:, 0]
         if len(lost):
             problem, proven, best_sir = self._reachable(problem, lost, best_sir)
@@ -156,9 +170,15 @@ def _insert(old: _Found, new: _Found, index: Tensor) -> _Found:
     )
 
 
-def _first_stage(problem: MaxMinSinrProblem, gap: float) -> _Found:
-    """Largest minimum SINR: feasible powers and their certificate, with further attempts for the drops that miss the gap."""
-    found = _attempt(problem, gap, _ATTEMPTS[0])
+def _first_stage(problem: MaxMinSinrProblem, gap: float, start: Tensor | None = None) -> _Found:
+    """Largest minimum SINR: feasible powers and their certificate, with further attempts for the drops that miss the gap.
+
+    Powers `start` (W), if any, take part: as the first attempt's start, and as an answer.
+    """
+    found = _attempt(problem, gap, _ATTEMPTS[0], start)
+    if start is not None:
+        unknown = torch.full_like(found.upper_bound, torch.inf)
+        found = _better(problem, found, _Found(start, unknown, torch.zeros_like(found.infeasible)))
     enough = max(gap, _REUSE_GAP) if problem.has_pilot_reuse else gap
     for attempt in _ATTEMPTS[1:]:
         again = (~found.infeasible & ~_fine(problem, found, enough)).nonzero()[:, 0]
@@ -169,13 +189,16 @@ def _first_stage(problem: MaxMinSinrProblem, gap: float) -> _Found:
     return found
 
 
-def _attempt(problem: MaxMinSinrProblem, gap: float, attempt: _Attempt) -> _Found:
+def _attempt(problem: MaxMinSinrProblem, gap: float, attempt: _Attempt, known: Tensor | None = None) -> _Found:
+    """One run from an even start, or from powers `known` (W)."""
     limit = problem.budget.gather(1, problem.link_ap)
     start = attempt.load * equal_split(problem) / limit
+    if known is not None:
+        start = push_inside(known / limit, start)
     scale = problem.objective(start * limit).clamp_min(1e-300)
-    level = torch.full_like(scale, 0.5)
+    level = torch.full_like(scale, 0.5 if known is None else WARM_LEVEL)
     program = max_min_program(problem, scale)
-    options = attempt.safety * gap, attempt.max_iterations, attempt.to_boundary
+    options = attempt.safety * gap, attempt.max_iterations, attempt.to_boundary, known is not None
     found = interior.solve(program, start, level, *options)
     power = _within_budget(problem, found.power * limit)
     bound = _certify(problem, power, found, scale)

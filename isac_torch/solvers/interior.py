@@ -20,6 +20,7 @@ from torch import Tensor
 
 from isac_torch.solvers.level_program import LevelProgram
 from isac_torch.solvers.newton import Linearised, Point, direction, linearise
+from isac_torch.solvers.warm_start import warm_point
 from isac_torch.tensors import map_tensors, tensor_fields
 
 BatchT = TypeVar("BatchT", bound=Any)
@@ -66,6 +67,7 @@ def solve(
     tolerance: float = 1e-4,
     max_iterations: int = 60,
     to_boundary: float = 0.95,
+    warm: bool = False,
 ) -> InteriorPoint:
     """Solve a batch from a start.
 
@@ -76,10 +78,11 @@ def solve(
         tolerance: bound on complementarity, on the rows' and on the dual residuals, each relative to the objective.
         max_iterations: cap on Newton steps.
         to_boundary: share of the way to the nearest bound that a step may go; smaller is slower and steadier.
+        warm: the powers are good and pushed inside their bounds (`warm_start`): find prices to match.
     """
     scale = program.echo.amax(-1, keepdim=True).clamp_min(1e-300)
     program = replace(program, echo=program.echo / scale, cross_echo=program.cross_echo / scale)
-    point = _start(program, power, level)
+    point = warm_point(program, power, level) if warm else _start(program, power, level)
     drops = len(power)
     alive = torch.arange(drops, device=power.device)
     last = point

@@ -69,7 +69,7 @@ def linearise(program: LevelProgram, point: Point) -> Linearised:
     x, y, ratios = point.power, point.price, program.num_ratios
     signal, slope = program.signal(x)
     unwanted, leakage, goal = program.unwanted(x), program.tangent_leakage(x), program.goal(point.level)
-    jacobian = _jacobian(program, slope, leakage, goal)
+    jacobian = row_slopes(program, slope, leakage, goal)
     ues = signal.shape[1]
     linear = torch.bmm(jacobian[:, ues:], x.unsqueeze(-1))[..., 0]
     linear[:, ratios - ues :] += 1.0
@@ -101,8 +101,8 @@ def linearise(program: LevelProgram, point: Point) -> Linearised:
     )
 
 
-def _jacobian(program: LevelProgram, slope: Tensor, leakage: Tensor, goal: Tensor) -> Tensor:
-    """Slopes of all rows over the powers: UEs, sensing rows, APs."""
+def row_slopes(program: LevelProgram, slope: Tensor, leakage: Tensor, goal: Tensor) -> Tensor:
+    """Slopes of all rows over the powers: UEs, sensing rows, APs. `slope` is that of u_k, `goal` the level of every ratio."""
     drops, ues, serving = slope.shape
     ratios = program.num_ratios
     jacobian = slope.new_zeros(drops, ratios + program.num_aps, leakage.shape[2])
