@@ -74,7 +74,8 @@ def test_csv_has_a_line_per_drop_and_allocator(benchmark):
 
 def test_figures_are_pictures(benchmark):
     folder, _ = benchmark
-    names = {"cdf_rate", "cdf_min_rate", "cdf_sir", "learned_v_optimal", "network_map"}
+    names = {"cdf_rate", "cdf_min_rate", "cdf_sir", "learned_v_optimal", "network_map", "ratio_histogram", "loss"}
+    names |= {"violations", "sinr_per_ue", "powers_typical", "powers_worst", "load_worst"}
     assert {path.stem for path in folder.glob("*.png")} == names
     for path in folder.glob("*.png"):
         assert path.read_bytes().startswith(b"\x89PNG"), path

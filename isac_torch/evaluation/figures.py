@@ -13,7 +13,7 @@ import torch
 from isac_torch.tensors import to_db
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -29,6 +29,24 @@ SIZE = (5.0, 4.0)
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255")
 DASHES = ("-", "--", "-.", ":")
+BROKEN = "#D55E00"
+"""Colour of what breaks a constraint."""
+
+ALLOCATORS: dict[str, tuple[str, str]] = {
+    "optimum": ("#000000", "-"),
+    "opc_global": ("#000000", "-"),
+    "opc_batched": ("#7F7F7F", "--"),
+    "opc_paper": ("#882255", "-."),
+    "upc": ("#56B4E9", ":"),
+    "ppc": ("#999933", ":"),
+    "fpc_0_1": ("#E69F00", "--"),
+    "first_order": ("#009E73", "-."),
+    "gnn": ("#0072B2", "-"),
+    "gnn_repaired": ("#332288", "--"),
+    "gnn_refined": ("#AA4499", "-."),
+    "gnn_shipped": ("#44AA99", "--"),
+}
+"""Colour and dash of each allocator, the same in every picture, board and page."""
 SIR_FLOOR_DB = -30.0
 """Left end of the SIR axis: what lies below is drawn there."""
 
@@ -49,40 +67,56 @@ def styles(count: int) -> Iterator[dict[str, Any]]:
         yield {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[(i % len(COLOURS) + i // len(COLOURS)) % len(DASHES)]}
 
 
-def distribution(curves: dict[str, Tensor], quantity: str, title: str) -> Figure:
+def allocator_styles(names: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Colour and dash of each allocator; others than those of `ALLOCATORS` take pink and its dashes in turn."""
+    others = 0
+    for name in names:
+        colour, dash = ALLOCATORS.get(name, ("#CC79A7", DASHES[others % len(DASHES)]))
+        others += name not in ALLOCATORS
+        yield {"color": colour, "linestyle": dash}
+
+
+def finish(axes: Axes, title: str, place: str = "best") -> None:
+    """Heading and, if anything has a name, a legend."""
+    axes.set_title(title, fontsize=10)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(fontsize=7, loc=place)
+
+
+def distribution(curves: dict[str, tuple[str, Tensor]], quantity: str, title: str) -> Figure:
     """Empirical distribution functions of several samples in one picture.
 
     Args:
-        curves: a sample (any shape) by name.
+        curves: a label and a sample (any shape) by the allocator's name.
         quantity: what is on the horizontal axis, with its unit.
         title: heading.
     """
     figure, axes = new_axes()
-    for (name, sample), style in zip(curves.items(), styles(len(curves)), strict=True):
+    for (text, sample), style in zip(curves.values(), allocator_styles(curves), strict=True):
         if sample.numel():
-            axes.ecdf(sample.flatten().numpy(), label=name, linewidth=1.5, **style)
-    axes.set(xlabel=quantity, ylabel="share of samples at or below", title=title, ylim=(0.0, 1.0))
-    axes.title.set_fontsize(10)
-    if axes.get_lines():
-        axes.legend(fontsize=7, loc="best")
+            axes.ecdf(sample.flatten().numpy(), label=text, linewidth=1.5, **style)
+    axes.set(xlabel=quantity, ylabel="share of samples at or below", ylim=(0.0, 1.0))
+    finish(axes, title)
     return figure
 
 
 def rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the rates of all UEs over the counted drops."""
-    curves = {_label(o, optimum): o.rate[optimum.first(o.num_drops).counted] / 1e6 for o in outcomes}
+    curves = {o.name: (label(o, optimum), o.rate[optimum.first(o.num_drops).counted] / 1e6) for o in outcomes}
     return distribution(curves, "rate of a UE (Mbit/s)", "Rate of every UE, feasible drops")
 
 
 def min_rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the smallest rate of each counted drop."""
-    curves = {_label(o, optimum): o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6 for o in outcomes}
+    curves = {o.name: (label(o, optimum), o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6) for o in outcomes}
     return distribution(curves, "smallest rate of a drop (Mbit/s)", "Minimum rate, feasible drops")
 
 
 def sir_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the targets' sensing SIR over the feasible drops, with the required SIR."""
-    curves = {_label(o, optimum): to_db(o.sir[~optimum.infeasible[: o.num_drops]]).clamp_min(SIR_FLOOR_DB) for o in outcomes}
+    curves = {
+        o.name: (label(o, optimum), to_db(o.sir[~optimum.infeasible[: o.num_drops]]).clamp_min(SIR_FLOOR_DB)) for o in outcomes
+    }
     figure = distribution(curves, "sensing SIR of a target (dB)", "Sensing SIR of every target, feasible drops")
     axes = figure.axes[0]
     axes.set_xlim(left=max(SIR_FLOOR_DB, axes.get_xlim()[0]))
@@ -106,20 +140,19 @@ def learned_v_optimal(outcome: Outcome, optimum: Optimum, optimal_rate: Tensor) 
     counted = optimum.first(outcome.num_drops).counted
     best, got = optimal_rate[: outcome.num_drops] / 1e6, outcome.rate.amin(-1) / 1e6
     groups: tuple[tuple[str, Tensor, dict[str, Any]], ...] = (
-        ("no violation", outcome.valid & counted, {"marker": "o", "color": COLOURS[0]}),
-        ("breaks a constraint", ~outcome.valid & counted, {"marker": "x", "color": COLOURS[1]}),
+        ("no violation", outcome.valid & counted, {"marker": "o", "color": next(allocator_styles([outcome.name]))["color"]}),
+        ("breaks a constraint", ~outcome.valid & counted, {"marker": "x", "color": BROKEN}),
     )
-    for label, mask, look in groups:
+    for kind, mask, look in groups:
         if bool(mask.any()):
-            name = f"{label} ({int(mask.sum())})"
+            name = f"{kind} ({int(mask.sum())})"
             axes.scatter(best[mask].numpy(), got[mask].numpy(), s=14, alpha=0.7, label=name, linewidths=0.8, **look)
     top = 1.05 * max([1e-9, *best[counted].tolist(), *got[counted].tolist()])
     axes.plot([0, top], [0, top], color="black", linewidth=0.8, label="equal")
     axes.plot([0, top], [0, 0.9 * top], color="black", linewidth=0.8, linestyle=":", label="90 % of the optimum")
     axes.set(xlabel="certified optimum: minimum rate (Mbit/s)", ylabel=f"{outcome.name}: minimum rate (Mbit/s)")
-    axes.set(xlim=(0, top), ylim=(0, top), title=f"{outcome.name} against the optimum, one point a drop")
-    axes.title.set_fontsize(10)
-    axes.legend(fontsize=7, loc="upper left")
+    axes.set(xlim=(0, top), ylim=(0, top))
+    finish(axes, f"{outcome.name} against the optimum, one point a drop", place="upper left")
     return figure
 
 
@@ -149,10 +182,10 @@ def network_map(drop: TrackingDrop, problem: MaxMinSinrProblem, outcome: Outcome
         (ue, "UE", "o", COLOURS[6]),
         (target, "target", "*", COLOURS[1]),
     )
-    for position, label, marker, colour in nodes:
+    for position, kind, marker, colour in nodes:
         x, y = position[:, 0].numpy(), position[:, 1].numpy()
         size = 70 if marker == "*" else 36
-        axes.scatter(x, y, s=size, marker=marker, c=colour, label=label, edgecolors="white", linewidths=0.5, zorder=3)
+        axes.scatter(x, y, s=size, marker=marker, c=colour, label=kind, edgecolors="white", linewidths=0.5, zorder=3)
     for colour, share in ((COLOURS[5], 1.0), (COLOURS[5], 0.1), (COLOURS[4], 0.1)):
         kind = "to a UE" if colour == COLOURS[5] else "at a target"
         watt = share * float(problem.budget[index].max())
@@ -174,7 +207,7 @@ def save(figure: Figure, path: Path) -> None:
     figure.set_layout_engine("none")
 
 
-def _label(outcome: Outcome, optimum: Optimum) -> str:
+def label(outcome: Outcome, optimum: Optimum) -> str:
     """The allocator's name, with the number of drops where it did not get all of them."""
     partial = outcome.num_drops < optimum.value.shape[0]
     return f"{outcome.name} (first {outcome.num_drops} drops)" if partial else outcome.name

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch import __version__
-from isac_torch.evaluation import figures, tables
+from isac_torch.evaluation import figures, policy_figures, tables
 from isac_torch.evaluation.benchmark import sir_ceiling
 from isac_torch.evaluation.catalog import CERTIFIED
 from isac_torch.evaluation.metrics import contradictions
@@ -91,7 +91,7 @@ def draw(benchmark: Benchmark) -> dict[str, Figure]:
     }
     if problem.num_rows:
         pictures["cdf_sir"] = figures.sir_distribution(outcomes, optimum)
-    return pictures
+    return pictures | policy_figures.policy_pictures(benchmark, shown)
 
 
 def report(summary: dict[str, Any], context: dict[str, Any], folder: Path, tensorboard: bool) -> str:
