@@ -5,9 +5,8 @@ Everything heavy is imported inside, so that reading a command line costs nothin
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -37,9 +36,10 @@ def generate(
         scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
         variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
     """
-    scenarios = [scenario] if variants is None else [_variant(scenario, change) for change in variants]
     from isac_torch.datasets.generate import generate_dataset
+    from isac_torch.tracking.variant import scenario_variant
 
+    scenarios = [scenario] if variants is None else [scenario_variant(scenario, change) for change in variants]
     generate_dataset(
         scenarios,
         num_drops=num_drops,
@@ -49,16 +49,6 @@ def generate(
         workers=workers,
         scheduler=scheduler,
     )
-
-
-def _variant(scenario: TrackingScenario, change: dict[str, Any]) -> TrackingScenario:
-    """`scenario` with some parameters changed, held to the same types as those of the command line."""
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(TrackingScenario, "variants")
-    values = parser.parse_object({"variants": {**asdict(scenario), **change}})
-    return cast("TrackingScenario", parser.instantiate(values).variants)
 
 
 def info(path: Path) -> None:

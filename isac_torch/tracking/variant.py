@@ -1,0 +1,32 @@
+"""A scenario with some of its parameters changed, as configurations list them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, cast
+
+from isac_torch.errors import ScenarioError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from isac_torch.tracking.scenario import TrackingScenario
+
+
+def scenario_variant(scenario: TrackingScenario, change: Mapping[str, Any]) -> TrackingScenario:
+    """`scenario` with the parameters in `change`, held to the same types as those of the command line.
+
+    Raises:
+        ScenarioError: one line, on an unknown parameter, a value of the wrong type, or parameters that describe no network.
+    """
+    from argparse import ArgumentError
+
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(type(scenario), "scenario")
+    try:
+        values = parser.parse_object({"scenario": {**asdict(scenario), **change}})
+    except ArgumentError as error:
+        raise ScenarioError(f"scenario changed by {dict(change)}: {' '.join(str(error).split())}") from None
+    return cast("TrackingScenario", parser.instantiate(values).scenario)
