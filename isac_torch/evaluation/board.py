@@ -1,14 +1,21 @@
-"""The benchmark in TensorBoard: figures, learned against optimal on one chart, hyperparameters, the table as text."""
+"""The benchmark in TensorBoard: figures, learned against optimal on one chart, histograms, hyperparameters, table and card.
+
+What belongs to the set of drops lies in `folder` itself (Images, Text, Custom Scalars); each allocator is a run of its own
+below it, so that TensorBoard gives it one colour and one switch (Scalars, Histograms, HParams).
+"""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
+from isac_torch.evaluation.card import markdown_card
+from isac_torch.evaluation.policy_figures import strict_ratio
 from isac_torch.evaluation.tables import markdown_table
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from matplotlib.figure import Figure
 
@@ -19,13 +26,20 @@ CHART = "min_rate_mbps"
 is the drop's rank by its optimum."""
 
 
-def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure]) -> None:
+_BINS = [i / 50 for i in range(51)]
+
+RATIO = "ratio, 0 with a violation"
+"""Tag of the histogram of each allocator's minimum rates over the optimum's."""
+
+
+def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure], context: dict[str, Any]) -> None:
     """Write event files to `folder`, replacing those of an earlier run.
 
     Args:
         folder: TensorBoard's log directory for this benchmark.
         benchmark: what was found.
         figures: by name.
+        context: the content of provenance.json, for the card.
     """
     from torch.utils.tensorboard import SummaryWriter
 
@@ -33,15 +47,22 @@ def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure]) 
         stale.unlink()
     scenario, summary = benchmark.scenario, benchmark.summary
     setting = {"scenario": scenario.name, "sir_min_db": scenario.sir_min_db, "seed": benchmark.seed}
+    outcomes = {outcome.name: outcome for outcome in benchmark.outcomes}
     with SummaryWriter(str(folder)) as writer:
         for name, figure in figures.items():
             writer.add_figure(f"evaluation/{name}", figure, close=False)
         writer.add_text("evaluation/table", markdown_table(summary))
+        writer.add_text("evaluation/card", markdown_card(context))
         writer.add_custom_scalars({"learned v optimal": {"minimum rate of a drop (Mbit/s)": ["Multiline", [CHART]]}})
         for name, row in summary["allocators"].items():
             metrics = {f"evaluation/{key}": value for key, value in row.items() if value is not None}
             writer.add_hparams({**setting, "allocator": name}, metrics, run_name=name)
     _write_lines(folder, benchmark)
+    for name, outcome in outcomes.items():
+        ratio = strict_ratio(outcome, benchmark.optimum)
+        if ratio.numel():
+            with SummaryWriter(str(folder / name)) as writer:
+                writer.add_histogram(RATIO, ratio.clamp(0.0, 1.0), bins=_BINS)
 
 
 def _write_lines(folder: Path, benchmark: Benchmark) -> None:

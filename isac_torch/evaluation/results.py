@@ -11,6 +11,7 @@ import torch
 from isac_torch import __version__
 from isac_torch.evaluation import figures, policy_figures, tables
 from isac_torch.evaluation.benchmark import sir_ceiling
+from isac_torch.evaluation.card import weights_facts
 from isac_torch.evaluation.catalog import CERTIFIED
 from isac_torch.evaluation.metrics import contradictions
 
@@ -51,7 +52,7 @@ def write_results(benchmark: Benchmark, folder: Path, checkpoint: str | Path | N
     if tensorboard:
         from isac_torch.evaluation.board import write_board
 
-        write_board(folder / "tensorboard", benchmark, pictures)
+        write_board(folder / "tensorboard", benchmark, pictures, context)
     return report(summary, context, folder, tensorboard)
 
 
@@ -64,6 +65,7 @@ def provenance(benchmark: Benchmark, checkpoint: str | Path | None) -> dict[str,
         "scenario": asdict(benchmark.scenario),
         "seed": benchmark.seed,
         "checkpoint": None if checkpoint is None else str(checkpoint),
+        "weights": None if checkpoint is None else weights_facts(checkpoint),
         "version": __version__,
         "torch": torch.__version__,
         "machine": platform.machine(),
