@@ -31,3 +31,7 @@ class DatasetError(IsacError):
 
 class CheckpointError(IsacError):
     """Weights that are missing, corrupt, of another system or of another feature version."""
+
+
+class RequestError(IsacError):
+    """A request to a server that asks for more than its limits allow, or limits that let nothing through."""
