@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.inspect import check_dataset
-from isac_torch.datasets.labelling import default_allocator
+from isac_torch.datasets.systems import TRACKING
 from isac_torch.tracking.scenario import TrackingScenario
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 def _generate(folder: Path, options: argparse.Namespace) -> None:
     scenario = TrackingScenario.of_size(options.size, pilot_length=options.pilots)
-    allocator = Fractional() if options.allocator == "upc" else default_allocator()
+    allocator = Fractional() if options.allocator == "upc" else TRACKING.labeller()
     generate_dataset(
         scenario,
         options.drops,

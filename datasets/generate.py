@@ -12,30 +12,30 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 from isac_torch.datasets.files import exclusive_log, make_folder, remove_leftovers, sha256, write_atomic
-from isac_torch.datasets.labelling import Labeller, default_allocator
+from isac_torch.datasets.labelling import Labeller
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
 from isac_torch.datasets.recipe import Recipe, ShardTask, software_versions
+from isac_torch.datasets.systems import system_of
 from isac_torch.datasets.workers import make_shards
 from isac_torch.errors import DatasetError
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
     from isac_torch.datasets.labelling import Made
-    from isac_torch.tracking.problem import MaxMinSinrProblem
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.datasets.systems import Scenario
 
 LOG = "generate.log.jsonl"
 
 
 def generate_dataset(
-    scenario: TrackingScenario | Sequence[TrackingScenario],
+    scenario: Scenario | Sequence[Scenario],
     num_drops: int,
     output: str | Path,
     seed: int = 0,
     shard_size: int = 250,
     workers: int = 0,
     scheduler: str | None = None,
-    allocator: Allocator[MaxMinSinrProblem] | None = None,
+    allocator: Allocator[Any] | None = None,
     progress: bool = True,
 ) -> Manifest:
     """Write a labelled data set to a folder, or finish one that was interrupted.
@@ -44,7 +44,7 @@ def generate_dataset(
     however often the run is killed, the bytes are the same. Times and facts of the host go to ``generate.log.jsonl``.
 
     Args:
-        scenario: network to draw from, or several of them (size classes); every shard holds one of them.
+        scenario: network to draw from, or several of them (size classes) of one system; every shard holds one of them.
         num_drops: drops of each scenario.
         output: folder of the data set; made if need be.
         seed: shard i draws from a generator seeded with seed + i; keep the ranges of several data sets apart.
@@ -52,7 +52,7 @@ def generate_dataset(
         workers: local worker processes; 0 takes one per core, 1 works in this process. Each uses one thread. With more than
             one, a script must call this function under ``if __name__ == "__main__"``, as always with processes.
         scheduler: address of a running Dask scheduler to use instead; its workers need this package but no shared disk.
-        allocator: who labels; default the batched certified optimum.
+        allocator: who labels; default the certified optimum of the system.
         progress: show a bar on stderr.
 
     Returns:
@@ -62,7 +62,9 @@ def generate_dataset(
         DatasetError: the folder cannot be written, belongs to another recipe or another run; a shard keeps failing.
     """
     scenarios = tuple(scenario) if isinstance(scenario, Sequence) else (scenario,)
-    allocator = default_allocator() if allocator is None else allocator
+    if not scenarios:
+        raise DatasetError("scenario=[] names no size class; give at least one")
+    allocator = system_of(scenarios[0]).labeller() if allocator is None else allocator
     recipe = Recipe(scenarios, num_drops, seed, shard_size, repr(allocator))
     folder = Path(output)
     make_folder(folder)
@@ -73,7 +75,7 @@ def generate_dataset(
         todo = [task for task in recipe.tasks if task.name not in manifest.shards]
         _log(log, event="start", host=_host(), todo=len(todo), done=len(manifest.shards), scheduler=scheduler, workers=workers)
         if todo:
-            results = make_shards(todo, Labeller(allocator, recipe, software_versions()), workers, scheduler)
+            results = make_shards(todo, Labeller(allocator, recipe, software_versions(recipe.system.name)), workers, scheduler)
             _write_all(folder, manifest, results, log, total=sum(task.num_drops for task in todo), progress=progress)
         _log(log, event="finish")
     return manifest

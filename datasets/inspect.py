@@ -12,11 +12,10 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Status
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
-from isac_torch.datasets.schema import FIELDS
 from isac_torch.datasets.shards import Shard, read_shard
+from isac_torch.datasets.systems import System
 from isac_torch.errors import DatasetError
-from isac_torch.tensors import tensor_fields, to_db
-from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tensors import tensor_fields
 
 _VALUE_TOLERANCE = 1e-9  # stored value against the recomputed one, relative: the same sums, perhaps on another processor
 
@@ -62,14 +61,17 @@ def describe(path: str | Path) -> str:
 
 
 def _table(shards: list[Shard], scenarios: dict[int, dict[str, Any]], owners: list[int]) -> list[str]:
+    if not shards:
+        return []
+    system = shards[0].system
     heads = [
         "size class",
         "drops",
         *(status.name.lower() for status in Status),
         "gap mean",
         "gap p99",
-        "min SINR dB",
-        "SIR reach dB",
+        system.value_column[0],
+        system.reach_column[0],
     ]
     rows = [heads]
     for place in sorted(set(owners)):
@@ -77,37 +79,37 @@ def _table(shards: list[Shard], scenarios: dict[int, dict[str, Any]], owners: li
         label = {name: torch.cat([shard.label[name] for shard in mine]) for name in mine[0].label}
         status = label["status"]
         shares = [f"{float((status == kind).double().mean()):.1%}" for kind in Status]
-        name = TrackingScenario(**scenarios[place]).name
-        rows.append([name, str(status.numel()), *shares, *_gap_cells(label), _reach_cell(label)])
+        name = system.scenario(**scenarios[place]).name
+        rows.append([name, str(status.numel()), *shares, *_gap_cells(label, system), _reach_cell(label, system)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
-def _gap_cells(label: dict[str, Tensor]) -> list[str]:
-    """Mean and 99th percentile of the certified relative gap, median smallest SINR; all over feasible drops."""
+def _gap_cells(label: dict[str, Tensor], system: System) -> list[str]:
+    """Mean and 99th percentile of the certified relative gap, median objective; all over feasible drops."""
     feasible = label["status"] <= Status.FEASIBLE
     known = feasible & label["upper_bound"].isfinite()
     if not bool(feasible.any()):
         return ["-", "-", "-"]
-    value = f"{float(to_db(label['value'][feasible].median())):.2f}"
+    value = f"{float(system.value_column[1](label['value'][feasible].median())):.2f}"
     if not bool(known.any()):
         return ["-", "-", value]
     gap = ((label["upper_bound"] - label["value"]) / label["upper_bound"])[known]
     return [f"{float(gap.mean()):.1e}", f"{float(gap.quantile(0.99)):.1e}", value]
 
 
-def _reach_cell(label: dict[str, Tensor]) -> str:
-    """Median of the best SIR that infeasible drops can reach, dB."""
+def _reach_cell(label: dict[str, Tensor], system: System) -> str:
+    """Median of the best sensing that infeasible drops can reach."""
     best = label["best_quality"][label["status"] == Status.INFEASIBLE]
     best = best[best.isfinite()]
-    return f"{float(to_db(best.median())):.2f}" if best.numel() else "-"
+    return f"{float(system.reach_column[1](best.median())):.2f}" if best.numel() else "-"
 
 
 def _field_lines(shard: Shard) -> list[str]:
     lines = []
     for group, tensors in (("drop", shard.drop), ("problem", tensor_fields(shard.problem)), ("label", shard.label)):
         for name, value in tensors.items():
-            field = FIELDS[f"{group}/{name}"]
+            field = shard.system.fields[f"{group}/{name}"]
             kind = str(value.dtype).removeprefix("torch.")
             lines.append(f"{group + '/' + name:<23} {kind:<8} [{', '.join(field.axes)}]  {field.unit}")
     return lines

@@ -14,10 +14,9 @@ from isac_torch.datasets.schema import LABELS
 from isac_torch.datasets.shards import Header, Shard, encode_shard
 from isac_torch.errors import DatasetError
 from isac_torch.tensors import tensor_fields
-from isac_torch.tracking.build import power_problem
 
 if TYPE_CHECKING:
-    from isac_torch.tracking.problem import MaxMinSinrProblem
+    from typing import Any
 
 
 @dataclass(frozen=True)
@@ -49,13 +48,13 @@ class Labeller:
         software: versions where the run began.
     """
 
-    allocator: Allocator[MaxMinSinrProblem]
+    allocator: Allocator[Any]
     recipe: Recipe
     software: dict[str, object]
 
     def __call__(self, task: ShardTask) -> Made:
         """Make one shard, on one thread. Raises DatasetError on a worker whose software is not that of the recipe."""
-        _check_software(self.software)
+        _check_software(self.software, software_versions(self.recipe.system.name))
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums in another order would change the last bits
         try:
@@ -66,7 +65,7 @@ class Labeller:
     def _make(self, task: ShardTask) -> Made:
         start, core_start = time.perf_counter(), time.process_time()
         drop = task.scenario.sample(task.num_drops, generator=torch.Generator().manual_seed(task.drop_seed))
-        problem = power_problem(drop, task.scenario)
+        problem = self.recipe.system.power_problem(drop, task.scenario)
         drawn = time.perf_counter()
         labels = allocate(problem, self.allocator, throw=False)
         header = Header(self.recipe.fingerprint, self.recipe.shard_config(task), task.index, task.drop_seed, task.size)
@@ -76,17 +75,9 @@ class Labeller:
         return Made(data, counts, drawn - start, labels.seconds, time.process_time() - core_start)
 
 
-def _check_software(expected: dict[str, object]) -> None:
-    here = software_versions()
+def _check_software(expected: dict[str, object], here: dict[str, object]) -> None:
     for name in sorted(expected.keys() | here.keys()):
         if expected.get(name) != here.get(name):
             raise DatasetError(
                 f"{name} {here.get(name)} on a worker, {expected.get(name)} where the run began; install the same on both"
             )
-
-
-def default_allocator() -> Allocator[MaxMinSinrProblem]:
-    """The labelling allocator: the batched certified optimum, made unique by a second stage of least power."""
-    from isac_torch.solvers.batched import BatchedOptimal
-
-    return BatchedOptimal()

@@ -1,15 +1,15 @@
 """Batches of (problem, label) from whole shards, or of freshly drawn drops: iterables that any training loop can take.
 
-A batch is a `MaxMinSinrProblem` and a dict of label tensors with the keys of `schema.LABELS`; freshly drawn drops have an
-empty dict. Shards are loaded whole and batches picked by index, since drop-by-drop collation costs more than training.
+A batch is a `MaxMinSinrProblem` (`MinMaxNmseProblem` for the pilot system) and a dict of label tensors with the keys of
+`schema.LABELS`; freshly drawn drops have an empty dict. Shards are loaded whole and batches picked by index, since
+drop-by-drop collation costs more than training.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,15 +18,15 @@ from isac_torch.allocation import Status
 from isac_torch.datasets.manifest import Manifest, read_manifest
 from isac_torch.datasets.recipe import MAX_SEED
 from isac_torch.datasets.shards import read_shard
+from isac_torch.datasets.systems import Problem, system_of
 from isac_torch.errors import DatasetError
+from isac_torch.pilot.problem import MinMaxNmseProblem
 from isac_torch.tensors import cat_tensors
-from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.problem import MaxMinSinrProblem
 
 if TYPE_CHECKING:
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.datasets.systems import Scenario
 
-Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
+Batch = tuple[Problem, dict[str, Tensor]]
 
 _KEPT = (Status.OPTIMAL, Status.FEASIBLE)
 
@@ -167,47 +167,3 @@ def _pools(files: Sequence[ShardFile], pool_drops: int) -> dict[int, list[tuple[
             groups.append([])
         groups[-1].append(file)
     return {scenario: [tuple(group) for group in groups] for scenario, groups in pools.items()}
-
-
-class FreshBatches:
-    """Batches of drops that nobody has seen: drawn as they are needed, never twice, without labels.
-
-    Block b of the run draws from a generator seeded with seed + b, so that the same seed gives the same training run; keep
-    this range apart from those of stored and held-out drops.
-    """
-
-    def __init__(
-        self,
-        scenarios: Sequence[TrackingScenario],
-        batch_size: int,
-        batches: int,
-        *,
-        seed: int,
-        dtype: torch.dtype = torch.float32,
-        sir_min_db: tuple[float, float] | None = None,
-    ) -> None:
-        """Args: batches in a pass; sir_min_db, range (dB) from which each drop takes its SIR0, default the scenario's."""
-        if batch_size < 1 or batches < 1 or not scenarios:
-            raise DatasetError(f"batch_size={batch_size}, batches={batches}, scenarios: each needs at least one")
-        self.scenarios, self.batch_size, self.batches = list(scenarios), batch_size, batches
-        self.seed, self.dtype, self.sir_min_db = seed, dtype, sir_min_db
-        self.drawn = 0
-
-    def __len__(self) -> int:
-        return self.batches
-
-    def __iter__(self) -> Iterator[Batch]:
-        for _ in range(self.batches):
-            yield self._draw(), {}
-
-    def _draw(self) -> MaxMinSinrProblem:
-        generator = torch.Generator().manual_seed((self.seed + self.drawn) % MAX_SEED)
-        scenario = self.scenarios[self.drawn % len(self.scenarios)]
-        self.drawn += 1
-        problem = power_problem(scenario.sample(self.batch_size, generator=generator), scenario)
-        if self.sir_min_db is not None and problem.num_rows:
-            low, high = self.sir_min_db
-            share = torch.rand(self.batch_size, 1, generator=generator, dtype=problem.sir_min.dtype)
-            level = torch.pow(10.0, (low + (high - low) * share) / 10.0)
-            problem = replace(problem, sir_min=level.expand_as(problem.sir_min).contiguous())
-        return problem.cast(self.dtype)

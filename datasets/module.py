@@ -8,8 +8,10 @@ from typing import Any
 import lightning
 import torch
 
-from isac_torch.datasets.loader import FreshBatches, ShardBatches, shard_files, split_shards
+from isac_torch.datasets.fresh import FreshBatches, SirMix
+from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.errors import DatasetError
+from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.tracking.scenario import TrackingScenario
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -32,7 +34,8 @@ class PowerDataModule(lightning.LightningDataModule):
         feasible_only: bool = True,
         fresh_batches: int = 0,
         fresh_scenarios: list[TrackingScenario] | None = None,
-        fresh_sir_min_db: tuple[float, float] | None = None,
+        fresh_sir: SirMix | None = None,
+        fresh_uses: int = 1,
         seed: int = 1_000_000_000,
         dtype: str = "float32",
         pool_drops: int = 4000,
@@ -48,7 +51,8 @@ class PowerDataModule(lightning.LightningDataModule):
             feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
             fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
             fresh_scenarios: what to draw them from, in turns; default the paper's network.
-            fresh_sir_min_db: range (dB) of SIR0 of fresh drops, uniform per drop; default the scenario's.
+            fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
+            fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
             seed: of shuffling, and first seed of fresh drops.
             dtype: `float32` or `float64`.
             pool_drops: stored drops of one scenario held in memory and shuffled together.
@@ -60,9 +64,12 @@ class PowerDataModule(lightning.LightningDataModule):
             raise DatasetError("path is missing; give a data set, or fresh_batches together with val_path")
         self.path, self.val_path, self.val_share = path, val_path, val_share
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
-        self.fresh_batches, self.fresh_sir_min_db = fresh_batches, fresh_sir_min_db
-        self.fresh_scenarios = fresh_scenarios or [TrackingScenario()]
+        self.fresh_batches = fresh_batches
         self.seed = seed
+        self._fresh: dict[str, Any] = {
+            "scenarios": fresh_scenarios or [TrackingScenario()],
+            "sir_min_db": fresh_sir_min_db,
+        }
         self._options: dict[str, Any] = {"dtype": _DTYPES[dtype], "feasible_only": feasible_only, "pool_drops": pool_drops}
         self._train: ShardBatches | FreshBatches | None = None
         self._val: ShardBatches | None = None
@@ -78,12 +85,11 @@ class PowerDataModule(lightning.LightningDataModule):
             train, val = split_shards(train, self.val_share)
         if self.fresh_batches:
             self._train = FreshBatches(
-                self.fresh_scenarios,
-                self.batch_size,
-                self.fresh_batches,
+                batch_size=self.batch_size,
+                batches=self.fresh_batches,
                 seed=self.seed,
                 dtype=self._options["dtype"],
-                sir_min_db=self.fresh_sir_min_db,
+                **self._fresh,
             )
         else:
             self._train = ShardBatches(train, self.batch_size, seed=self.seed, **self._options)
@@ -106,13 +112,62 @@ class PowerDataModule(lightning.LightningDataModule):
     def state_dict(self) -> dict[str, int]:
         """How far the training drops have been drawn, for checkpoints: a resumed run goes on with new ones."""
         if isinstance(self._train, FreshBatches):
-            return {"drawn": self._train.drawn}
+            return {"drawn": self._train.drawn, "given": self._train.given}
         return {"epoch": self._train.epoch} if self._train is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on where the checkpoint's run stopped drawing."""
         loader = self.train_dataloader()
         if isinstance(loader, FreshBatches):
-            loader.drawn = state_dict.get("drawn", 0)
+            loader.drawn, loader.given = state_dict.get("drawn", 0), state_dict.get("given", 0)
         else:
             loader.epoch = state_dict.get("epoch", 0)
+
+
+class PilotDataModule(PowerDataModule):
+    """The same for the pilot system: fresh drops are roads, and what varies is how well a UE must be located."""
+
+    def __init__(
+        self,
+        path: Path | None = None,
+        val_path: Path | None = None,
+        batch_size: int = 48,
+        val_batch_size: int = 256,
+        val_share: float = 0.1,
+        feasible_only: bool = True,
+        fresh_batches: int = 0,
+        fresh_scenarios: list[PilotScenario] | None = None,
+        fresh_crb_factor: tuple[float, float] | None = None,
+        seed: int = 1_000_000_000,
+        dtype: str = "float32",
+        pool_drops: int = 4000,
+    ) -> None:
+        """Set up without touching a file.
+
+        Args:
+            path: data set to train on; with `fresh_batches` and a `val_path` it may be left out.
+            val_path: data set to validate on; default shards held out of `path`.
+            batch_size: drops in a training batch.
+            val_batch_size: drops in a validation batch.
+            val_share: share of the shards of each scenario that is held out where there is no `val_path`.
+            feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
+            fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
+            fresh_scenarios: what to draw them from, in turns; default the paper's two UEs.
+            fresh_crb_factor: range of the factor on Gamma of fresh drops, uniform per drop; default the scenario's Gamma.
+            seed: of shuffling, and first seed of fresh drops.
+            dtype: `float32` or `float64`.
+            pool_drops: stored drops of one scenario held in memory and shuffled together.
+        """
+        super().__init__(
+            path=path,
+            val_path=val_path,
+            batch_size=batch_size,
+            val_batch_size=val_batch_size,
+            val_share=val_share,
+            feasible_only=feasible_only,
+            fresh_batches=fresh_batches,
+            seed=seed,
+            dtype=dtype,
+            pool_drops=pool_drops,
+        )
+        self._fresh = {"scenarios": fresh_scenarios or [PilotScenario()], "crb_factor": fresh_crb_factor}

@@ -13,16 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.datasets.files import sha256
-from isac_torch.datasets.schema import FORMAT_VERSION, SYSTEM
+from isac_torch.datasets.schema import FORMAT_VERSION
+from isac_torch.datasets.systems import System, system_of
 from isac_torch.errors import DatasetError
 
 if TYPE_CHECKING:
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.datasets.systems import Scenario
 
 MAX_SEED = 2**32
 """PyTorch's generator on a CPU uses 32 bits of its seed: larger ones would repeat the drops of smaller ones."""
 
-_LABELLING_CODE = ("allocation.py", "problem.py", "tensors.py", "units.py", "propagation", "tracking", "solvers", "allocators")
+_LABELLING_CODE = ("allocation.py", "problem.py", "tensors.py", "units.py", "propagation", "{system}", "solvers", "allocators")
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class ShardTask:
 
     index: int
     scenario_index: int
-    scenario: TrackingScenario
+    scenario: Scenario
     num_drops: int
     drop_seed: int
 
@@ -42,8 +43,8 @@ class ShardTask:
 
     @property
     def size(self) -> str:
-        """Size class, APs x UEs x targets."""
-        return f"{self.scenario.num_aps}x{self.scenario.num_ues}x{self.scenario.num_targets}"
+        """Size class: APs x UEs, and x targets where these are not the UEs."""
+        return system_of(self.scenario).size(self.scenario)
 
 
 def shard_name(index: int) -> str:
@@ -63,7 +64,7 @@ class Recipe:
         allocator: the labelling allocator as it prints itself, tolerances included.
     """
 
-    scenarios: tuple[TrackingScenario, ...]
+    scenarios: tuple[Scenario, ...]
     num_drops: int
     seed: int
     shard_size: int
@@ -74,10 +75,15 @@ class Recipe:
         for name in ("num_drops", "shard_size"):
             if getattr(self, name) < 1:
                 raise DatasetError(f"{name}={getattr(self, name)} must be at least 1")
-        if not self.scenarios:
-            raise DatasetError("scenario=[] names no size class; give at least one")
+        if len({system_of(scenario).name for scenario in self.scenarios}) > 1:
+            raise DatasetError("scenario mixes the tracking and the pilot system; make a data set of each")
         if not 0 <= self.seed <= MAX_SEED - self.num_shards:
             raise DatasetError(f"seed={self.seed} must lie in 0..{MAX_SEED - self.num_shards}, since shard i uses seed + i")
+
+    @property
+    def system(self) -> System:
+        """The system that all scenarios belong to."""
+        return system_of(self.scenarios[0])
 
     @property
     def num_shards(self) -> int:
@@ -104,7 +110,7 @@ class Recipe:
 
     def _entries(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in ("num_drops", "seed", "shard_size", "allocator")}
-        return counts | {"system": SYSTEM, "software": software_versions()}
+        return counts | {"system": self.system.name, "software": software_versions(self.system.name)}
 
     @property
     def fingerprint(self) -> str:
@@ -113,8 +119,8 @@ class Recipe:
 
 
 @cache
-def software_versions() -> dict[str, Any]:
-    """Versions that a shard's bytes depend on, with a digest of the physics and solver sources.
+def software_versions(system: str) -> dict[str, Any]:
+    """Versions that a shard's bytes depend on, with a digest of the sources of a system's physics and of the solvers.
 
     The digest keeps a run that resumes after an edit of the path loss from mixing two physics in one data set.
     """
@@ -127,7 +133,7 @@ def software_versions() -> dict[str, Any]:
     root = Path(isac_torch.__file__).parent
     code = hashlib.sha256()
     for entry in _LABELLING_CODE:
-        path = root / entry
+        path = root / entry.format(system=system)
         for source in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
             code.update(source.relative_to(root).as_posix().encode() + b"\0" + source.read_bytes())
     versions = {"isac_torch": isac_torch.__version__, "torch": torch.__version__.split("+")[0], "code": code.hexdigest()[:16]}

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isac_torch.datasets.files import sha256
-from isac_torch.datasets.schema import FIELDS, FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT, SYSTEM
+from isac_torch.datasets.schema import FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT, Field
+from isac_torch.datasets.systems import SYSTEMS, Problem, System, system_of
 from isac_torch.errors import DatasetError, ProblemError
 from isac_torch.tensors import tensor_fields
-from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _KINDS = "fiu"  # real and integer arrays; anything else in a file is not ours
 _COMPRESSION = 1  # the pilot-sharing block is mostly zeros; higher levels gain little on the rest
@@ -35,7 +35,7 @@ class Header:
         config: what made this shard, as JSON: scenario, counts, seed, allocator, software.
         index: place of the shard in the data set.
         drop_seed: seed of the generator that drew its drops.
-        size: size class, 'aps x ues x targets'.
+        size: size class, 'aps x ues x targets' or 'aps x ues'.
     """
 
     fingerprint: str
@@ -58,8 +58,13 @@ class Shard:
 
     header: Header
     drop: dict[str, Tensor]
-    problem: MaxMinSinrProblem
+    problem: Problem
     label: dict[str, Tensor]
+
+    @property
+    def system(self) -> System:
+        """The system that the drops belong to."""
+        return system_of(self.problem)
 
     @property
     def num_drops(self) -> int:
@@ -72,17 +77,18 @@ def encode_shard(shard: Shard) -> bytes:
     import h5py
 
     with h5py.File.in_memory(libver=("earliest", "v110"), track_order=False) as file:
-        facts = {"format": SHARD_FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, "num_drops": shard.num_drops}
+        facts = {"format": SHARD_FORMAT, "format_version": FORMAT_VERSION, "system": shard.system.name}
+        facts |= {"num_drops": shard.num_drops}
         for key, value in (facts | asdict(shard.header)).items():
             file.attrs[key] = _attribute(value)
         for group, tensors in (("drop", shard.drop), ("problem", tensor_fields(shard.problem)), ("label", shard.label)):
             file.create_group(group, track_order=False)
             for name, value in sorted(tensors.items()):
                 for part, array in _parts(name, value):
-                    _write_array(file, f"{group}/{part}", array, unit_of=f"{group}/{name}")
-        for field in fields(shard.problem):  # sizes that no tensor shows
-            if isinstance(value := getattr(shard.problem, field.name), int):
-                file["problem"].attrs[field.name] = value
+                    _write_array(file, f"{group}/{part}", array, shard.system.fields.get(f"{group}/{name}"))
+        for item in fields(shard.problem):  # what no tensor shows
+            if isinstance(value := getattr(shard.problem, item.name), int | str):
+                file["problem"].attrs[item.name] = _attribute(value)
         file.flush()
         return bytes(file.id.get_file_image())
 
@@ -93,10 +99,10 @@ def _parts(name: str, value: Tensor) -> list[tuple[str, NDArray[Any]]]:
     return [(name, (value.to(torch.uint8) if value.dtype == torch.bool else value).contiguous().numpy())]
 
 
-def _write_array(file: Any, path: str, array: NDArray[Any], unit_of: str) -> None:
+def _write_array(file: Any, path: str, array: NDArray[Any], field: Field | None) -> None:
     checks = {"chunks": array.shape, "fletcher32": True, "shuffle": True, "compression": _COMPRESSION} if array.size else {}
     dataset = file.create_dataset(path, data=array, track_times=False, **checks)
-    if field := FIELDS.get(unit_of):
+    if field is not None:
         dataset.attrs["unit"] = _attribute(field.unit)
         dataset.attrs["axes"] = _attribute(" ".join(field.axes))
     dataset.flush()  # takes its place in the file now, not whenever Python closes the array
@@ -135,12 +141,12 @@ def decode_shard(data: bytes, path: Path) -> Shard:
     try:
         with h5py.File.in_memory(file_image=data) as file:
             attributes = {name: _python(value) for name, value in file.attrs.items()}
-            _check_format(attributes, path)
+            system = _checked_system(attributes, path)
             groups = {group: _read_group(file[group]) for group in ("drop", "problem", "label")}
-            sizes = {name: int(value) for name, value in file["problem"].attrs.items()}
-            arguments: dict[str, Any] = groups["problem"] | sizes
+            others = {name: _python(value) for name, value in file["problem"].attrs.items()}
+            arguments: dict[str, Any] = groups["problem"] | others
         header = Header(**{field.name: attributes[field.name] for field in fields(Header)})
-        problem = MaxMinSinrProblem(**arguments)
+        problem = system.problem(**arguments)
         label = {name: groups["label"][name] for name in LABELS}
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, DatasetError):
@@ -157,15 +163,16 @@ def _python(value: Any) -> Any:
     return plain.decode() if isinstance(plain, bytes) else plain
 
 
-def _check_format(attributes: dict[str, Any], path: Path) -> None:
+def _checked_system(attributes: dict[str, Any], path: Path) -> System:
     if attributes.get("format") != SHARD_FORMAT:
         raise DatasetError(f"{path}: an HDF5 file, but not a shard of isac-torch; give the folder that `generate` wrote")
     version, system = int(attributes["format_version"]), attributes["system"]
-    if version != FORMAT_VERSION or system != SYSTEM:
+    if version != FORMAT_VERSION or system not in SYSTEMS:
         raise DatasetError(
-            f"{path}: shard format {version} of system {system!r}, this version reads format {FORMAT_VERSION} of {SYSTEM!r}; "
-            "generate it anew"
+            f"{path}: shard format {version} of system {system!r}, this version reads format {FORMAT_VERSION} of "
+            f"{' and '.join(SYSTEMS)}; generate it anew"
         )
+    return SYSTEMS[system]
 
 
 def _read_group(group: Any) -> dict[str, Tensor]:
@@ -193,7 +200,7 @@ def _check_content(shard: Shard, path: Path) -> None:
     sizes: dict[str, int] = {"serving": shard.problem.serving}
     for group, tensors in (("drop", shard.drop), ("problem", tensor_fields(shard.problem)), ("label", shard.label)):
         for name, value in tensors.items():
-            axes = FIELDS[f"{group}/{name}"].axes
+            axes = shard.system.fields[f"{group}/{name}"].axes
             expected = [sizes.setdefault(axis, size) for axis, size in zip(axes, value.shape, strict=False)]
             if len(axes) != value.ndim or expected != list(value.shape):
                 raise DatasetError(

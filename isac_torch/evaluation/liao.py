@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isac_torch.allocation import equal_split
+from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.liao_claims import judge_claims
-from isac_torch.evaluation.liao_study import points, run_points
+from isac_torch.evaluation.liao_study import allocators, points, run_points
 from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.drop import build_drops
 from isac_torch.pilot.scenario import PilotScenario
@@ -83,12 +83,14 @@ FIGURES = ("2", *PLOTS, "convergence")
 LABELS = {
     "full": "full power",
     "sca_paper": "SCA as printed",
-    "ours": "ours (optimum)",
+    "ours": "ours (best known)",
     "ours_slack_5": "ours, 5 % slack",
     "ours_as_full": "ours at full power's NMSE",
     "existing": "Existing",
     "no_dl": "no DL pilots",
 }
+CERTIFIED_LABEL = "ours (certified optimum)"
+"""Of `ours` where every drop that can be located is proven optimal."""
 
 
 def reproduce(
@@ -172,10 +174,12 @@ def _plot(folder: Path, name: str, samples: list[Sample]) -> None:
     rows = []
     x = [sample.point.x for sample in samples]
     markers = "osv^Dx*"
+    certified = all(sample.certified_share == 1.0 for sample in samples)
+    labels = LABELS | ({"ours": CERTIFIED_LABEL} if certified else {})
     for scheme, style, marker in zip(plot.schemes, styles(len(plot.schemes)), markers, strict=False):
         mean = [plot.factor * sample.mean(scheme, plot.quantity) for sample in samples]
         error = [plot.factor * sample.error(scheme, plot.quantity) for sample in samples]
-        axes.errorbar(x, mean, yerr=error, label=LABELS[scheme], marker=marker, markersize=4, linewidth=1.3, **style)
+        axes.errorbar(x, mean, yerr=error, label=labels[scheme], marker=marker, markersize=4, linewidth=1.3, **style)
         rows += [(scheme, a, m, e, len(s.values[scheme])) for a, m, e, s in zip(x, mean, error, samples, strict=True)]
     if plot.limit is not None:
         axes.axhline(plot.limit, color="black", linewidth=0.8, linestyle=":", label="required")
@@ -199,10 +203,10 @@ def _power_map(folder: Path, seed: int) -> list[dict[str, Any]]:
     """Fig. 2: where the power goes when one of two mirrored UEs has half the channel."""
     from matplotlib.figure import Figure
 
-    from isac_torch.evaluation.liao_study import ALLOCATORS
-
     problem = _mirrored()
-    maps = {name: problem.per_ue(ALLOCATORS[name].propose(problem).power)[0] for name in ("full", "sca_paper", "ours")}
+    answers = {name: allocate(problem, one) for name, one in allocators(PilotScenario()).items()}
+    maps = {name: problem.per_ue(answer.power)[0] for name, answer in answers.items()}
+    labels = LABELS | ({"ours": CERTIFIED_LABEL} if int(answers["ours"].status) == Status.OPTIMAL else {})
     figure = Figure(figsize=(5.0, 4.0), dpi=150, layout="constrained")
     panels = figure.subplots(len(maps), 1, sharex=True)
     image: Any = None
@@ -217,7 +221,7 @@ def _power_map(folder: Path, seed: int) -> list[dict[str, Any]]:
                 )
                 rows.append((name, ue + 1, ap + 1, float(power[ue, ap])))
         axes.set_yticks([0, 1], ["UE 1", "UE 2 (half)"], fontsize=7)
-        axes.set_title(LABELS[name], fontsize=8)
+        axes.set_title(labels[name], fontsize=8)
     panels[-1].set_xticks(range(problem.num_aps), [str(ap + 1) for ap in range(problem.num_aps)])
     panels[-1].set_xlabel("AP (1-4 on one side of the road, 5-8 on the other)")
     figure.colorbar(image, ax=panels, label="power (mW)")

@@ -189,6 +189,8 @@ class MinMaxNmseProblem:
 
     def check(self) -> None:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
+        if self.merit not in ("worst", "sum"):
+            raise ProblemError(f"merit={self.merit!r} must be worst or sum")
         for name, value in tensor_fields(self).items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")

@@ -1,0 +1,91 @@
+"""The two systems that data sets are made for: what the rooms of this package need to know of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import torch
+from torch import Tensor
+
+from isac_torch.datasets.schema import FIELDS, PILOT_FIELDS, Field
+from isac_torch.pilot import build as pilot_build
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.tensors import to_db
+from isac_torch.tracking import build as tracking_build
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.scenario import TrackingScenario
+
+Scenario: TypeAlias = TrackingScenario | PilotScenario
+Problem: TypeAlias = MaxMinSinrProblem | MinMaxNmseProblem
+
+
+@dataclass(frozen=True)
+class System:
+    """One system.
+
+    Attributes:
+        name: as in every shard, and the package that holds its physics.
+        scenario: its scenarios.
+        problem: its power problems.
+        fields: unit and axes of every array.
+        power_problem: from drops and their scenario to problems.
+        labeller: the allocator that labels.
+        size: size class of a scenario, in short.
+        value_column: heading and content of the column that shows the objective.
+        reach_column: heading and content of the column that shows how much sensing an infeasible drop can reach.
+    """
+
+    name: str
+    scenario: type[Scenario]
+    problem: type[Problem]
+    fields: dict[str, Field]
+    power_problem: Callable[[Any, Any], Any]
+    labeller: Callable[[], Any]
+    size: Callable[[Any], str]
+    value_column: tuple[str, Callable[[Tensor], Tensor]]
+    reach_column: tuple[str, Callable[[Tensor], Tensor]]
+
+
+def _batched_optimal() -> Any:
+    from isac_torch.solvers.batched import BatchedOptimal
+
+    return BatchedOptimal()
+
+
+def _min_max_nmse() -> Any:
+    from isac_torch.allocators.pilot import MinMaxNmse
+
+    return MinMaxNmse()
+
+
+TRACKING = System(
+    name="tracking",
+    scenario=TrackingScenario,
+    problem=MaxMinSinrProblem,
+    fields=FIELDS,
+    power_problem=tracking_build.power_problem,
+    labeller=_batched_optimal,
+    size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}x{scenario.num_targets}",
+    value_column=("min SINR dB", to_db),
+    reach_column=("SIR reach dB", to_db),
+)
+PILOT = System(
+    name="pilot",
+    scenario=PilotScenario,
+    problem=MinMaxNmseProblem,
+    fields=PILOT_FIELDS,
+    power_problem=pilot_build.power_problem,
+    labeller=_min_max_nmse,
+    size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}",
+    value_column=("max NMSE dB", lambda value: -to_db(value)),
+    reach_column=("CRB reach m2", torch.reciprocal),
+)
+SYSTEMS = {system.name: system for system in (TRACKING, PILOT)}
+
+
+def system_of(item: Scenario | Problem) -> System:
+    """The system that a scenario or a problem belongs to."""
+    return PILOT if isinstance(item, PilotScenario | MinMaxNmseProblem) else TRACKING
