@@ -1,0 +1,258 @@
+"""Networks in files and requests: JSON, npz and HDF5 in, JSON out. Nothing is unpickled, sizes are checked before use.
+
+JSON: an object with the fields of `Snapshot`, a list of such objects, or {"drops": [...]}. npz and HDF5: the same fields as
+arrays, of one network, or of many of one size with a leading drop axis (single numbers may be shared); HDF5 also as the
+shards that `isac-torch generate` writes.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import struct
+import sys
+import zipfile
+import zlib
+from dataclasses import fields
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.errors import DropError, IsacError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+MAX_BYTES = 2**30
+"""Bytes that a file may hold, packed or unpacked: 10,000 UEs x 10,000 APs of gains are 0.75 GiB."""
+_MAX_DIRECTORY = 2**16
+_HEADER = re.compile(
+    rb"\{'descr': '(?P<dtype>[<>|=]?(?:[fiu][1248]|b1|[SU]\d{1,3}))', 'fortran_order': (?P<fortran>True|False), "
+    rb"'shape': \((?P<shape>[\d, ]{0,60})\), ?\}\s*"
+)
+
+
+def read_snapshots(path: Path, max_bytes: int = MAX_BYTES) -> list[Snapshot]:
+    """The networks of a JSON, npz or HDF5 file; `-` reads standard input. Raises DropError in one line."""
+    if str(path) == "-":
+        return decode_snapshots(sys.stdin.buffer.read(max_bytes + 1), name="standard input", max_bytes=max_bytes)
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as error:
+        raise DropError(f"{path}: {error.strerror or error}; check the name and its permissions") from None
+    return decode_snapshots(data, name=str(path), max_bytes=max_bytes)
+
+
+def decode_snapshots(data: bytes, *, name: str, max_bytes: int = MAX_BYTES) -> list[Snapshot]:
+    """The networks in the bytes of a JSON, npz or HDF5 file, told apart by their first bytes; `name` is said in errors."""
+    if len(data) > max_bytes:
+        raise DropError(f"{name}: more than {max_bytes} bytes; split it")
+    try:
+        if data.startswith(b"\x89HDF"):
+            snapshots = _decode_hdf5(data, max_bytes)
+        else:
+            snapshots = decode_npz(data, max_bytes) if data.startswith(b"PK") else decode_json(data)
+    except IsacError as error:
+        raise DropError(f"{name}: {error}") from None
+    return snapshots
+
+
+def decode_json(data: bytes, max_drops: int | None = None) -> list[Snapshot]:
+    """The networks of a JSON text in UTF-8. Raises DropError in one line, also for more than `max_drops` networks."""
+    try:
+        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_distinct)
+    except DropError:
+        raise
+    except RecursionError:
+        raise DropError("lists within lists too deep to be a drop; see the format in docs/deployment.md") from None
+    except ValueError as error:
+        raise DropError(f"not JSON ({_short(error)}); see the format in docs/deployment.md") from None
+    if isinstance(value, dict) and set(value) == {"drops"}:
+        value = value["drops"]
+    drops = value if isinstance(value, list) else [value]
+    if not drops:
+        raise DropError("holds no drop; give an object with the fields of a drop, or a list of them")
+    _check_count(len(drops), max_drops)
+    return [_one(drop, f"drop {index}: " if isinstance(value, list) else "") for index, drop in enumerate(drops)]
+
+
+def encode_json(snapshots: Sequence[Snapshot]) -> bytes:
+    """Networks as JSON: one as an object, several as a list; what is left to its default is left out."""
+    drops = [_fields(snapshot) for snapshot in snapshots]
+    return (json.dumps(drops[0] if len(drops) == 1 else drops, allow_nan=False) + "\n").encode()
+
+
+def _fields(snapshot: Snapshot) -> dict[str, Any]:
+    values = {field.name: getattr(snapshot, field.name) for field in fields(snapshot)}
+    return {name: _json_value(value) for name, value in values.items() if value is not None}
+
+
+def _json_value(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else value
+
+
+def _one(drop: object, place: str) -> Snapshot:
+    if not isinstance(drop, dict):
+        raise DropError(f"{place}a {type(drop).__name__} where an object with the fields of a drop should be")
+    try:
+        return Snapshot.from_mapping(drop)
+    except DropError as error:
+        raise DropError(f"{place}{error}") from None
+
+
+def _check_count(count: int, most: int | None) -> None:
+    if most is not None and count > most:
+        raise DropError(f"holds {count} drops, at most {most} are allowed at once; send several requests")
+
+
+def _no_constant(text: str) -> float:
+    raise DropError(f"holds {text}, which is no number; leave optional fields out instead")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise DropError(f"{twice[:40]!r} is given twice; give each field once")
+    return table
+
+
+def decode_npz(data: bytes, max_bytes: int = MAX_BYTES, max_drops: int | None = None) -> list[Snapshot]:
+    """The networks of an npz file. Raises DropError in one line.
+
+    Args:
+        data: the file.
+        max_bytes: refuses files whose arrays unpack to more.
+        max_drops: refuses more networks than this.
+    """
+    try:
+        return _from_arrays(_npz_arrays(data, max_bytes), max_drops)
+    except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise DropError(f"not a whole npz file ({_short(error)}); write it with numpy.savez or send it again") from None
+
+
+def _npz_arrays(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
+    _check_directory(data)
+    arrays = {}
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        total = sum(entry.file_size for entry in entries)
+        if total > max_bytes:
+            raise DropError(f"its arrays unpack to {total} bytes, at most {max_bytes} are allowed; send fewer drops at once")
+        for entry in entries:
+            name = entry.filename.removesuffix(".npy")
+            if name in arrays or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DropError(f"{name[:40]!r} is there twice or packed in an unusual way; write it with numpy.savez")
+            with archive.open(entry) as file:
+                arrays[name] = _npy_array(name, file.read(entry.file_size))
+    return arrays
+
+
+def _check_directory(data: bytes) -> None:
+    """Refuse a zip directory of millions of entries before Python's reader makes an object of each."""
+    end = data.rfind(b"PK\x05\x06")
+    if end < 0 or len(data) < end + 22:
+        raise DropError("not a whole npz file (its directory is missing); write it with numpy.savez or send it again")
+    (size,) = struct.unpack_from("<L", data, end + 12)
+    if size > _MAX_DIRECTORY or data[max(end - 20, 0) : end].startswith(b"PK\x06\x07"):
+        raise DropError(f"a zip directory of {size} bytes is not that of a drop; write it with numpy.savez")
+
+
+def _npy_array(name: str, data: bytes) -> NDArray[Any]:
+    """The array of one npy file, of real numbers or short text only."""
+    version = data[6:8]
+    width = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}.get(version)
+    if data[:6] != b"\x93NUMPY" or width is None or len(data) < 8 + width:
+        raise DropError(f"{name[:40]!r} is not an array of numpy; write the file with numpy.savez")
+    start = 8 + width
+    body = start + int.from_bytes(data[8:start], "little")
+    header = _HEADER.fullmatch(data[start:body])
+    if header is None:
+        raise DropError(f"{name[:40]!r} is not an array of plain numbers; convert it with numpy.asarray(..., dtype=float)")
+    dtype = np.dtype(header["dtype"].decode())
+    shape = tuple(int(length) for length in header["shape"].replace(b" ", b"").split(b",") if length)
+    if len(shape) > 4 or math.prod(shape) * dtype.itemsize != len(data) - body:
+        raise DropError(f"{name[:40]!r} of shape {shape} does not fill its {len(data) - body} bytes; write the file again")
+    flat = np.frombuffer(data, dtype, offset=body) if len(data) > body else np.empty(0, dtype)
+    return flat.reshape(shape, order="F" if header["fortran"] == b"True" else "C")
+
+
+def _from_arrays(arrays: dict[str, NDArray[Any]], max_drops: int | None = None) -> list[Snapshot]:
+    """One network, or one for each entry of the leading axis where tx_position has three axes."""
+    position = arrays.get("tx_position")
+    if position is None or position.ndim != 3:
+        return [Snapshot.from_mapping({name: _plain(array) for name, array in arrays.items()})]
+    count = len(position)
+    _check_count(count, max_drops)
+    for name, array in arrays.items():
+        if array.ndim and len(array) != count:
+            raise DropError(f"{name[:40]!r} has {len(array)} entries along its drop axis, but tx_position has {count}")
+    if not count:
+        raise DropError("holds no drop; give tx_position at least one entry along its drop axis")
+    return [
+        _one({name: _plain(array[index] if array.ndim else array) for name, array in arrays.items()}, f"drop {index}: ")
+        for index in range(count)
+    ]
+
+
+def _plain(array: Any) -> Any:
+    """A single number or text as Python's own; arrays as they are."""
+    if np.ndim(array):
+        return array
+    value = array.item() if hasattr(array, "item") else array
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
+    try:
+        import h5py
+    except ImportError:
+        raise DropError("reading HDF5 needs h5py; pip install h5py, or give JSON or npz") from None
+    try:
+        with h5py.File.in_memory(file_image=data) as file:
+            if "drop" in file:
+                return _from_shard(_hdf5_arrays(file["drop"], max_bytes), json.loads(file.attrs["config"])["scenario"])
+            return _from_arrays(_hdf5_arrays(file, max_bytes))
+    except DropError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise DropError(f"not a whole HDF5 file of drops ({_short(error)}); write or fetch it again") from None
+
+
+def _hdf5_arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:
+    import h5py
+
+    arrays, total = {}, 0
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink) or not isinstance(group[name], h5py.Dataset):
+            raise DropError(f"{name[:40]!r} is a link or a group; a file of drops holds plain arrays")
+        dataset = group[name]
+        total += dataset.nbytes
+        if total > max_bytes:
+            raise DropError(f"its arrays take more than {max_bytes} bytes; split the file")
+        text = dataset.shape == () and h5py.check_string_dtype(dataset.dtype) is not None
+        if dataset.is_virtual or dataset.external or not (text or dataset.dtype.kind in "biufSU"):
+            raise DropError(f"{name[:40]!r} is not an array of plain numbers; store it as such")
+        arrays[name] = np.asarray(dataset.asstr()[()] if text else dataset[()])
+    return arrays
+
+
+def _from_shard(arrays: dict[str, NDArray[Any]], scenario: dict[str, Any]) -> list[Snapshot]:
+    """The networks of a shard of `isac-torch generate`, with the physics of its scenario."""
+    from isac_torch.tracking.scenario import TrackingScenario
+
+    drops = SimpleNamespace(**arrays)
+    return [Snapshot.from_drop(drops, index, TrackingScenario(**scenario)) for index in range(len(drops.tx_position))]
+
+
+def _short(error: Exception) -> str:
+    """First line of an error's message, without its quotation marks and at most 100 characters of it."""
+    return (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")[:100]

@@ -1,0 +1,129 @@
+"""From positions in a CSV or GeoJSON file to networks that a deployed allocator takes."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from isac_torch.deployment.files import encode_json
+from isac_torch.deployment.geometry import read_geometry
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.errors import DropError, GeometryError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from isac_torch.deployment.geometry import Geometry
+
+
+def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **physics: float | int) -> None:
+    """Read positions, write drops as JSON (`-`: to standard output) and say on stderr what was found.
+
+    Args:
+        path: CSV or GeoJSON file, format in `isac_torch.deployment.geometry`.
+        output: JSON file.
+        gains_db: CSV file of large-scale gains in dB (negative), a row a UE, a column an AP, in the order of `path`.
+        physics: scalar fields of `Snapshot` by name; `ap_power` (W) is every AP's.
+
+    Raises:
+        GeometryError: where the file describes no network.
+        DropError: where a value is out of range.
+    """
+    networks = read_geometry(path)
+    if gains_db is not None and len(networks) > 1:
+        raise GeometryError(f"gains_db={str(gains_db)!r} fits one network, but {path} has {len(networks)}; split the file")
+    snapshots = []
+    for network in networks:
+        snapshot = snapshot_of(network, None if gains_db is None else read_gains(gains_db, network), **physics)
+        try:
+            snapshot.check()
+        except DropError as error:
+            raise DropError(f"{path}: {network.name + ': ' if network.name else ''}{error}") from None
+        snapshots.append(snapshot)
+        sys.stderr.write(_found(network, snapshot) + "\n")
+    data = encode_json(snapshots)
+    if str(output) == "-":
+        sys.stdout.buffer.write(data)
+    else:
+        output.write_bytes(data)
+
+
+def snapshot_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = None, **physics: float | int) -> Snapshot:
+    """One network to allocate powers for.
+
+    Args:
+        network: its positions.
+        gain: large-scale gains, linear, of every UE and AP in the order of the file; default the path-loss model.
+        physics: scalar fields of `Snapshot` by name; `ap_power` (W) is every AP's.
+    """
+    listens = receive_mask(network)
+    sends = ~listens
+    power = physics.pop("ap_power", None)
+    return Snapshot(
+        tx_position=network.ap_position[sends],
+        tx_orientation=network.ap_orientation[sends],
+        rx_position=network.ap_position[listens],
+        ue_position=network.ue_position,
+        target_position=network.target_position,
+        ue_gain=None if gain is None else gain[:, sends],
+        ap_power=None if power is None else np.full(int(sends.sum()), power),
+        **physics,  # type: ignore[arg-type]
+    )
+
+
+def receive_mask(network: Geometry) -> Bool[np.ndarray, " allap"]:
+    """Which APs listen: those of kind `rx`; a quarter, well spread, where the file leaves the roles open (`ap`).
+
+    The rule is that of `TrackingScenario`: the AP nearest to the middle, then each time the one farthest from those chosen.
+    """
+    kinds = np.array(network.ap_kind)
+    count = len(kinds)
+    if not (kinds == "ap").any():
+        return kinds == "rx"
+    if (kinds != "ap").any():
+        raise GeometryError("some APs are of kind ap, others tx or rx; say tx or rx of all of them, or ap of all")
+    if count < 2:
+        raise GeometryError(f"{count} AP of kind ap: one must transmit and one listen; give two, or call it tx")
+    chosen = np.zeros(count, dtype=bool)
+    nearest = -np.linalg.norm(network.ap_position - network.ap_position.mean(0), axis=1)
+    for turn in range(max(1, round(count / 4))):
+        latest = int(nearest.argmax())
+        chosen[latest] = True
+        gap = np.linalg.norm(network.ap_position - network.ap_position[latest], axis=1)
+        nearest = gap if turn == 0 else np.minimum(nearest, gap)
+    return chosen
+
+
+def read_gains(path: Path, network: Geometry) -> Float[np.ndarray, "ue allap"]:
+    """Large-scale gains, linear, from a CSV file of gains in dB: a row a UE, a column an AP, no header."""
+    shape = (len(network.ue_position), len(network.ap_position))
+    try:
+        gain_db = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2, encoding="utf-8-sig")
+    except OSError as error:
+        raise GeometryError(f"{path}: {error.strerror or 'not found'}; check the name and its permissions") from None
+    except ValueError as error:
+        reason = str(error).splitlines()[0][:100]
+        raise GeometryError(f"{path}: not a table of numbers ({reason}); give gains in dB, commas between them") from None
+    if gain_db.shape != shape:
+        raise GeometryError(
+            f"{path}: {gain_db.shape[0]} rows x {gain_db.shape[1]} columns, but {shape[0]} UEs x {shape[1]} APs"
+        )
+    if not (gain_db <= 0.0).all():  # NaN is refused here too
+        raise GeometryError(f"{path}: holds {gain_db.max():g}, but gains in dB are negative numbers; -inf is no connection")
+    return np.asarray(10.0 ** (gain_db / 10.0))
+
+
+def _found(network: Geometry, snapshot: Snapshot) -> str:
+    """One line on what was read, for a person to notice a slip."""
+    name = f"{network.name}: " if network.name else ""
+    every = np.concatenate([network.ap_position, network.ue_position, network.target_position])
+    extent = " x ".join(f"{length:.0f}" for length in np.ptp(every[:, :2], axis=0))
+    origin = f", origin at {network.origin[0]:.6f}, {network.origin[1]:.6f} degrees" if network.origin else ""
+    turned = "" if network.ap_orientation.any() else "; no orientations: every array's broadside points along x"
+    return (
+        f"{name}{snapshot.num_aps} transmit APs, {len(snapshot.rx_position)} receive APs, {snapshot.num_ues} UEs, "
+        f"{snapshot.num_targets} targets on {extent} m{origin}{turned}"
+    )
