@@ -18,13 +18,9 @@ from isac_torch.allocation import Status
 from isac_torch.datasets.manifest import Manifest, read_manifest
 from isac_torch.datasets.recipe import MAX_SEED
 from isac_torch.datasets.shards import read_shard
-from isac_torch.datasets.systems import Problem, system_of
+from isac_torch.datasets.systems import Problem
 from isac_torch.errors import DatasetError
-from isac_torch.pilot.problem import MinMaxNmseProblem
 from isac_torch.tensors import cat_tensors
-
-if TYPE_CHECKING:
-    from isac_torch.datasets.systems import Scenario
 
 Batch = tuple[Problem, dict[str, Tensor]]
 

@@ -8,7 +8,7 @@ from typing import Any
 import lightning
 import torch
 
-from isac_torch.datasets.fresh import FreshBatches, SirMix
+from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.errors import DatasetError
 from isac_torch.pilot.scenario import PilotScenario
@@ -68,7 +68,8 @@ class PowerDataModule(lightning.LightningDataModule):
         self.seed = seed
         self._fresh: dict[str, Any] = {
             "scenarios": fresh_scenarios or [TrackingScenario()],
-            "sir_min_db": fresh_sir_min_db,
+            "mix": fresh_sir,
+            "uses": fresh_uses,
         }
         self._options: dict[str, Any] = {"dtype": _DTYPES[dtype], "feasible_only": feasible_only, "pool_drops": pool_drops}
         self._train: ShardBatches | FreshBatches | None = None
@@ -137,7 +138,7 @@ class PilotDataModule(PowerDataModule):
         feasible_only: bool = True,
         fresh_batches: int = 0,
         fresh_scenarios: list[PilotScenario] | None = None,
-        fresh_crb_factor: tuple[float, float] | None = None,
+        fresh_crb: CrbMix | None = None,
         seed: int = 1_000_000_000,
         dtype: str = "float32",
         pool_drops: int = 4000,
@@ -153,7 +154,7 @@ class PilotDataModule(PowerDataModule):
             feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
             fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
             fresh_scenarios: what to draw them from, in turns; default the paper's two UEs.
-            fresh_crb_factor: range of the factor on Gamma of fresh drops, uniform per drop; default the scenario's Gamma.
+            fresh_crb: limits Gamma of fresh drops, drawn per drop; default the scenario's.
             seed: of shuffling, and first seed of fresh drops.
             dtype: `float32` or `float64`.
             pool_drops: stored drops of one scenario held in memory and shuffled together.
@@ -170,4 +171,4 @@ class PilotDataModule(PowerDataModule):
             dtype=dtype,
             pool_drops=pool_drops,
         )
-        self._fresh = {"scenarios": fresh_scenarios or [PilotScenario()], "crb_factor": fresh_crb_factor}
+        self._fresh = {"scenarios": fresh_scenarios or [PilotScenario()], "mix": fresh_crb}

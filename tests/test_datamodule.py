@@ -8,9 +8,11 @@ import torch
 from isac_torch.allocation import Status
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
-from isac_torch.datasets.loader import FreshBatches, ShardBatches, shard_files, split_shards
+from isac_torch.datasets.fresh import FreshBatches, SirMix
+from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.datasets.module import PowerDataModule
 from isac_torch.errors import DatasetError
+from isac_torch.solvers.feasibility import largest_sir
 from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = TrackingScenario.of_size("4x3x2", sir_min_db=-15.0)
@@ -92,14 +94,26 @@ def test_fresh_drops_never_repeat_and_follow_the_seed(path):
     assert all(map(torch.equal, second, amplitudes(resumed)))
 
 
-def test_fresh_drops_take_their_sir_from_the_range():
-    problem, label = next(iter(FreshBatches([SMALL], 64, 1, seed=1, dtype=torch.float64, sir_min_db=(-10.0, -5.0))))
+def test_fresh_drops_take_their_sir_from_the_mixture():
+    mix = SirMix(low_db=-10.0, high_db=-5.0, tight_share=0.0)
+    problem, label = next(iter(FreshBatches([SMALL], 64, 1, seed=1, dtype=torch.float64, mix=mix)))
     sir_db = 10.0 * problem.sir_min.log10()
     assert label == {}
-    assert float(sir_db.min()) >= -10.0
     assert float(sir_db.max()) <= -5.0
     assert float(sir_db[:, 0].std()) > 1.0
     assert torch.equal(problem.sir_min[:, 0], problem.sir_min[:, 1])
+
+
+def test_tight_drops_are_feasible_and_used_again_with_another_sir():
+    mix = SirMix(tight_share=1.0, tight_db=(0.3, 1.0))
+    batches = list(FreshBatches([SMALL], 16, 4, seed=1, dtype=torch.float64, mix=mix, uses=2))
+    for problem, _ in batches:
+        margin_db = 10.0 * largest_sir(problem).margin.log10()
+        assert float(margin_db.min()) > 0.29  # what is left is the LP's tolerance
+        assert float(margin_db.max()) < 1.01
+    signals = {tuple(problem.signal.flatten().tolist()) for problem, _ in batches}
+    assert len(signals) == 2, "four batches of drops that are used twice are two draws"
+    assert len({tuple(problem.sir_min.flatten().tolist()) for problem, _ in batches}) == 4
 
 
 @pytest.mark.parametrize(

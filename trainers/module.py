@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isac_torch.errors import IsacError
 from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import row_shortfall
+from isac_torch.nn.merit import Objective, row_shortfall
 from isac_torch.nn.network import AllocationNetwork
 from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import link_graph
@@ -48,6 +48,7 @@ class AllocationTraining(lightning.LightningModule):
         row_weight_step: float = 0.0,
         row_violations: float = 0.005,
         average_decay: float = 0.99,
+        fair_every: int = 0,
     ) -> None:
         """Network and optimiser settings.
 
@@ -66,6 +67,7 @@ class AllocationTraining(lightning.LightningModule):
             row_weight_step: log-step of the multiplier by (violated share - row_violations); 0 keeps it constant.
             row_violations: share of violated rows that the multiplier aims at.
             average_decay: of the running average of the weights that is validated and stored.
+            fair_every: each so-many-th step trains for proportional fairness instead of the smallest rate; 0 for none.
         """
         super().__init__()
         if not 0.0 <= average_decay < 1.0:
@@ -79,24 +81,29 @@ class AllocationTraining(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the objective, clipped per drop at the predicted directions."""
         problem, label = batch
-        points = list(self.network.trajectory(problem, link_graph(problem)))
+        every = self.hparams["fair_every"]
+        objective: Objective = "proportional_fair" if every and self.global_step % every == every - 1 else "max_min"
+        points = list(self.network.trajectory(problem, link_graph(problem), objective))
         early = points[self.hparams["refinements"]]
-        total, value = self._pull(problem, label, points[-1])
+        total, value = self._pull(problem, label, points[-1], objective)
         if early is not points[-1]:
-            total = total + self.hparams["early_weight"] * self._pull(problem, label, early)[0]
-        self._log_training(problem, points[-1].detach(), value)
+            total = total + self.hparams["early_weight"] * self._pull(problem, label, early, objective)[0]
+        if objective == "max_min":
+            self._log_training(problem, points[-1].detach(), value)
         return total
 
-    def _pull(self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor) -> tuple[Tensor, Tensor]:
+    def _pull(
+        self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor, objective: Objective
+    ) -> tuple[Tensor, Tensor]:
         """Scalar whose gradient in `logits` is the clipped one, and the mean loss."""
-        supervised = self._supervised_share()
+        supervised = self._supervised_share() if objective == "max_min" else 0.0
         if supervised > 0.0 and "power" not in label:
             raise IsacError("supervised training needs labels; give the data module a path and fresh_batches: 0")
         scalar, mean = logits.new_zeros(()), logits.new_zeros(())
         weight = float(self.row_weight)
         losses = [
             (supervised, lambda leaf: supervised_loss(problem, leaf, label["power"])),
-            (1.0 - supervised, lambda leaf: unsupervised_loss(problem, leaf, weight)),
+            (1.0 - supervised, lambda leaf: unsupervised_loss(problem, leaf, weight, objective)),
         ]
         for share, loss in losses:
             if share > 0.0:

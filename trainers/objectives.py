@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import row_shortfall
+from isac_torch.nn.merit import Objective, row_shortfall
 from isac_torch.tracking.owners import split_by_owner
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -25,12 +25,21 @@ _SHARE_FLOOR = 1e-6
 
 
 def unsupervised_loss(
-    problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float
+    problem: MaxMinSinrProblem,
+    logits: Float[Tensor, "drop logit"],
+    row_weight: float,
+    objective: Objective = "max_min",
 ) -> Float[Tensor, " drop"]:
-    """-log(smallest rate in bit/s/Hz + 0.001) + row_weight * (shortfall of the sensing rows), needing no label."""
+    """-log(rate in bit/s/Hz + 0.001) + row_weight * (shortfall of the sensing rows), needing no label.
+
+    The rate is the smallest one of the drop, or with `proportional_fair` every UE's, the logarithms averaged.
+    """
     balanced = balance(problem, logits)
-    rate = torch.log2(1.0 + balanced.level)
-    return row_weight * row_shortfall(problem, balanced.power).sum(-1) - (rate + _RATE_FLOOR).log()
+    if objective == "max_min":
+        gain = (torch.log2(1.0 + balanced.level) + _RATE_FLOOR).log()
+    else:
+        gain = (torch.log2(1.0 + problem.sinr(balanced.power)) + _RATE_FLOOR).log().mean(-1)
+    return row_weight * row_shortfall(problem, balanced.power).sum(-1) - gain
 
 
 def supervised_loss(

@@ -8,14 +8,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.balance import Balanced
-from isac_torch.nn.merit import ROW_WEIGHT, merit_gradient, row_shortfall
+from isac_torch.nn.merit import ROW_WEIGHT, Objective, merit_gradient, strict_score
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _FIRST, _SECOND = 0.8, 0.9
 """Decay of the mean gradient and of its mean square: shorter memories than Adam's usual ones, for tens of steps."""
-_STRICT_WEIGHT = 30.0
-"""Weight of a missed row when points are compared: the best point is a feasible one wherever there is any."""
+
+
+class BestDirections:
+    """The best directions of each drop among those offered."""
+
+    def __init__(self, logits: Float[Tensor, "drop logit"]) -> None:
+        """`logits` stand in where nothing finite is offered."""
+        self.logits, self.score = logits, logits.new_full((len(logits),), -torch.inf)
+
+    def offer(self, logits: Float[Tensor, "drop logit"], score: Float[Tensor, " drop"]) -> None:
+        """Keep `logits` of the drops whose `score` is the highest so far."""
+        self.logits = torch.where((score > self.score)[:, None], logits, self.logits)
+        self.score = torch.maximum(score, self.score)
 
 
 def ascend(
@@ -24,6 +34,7 @@ def ascend(
     steps: int,
     length: float = 0.2,
     row_weight: float = ROW_WEIGHT,
+    objective: Objective = "max_min",
 ) -> Float[Tensor, "drop logit"]:
     """Best directions met on `steps` Adam steps from `logits`.
 
@@ -33,24 +44,17 @@ def ascend(
         steps: each costs one balancing layer and its gradient.
         length: of the first steps; falls to a tenth of it on a cosine.
         row_weight: see `merit`.
+        objective: see `merit`.
     """
-    best_logits = logits
-    best = logits.new_full((len(logits),), -torch.inf)
+    best = BestDirections(logits)
     mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
     scale = None
     for step in range(steps + 1):
-        gradient, _, point = merit_gradient(problem, logits, scale, 16 if step == 0 else 4, row_weight)
-        score = _score(problem, point)
-        best_logits = torch.where((score > best)[:, None], logits, best_logits)
-        best, scale = torch.maximum(score, best), point.scale
+        gradient, _, point = merit_gradient(problem, logits, scale, 16 if step == 0 else 4, row_weight, objective)
+        best.offer(logits, strict_score(problem, point, objective))
+        scale = point.scale
         mean = _FIRST * mean + (1 - _FIRST) * gradient
         square = _SECOND * square + (1 - _SECOND) * gradient.square()
         direction = mean / (1 - _FIRST ** (step + 1)) / ((square / (1 - _SECOND ** (step + 1))).sqrt() + 1e-8)
         logits = logits + length * (0.55 + 0.45 * math.cos(math.pi * step / max(steps, 1))) * direction
-    return best_logits
-
-
-def _score(problem: MaxMinSinrProblem, point: Balanced) -> Float[Tensor, " drop"]:
-    """log of the smallest SINR less the rows' true shortfalls, heavily weighted; -inf where not finite."""
-    level = problem.objective(point.power).clamp_min(1e-12).log()
-    return (level - _STRICT_WEIGHT * row_shortfall(problem, point.power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)
+    return best.logits

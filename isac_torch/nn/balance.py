@@ -31,6 +31,10 @@ LEAST_NET_GAIN = 0.02
 depends on the UEs' streams alone."""
 EXCESS_AT_ZERO = -4.0
 """Offset of the excess and floor logits: at logit 0 a UE asks for 1.8 % more than the common level."""
+EXCESS_CAP = 9.0
+"""Nepers (39 dB) that a UE may ask for above the common level."""
+_LEAST_EXCESS = 0.018
+"""What a UE asks for at logit 0, in nepers."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +70,13 @@ def logit_size(problem: MaxMinSinrProblem) -> int:
     return problem.num_links + problem.num_ues + problem.num_targets
 
 
-def start_logits(problem: MaxMinSinrProblem) -> Float[Tensor, "drop logit"]:
+def start_logits(problem: MaxMinSinrProblem, spread: float = 0.0) -> Float[Tensor, "drop logit"]:
     """Directions that need no training: shares of a UE in proportion to its amplitude gains, shares of a target in
     proportion to the squared ratio of its echo to the other targets'.
+
+    Args:
+        problem: any sizes.
+        spread: nepers that a UE asks for above the common level, a neper of its gain (sum of a^2) above the weakest UE's.
     """
     comm = problem.signal.clamp_min(_tiny(problem.signal)).log().flatten(1)
     sensing = comm.new_zeros(problem.num_drops, problem.num_links - problem.num_comm_links)
@@ -76,8 +84,12 @@ def start_logits(problem: MaxMinSinrProblem) -> Float[Tensor, "drop logit"]:
         tiny = _tiny(problem.echo)
         ratio = problem.echo.clamp_min(tiny) / problem.cross_echo.clamp_min(tiny)
         sensing = 2.0 * own_rows(problem, ratio).clamp(1e-6, 1e6).log().flatten(1)
-    rest = comm.new_zeros(problem.num_drops, problem.num_ues + problem.num_targets)
-    return torch.cat([comm, sensing, rest], 1)
+    excess = comm.new_zeros(problem.num_drops, problem.num_ues)
+    if spread:
+        gain = problem.signal.square().sum(-1).clamp_min(_tiny(comm)).log()
+        asked = (spread * (gain - gain.amin(-1, keepdim=True))).clamp_min(_LEAST_EXCESS)
+        excess = asked.expm1().log() - EXCESS_AT_ZERO  # the inverse of softplus
+    return torch.cat([comm, sensing, excess, comm.new_zeros(problem.num_drops, problem.num_targets)], 1)
 
 
 def balance(
@@ -91,8 +103,9 @@ def balance(
 
     Args:
         problem: any sizes, also without targets or rows; pilot reuse is exact, since coherent terms are linear in scales.
-        logits: directions, as laid out by `logit_size`: shares of each owner's links by softmax; excess by softplus, so
-            that no UE asks for less than the common level; floor by softplus, a target's least scale over the UEs' sum.
+        logits: directions, as laid out by `logit_size`: shares of each owner's links by softmax; log(1 + excess)
+            by softplus, so that no UE asks for less than the common level; floor by softplus, a target's least scale over
+            the UEs' sum.
         start: scales (W) of an earlier call near these logits.
         iterations: steps of the fixed point; 16 from nothing, 4 from a near start.
         newton: refinement steps after them, each squaring the error; the gradient goes through the last one.
@@ -128,7 +141,7 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor) -> _Terms:
     from_ue, from_target = _sum_by_owner(problem, problem.leakage, comm, sensing)
     if problem.has_pilot_reuse:
         from_ue = from_ue + torch.einsum("dkjs,djs->dkj", problem.coherent, amplitude).square()
-    asked = (1.0 + softplus(excess + EXCESS_AT_ZERO)) / gain
+    asked = softplus(excess + EXCESS_AT_ZERO).clamp_max(EXCESS_CAP).exp() / gain
     disturbance = torch.cat([from_ue, from_target], -1) * asked[..., None]
     floors = softplus(floor + EXCESS_AT_ZERO) * (0.01 if problem.num_rows else 0.0)
     load = _load(problem, shares) / problem.budget[..., None]

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from isac_torch.nn.balance import Balanced, start_logits
+from isac_torch.nn.ascent import BestDirections
+from isac_torch.nn.balance import Balanced, balance, start_logits
 from isac_torch.nn.layers import MessageLayer, Tokens
-from isac_torch.nn.merit import merit_gradient
+from isac_torch.nn.merit import OBJECTIVES, START_SPREAD, Objective, merit_gradient, strict_score
 from isac_torch.tracking.graph import (
     AP_FEATURES,
     FEATURE_VERSION,
@@ -48,37 +49,43 @@ class AllocationNetwork(nn.Module):
         self.encode_ue = nn.Linear(UE_FEATURES, hidden)
         self.encode_target = nn.Linear(TARGET_FEATURES, hidden)
         self.encode_ap = nn.Linear(AP_FEATURES, hidden)
+        self.encode_objective = nn.Embedding(len(OBJECTIVES), hidden)
         extra = (_LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA)
         self.layers = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(layers))
         self.refinements = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(refinements))
         self.heads = nn.ModuleList(_Head(hidden) for _ in range(1 + refinements))
         self.stepper = LearnedSteps(hidden, steps) if steps else None
 
-    def forward(self, problem: MaxMinSinrProblem, graph: LinkGraph) -> Float[Tensor, "drop logit"]:
+    def forward(
+        self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Objective = "max_min"
+    ) -> Float[Tensor, "drop logit"]:
         """Directions for `balance`, laid out as its `logit_size` says."""
-        *_, last = self.trajectory(problem, graph)
+        *_, last = self.trajectory(problem, graph, objective)
         return last
 
-    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph) -> Iterator[Float[Tensor, "drop logit"]]:
-        """Directions after each correction and each step, the best guess last."""
-        logits = start_logits(problem)
-        tokens = self._encode(graph)
-        gradient, _, point = merit_gradient(problem, logits)
+    def trajectory(
+        self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Objective = "max_min"
+    ) -> Iterator[Float[Tensor, "drop logit"]]:
+        """Directions after each correction and each step; in evaluation mode the best of the steps comes once more, last."""
+        logits = start_logits(problem, START_SPREAD[objective])
+        tokens = self._encode(graph, objective)
+        gradient, _, point = merit_gradient(problem, logits, objective=objective)
         extra = _point_features(problem, gradient, point)
         for layer in self.layers:
             tokens = layer(tokens, problem, graph, extra)
         logits = logits + self.heads[0](tokens, problem)
         yield logits
         for layer, head in zip(self.refinements, self.heads[1:], strict=True):
-            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * _WARM_ITERATIONS)
+            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * _WARM_ITERATIONS, objective=objective)
             tokens = layer(tokens, problem, graph, _point_features(problem, gradient, point))
             logits = logits + head(tokens, problem)
             yield logits
         if self.stepper is not None:
-            yield from self.stepper(tokens, problem, logits, point)
+            yield from self.stepper(tokens, problem, logits, point, objective)
 
-    def _encode(self, graph: LinkGraph) -> Tokens:
-        owner = torch.cat([self.encode_ue(graph.ue), self.encode_target(graph.target)], 1)
+    def _encode(self, graph: LinkGraph, objective: Objective) -> Tokens:
+        wanted = self.encode_objective.weight[OBJECTIVES.index(objective)]
+        owner = torch.cat([self.encode_ue(graph.ue) + wanted, self.encode_target(graph.target)], 1)
         return Tokens(self.encode_link(graph.link).relu(), owner.relu(), self.encode_ap(graph.ap).relu())
 
 
@@ -97,14 +104,17 @@ class LearnedSteps(nn.Module):
         self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
 
     def forward(
-        self, tokens: Tokens, problem: MaxMinSinrProblem, logits: Tensor, point: Balanced
+        self, tokens: Tokens, problem: MaxMinSinrProblem, logits: Tensor, point: Balanced, objective: Objective
     ) -> Iterator[Float[Tensor, "drop logit"]]:
-        """Directions after each step."""
+        """Directions after each step; in evaluation mode then the best of them all."""
         state = self.inner(torch.cat([tokens.link, tokens.owner], 1))
         first, second = self.decay.sigmoid()
         mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
+        best = BestDirections(logits)
         for index in range(self.steps):
-            gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS)
+            gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS, objective=objective)
+            if not self.training:
+                best.offer(logits, strict_score(problem, point, objective))
             mean = first * mean + (1 - first) * gradient
             square = second * square + (1 - second) * gradient.square()
             size = (square / (1 - second ** (index + 1)) + 1e-12).sqrt()
@@ -114,6 +124,9 @@ class LearnedSteps(nn.Module):
             rate = self.length * softplus(control[..., 0] + 0.54)
             logits = logits + rate * (smooth.clamp(-3, 3) + control[..., 1])
             yield logits
+        if not self.training:
+            best.offer(logits, strict_score(problem, balance(problem, logits, point.scale, _WARM_ITERATIONS), objective))
+            yield best.logits
 
 
 class _Head(nn.Module):

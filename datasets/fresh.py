@@ -1,0 +1,154 @@
+"""Batches of freshly drawn drops for training: no label, any mixture of sizes and of sensing requirements.
+
+Drawing a drop costs as much as learning from it, so each is used a few times, with a newly drawn requirement each time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.datasets.recipe import MAX_SEED
+from isac_torch.datasets.systems import Problem, Scenario, system_of
+from isac_torch.errors import DatasetError
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.solvers.feasibility import largest_sir
+from isac_torch.tensors import from_db
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.scenario import TrackingScenario
+
+_KEPT = 32
+"""Batches held for further use, at most."""
+_REFERENCE_WORK = 1600
+"""Links times owners of a 16x16x4 drop, for which `batch_size` is meant: larger drops come in smaller batches."""
+_LEAST_BATCH = 4
+
+
+@dataclass(frozen=True)
+class SirMix:
+    """From what the required SIR of each drop is drawn.
+
+    Attributes:
+        low_db, high_db: range of SIR0, uniform per drop, dB.
+        tight_share: share of the drops whose SIR0 is drawn near their largest reachable SIR instead.
+        tight_db: range below the largest reachable SIR from which that is drawn, dB.
+        least_slack_db: no drop is asked for more than its largest reachable SIR less this: none is infeasible.
+    """
+
+    low_db: float = -11.0
+    high_db: float = -2.0
+    tight_share: float = 0.2
+    tight_db: tuple[float, float] = (0.3, 3.0)
+    least_slack_db: float = 0.3
+
+    def limit(self, problem: MaxMinSinrProblem) -> Float[Tensor, " drop"]:
+        """The largest SIR that each drop can reach, linear; inf without sensing rows."""
+        return largest_sir(problem).best_sir if problem.num_rows else torch.full_like(problem.budget[:, 0], torch.inf)
+
+    def vary(self, problem: MaxMinSinrProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MaxMinSinrProblem:
+        """The same drops with a newly drawn SIR0 each, given what `limit` said of them."""
+        tight, plain, choice = torch.rand(3, len(limit), generator=generator, dtype=limit.dtype)
+        near, far = self.tight_db
+        wanted = from_db(self.low_db + (self.high_db - self.low_db) * plain)
+        wanted = torch.where(choice < self.tight_share, limit * from_db(-near - (far - near) * tight), wanted)
+        wanted = torch.minimum(wanted, limit * from_db(torch.full_like(tight, -self.least_slack_db)))
+        return replace(problem, sir_min=wanted.to(problem.sir_min)[:, None].expand_as(problem.sir_min).contiguous())
+
+
+@dataclass(frozen=True)
+class CrbMix:
+    """From what the localisation limit Gamma of each drop is drawn: uniform factors on the scenario's.
+
+    Attributes:
+        low, high: range of the factor.
+    """
+
+    low: float = 1.0
+    high: float = 1.0
+
+    def limit(self, problem: MinMaxNmseProblem) -> Float[Tensor, " drop"]:
+        """Nothing has to be known of the drops."""
+        return torch.full_like(problem.crb_max[:, 0], torch.inf)
+
+    def vary(self, problem: MinMaxNmseProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MinMaxNmseProblem:
+        """The same drops with a newly drawn Gamma each."""
+        factor = self.low + (self.high - self.low) * torch.rand(len(limit), 1, generator=generator, dtype=limit.dtype)
+        return replace(problem, crb_max=problem.crb_max * factor.to(problem.crb_max))
+
+
+class FreshBatches:
+    """Batches of drops that nobody has seen: drawn as they are needed, without labels.
+
+    Block b of the run draws from a generator seeded with seed + b, so that the same seed gives the same training run; keep
+    this range apart from those of stored and held-out drops. A resumed run goes on with new blocks.
+    """
+
+    def __init__(
+        self,
+        scenarios: Sequence[Scenario],
+        batch_size: int,
+        batches: int,
+        *,
+        seed: int,
+        dtype: torch.dtype = torch.float32,
+        mix: SirMix | CrbMix | None = None,
+        uses: int = 1,
+    ) -> None:
+        """Set up without drawing.
+
+        Args:
+            scenarios: what to draw from, in turns.
+            batch_size: drops of a batch at 16x16x4; fewer for larger drops of the tracking system, so that batches cost alike.
+            batches: batches in a pass.
+            seed: of the first block.
+            dtype: of the tensors.
+            mix: sensing requirements; default each scenario's own.
+            uses: times that each drop is used, in the mean.
+        """
+        if batch_size < 1 or batches < 1 or uses < 1 or not scenarios:
+            raise DatasetError(f"batch_size={batch_size}, batches={batches}, uses={uses}, scenarios: each needs at least one")
+        self.scenarios, self.batch_size, self.batches = list(scenarios), batch_size, batches
+        self.seed, self.dtype, self.mix, self.uses = seed, dtype, mix, uses
+        self.drawn = self.given = 0
+        self._kept: list[tuple[Any, Tensor | None]] = []
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __iter__(self) -> Iterator[tuple[Problem, dict[str, Tensor]]]:
+        for _ in range(self.batches):
+            yield self._next(), {}
+
+    def _next(self) -> Problem:
+        generator = torch.Generator().manual_seed((self.seed + self.given) % MAX_SEED)
+        if self.given % self.uses == 0 or not self._kept:
+            self._kept = [*self._kept[1 - _KEPT :], self._draw()]
+            place = len(self._kept) - 1
+        else:
+            place = int(torch.randint(len(self._kept), (), generator=generator))
+        self.given += 1
+        problem, limit = self._kept[place]
+        drops: Problem = problem if self.mix is None else self.mix.vary(problem, limit, generator)
+        return drops.cast(self.dtype)
+
+    def _draw(self) -> tuple[Any, Tensor | None]:
+        """New drops, and what the mixture of requirements needs to know of them."""
+        generator = torch.Generator().manual_seed((self.seed + self.drawn) % MAX_SEED)
+        scenario = self.scenarios[self.drawn % len(self.scenarios)]
+        self.drawn += 1
+        drops = scenario.sample(self._batch(scenario), generator=generator)
+        problem = system_of(scenario).power_problem(drops, scenario)
+        return problem, None if self.mix is None else self.mix.limit(problem)
+
+    def _batch(self, scenario: Scenario) -> int:
+        if not isinstance(scenario, TrackingScenario):
+            return self.batch_size
+        owners = scenario.num_ues + scenario.num_targets
+        links = scenario.num_ues * scenario.serving_links + scenario.num_targets * scenario.sensing_links
+        share = min(1.0, _REFERENCE_WORK / (links * owners))
+        return max(min(_LEAST_BATCH, self.batch_size), round(self.batch_size * share))
