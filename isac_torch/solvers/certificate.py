@@ -1,19 +1,20 @@
 """A computed upper bound on the largest minimum SINR, which trusts no solver.
 
-Write the problem with v_k(p) = N_k^T p + 1 and C_l = S_l - SIR0_l I_l. Take any UE prices lambda_k >= 0, any row prices
-nu_l >= 0, and for each UE any positive shares theta_e that sum to one over its serving links. By Cauchy-Schwarz
+Write the problem with v_k(p) = N_k^T p + 1, C_l = S_l - SIR0_l I_l and m_l = SIR0_l n_l. Take any UE prices lambda_k >= 0, any
+row prices nu_l >= 0, and for each UE any positive shares theta_e that sum to one over its serving links. By Cauchy-Schwarz
 
     (sum_e a_e sqrt p_e)^2 <= sum_e a_e^2 p_e / theta_e .
 
 If powers p reach the value g and meet every row, then summing "signal - g * interference >= 0" with the prices gives
 
-    g sum_k lambda_k <= sum_e c_e(g) p_e <= sum_m P_m max(0, max_{e at AP m} c_e(g)),
+    g sum_k lambda_k + sum_l nu_l m_l <= sum_e c_e(g) p_e <= sum_m P_m max(0, max_{e at AP m} c_e(g)),
     c_e(g) = lambda_{k(e)} a_e^2 / theta_e - g sum_k lambda_k N_ke + sum_l nu_l C_le .
 
 A g that breaks this inequality is therefore out of reach, and so is every larger one. The left side minus the right one is
-concave in g and negative or zero at g = 0, so bisection finds the point where it turns positive: that is the bound. It holds
-for any prices and shares; good ones only make it tight. At the optimum the best shares are theta_e ~ a_e sqrt p_e; given AP
-prices pi_m too, theta_e ~ a_e^2 / (pi_m + g sum_k lambda_k N_ke - sum_l nu_l C_le), less sensitive to powers near 0.
+concave in g and not positive at g = 0 (or the prices prove that no powers meet the rows), so bisection finds the point where it
+turns positive: that is the bound. It holds for any prices and shares; good ones only make it tight. At the optimum the best
+shares are theta_e ~ a_e sqrt p_e; given AP prices pi_m too, theta_e ~ a_e^2 / (pi_m + g sum_k lambda_k N_ke - sum_l nu_l C_le),
+less sensitive to powers near 0.
 
 With shared pilots the interference has the further term sum_j (sum_s c_kjs sqrt p_js)^2. Each product with a positive sign is
 dropped, each with a negative sign is bounded by 2 sqrt(p_s p_t) <= w p_s + p_t / w (any w > 0; tight at w = sqrt(p_t/p_s)),
@@ -58,11 +59,13 @@ class _Linear:
     """The linear programme behind the bound, in powers relative to each link's AP budget.
 
     gain: a_e^2 P / theta_e of the serving links. leakage: N_ke P, with the linear part of shared pilots. margin: C_le P.
+    needed: m_l.
     """
 
     gain: Tensor
     leakage: Tensor
     margin: Tensor
+    needed: Tensor
     link_ap: Tensor
     num_aps: int
 
@@ -136,6 +139,7 @@ def _linearise(problem: MaxMinSinrProblem, power: Tensor) -> _Linear:
         gain=problem.signal.square() * problem.serving_power(limit) / share,
         leakage=relaxed_leakage(problem, power) * limit.unsqueeze(1),
         margin=(problem.echo - problem.sir_min.unsqueeze(-1) * problem.cross_echo) * limit.unsqueeze(1),
+        needed=problem.sir_min * problem.row_noise,
         link_ap=problem.link_ap,
         num_aps=problem.num_aps,
     )
@@ -155,7 +159,7 @@ def _shares_of_prices(linear: _Linear, prices: Prices, problem: MaxMinSinrProble
 
 
 def _bound(linear: _Linear, prices: Prices) -> Tensor:
-    """Root in g of sum_m max(0, max_e c_e(g)) = g sum_k lambda_k, from above."""
+    """Root in g of sum_m max(0, max_e c_e(g)) = g sum_k lambda_k + sum_l nu_l m_l, from above."""
     ue = prices.ue.detach().to(torch.float64).clamp_min(0.0)
     row = prices.row.detach().to(torch.float64).clamp_min(0.0)
     scale = ue.amax(-1, keepdim=True).clamp_min(1e-300)
@@ -163,12 +167,12 @@ def _bound(linear: _Linear, prices: Prices) -> Tensor:
     fixed = torch.einsum("dl,dle->de", row, linear.margin)
     fixed[:, : ue.shape[1] * linear.gain.shape[2]] += (ue.unsqueeze(-1) * linear.gain).flatten(1)
     slope = torch.einsum("dk,dke->de", ue, linear.leakage)
-    total = ue.sum(-1)
+    total, owed = ue.sum(-1), (row * linear.needed).sum(-1)
 
     def excess(value: Tensor) -> Tensor:
         coefficient = fixed - value.unsqueeze(-1) * slope
         top = coefficient.new_zeros(len(value), linear.num_aps)
-        return top.scatter_reduce(1, linear.link_ap, coefficient, "amax", include_self=True).sum(-1) - value * total
+        return top.scatter_reduce(1, linear.link_ap, coefficient, "amax", include_self=True).sum(-1) - value * total - owed
 
     low = torch.zeros_like(total)
     high = (excess(low) / total).clamp_min(1e-300)
@@ -210,7 +214,7 @@ def _best_prices(linear: _Linear, problem: MaxMinSinrProblem, power: Tensor) -> 
 
 
 def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float) -> tuple[Tensor, Tensor]:
-    """Prices of one drop that minimise sum_m pi_m - value * sum_k lambda_k, pi_m >= c_e(value); NaN if HiGHS finds none.
+    """Prices of one drop that minimise sum_m pi_m - value * sum_k lambda_k - sum_l nu_l m_l, pi_m >= c_e(value); NaN if none.
 
     Prices are scaled so that each UE's interference, each row's largest coefficient and the objective are of order one.
     """
@@ -229,7 +233,7 @@ def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float
     budgets = np.zeros((num_links, linear.num_aps))
     budgets[np.arange(num_links), linear.link_ap[drop].numpy()] = -1.0
     matrix = np.hstack([columns, (margin / row_scale[:, None]).T, budgets])
-    cost = np.concatenate([-1.0 / noise, np.zeros(num_rows), np.ones(linear.num_aps)])
+    cost = np.concatenate([-1.0 / noise, -linear.needed[drop].numpy() / row_scale, np.ones(linear.num_aps)])
     norm = np.concatenate([np.ones(num_ues), np.zeros(num_rows + linear.num_aps)])[None]
     answer = linprog(cost, A_ub=matrix, b_ub=np.zeros(num_links), A_eq=norm, b_eq=[1.0], bounds=(0, None), method="highs")
     if answer.x is None:

@@ -5,7 +5,7 @@ the same pattern in all drops of a size class:
 
     maximise d over x, z, s, d
     s_k = g (N_k^T x + 1 + d v_k(x')) / sigma_k,   z_e^2 <= x_e s_k,   sum_e a_e z_e / sqrt(sigma_k) >= s_k,
-    C x >= 0,   A x <= 1,   x >= 0 on sensing links,
+    C x >= m,   A x <= 1,   x >= 0 on sensing links,
 
 with x relative to the budgets, x' the last powers, g their smallest SINR and sigma_k the largest a_e^2 of UE k.
 """
@@ -212,6 +212,7 @@ class _Values:
         last = first + problem.num_aps + links - ues * serving + 3 * ues * serving
         right = torch.zeros(drops, last, dtype=limit.dtype)
         right[:, :ues] = level
+        right[:, 2 * ues : first] = -problem.sir_min * problem.row_noise / row_unit
         right[:, first : first + problem.num_aps] = 1.0
         return _Values(torch.cat(parts, 1).numpy(), right.numpy(), unit.numpy(), row_unit.numpy())
 

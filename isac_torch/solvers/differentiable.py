@@ -2,7 +2,8 @@
 
 The value g* of max-min SINR changes with the problem's coefficients as the Lagrangian does at fixed powers and prices,
 
-    d g* = [ sum_k lambda_k d(u_k - g* v_k) + sum_l nu_l d(S_l - SIR0_l I_l) p + sum_m pi_m dP_m ] / sum_k lambda_k v_k ,
+    d g* = [ sum_k lambda_k d(u_k - g* v_k) + sum_l nu_l d(C_l p - m_l) + sum_m pi_m dP_m ] / sum_k lambda_k v_k ,
+    C_l = S_l - SIR0_l I_l,   m_l = SIR0_l n_l,
 
 so one solve and one cheap expression give the gradient in signal, leakage, coherent, echo, cross_echo, sir_min and budget.
 The powers of max-min SINR need not be unique, hence have no gradient. Those of the least-power stage are, and the barrier of
@@ -54,7 +55,7 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
     wanted = (problem.signal * problem.serving_power(power).sqrt()).sum(-1).square()
     lagrangian = (weight * (wanted - value.unsqueeze(-1) * problem.interference(power))).sum(-1)
     own = torch.einsum("dle,de->dl", problem.echo, power)
-    other = torch.einsum("dle,de->dl", problem.cross_echo, power)
+    other = torch.einsum("dle,de->dl", problem.cross_echo, power) + problem.row_noise
     lagrangian = lagrangian + (row * (own - problem.sir_min * other)).sum(-1) + (ap * problem.budget).sum(-1)
     return value + (lagrangian - lagrangian.detach())
 

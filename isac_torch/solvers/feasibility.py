@@ -20,7 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SensingLimit:
-    """The best that any powers can do for the sensing rows of each drop, budgets aside (they never bind: SIR is a ratio).
+    """The best that any powers can do for the sensing rows of each drop; budgets bind only where rows have noise.
 
     Attributes:
         margin: largest reachable min_l SIR_l / SIR0_l, linear; inf in a drop without rows.
@@ -52,10 +52,12 @@ class SensingLimit:
 def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
     """Largest common factor by which every drop can exceed its SIR requirements.
 
-        maximise min_l S_l^T p / (SIR0_l I_l^T p) over p >= 0, p != 0
+        maximise min_l S_l^T p / (SIR0_l (I_l^T p + n_l)) over p >= 0, p != 0
 
     is quasi-linear: Dinkelbach's method solves it by about five small LPs (HiGHS). Prices nu >= 0 of the rows prove the
-    answer: no p exceeds max_e (sum_l nu_l S_le) / (sum_l nu_l SIR0_l I_le), the bound of von Neumann's growth model.
+    answer. Without noise no p exceeds max_e (sum_l nu_l S_le) / (sum_l nu_l SIR0_l I_le), the bound of von Neumann's growth
+    model, and budgets do not matter. With noise they do: no p within the budgets P_m exceeds the z at which
+    sum_m P_m max(0, max_{e at m} sum_l nu_l (S_le - z SIR0_l I_le)) = z sum_l nu_l SIR0_l n_l.
 
     Args:
         problem: drops with sensing rows, coefficients in 1/W.
@@ -69,7 +71,14 @@ def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
         return SensingLimit(unlimited, unlimited, torch.zeros_like(problem.link_gain), unknown)
     echo = problem.echo.double().cpu().numpy()
     required = (problem.cross_echo * problem.sir_min[..., None]).double().cpu().numpy()
-    solved = [_largest_margin(echo[i], required[i]) for i in range(problem.num_drops)]
+    noise = (problem.row_noise * problem.sir_min).double().cpu().numpy()
+    budget, owner = problem.budget.double().cpu().numpy(), problem.link_ap.cpu().numpy()
+    solved = [
+        _largest_noisy_margin(echo[i], required[i], noise[i], budget[i], owner[i])
+        if noise[i].any()
+        else _largest_margin(echo[i], required[i])
+        for i in range(problem.num_drops)
+    ]
     like = problem.budget
     power = torch.as_tensor(np.stack([s[2] for s in solved]), dtype=like.dtype, device=like.device)
     load = (problem.ap_load(power) / like).amax(-1, keepdim=True)
@@ -109,6 +118,69 @@ def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
     power = np.zeros(used.shape)
     power[used] = best / width[used]
     return margin, max(bound, margin), power
+
+
+def _largest_noisy_margin(
+    echo: Array, required: Array, noise: Array, budget: Array, owner: NDArray[np.int64]
+) -> tuple[float, float, Array]:
+    """The same with noise in the rows: max_p min_l echo_l.p / (required_l.p + noise_l) within the budgets.
+
+    One LP a step: maximise d subject to echo_l.x - z (required_l.x + noise_l) >= d weight_l, loads at most 1, x >= 0, with x
+    relative to the budgets.
+    """
+    from scipy.optimize import linprog
+
+    limit = budget[owner]
+    scale = 1.0 / np.maximum((echo * limit).max(1, keepdims=True), np.finfo(float).tiny)
+    own, other, least = echo * limit * scale, required * limit * scale, noise * scale[:, 0]
+    rows, links = own.shape
+    load = (np.arange(len(budget))[:, None] == owner[None]).astype(float)
+    used = load.any(1)
+    share = 1.0 / load.sum(1)[owner]
+    margin, bound = float(((own @ share) / (other @ share + least)).min()), np.inf
+    best = share
+    for _ in range(_MAX_ROUNDS):
+        weight = other @ share + least
+        weight = np.maximum(weight, 1e-12 * weight.max())
+        gain = np.hstack([(own - margin * other) / weight[:, None], -np.ones((rows, 1))])
+        loads = np.hstack([load[used], np.zeros((int(used.sum()), 1))])
+        found = linprog(
+            np.append(np.zeros(links), -1.0),
+            A_ub=np.vstack([-gain, loads]),
+            b_ub=np.concatenate([-margin * least / weight, np.ones(len(loads))]),
+            bounds=[(0.0, None)] * links + [(None, None)],
+            method="highs",
+            options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
+        )
+        if found.status != 0 or found.x is None:
+            break
+        share = np.maximum(found.x[:-1], 0.0)
+        share = share / max(1.0, float((load @ share).max()))
+        price = np.maximum(-found.ineqlin.marginals[:rows], 0.0) / weight
+        bound = min(bound, _noisy_price_bound(price @ own, price @ other, float(price @ least), load[used] > 0.0))
+        reached = float(((own @ share) / np.maximum(other @ share + least, np.finfo(float).tiny)).min())
+        improved = reached > margin * (1.0 + _TOLERANCE)
+        if reached > margin:
+            margin, best = reached, share
+        if not improved or bound <= margin * (1.0 + _TOLERANCE):
+            break
+    return margin, max(bound, margin), best * limit
+
+
+def _noisy_price_bound(own: Array, other: Array, noise: float, member: NDArray[np.bool_]) -> float:
+    """Largest z with sum_m max(0, max_{e at m} own_e - z other_e) >= z noise: no powers within the budgets reach more."""
+    if not noise > 0.0:
+        return float("inf")
+
+    def excess(level: float) -> float:
+        worth = np.maximum(own - level * other, 0.0)
+        return float(np.where(member, worth, 0.0).max(1).sum()) - level * noise
+
+    low, high = 0.0, excess(0.0) / noise
+    for _ in range(200):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if excess(middle) >= 0.0 else (low, middle)
+    return high * (1.0 + 1e-12)
 
 
 def _margin_step(own: Array, other: Array, margin: float, weight: Array) -> tuple[Array, Array] | None:
@@ -179,8 +251,8 @@ def repair(
 ) -> Float[Tensor, "drop link"]:
     """Powers that meet every constraint exactly, as near to `power` as the way to `inside` allows.
 
-    Negative powers go to 0, overloaded drops are scaled down (SIR is a ratio: it stays), and rows that are still short are
-    met by moving towards `inside`; all three are exact because the constraints are linear.
+    Negative powers go to 0, overloaded drops are scaled down (a ratio without noise stays), and rows that are short are met
+    by moving towards `inside`; all three are exact because the constraints are linear.
 
     Args:
         problem: the drops.
@@ -195,8 +267,8 @@ def repair(
     if problem.num_rows == 0:
         return power
     rows = problem.echo - problem.sir_min[..., None] * problem.cross_echo
-    have = torch.einsum("dle,de->dl", rows, power)
-    gain = torch.einsum("dle,de->dl", rows, inside) - have
+    have = torch.einsum("dle,de->dl", rows, power) - problem.sir_min * problem.row_noise
+    gain = torch.einsum("dle,de->dl", rows, inside - power)
     step = torch.where(have < 0.0, -have / gain.clamp_min(torch.finfo(have.dtype).tiny), torch.zeros_like(have))
     # A hair further than the root, so that rounding does not leave the row short.
     step = (step.amax(-1, keepdim=True) * (1.0 + 1e-9)).clamp(0.0, 1.0)

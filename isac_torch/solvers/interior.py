@@ -44,7 +44,8 @@ class InteriorPoint:
         bound_price: multiplier of x >= 0.
         slack: of the UEs, the sensing rows and the APs.
         converged: whether all residuals fell below the tolerance.
-        infeasible: whether row_price proves that no powers but zero meet the rows of fixed level (a Farkas certificate).
+        infeasible: whether row_price proves that no powers but zero meet the rows of fixed level (a Farkas certificate); where
+            rows have noise, that no powers do.
         iterations: Newton steps taken.
     """
 
@@ -81,7 +82,12 @@ def solve(
         warm: the powers are good and pushed inside their bounds (`warm_start`): find prices to match.
     """
     scale = program.echo.amax(-1, keepdim=True).clamp_min(1e-300)
-    program = replace(program, echo=program.echo / scale, cross_echo=program.cross_echo / scale)
+    program = replace(
+        program,
+        echo=program.echo / scale,
+        cross_echo=program.cross_echo / scale,
+        row_noise=program.row_noise / scale[..., 0],
+    )
     point = warm_point(program, power, level) if warm else _start(program, power, level)
     drops = len(power)
     alive = torch.arange(drops, device=power.device)
@@ -180,6 +186,8 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
     rows = (point.price * system.row_residual.abs()).sum(-1)
     # what the prices lack lifts the bound by its share of the noise's and the cost's part of them, which is `fixed`
     fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost * point.power).sum(-1)
+    rises = (program.weight > 0).any(-1).to(fixed.dtype)
+    fixed = (fixed - rises * _row_noise(program, point.price)).clamp_min(0.0)
     limit = tolerance * fixed
     # ... unless raising t pays for it at every link
     proven = (system.overprice.sum(-1) <= limit) | (system.relative_overprice <= tolerance)
@@ -190,7 +198,10 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
 
 
 def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
-    """Whether the row prices make every link lose: sum_l y_l (S_le - f_l I_le) < 0 for all e rules out all powers but zero."""
+    """Whether the row prices make every link lose: sum_l y_l (S_le - f_l I_le) < 0 for all e rules out all powers but zero.
+
+    Rows with noise are out of reach where the best link of every AP together earns less than sum_l y_l f_l n_l.
+    """
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     if ues == ratios:
         return torch.zeros_like(point.level, dtype=torch.bool)
@@ -199,7 +210,16 @@ def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
     price = price / price.amax(-1, keepdim=True).clamp_min(1e-300)
     gain = torch.einsum("dl,dle->de", price, program.echo)
     loss = torch.einsum("dl,dle->de", price * program.floor[:, ues:], program.cross_echo)
-    return fixed & (gain < loss * (1.0 - 1e-9)).all(-1)
+    top = gain.new_zeros(len(gain), program.num_aps)
+    earned = top.scatter_reduce(1, program.link_ap, gain - loss, "amax", include_self=True).sum(-1)
+    needed = (price * program.floor[:, ues:] * program.row_noise).sum(-1)
+    return fixed & ((gain < loss * (1.0 - 1e-9)).all(-1) | (earned < needed * (1.0 - 1e-9)))
+
+
+def _row_noise(program: LevelProgram, price: Tensor) -> Tensor:
+    """Noise that the sensing rows must overcome at their fixed levels, at these prices of all constraints."""
+    ues, ratios = program.amplitude.shape[1], program.num_ratios
+    return (price[:, ues:ratios] * program.floor[:, ues:] * program.row_noise).sum(-1)
 
 
 def _advance(point: Point, system: Linearised, to_boundary: float) -> Point:

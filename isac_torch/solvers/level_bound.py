@@ -2,12 +2,12 @@
 
 With prices lambda_k, nu_l >= 0 and positive shares theta_e that sum to one over each UE's links, any feasible x of level t has
 
-    sum_e c_e(t) x_e >= sum_k lambda_k (w_k t + f_k),
+    sum_e c_e(t) x_e >= sum_k lambda_k (w_k t + f_k) + sum_l nu_l (w_l t + f_l) n_l,
     c_e(t) = lambda_{k(e)} a_e^2 / theta_e - sum_k lambda_k (w_k t + f_k) N_ke + sum_l nu_l (S_le - (w_l t + f_l) I_le) ,
 
 the argument of `certificate` with fixed levels beside rising ones. The left side is at most sum_m max(0, max_{e at m} c_e(t)):
 a t that breaks the inequality is out of reach. With a cost and no rising level, subtracting the inequality from the cost gives
-cost^T x >= sum_k lambda_k f_k - sum_m max(0, max_{e at m} (c_e - cost_e)).
+cost^T x >= sum_k lambda_k f_k + sum_l nu_l f_l n_l - sum_m max(0, max_{e at m} (c_e - cost_e)).
 """
 
 from __future__ import annotations
@@ -88,4 +88,5 @@ def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     share = share.clamp_min(_SHARE_FLOOR * share.amax(-1, keepdim=True)).clamp_min(1e-300)
     gain = square * share.sum(-1, keepdim=True) / share
     fixed = torch.cat([fixed[:, :comm] + (ue.unsqueeze(-1) * gain).flatten(1), fixed[:, comm:]], 1)
-    return _Priced(fixed, slope, (ue * own[1]).sum(-1), (ue * own[0]).sum(-1))
+    offset, rate = ((ue * own[i]).sum(-1) + (row * rows[i] * program.row_noise).sum(-1) for i in (1, 0))
+    return _Priced(fixed, slope, offset, rate)

@@ -3,7 +3,7 @@
 With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 (concave) and v_k(x) = N_k^T x + 1,
 
     maximise   t - cost^T x
-    subject to u_k(x) >= (w_k t + f_k) v_k(x),   S_l x >= (w_l t + f_l) I_l x,   A x <= 1,   x >= 0 .
+    subject to u_k(x) >= (w_k t + f_k) v_k(x),   S_l x >= (w_l t + f_l) (I_l x + n_l),   A x <= 1,   x >= 0 .
 
 UEs with w = 1, f = 0 and rows with w = 0, f = SIR0 make max-min SINR, a quasi-concave problem; w = 0 everywhere with targets f
 and a cost the cheapest powers, a convex problem; mixed w and f the steps of lexicographic max-min. Shared pilots add
@@ -31,6 +31,7 @@ class LevelProgram:
         coherent: c_kjs, amplitude of the s-th link of UE j at k, for UEs on one pilot; None where no pilot is shared.
         echo: S_le of the sensing rows, any scale per row.
         cross_echo: I_le, same scale as S_l.
+        row_noise: n_l, same scale.
         link_ap: AP of each link; UE 0's serving links come first, then UE 1's, ..., then the sensing links.
         weight: w of the UEs, then of the sensing rows: 1 where the level rises with t, else 0.
         floor: f of the UEs, then of the sensing rows: the fixed part of the level.
@@ -43,6 +44,7 @@ class LevelProgram:
     coherent: Float[Tensor, "drop ue ue serving"] | None
     echo: Float[Tensor, "drop row link"]
     cross_echo: Float[Tensor, "drop row link"]
+    row_noise: Float[Tensor, "drop row"]
     link_ap: Int[Tensor, "drop link"]
     weight: Float[Tensor, "drop ratio"]
     floor: Float[Tensor, "drop ratio"]
@@ -80,9 +82,9 @@ class LevelProgram:
         return torch.cat([self.signal(power)[0], torch.einsum("dle,de->dl", self.echo, power)], 1)
 
     def unwanted(self, power: Tensor) -> Tensor:
-        """v_k of the UEs and I_l x of the sensing rows."""
+        """v_k of the UEs and I_l x + n_l of the sensing rows."""
         ue = torch.einsum("dke,de->dk", self.tangent_leakage(power), power) + 1.0
-        return torch.cat([ue, torch.einsum("dle,de->dl", self.cross_echo, power)], 1)
+        return torch.cat([ue, torch.einsum("dle,de->dl", self.cross_echo, power) + self.row_noise], 1)
 
 
 def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -> LevelProgram:
@@ -96,6 +98,7 @@ def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -
         coherent=problem.coherent * reach.unsqueeze(1) if problem.has_pilot_reuse else None,
         echo=problem.echo * limit.unsqueeze(1),
         cross_echo=problem.cross_echo * limit.unsqueeze(1),
+        row_noise=problem.row_noise,
         link_ap=problem.link_ap,
         weight=torch.cat([ones, torch.zeros_like(problem.sir_min)], 1),
         floor=torch.cat([torch.zeros_like(ones), problem.sir_min], 1),

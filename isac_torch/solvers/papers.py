@@ -7,7 +7,7 @@ In amplitudes b = sqrt(p) the SINR of a UE is a second-order cone for a fixed le
 with pi_kk the wanted amplitude itself and pi_kj the coherent one of a UE on the same pilot, while a sensing row is a difference
 of convex functions, whose echo is replaced by its tangent at the last amplitudes b',
 
-    SIR0_l sum_e I_le b_e^2 - sum_e S_le (2 b'_e b_e - b'_e^2) <= 0.                                              (C3)
+    SIR0_l (sum_e I_le b_e^2 + n_l) - sum_e S_le (2 b'_e b_e - b'_e^2) <= 0.                                      (C3)
 
 The printed C3 has the opposite sign before the tangent, which no powers but zero could meet. Both are kept in one programme
 per drop: gamma and b' are its only Parameters, so that CVXPY translates it once.
@@ -84,16 +84,16 @@ def start_point(
     """
     import cvxpy as cp
 
-    limit, rows = _scaled_rows(problem)
+    limit, rows, needed = _scaled_rows(problem)
     if len(rows) == 0:
         return equal_split(problem)
     share, slack = cp.Variable(problem.num_links, nonneg=True), cp.Variable()
     load = _membership(problem) @ share <= 1.0
     if start == "nearest_uniform":
         uniform = equal_split(problem)[0].numpy() / limit
-        search = cp.Problem(cp.Minimize(cp.sum_squares(share - uniform)), [load, rows @ share >= 0.0])
+        search = cp.Problem(cp.Minimize(cp.sum_squares(share - uniform)), [load, rows @ share >= needed])
     else:
-        search = cp.Problem(cp.Maximize(slack), [load, rows @ share >= slack])
+        search = cp.Problem(cp.Maximize(slack), [load, rows @ share >= needed + slack])
     if not _solve(search):
         return inside
     return repair(problem, torch.as_tensor(share.value * limit)[None], inside)
@@ -117,7 +117,7 @@ class _LevelProgramme:
     def __init__(self, problem: MaxMinSinrProblem) -> None:
         import cvxpy as cp
 
-        self._limit, _ = _scaled_rows(problem)
+        self._limit = problem.budget.gather(1, problem.link_ap)[0].numpy()
         self._amplitude = cp.Variable(problem.num_links, nonneg=True)
         self._anchor, self._anchor_squared = cp.Parameter(problem.num_links, nonneg=True), cp.Parameter(problem.num_links)
         self._widen = cp.Parameter(nonneg=True)
@@ -169,9 +169,11 @@ class _LevelProgramme:
         for row in range(problem.num_rows):
             echo = problem.echo[0, row].numpy() * self._limit
             required = float(problem.sir_min[0, row]) * problem.cross_echo[0, row].numpy() * self._limit
+            noise = float(problem.sir_min[0, row] * problem.row_noise[0, row]) / echo.max()
             echo, required = echo / echo.max(), required / echo.max()
             tangent = 2.0 * echo @ cp.multiply(self._anchor, self._amplitude) - echo @ self._anchor_squared
-            rules.append(cp.sum_squares(cp.multiply(np.sqrt(required), self._amplitude)) - tangent <= 0.0)
+            disturbed = cp.sum_squares(cp.multiply(np.sqrt(required), self._amplitude))
+            rules.append(disturbed + noise - tangent <= 0.0)
         return rules
 
 
@@ -188,12 +190,13 @@ def _single_user_sinr(problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
     return torch.minimum(alone.sum(-1).square(), leaked).amin(-1)
 
 
-def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array]:
-    """Budget of each link's AP, W, and the sensing rows per share of it, each over its largest entry."""
+def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
+    """Budget of each link's AP, W, the sensing rows per share of it, each over its largest entry, and what they must reach."""
     limit = problem.budget.gather(1, problem.link_ap)
     rows = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
     scale = rows.abs().amax(-1, keepdim=True) if problem.num_rows else torch.ones_like(rows)
-    return limit[0].numpy(), (rows / scale).numpy()
+    needed = (problem.sir_min * problem.row_noise)[0] / scale[..., 0] if problem.num_rows else rows[:, 0]
+    return limit[0].numpy(), (rows / scale).numpy(), needed.numpy()
 
 
 def _membership(problem: MaxMinSinrProblem) -> Array:

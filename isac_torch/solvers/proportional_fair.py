@@ -24,6 +24,7 @@ from torch import Tensor
 from isac_torch.allocation import equal_split
 from isac_torch.errors import ProblemError
 from isac_torch.solvers import interior
+from isac_torch.solvers.feasibility import largest_sir
 from isac_torch.solvers.level_program import LevelProgram, max_min_program
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -72,7 +73,10 @@ def proportional_fair(problem: MaxMinSinrProblem) -> ProportionalFair:
     coarse = interior.solve_carefully(max_min_program(problem, scale), start, torch.full_like(scale, 0.5), _START_TOLERANCE)
     program = max_min_program(problem, torch.ones_like(scale))
     rows = _rows(program)
-    power = coarse.power / (1.02 * _load(program, coarse.power).amax(-1, keepdim=True)).clamp_min(1.0)
+    if problem.echo_noise is None:
+        power = coarse.power / (1.02 * _load(program, coarse.power).amax(-1, keepdim=True)).clamp_min(1.0)
+    else:  # less power would leave noisy rows short: away from the borders is where their slack is largest
+        power = 0.9 * coarse.power + 0.098 * largest_sir(problem).power / limit
     inside = coarse.converged & (_slack(rows, power) > 0.0).all(-1)
     power = torch.where(inside.unsqueeze(-1), power, start)
     decrement = torch.full_like(scale, torch.inf)
@@ -96,9 +100,10 @@ class _Rows:
 def _rows(program: LevelProgram) -> _Rows:
     ues = program.amplitude.shape[1]
     margin = program.echo - program.floor[:, ues:].unsqueeze(-1) * program.cross_echo
-    margin = margin / margin.abs().amax(-1, keepdim=True)
+    scale = margin.abs().amax(-1, keepdim=True)
+    margin, needed = margin / scale, program.floor[:, ues:] * program.row_noise / scale[..., 0]
     member = margin.new_zeros(len(margin), program.num_aps, margin.shape[2]).scatter_(1, program.link_ap.unsqueeze(1), -1.0)
-    offset = torch.cat([margin.new_ones(len(margin), program.num_aps), margin.new_zeros(margin.shape[:2])], 1)
+    offset = torch.cat([margin.new_ones(len(margin), program.num_aps), -needed], 1)
     return _Rows(torch.cat([member, margin], 1), offset)
 
 

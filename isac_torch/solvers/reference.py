@@ -274,13 +274,13 @@ class _Cones:
         return member[member.any(1)].astype(float)
 
     def _sensing(self, problem: MaxMinSinrProblem) -> list[Any]:
-        """(S_l - SIR0_l I_l) p >= 0, each row over its largest entry."""
+        """(S_l - SIR0_l I_l) p >= SIR0_l n_l, each row over its largest entry."""
         if problem.num_rows == 0:
             return []
-        required = (1.0 + _HEADROOM) * problem.sir_min[0, :, None] * problem.cross_echo[0]
-        row = _array(problem.echo[0] - required) * self._limit
+        quality = (1.0 + _HEADROOM) * problem.sir_min[0]
+        row = _array(problem.echo[0] - quality[:, None] * problem.cross_echo[0]) * self._limit
         self._row_scale = np.abs(row).max(1)
-        self._rows = row / self._row_scale[:, None] @ self._share >= 0.0
+        self._rows = row / self._row_scale[:, None] @ self._share >= _array(quality * problem.row_noise[0]) / self._row_scale
         return [self._rows]
 
     def _solved(self, programme: Any) -> Tensor | None:

@@ -1,10 +1,11 @@
 """The tracking system's power problem: largest minimum SINR under per-AP budgets and sensing SIR rows.
 
     maximise   min_k  (a_k^T sqrt p)^2 / (N_k^T p + sum_j (c_kj^T sqrt p_j)^2 + 1)
-    subject to sum_{e at AP m} p_e <= P_m,   S_l^T p >= SIR0_l I_l^T p,   p >= 0
+    subject to sum_{e at AP m} p_e <= P_m,   S_l^T p >= SIR0_l (I_l^T p + n_l),   p >= 0
 
 Everything is divided by the noise power, so that coefficients are in 1/W. A link is an (AP, UE) pair of the serving sets
 or an (AP, target) pair of the sensing sets; the links of UE 0 come first, then those of UE 1, ..., then those of target 0.
+Rows of the SIR have n = 0; those of the expected SICNR (`tracking.design`) have noise, and S and I after the clutter's filter.
 """
 
 from __future__ import annotations
@@ -30,11 +31,12 @@ class MaxMinSinrProblem:
         coherent: c[k, j, s], amplitude of the s-th link of a UE j on k's pilot, 1/sqrt(W); zero unless j shares k's pilot.
         echo: S[l, e], target l's own echo per W of link e; any scale, per row.
         cross_echo: I[l, e], the other targets' echoes at l's receive APs per W of link e; same scale as S[l].
-        sir_min: SIR0 of each sensing row, linear. There are no rows with fewer than two targets.
+        sir_min: SIR0 of each sensing row, linear. There are no SIR rows with fewer than two targets.
         budget: P[m] of each transmit AP, W.
         link_ap: transmit AP of each link.
         link_gain: large-scale fading of each link, linear (what heuristics look at).
         num_targets: targets in each drop; their sensing links are the last ones.
+        echo_noise: n[l] of each row, on the scale of S[l] p; None where no row has noise.
     """
 
     signal: Float[Tensor, "drop ue serving"]
@@ -47,6 +49,7 @@ class MaxMinSinrProblem:
     link_ap: Int[Tensor, "drop link"]
     link_gain: Float[Tensor, "drop link"]
     num_targets: int
+    echo_noise: Float[Tensor, "drop row"] | None = None
 
     @property
     def num_drops(self) -> int:
@@ -84,6 +87,11 @@ class MaxMinSinrProblem:
         return self.echo.shape[1]
 
     @property
+    def row_noise(self) -> Float[Tensor, "drop row"]:
+        """n[l] of every row, zeros where no row has noise."""
+        return torch.zeros_like(self.sir_min) if self.echo_noise is None else self.echo_noise
+
+    @property
     def has_pilot_reuse(self) -> bool:
         """Whether some UEs share a pilot, so that the problem is not quasi-concave."""
         return bool((self.coherent != 0).any())
@@ -103,9 +111,13 @@ class MaxMinSinrProblem:
         return wanted / self.interference(power)
 
     def sir(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop row"]:
-        """Expected sensing SIR of each target, linear; `power` in W; 0 where no power is sent. Eq. (19) of docs/physics.md."""
+        """Sensing quality of each row, linear; `power` in W; 0 where no power is sent.
+
+        The expected SIR, eq. (19) of docs/physics.md; with noise in the rows the expected SICNR, eq. (52) of docs/sensing.md.
+        """
         own = torch.einsum("dle,de->dl", self.echo, power)
-        return own / torch.einsum("dle,de->dl", self.cross_echo, power).clamp_min(torch.finfo(power.dtype).tiny)
+        other = torch.einsum("dle,de->dl", self.cross_echo, power) + self.row_noise
+        return own / other.clamp_min(torch.finfo(power.dtype).tiny)
 
     def ap_load(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ap"]:
         """Power that each AP sends, W."""
