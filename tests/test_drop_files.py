@@ -77,12 +77,14 @@ def test_hdf5_of_one_and_of_many(snapshots, tmp_path):
         assert_same(read_snapshots(tmp_path / name), expected)
 
 
-def test_shards_of_generate_are_read(snapshots, tmp_path):
-    from isac_torch.datasets.generate import generate_dataset
+def test_shards_of_generate_are_read(snapshots):
+    from isac_torch.allocators.heuristics import Fractional
+    from isac_torch.datasets.labelling import Labeller
+    from isac_torch.datasets.recipe import Recipe, software_versions
 
-    generate_dataset([SCENARIO], num_drops=3, output=tmp_path, seed=900_001, shard_size=3, workers=1)
-    (shard,) = tmp_path.glob("*.h5")
-    assert_same(read_snapshots(shard), snapshots)
+    recipe = Recipe((SCENARIO,), num_drops=3, seed=900_001, shard_size=3, allocator="upc")
+    made = Labeller(Fractional(), recipe, software_versions("tracking"))(recipe.tasks[0])
+    assert_same(decode_snapshots(made.data, name="shard"), snapshots)
 
 
 def test_example_and_standard_input(monkeypatch):

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**30
 """Bytes that a file may hold, packed or unpacked: 10,000 UEs x 10,000 APs of gains are 0.75 GiB."""
 _MAX_DIRECTORY = 2**16
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, OSError, RuntimeError, ValueError)
+"""All that zipfile raises over damaged bytes; NotImplementedError (odd features) is a RuntimeError."""
 _HEADER = re.compile(
     rb"\{'descr': '(?P<dtype>[<>|=]?(?:[fiu][1248]|b1|[SU]\d{1,3}))', 'fortran_order': (?P<fortran>True|False), "
     rb"'shape': \((?P<shape>[\d, ]{0,60})\), ?\}\s*"
@@ -134,9 +136,12 @@ def decode_npz(data: bytes, max_bytes: int = MAX_BYTES, max_drops: int | None = 
         max_drops: refuses more networks than this.
     """
     try:
-        return _from_arrays(_npz_arrays(data, max_bytes), max_drops)
-    except (zipfile.BadZipFile, zlib.error, struct.error, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        arrays = _npz_arrays(data, max_bytes)
+    except DropError:
+        raise
+    except _BROKEN_ZIP as error:
         raise DropError(f"not a whole npz file ({_short(error)}); write it with numpy.savez or send it again") from None
+    return _from_arrays(arrays, max_drops)
 
 
 def _npz_arrays(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
@@ -219,6 +224,8 @@ def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
     try:
         with h5py.File.in_memory(file_image=data) as file:
             if "drop" in file:
+                if file.attrs.get("system") not in (b"tracking", "tracking"):
+                    raise DropError("a shard of another system; give one of the tracking system")
                 return _from_shard(_hdf5_arrays(file["drop"], max_bytes), json.loads(file.attrs["config"])["scenario"])
             return _from_arrays(_hdf5_arrays(file, max_bytes))
     except DropError:
