@@ -1,0 +1,39 @@
+"""One self-contained HTML page from the results of an evaluation, a training or both: what `isac-torch report` does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from isac_torch.errors import IsacError
+from isac_torch.evaluation.files import writable_folder, written_whole
+from isac_torch.evaluation.report_page import page
+from isac_torch.evaluation.report_source import read_run
+
+
+def write_report(run: str | Path, output: str | Path | None = None) -> Path:
+    """Read the results in the folder `run` and write the page.
+
+    Args:
+        run: output folder of an evaluation or of a training, or one with trainings up to two folders below.
+        output: file to write; default report.html in `run`.
+
+    Returns:
+        The file.
+
+    Raises:
+        IsacError: one line, if there is nothing to report, a file is damaged or `output` cannot be written.
+    """
+    from tqdm import tqdm
+
+    folder = Path(run)
+    target = folder / "report.html" if output is None else Path(output)
+    if target.is_dir():
+        raise IsacError(f"output={str(target)!r} is a folder; name the file, such as {target / 'report.html'}")
+    source = read_run(folder)
+    content = page(source, f"isac-torch: {folder.resolve().name}")
+    writable_folder(target.parent)
+    with written_whole(target) as partial:
+        partial.write_text(content, encoding="utf-8")
+    size = target.stat().st_size / 1e6
+    tqdm.write(f"{target}: {len(source.settings)} setting(s), {len(source.trainings)} training run(s), {size:.1f} MB")
+    return target

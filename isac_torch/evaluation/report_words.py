@@ -1,0 +1,72 @@
+"""What the numbers and pictures of a report mean, one sentence each; docs/evaluation.md has the definitions in full."""
+
+ALLOCATORS = {
+    "upc": "the same power to every link of an AP",
+    "ppc": "power in proportion to each link's gain",
+    "fpc_0_1": "fractional power control with exponents 0 (UEs) and 1 (targets)",
+    "opc_paper": "the paper's successive convex approximation, as printed",
+    "opc_global": "certified optimum, readable reference",
+    "opc_batched": "certified optimum, batched engine",
+    "first_order": "plain gradient ascent through the balancing layer, no network",
+    "gnn": "the trained network's powers, nothing else",
+    "gnn_shipped": "the network whose weights come with the package",
+    "gnn_repaired": "the network; drops that miss a constraint go to the batched engine",
+    "gnn_refined": "the network, followed by a few rounds of the batched engine, with a certificate",
+}
+"""What stands behind the name of a row."""
+
+KEYS = {
+    "num_drops": "Drops that this allocator was given.",
+    "min_rate_ratio_mean": "Smallest rate in a drop over that of the certified optimum, capped at 1 where a constraint is "
+    "broken; mean over the counted drops.",
+    "min_rate_ratio_p5": "The ratio that 5 % of the counted drops stay below.",
+    "min_rate_ratio_worst": "The smallest ratio of all counted drops.",
+    "min_rate_ratio_max": "Largest ratio of drops without violation; with orthogonal pilots more than 1.001 is a bug.",
+    "min_rate_ratio_valid_mean": "Mean ratio with 0 for every drop that breaks a constraint: the strictest of the means.",
+    "valid_drop_share": "Share of the counted drops in which no budget or sensing row is broken by more than 1e-6.",
+    "min_rate_mbps_mean": "Smallest rate of a drop, mean over the counted drops, Mbit/s.",
+    "mean_rate_mbps": "Rate of a UE, mean over UEs and counted drops, Mbit/s.",
+    "sir_violation_rate": "Share of the feasible drops' targets whose SIR is more than 0.1 dB below the required one.",
+    "budget_violation_max": "Largest overload of any AP, relative to its budget.",
+    "ms_per_drop": "Wall time of the allocator over its number of drops, ms, after a warm-up; channel statistics excluded.",
+    "ratio_to_bound_mean": "Smallest rate over that of the certified upper bound, which no powers exceed: the true ratio is at "
+    "least this.",
+    "rate_vs_fpc_0_1": "Mean smallest rate over that of fpc_0_1 on the same drops.",
+    "best_effort_sir_mean": "On infeasible drops: worst target's SIR over the largest that any powers reach.",
+    "sicnr_db_median": "Median SICNR of a target by true echoes, clutter and noise, dB, on the first drops.",
+    "miss_probability": "Probability that the tracking test misses a target, at its own false-alarm rate of 1e-2.",
+}
+"""Meaning of each key of summary.json."""
+
+PICTURES = {
+    "cdf_min_rate": "Smallest rate of every counted drop: the curve further right serves its worst UE better.",
+    "learned_v_optimal": "One point a drop: on the diagonal the policy equals the certified optimum.",
+    "ratio_histogram": "How many drops reach which share of the optimum's smallest rate.",
+    "loss": "Share of the drops that lose at most so much; every violation counts as a total loss.",
+    "violations": "Drops in which anything is broken, and targets that are missed by more than 0.1 dB.",
+    "sinr_per_ue": "One point a UE. Max-min powers put most UEs of a drop on one level; a UE below the diagonal gets less than "
+    "at the optimum.",
+    "cdf_sir": "Sensing SIR of every target; left of the line a target is missed.",
+    "cdf_rate": "Rate of every UE. Max-min gives up the best UEs' rates for the worst one's.",
+    "powers_typical": "Power from every AP (row) to every UE and at every target (column) on the drop with the median ratio.",
+    "powers_worst": "The same on the drop with the smallest ratio: where the policy decides differently.",
+    "load_worst": "The drop with the smallest ratio from above; colour is the share of its budget that an AP sends.",
+    "network_map": "One network from above; a link's width grows with the square root of its power.",
+}
+"""What each picture shows, in the order of the page."""
+
+CURVES = {
+    "val/min_rate_ratio": "Validation: smallest rate over the stored optimum's, mean",
+    "val/min_rate_ratio_p5": "Validation: the same, 5 % quantile",
+    "val/min_rate_ratio_worst": "Validation: the same, worst drop",
+    "val/sir_violation_rate": "Validation: share of targets below SIR0 - 0.1 dB",
+    "val/min_sinr_db": "Validation: smallest SINR, dB, mean over drops",
+    "train/loss": "Training loss, mean of the batch",
+    "train/min_sinr_db": "Training: smallest SINR, dB, mean over drops",
+    "train/sir_violation_rate": "Training: share of sensing rows missed",
+    "train/row_multiplier": "Multiplier of the sensing rows",
+    "train/supervised_share": "Share of the supervised loss",
+    "train/gradient_norm": "Length of the gradient before clipping",
+    "train/learning_rate": "Learning rate",
+}
+"""Headings of training curves, in the order of the page."""
