@@ -1,0 +1,208 @@
+"""Random and adversarial inputs through a deployed allocator: no crash, no NaN, no budget violation, one line a refusal.
+
+    python benchmarks/fuzz_deployment.py --model BUNDLE --count 100000 --json fuzz.json        # from the root of the project
+
+A third are networks at the edges of what is allowed, a third have one fault, a third are bytes (JSON and npz), half of them
+damaged. Those that are accepted are allocated in batches of mixed sizes, some of them twice and alone, which must not change
+a bit. Every problem is listed with the seed that makes its input again. Exit code 1 if there is any.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the inputs are those of the tests
+
+from isac_torch.deployment.allocator import Allocated, Allocator
+from isac_torch.deployment.files import decode_json, decode_npz
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.errors import IsacError
+from tests import hostile_drops
+
+BUDGET_TOLERANCE = 1e-9
+"""Largest relative overload of an AP that is not a violation."""
+PATHS = ("network", "repaired", "fallback_fpc", "best_effort")
+MAX_BYTES = 2**20
+
+
+@dataclass
+class Tally:
+    """What happened to the inputs.
+
+    Attributes:
+        refused: inputs that were refused in one line, by kind.
+        paths: networks allocated, by kind and path.
+        problems: everything that must not happen, with kind and seed.
+        worst_overload: largest relative excess of an AP's load over its budget.
+        repeated: networks allocated a second time, alone.
+    """
+
+    refused: Counter[str] = field(default_factory=Counter)
+    paths: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+    worst_overload: float = 0.0
+    repeated: int = 0
+
+
+Case = tuple[str, int, Snapshot]
+"""Kind, seed and network of an accepted input."""
+
+
+def inputs(seed: int, count: int) -> Iterator[tuple[str, int, Callable[[], list[Snapshot]]]]:
+    """Kind, seed and a function that reads the network(s), or refuses, of each input."""
+    for index in range(count):
+        rng = np.random.default_rng([seed, index])
+        drop = hostile_drops.plain(rng)
+        if rng.random() < 0.2:
+            drop = hostile_drops.with_gains(rng, drop)
+        edge = str(rng.choice(list(hostile_drops.EDGES)))
+        fault = str(rng.choice(list(hostile_drops.FAULTS)))
+        if index % 3 == 0:
+            fields = hostile_drops.EDGES[edge](rng, drop)
+            yield f"edge: {edge}", index, lambda fields=fields: [Snapshot.from_mapping(fields)]
+        elif index % 3 == 1:
+            fields = hostile_drops.FAULTS[fault](rng, drop)
+            yield f"fault: {fault}", index, lambda fields=fields: [Snapshot.from_mapping(fields)]
+        else:
+            yield from _bytes(rng, index, drop, fault)
+
+
+def _bytes(
+    rng: np.random.Generator, index: int, drop: dict[str, Any], fault: str
+) -> Iterator[tuple[str, int, Callable[[], list[Snapshot]]]]:
+    as_npz = rng.random() < 0.5
+    damaged = rng.random() < 0.5
+    fields = drop if damaged else hostile_drops.FAULTS[fault](rng, drop)
+    data = hostile_drops.as_npz(fields) if as_npz else hostile_drops.as_json(fields)
+    data = hostile_drops.damage(rng, data) if damaged else data
+    kind = f"{'npz' if as_npz else 'json'}: {'damaged' if damaged else fault}"
+    yield kind, index, lambda: decode_npz(data, MAX_BYTES) if as_npz else decode_json(data)
+
+
+def overload(snapshot: Snapshot, answer: Allocated) -> float:
+    """Largest relative excess of an AP's load over its budget, by counting; never below 0."""
+    load = np.bincount(answer.link_ap, answer.power, snapshot.num_aps)
+    budget = np.full(snapshot.num_aps, 2.0) if snapshot.ap_power is None else snapshot.ap_power
+    return float(max(0.0, (load / budget - 1.0).max()))
+
+
+def faults_of(snapshot: Snapshot, answer: Allocated) -> list[str]:
+    """What is wrong with an answer."""
+    links = len(answer.power)
+    checks = {
+        "power is not finite": np.isfinite(answer.power).all(),
+        "power is negative": (answer.power >= 0.0).all(),
+        "budget is exceeded": overload(snapshot, answer) <= BUDGET_TOLERANCE,
+        "SINR is NaN or negative": len(answer.sinr) == snapshot.num_ues and (answer.sinr >= 0.0).all(),
+        "SIR is NaN or negative": (answer.sir >= 0.0).all(),
+        "links do not match": links == len(answer.link_ap) == len(answer.owner_kind) == len(answer.owner_index),
+        f"path {answer.path!r} is unknown": answer.path in PATHS,
+        "reason has several lines": "\n" not in answer.reason,
+    }
+    return [name for name, good in checks.items() if not good]
+
+
+def judge(tally: Tally, case: Case, answer: Allocated) -> None:
+    """Count an answer and note what is wrong with it."""
+    kind, seed, snapshot = case
+    tally.paths[f"{kind} -> {answer.path}"] += 1
+    tally.worst_overload = max(tally.worst_overload, overload(snapshot, answer))
+    tally.problems += [f"{kind} (seed {seed}): {fault}" for fault in faults_of(snapshot, answer)]
+
+
+def refuse(tally: Tally, kind: str, seed: int, error: Exception) -> None:
+    """Count a refusal, and note one that is no refusal but a crash, or takes more than a line."""
+    tally.refused[kind] += 1
+    if not isinstance(error, IsacError):
+        tally.problems.append(f"{kind} (seed {seed}): {type(error).__name__}: {str(error)[:200]}")
+    elif "\n" in str(error) or not str(error) or len(str(error)) > 500:
+        tally.problems.append(f"{kind} (seed {seed}): refused in more than a line: {str(error)[:200]!r}")
+
+
+def allocate(tally: Tally, allocator: Allocator, batch: list[Case], repeat: int) -> None:
+    """Allocate a batch; where it is refused as a whole, one network after the other. Repeat the first few alone."""
+    try:
+        answers = allocator.many([snapshot for _, _, snapshot in batch])
+    except Exception as error:  # noqa: BLE001 - finding these is the purpose
+        if len(batch) == 1:
+            refuse(tally, batch[0][0], batch[0][1], error)
+        else:
+            for case in batch:
+                allocate(tally, allocator, [case], 0)
+        return
+    for case, answer in zip(batch, answers, strict=True):
+        judge(tally, case, answer)
+    for case, answer in list(zip(batch, answers, strict=True))[:repeat]:
+        tally.repeated += 1
+        again = allocator(case[2])
+        if answer.path != again.path or not np.allclose(answer.power, again.power, rtol=1e-6, atol=1e-12):
+            tally.problems.append(f"{case[0]} (seed {case[1]}): another answer alone than in a batch")
+
+
+def fuzz(allocator: Allocator, count: int, seed: int, batch_size: int = 256) -> Tally:
+    """Send `count` inputs through the allocator."""
+    from tqdm import tqdm
+
+    tally, batch = Tally(), list[Case]()
+    for kind, index, read in tqdm(inputs(seed, count), total=count, disable=None):
+        try:
+            snapshots = read()
+            for snapshot in snapshots:
+                snapshot.check()
+            batch += [(kind, index, snapshot) for snapshot in snapshots]
+        except Exception as error:  # noqa: BLE001 - finding these is the purpose
+            refuse(tally, kind, index, error)
+        if len(batch) >= batch_size:
+            allocate(tally, allocator, batch, repeat=4)
+            batch = []
+    if batch:
+        allocate(tally, allocator, batch, repeat=4)
+    return tally
+
+
+def main() -> None:
+    """Fuzz with the options and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", type=Path, required=True, help="bundle that `isac-torch export` wrote")
+    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--seed", type=int, default=900_700)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    allocator = Allocator.load(options.model)
+    begin, cpu = time.perf_counter(), time.process_time()
+    tally = fuzz(allocator, options.count, options.seed)
+    result = {
+        "count": options.count,
+        "seed": options.seed,
+        "allocated": sum(tally.paths.values()),
+        "refused": sum(tally.refused.values()),
+        "repeated": tally.repeated,
+        "problems": tally.problems,
+        "worst_overload": tally.worst_overload,
+        "cpu_seconds": time.process_time() - cpu,
+        "seconds": time.perf_counter() - begin,
+        "by_path": {path: sum(n for name, n in tally.paths.items() if name.endswith(f"-> {path}")) for path in PATHS},
+        "allocated_by_kind": dict(sorted(tally.paths.items())),
+        "refused_by_kind": dict(sorted(tally.refused.items())),
+    }
+    text = json.dumps(result, indent=2) + "\n"
+    if options.json is not None:
+        options.json.write_text(text, encoding="utf-8")
+    with contextlib.suppress(BrokenPipeError):
+        print(text)
+    sys.exit(bool(tally.problems))
+
+
+if __name__ == "__main__":
+    main()

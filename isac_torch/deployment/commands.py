@@ -1,0 +1,146 @@
+"""Commands of deployment: `allocate`, `serve`, `import-geometry`. Nothing here needs torch."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from isac_torch.errors import AllocationError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isac_torch.deployment.allocator import Allocated
+
+
+def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) -> None:
+    """Powers for the networks of a file from a deployed allocator, without torch.
+
+    Args:
+        drop: JSON, npz or HDF5 file, also a shard of `generate`; `-` reads JSON or npz from standard input.
+        model: Bundle that `isac-torch export` wrote.
+        output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
+    """
+    from isac_torch.deployment.allocator import Allocator
+    from isac_torch.deployment.answers import answers_json, check_output, write_answers
+    from isac_torch.deployment.files import read_snapshots
+
+    to_file = str(output) != "-"
+    if to_file:
+        check_output(output)
+    begin = time.perf_counter()
+    allocator = Allocator.load(_given(model))
+    snapshots = read_snapshots(drop)
+    loaded = time.perf_counter()
+    answers = allocator.many(snapshots)
+    done = time.perf_counter()
+    if to_file:
+        write_answers(answers, output)
+    else:
+        sys.stdout.buffer.write(answers_json(answers))
+    sys.stderr.write(f"{_summary(answers)}; {1e3 * (done - loaded):.1f} ms after {loaded - begin:.2f} s of loading\n")
+
+
+def _given(model: Path | None) -> Path:
+    if model is None:
+        raise AllocationError("no model is given; write --model BUNDLE, the folder that `isac-torch export` wrote")
+    return model
+
+
+def _summary(answers: Sequence[Allocated]) -> str:
+    """One line on what happened, for a person."""
+    paths = ", ".join(f"{count} {path}" for path, count in Counter(answer.path for answer in answers).most_common())
+    strange = sum(bool(answer.out_of_distribution) for answer in answers)
+    said = f"{len(answers)} drop{'s' * (len(answers) != 1)}: {paths}"
+    return f"{said}; {strange} unlike those seen in training" if strange else said
+
+
+def serve(
+    bundle: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    max_bytes: int = 8 * 2**20,
+    max_drops: int = 256,
+    max_memory_mib: float = 512.0,
+    seconds: float = 10.0,
+    max_waiting: int = 1024,
+    window_ms: float = 1.0,
+    max_batch: int = 64,
+) -> None:
+    """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
+
+    Args:
+        bundle: Folder that `isac-torch export` wrote.
+        host: Address to listen on; 0.0.0.0 opens it to other machines.
+        port: 0 takes a free one.
+        max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
+        max_drops: Networks in a request.
+        max_memory_mib: That the channel statistics of a request's networks may take, MiB.
+        seconds: For a body to arrive, and again for its answer.
+        max_waiting: Networks that may wait for their turn; further requests get 503.
+        window_ms: That the first request of a batch waits for company, ms.
+        max_batch: Networks in a batch.
+    """
+    try:
+        from isac_torch.deployment.serving import Limits
+    except ImportError as error:
+        raise RequestError(f"serving needs {error.name}; pip install 'isac-torch[serve]'") from None
+    from isac_torch.deployment.allocator import Allocator
+    from isac_torch.deployment.server import run_server
+
+    limits = Limits(
+        max_bytes=max_bytes,
+        max_drops=max_drops,
+        max_memory=max_memory_mib * 2**20,
+        seconds=seconds,
+        max_waiting=max_waiting,
+        window=window_ms / 1e3,
+        max_batch=max_batch,
+    )
+    run_server(Allocator.load(bundle), host, port, limits)
+
+
+def import_geometry(
+    sites: Path,
+    output: Path = Path("-"),
+    gains_db: Path | None = None,
+    num_antennas: int | None = None,
+    ap_power: float | None = None,
+    carrier_frequency: float | None = None,
+    noise_power: float | None = None,
+    pilot_symbols: int | None = None,
+    azimuth_spread_deg: float | None = None,
+    angle_error: float | None = None,
+    sir_min_db: float | None = None,
+) -> None:
+    """Turn positions of APs, UEs and targets (CSV or GeoJSON, degrees or metres) into drops for `allocate`.
+
+    Args:
+        sites: CSV or GeoJSON file; columns are described in docs/deployment.md.
+        output: JSON file; `-` writes to standard output.
+        gains_db: CSV of measured or simulated large-scale gains, dB: a row a UE, a column an AP, in the order of `sites`.
+        num_antennas: Of each AP; default 4.
+        ap_power: Budget of each AP, W; default 2.
+        carrier_frequency: Hz; default 2e9.
+        noise_power: In the whole band, W; default -174 dBm/Hz over 20 MHz.
+        pilot_symbols: Uplink pilots; default one a UE.
+        azimuth_spread_deg: Of the scatterers, degrees; default 15.
+        angle_error: Of the tracked angles, rad; default 0.01.
+        sir_min_db: Sensing SIR that every target must reach, dB; default -5.
+    """
+    from isac_torch.deployment.importing import import_geometry as run
+
+    physics = {
+        "num_antennas": num_antennas,
+        "ap_power": ap_power,
+        "carrier_frequency": carrier_frequency,
+        "noise_power": noise_power,
+        "pilot_symbols": pilot_symbols,
+        "azimuth_spread_deg": azimuth_spread_deg,
+        "angle_error": angle_error,
+        "sir_min_db": sir_min_db,
+    }
+    run(sites, output, gains_db, **{name: value for name, value in physics.items() if value is not None})

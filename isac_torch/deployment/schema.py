@@ -1,0 +1,75 @@
+"""JSON schema of a network and of its answer, from the fields of Snapshot, for the service's OpenAPI page."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import MISSING, fields
+from typing import Any
+
+from isac_torch.deployment.snapshot import Snapshot
+
+EXAMPLE: dict[str, Any] = {
+    "tx_position": [[0, 0, 10], [400, 0, 10], [200, 350, 10]],
+    "tx_orientation": [0.8, 2.4, 4.7],
+    "rx_position": [[200, 120, 10]],
+    "ue_position": [[120, 60, 1.65], [260, 210, 1.65]],
+    "target_position": [[90, 180, 60], [310, 150, 40]],
+    "sir_min_db": -5,
+}
+"""A small network: three transmit APs, one that listens, two UEs, two targets; everything else by default."""
+
+
+def drop_schema() -> dict[str, Any]:
+    """JSON schema of one network: every field of Snapshot with its unit and shape."""
+    said = dict(re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", Snapshot.__doc__ or "", flags=re.MULTILINE))
+    properties = {
+        field.name: _type(str(field.type)) | {"description": " ".join(said.get(field.name, "").split())}
+        for field in fields(Snapshot)
+    }
+    required = [field.name for field in fields(Snapshot) if field.default is MISSING]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
+def _type(annotation: str) -> dict[str, Any]:
+    """Schema of a field by its annotation, such as Float[ndarray, "ue ap"] | None."""
+    number: dict[str, Any] = {"type": "integer" if annotation.lower().startswith("int") else "number"}
+    if "ndarray" not in annotation:
+        return {"type": "string"} if annotation.startswith("Literal") else number
+    axes = re.findall(r"""["']([^"']*)["']""", annotation)[0].split()
+    for axis in reversed(axes):
+        number = {"type": "array", "items": number} | ({"minItems": 3, "maxItems": 3} if axis == "3" else {})
+    return number
+
+
+def allocate_docs() -> dict[str, Any]:
+    """What the OpenAPI page says of POST /allocate, as keyword arguments of FastAPI's decorator."""
+    drop = drop_schema()
+    several = {"type": "object", "properties": {"drops": {"type": "array", "items": drop}}, "required": ["drops"]}
+    binary = {"schema": {"type": "string", "format": "binary"}}
+    line = {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}}
+    reasons = {
+        408: "body too slow",
+        413: "body too large",
+        415: "not JSON or npz",
+        422: "no such network",
+        503: "busy",
+        504: "late",
+    }
+    return {
+        "openapi_extra": {
+            "requestBody": {
+                "required": True,
+                "content": {
+                    "application/json": {"schema": {"anyOf": [drop, several]}, "example": EXAMPLE},
+                    "application/x-npz": binary,
+                },
+            }
+        },
+        "responses": {
+            200: {"description": 'powers, W: {"drops": [...]}; npz where the request accepts application/x-npz'},
+            **{
+                status: {"description": f"{reason}; one line says what to mend", "content": line}
+                for status, reason in reasons.items()
+            },
+        },
+    }
