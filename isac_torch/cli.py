@@ -28,6 +28,7 @@ commands:
   train                 train a network on labelled or fresh drops
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
   pareto                trace the trade-off between rate and sensing SIR: CSV, figure
+  report RUN            results of evaluate and train as one HTML page
   reproduce liesegang   figures and claims of the paper on power control for communication and tracking
   reproduce liao        figures and claims of the paper on downlink pilots for estimation and localisation
 
@@ -39,6 +40,7 @@ examples:
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
+  isac-torch report runs/demo --output report.html
   isac-torch reproduce liesegang --figure 8 --quick --output runs/liesegang
   isac-torch reproduce liao --figure 4a --quick --output runs/liao
 
@@ -73,7 +75,7 @@ def _call(name: str, function: Callable[..., None], argv: list[str]) -> None:
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the lines of the examples."""
 
-    positional = name.startswith("dataset")
+    positional = name == "report" or name.startswith("dataset")
     examples = [line for line in HELP.splitlines() if line.startswith(f"  isac-torch {name} ")]
     parser = ArgumentParser(
         prog=f"isac-torch {name}",

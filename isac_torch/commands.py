@@ -143,6 +143,18 @@ def pareto(
     )
 
 
+def report(run: Path, output: Path | None = None) -> None:
+    """Write the results of `evaluate`, of `train` or of both as one HTML page that needs no network.
+
+    Args:
+        run: Output folder of an evaluation, a training, or `make demo`.
+        output: File to write; default report.html in that folder.
+    """
+    from isac_torch.evaluation.report import write_report
+
+    write_report(run, output)
+
+
 def reproduce_liao(
     output: Path,
     figure: str | None = None,
@@ -205,6 +217,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dataset verify": verify,
     "evaluate": evaluate,
     "pareto": pareto,
+    "report": report,
     "reproduce liao": reproduce_liao,
     "reproduce liesegang": reproduce_liesegang,
 }
