@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
 
 if TYPE_CHECKING:
@@ -81,19 +82,27 @@ def evaluate(
     output: Path,
     checkpoint: Path | None = None,
     opc_paper_drops: int = 50,
+    opc_global_drops: int | None = None,
+    sensed_drops: int = 50,
+    threads: int = 1,
     tensorboard: bool = True,
+    settings: list[Setting] | None = None,
 ) -> None:
     """Run allocators on the same drops: table on the terminal, summary.json, CSV, figures, TensorBoard.
 
     Args:
         scenario: The network.
-        allocators: Names such as upc, ppc, fpc_0.5_0.5, opc_paper, opc_global, gnn.
+        allocators: Names such as upc, ppc, fpc_0.5_0.5, opc_paper, opc_global, opc_batched, first_order, gnn, gnn_refined.
         num_drops: Drops to judge on.
         seed: Take one that no training set uses.
         output: Folder of the results.
-        checkpoint: Weights (model.pt) of the learned allocator.
+        checkpoint: Weights (model.pt) of the learned allocators; default those shipped with the package.
         opc_paper_drops: The paper's slow algorithm runs on the first ones only.
+        opc_global_drops: The readable reference too; default all.
+        sensed_drops: Drops whose true echoes are judged.
+        threads: Of PyTorch; with one, times are those of one core.
         tensorboard: Whether to write event files too.
+        settings: Several settings in one run, each changing any of the above: [{scenario: {num_ues: 8}}, {num_drops: 50, ...}].
     """
     from isac_torch.evaluation.run import evaluate as run
 
@@ -105,7 +114,11 @@ def evaluate(
         output=output,
         checkpoint=checkpoint,
         opc_paper_drops=opc_paper_drops,
+        opc_global_drops=opc_global_drops,
+        sensed_drops=sensed_drops,
+        threads=threads,
         tensorboard=tensorboard,
+        settings=settings or (),
     )
 
 

@@ -215,7 +215,6 @@ def test_output_that_cannot_be_written(capsys, tmp_path):
 def test_allocator_that_does_not_exist(capsys, tmp_path):
     options = ["evaluate", "--num_drops=2", "--seed=1", "--output", str(tmp_path / "new")]
     assert "magic" in error_line(capsys, [*options, "--allocators=[magic]"])
-    assert "checkpoint" in error_line(capsys, [*options, "--allocators=[gnn]"])
     missing = str(tmp_path / "none.pt")
     assert "none.pt" in error_line(capsys, [*options, "--allocators=[gnn]", "--checkpoint", missing])
 

@@ -13,17 +13,22 @@ from isac_torch.allocation import Proposal, Status, allocate
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.benchmark import fresh_problem, run_benchmark, sir_ceiling
+from isac_torch.evaluation.benchmark import Case, demanding, fresh_problem, run_benchmark, sir_ceiling
 from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.optimum import checksum, stored_allocate
 from isac_torch.evaluation.run import MAX_SEED, evaluate
+from isac_torch.evaluation.settings import Setting
+from isac_torch.nn.checkpoint import save_network
+from isac_torch.nn.network import AllocationNetwork
+from isac_torch.solvers.feasibility import largest_sir
 from isac_torch.tracking.scenario import TrackingScenario
 
 KEYS = [
     "num_drops", "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max",
     "min_rate_ratio_valid_mean", "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate",
-    "budget_violation_max", "ms_per_drop", "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
+    "budget_violation_max", "ms_per_drop", "ratio_to_bound_mean", "rate_vs_fpc_0_1", "best_effort_sir_mean",
+    "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
 ]  # fmt: skip
 SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2, num_receive_aps=2, serving_aps=2, sensing_aps=2)
 ROWS = ["upc", "fpc_0_1", "opc_paper", "opc_batched"]
@@ -32,7 +37,7 @@ ROWS = ["upc", "fpc_0_1", "opc_paper", "opc_batched"]
 def numbers(names, optima):
     """The benchmark of the fixture again, for some of its allocators and without files."""
     named = {name: named_allocator(name) for name in names}
-    return run_benchmark(SMALL, named, num_drops=10, seed=7, slow_drops=3, optima=optima)
+    return run_benchmark(Case(SMALL, 10, 7), named, optima)
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +116,7 @@ def test_event_files_hold_figures_chart_hyperparameters_and_table(benchmark):
 
 def test_same_seed_gives_the_same_numbers(benchmark, tmp_path):
     _, summary = benchmark
-    again = numbers(["upc", "opc_batched"], tmp_path).summary
+    again = numbers(["upc", "fpc_0_1", "opc_batched"], tmp_path).summary
     for name in ("upc", "opc_batched"):
         one, two = ({k: v for k, v in s["allocators"][name].items() if k != "ms_per_drop"} for s in (summary, again))
         assert one == two
@@ -131,13 +136,18 @@ def test_optimum_is_computed_when_not_listed_and_kept_for_the_next_run(tmp_path,
 def test_stored_answer_is_found_judged_again_and_rebuilt_when_damaged(tmp_path):
     _, problem = fresh_problem(SMALL, 4, 3, progress=False)
     allocator = Fractional(0.5, 0.5)
-    first = stored_allocate(problem, allocator, tmp_path)
+    first, known = stored_allocate(problem, allocator, tmp_path)
+    assert not known
     path = tmp_path / f"{checksum(problem, allocator)}.npz"
-    second = stored_allocate(problem, allocator, tmp_path)
+    second, known = stored_allocate(problem, allocator, tmp_path)
+    assert known
+    assert second.seconds == first.seconds
     assert_close(second.power, first.power, rtol=0, atol=0)
     assert_close(second.violation, first.violation, rtol=0, atol=0)
     path.write_bytes(path.read_bytes()[:100])
-    assert_close(stored_allocate(problem, allocator, tmp_path).power, first.power, rtol=0, atol=0)
+    rebuilt, known = stored_allocate(problem, allocator, tmp_path)
+    assert not known
+    assert_close(rebuilt.power, first.power, rtol=0, atol=0)
     other = problem.select(torch.tensor([1, 0, 2, 3]))
     assert checksum(other, allocator) != checksum(problem, allocator)
     assert checksum(problem, Fractional(0.5, 0.4)) != checksum(problem, allocator)
@@ -158,7 +168,7 @@ def test_an_allocator_that_fails_is_shown_as_such(tmp_path):
             return Proposal(torch.full_like(problem.link_gain, torch.nan))
 
     named = {"broken": Broken(), "opc_batched": named_allocator("opc_batched")}
-    found = run_benchmark(SMALL, named, num_drops=3, seed=1, slow_drops=1, optima=tmp_path)
+    found = run_benchmark(Case(SMALL, 3, 1), named, tmp_path)
     assert set(found.outcomes[0].status.tolist()) == {Status.FAILED}
     assert found.summary["allocators"]["broken"]["min_rate_ratio_mean"] > 0  # an equal split stands in
 
@@ -178,9 +188,18 @@ def test_no_powers_exceed_the_sir_ceiling():
         ({"allocators": []}, "nobody"),
         ({"allocators": ["upc", "upc"]}, "twice"),
         ({"allocators": ["fpc_0"]}, "fpc_0"),
-        ({"allocators": ["gnn"]}, "checkpoint"),
+        ({"allocators": ["gnn"], "checkpoint": "none.pt"}, "checkpoint"),
         ({"num_drops": 0}, "num_drops=0"),
         ({"opc_paper_drops": 0}, "opc_paper_drops=0"),
+        ({"opc_global_drops": 0}, "opc_global_drops=0"),
+        ({"sensed_drops": -1}, "sensed_drops=-1"),
+        ({"threads": 0}, "threads=0"),
+        ({"settings": [Setting(), Setting()]}, "name of its own"),
+        ({"settings": [Setting(name="../up")]}, "letters"),
+        ({"settings": [Setting({"num_uess": 3})]}, "num_uess"),
+        ({"settings": [Setting({"num_ues": "three"})]}, "num_ues"),
+        ({"settings": [Setting({"num_targets": 1}, sir_below_best_db=1.0)]}, "sir_below_best_db"),
+        ({"settings": [Setting(allocators=["magic"])]}, "magic"),
         ({"seed": -1}, "seed=-1"),
         ({"seed": MAX_SEED + 1}, "seed="),
     ],
@@ -242,3 +261,94 @@ def _run_configuration(name, folder):
     change = ["--num_drops", "2", "--allocators", '["upc", "opc_batched"]', "--output", str(folder), "--tensorboard", "false"]
     assert main(["evaluate", "--config", str(config), *change]) == 0
     assert json.loads((folder / "summary.json").read_text())["num_drops"] == 2
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    """Weights of a small untrained network: its corrections are arbitrary, its budgets are kept."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "model.pt"
+    save_network(path, AllocationNetwork(hidden=8, layers=1, refinements=1, steps=4), {})
+    return path
+
+
+@pytest.fixture(scope="module")
+def several(tmp_path_factory, weights):
+    """Folder and summary of one run of four settings, one of them with the requirement of each drop's own."""
+    folder = tmp_path_factory.mktemp("several")
+    names = ["fpc_0_1", "opc_batched", "gnn", "gnn_repaired", "gnn_refined"]
+    settings = [
+        Setting(num_drops=4, allocators=["opc_global", *names], opc_global_drops=2),
+        Setting({"sir_min_db": 3.0}),
+        Setting({"pilot_length": 2}, name="reused"),
+        Setting(name="tight", sir_below_best_db=1.0),
+    ]
+    whole = {"allocators": names, "num_drops": 6, "seed": 11, "sensed_drops": 0, "checkpoint": weights}
+    return folder, evaluate(SMALL, output=folder, settings=settings, tensorboard=False, **whole)
+
+
+def test_settings_fill_one_summary_and_a_folder_each(several):
+    folder, summary = several
+    assert json.loads((folder / "summary.json").read_text()) == summary
+    assert list(summary["settings"]) == ["6x3x2_tau3_sir-5", "6x3x2_tau3_sir3", "reused", "tight"]
+    for name, setting in summary["settings"].items():
+        assert list(setting) == ["num_drops", "infeasible", "outage", "allocators"]
+        assert json.loads((folder / name / "summary.json").read_text()) == setting
+        assert (folder / name / "cdf_min_rate.png").exists()
+    first = summary["settings"]["6x3x2_tau3_sir-5"]
+    assert first["num_drops"] == 4
+    assert first["allocators"]["opc_global"]["num_drops"] == 2
+    assert summary["settings"]["tight"]["num_drops"] == 6
+    with (folder / "settings.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 6 + 3 * 5
+    assert set(json.loads((folder / "provenance.json").read_text())["settings"]) == set(summary["settings"])
+
+
+def test_repaired_and_refined_break_nothing_and_lose_nothing(several):
+    _, summary = several
+    for setting in summary["settings"].values():
+        rows = setting["allocators"]
+        for name in ("gnn_repaired", "gnn_refined"):
+            if setting["infeasible"] < setting["num_drops"]:
+                assert rows[name]["valid_drop_share"] == 1.0
+                assert rows[name]["min_rate_ratio_valid_mean"] >= rows["gnn"]["min_rate_ratio_valid_mean"]
+        refined = rows["gnn_refined"]["min_rate_ratio_worst"]
+        assert refined is None or refined >= 0.997  # its gap is 3e-3 in SINR
+
+
+def test_tight_setting_asks_every_drop_for_its_own_limit(several):
+    _, summary = several
+    tight = summary["settings"]["tight"]
+    assert tight["infeasible"] == 0
+    assert tight["allocators"]["fpc_0_1"]["sir_violation_rate"] > 0.2
+    _, problem = fresh_problem(SMALL, 6, 11, progress=False)
+    asked = demanding(problem, 1.0).sir_min
+    assert_close(asked, (largest_sir(problem).best_sir * 10**-0.1).unsqueeze(-1).expand_as(asked))
+
+
+def test_infeasible_drops_are_answered_near_the_largest_sir(several):
+    _, summary = several
+    hard = summary["settings"]["6x3x2_tau3_sir3"]
+    assert hard["infeasible"] > 0
+    for name in ("opc_batched", "gnn_repaired", "gnn_refined"):
+        assert hard["allocators"][name]["best_effort_sir_mean"] == pytest.approx(0.95, abs=1e-3)
+
+
+def test_shared_pilots_are_measured_against_the_best_of_all(several):
+    _, summary = several
+    rows = summary["settings"]["reused"]["allocators"]
+    assert all(row["min_rate_ratio_max"] <= 1.0 for row in rows.values())
+    assert all(row["ratio_to_bound_mean"] <= row["min_rate_ratio_mean"] + 1e-9 for row in rows.values())
+
+
+def test_second_run_takes_optima_from_the_store(several, weights, tmp_path):
+    folder, summary = several
+    kept = {path.name: path.stat().st_mtime_ns for path in (folder / "optima").glob("*.npz")}
+    named = {"opc_batched": named_allocator("opc_batched"), "upc": named_allocator("upc")}
+    again = run_benchmark(Case(SMALL, 6, 11, sir_below_best_db=1.0, sensed_drops=0), named, folder / "optima")
+    assert again.from_store == ("opc_batched",)
+    assert {path.name: path.stat().st_mtime_ns for path in (folder / "optima").glob("*.npz")} == kept
+    row, old = again.summary["allocators"]["opc_batched"], summary["settings"]["tight"]["allocators"]["opc_batched"]
+    assert row["ms_per_drop"] == old["ms_per_drop"]
+    assert row["sicnr_db_median"] is None

@@ -111,8 +111,33 @@ def test_rows_without_targets_or_without_drops_are_null():
     assert {k for k, v in nothing.items() if v is None} == {
         "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
         "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max", "min_rate_ratio_valid_mean",
-        "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate",
+        "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate", "ratio_to_bound_mean",
+        "rate_vs_fpc_0_1",
     }  # fmt: skip
+
+
+def test_ratio_to_the_bound_by_hand():
+    optimum = make_optimum([3.0, 3.0], upper=[3.0, 15.0])
+    row = score(make_outcome([[3.0], [15.0]], violation=[0.0, 1.0]), optimum)
+    assert row["ratio_to_bound_mean"] == pytest.approx(1.0)  # log2(4)/log2(4), log2(16)/log2(16)
+    assert score(make_outcome([[1.0], [3.0]]), optimum)["ratio_to_bound_mean"] == pytest.approx(0.5)
+    assert score(make_outcome([[1.0]]), make_optimum([3.0], upper=[math.inf]))["ratio_to_bound_mean"] is None
+
+
+def test_gain_over_fractional_control_is_of_mean_minimum_rates_on_the_same_drops():
+    base = make_outcome([[1.0, 9.0], [3.0, 3.0], [1000.0, 1000.0]], name="fpc_0_1")
+    own = make_outcome([[3.0, 3.0], [15.0, 15.0]], name="own")
+    rows = summarise([base, own], make_optimum([1e3, 1e3, 1e3]))["allocators"]
+    assert rows["own"]["rate_vs_fpc_0_1"] == pytest.approx((2 + 4) / (1 + 2))
+    assert rows["fpc_0_1"]["rate_vs_fpc_0_1"] == pytest.approx(1.0)
+    assert summarise([own], make_optimum([1e3, 1e3]))["allocators"]["own"]["rate_vs_fpc_0_1"] is None
+
+
+def test_best_effort_is_the_worst_target_over_the_largest_sir_on_infeasible_drops():
+    outcome = make_outcome([[1.0], [1.0], [1.0]], sir=[[0.2, 0.3], [0.1, 0.01], [0.4, 0.5]])
+    optimum = make_optimum([3.0, 3.0, 3.0], infeasible=[True, False, True])  # best SIR 0.4
+    assert score(outcome, optimum)["best_effort_sir_mean"] == pytest.approx((0.5 + 1.0) / 2)
+    assert score(outcome, make_optimum([3.0, 3.0, 3.0]))["best_effort_sir_mean"] is None
 
 
 def test_an_allocator_run_on_fewer_drops_is_measured_on_those():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,14 +12,17 @@ from isac_torch.allocation import Allocation, allocate
 from isac_torch.evaluation.catalog import CERTIFIED, SLOW, named_allocator
 from isac_torch.evaluation.metrics import Optimum, Outcome, Sensed, summarise
 from isac_torch.evaluation.optimum import best_known, stored_allocate
+from isac_torch.solvers.feasibility import largest_sir
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.glrt import Glrt
 from isac_torch.tracking.quality import assess, mutual_information
 from isac_torch.tracking.sensing_setup import SensingSetup
+from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import Tensor
@@ -37,26 +40,64 @@ SENSED_DROPS, SENSED_BLOCKS = 50, 2
 
 
 @dataclass(frozen=True)
+class Case:
+    """One setting, complete: which drops, which requirement, who gets how many of them.
+
+    Attributes:
+        scenario: the network.
+        num_drops: drops to judge on.
+        seed: of the drops.
+        name: of the setting.
+        first_drops: how many of the first drops an allocator gets, by name; the others get all.
+        sensed_drops: drops whose true echoes are judged.
+        sir_below_best_db: require the largest SIR that each drop reaches less this many dB; None: the scenario's SIR0.
+    """
+
+    scenario: TrackingScenario
+    num_drops: int
+    seed: int
+    name: str = ""
+    first_drops: Mapping[str, int] = field(default_factory=dict)
+    sensed_drops: int = SENSED_DROPS
+    sir_below_best_db: float | None = None
+
+
+@dataclass(frozen=True)
 class Benchmark:
     """Everything that a benchmark found, ready to be shown.
 
     Attributes:
-        scenario: the network.
-        seed: of the drops.
+        case: what was asked for.
         drop: the networks drawn.
         problem: their power problems.
         outcomes: what each allocator did.
         optimum: the certified optimum of each drop.
         optimum_from: allocators that gave the optimum.
+        from_store: allocators whose answers and times are those of an earlier run.
     """
 
-    scenario: TrackingScenario
-    seed: int
+    case: Case
     drop: TrackingDrop
     problem: MaxMinSinrProblem
     outcomes: tuple[Outcome, ...]
     optimum: Optimum
     optimum_from: tuple[str, ...]
+    from_store: tuple[str, ...] = ()
+
+    @property
+    def scenario(self) -> TrackingScenario:
+        """The network."""
+        return self.case.scenario
+
+    @property
+    def seed(self) -> int:
+        """Of the drops."""
+        return self.case.seed
+
+    @property
+    def name(self) -> str:
+        """Of the setting."""
+        return self.case.name or self.scenario.name
 
     @property
     def optimal_rate(self) -> Tensor:
@@ -69,45 +110,48 @@ class Benchmark:
         return summarise(self.outcomes, self.optimum)
 
 
-def run_benchmark(
-    scenario: TrackingScenario,
-    named: dict[str, Allocator[MaxMinSinrProblem]],
-    *,
-    num_drops: int,
-    seed: int,
-    slow_drops: int,
-    optima: Path,
-) -> Benchmark:
+def run_benchmark(case: Case, named: dict[str, Allocator[MaxMinSinrProblem]], optima: Path) -> Benchmark:
     """Give the same drops to every allocator.
 
-    The optimum is the best of the certified allocators in `named`; without any, opc_batched is asked, through `optima`.
+    The optimum is the best of the certified allocators in `named` that got all drops; without any, opc_batched is asked. With
+    shared pilots, where the optimum is a local one, the best valid answer of anybody counts.
 
     Args:
-        scenario: the network.
+        case: the drops and the requirement.
         named: allocators by the name of their row.
-        num_drops: drops to judge on.
-        seed: of the drops.
-        slow_drops: how many of the first drops the slow allocators get.
-        optima: folder that keeps the optimum for the next run.
+        optima: folder that keeps the answers of certified and slow allocators, with their times, for the next run.
     """
     from tqdm import tqdm
 
-    drop, problem = fresh_problem(scenario, num_drops, seed)
-    answers: dict[str, tuple[Allocation, float]] = {}
+    drop, problem = fresh_problem(case.scenario, case.num_drops, case.seed)
+    if case.sir_below_best_db is not None:
+        problem = demanding(problem, case.sir_below_best_db)
+    answers: dict[str, Allocation] = {}
+    from_store = []
     bar = tqdm(named.items(), unit="allocator", leave=False)
     for name, allocator in bar:
         bar.set_description(name)
-        count = min(slow_drops, num_drops) if name in SLOW else num_drops
-        answers[name] = timed_allocate(problem.select(torch.arange(count)), allocator)
-    certified = {name: answers[name][0] for name in CERTIFIED if name in answers}
-    if not certified:
-        certified = {CERTIFIED[0]: stored_allocate(problem, named_allocator(CERTIFIED[0]), optima)}
-    outcomes = (
-        _outcome(name, *answer, problem, scenario, sensed(drop, problem, scenario, answer[0].power, seed))
-        for name, answer in answers.items()
-    )
-    best = best_known(list(certified.values()))
-    return Benchmark(scenario, seed, drop, problem, tuple(outcomes), best, tuple(certified))
+        part = problem.select(torch.arange(min(case.first_drops.get(name, case.num_drops), case.num_drops)))
+        if name in (*CERTIFIED, *SLOW):
+            answers[name], stored = stored_allocate(part, allocator, optima, timed_allocate)
+            from_store += [name] if stored else []
+        else:
+            answers[name] = timed_allocate(part, allocator)
+    certified = {name: answers[name] for name in CERTIFIED if name in answers}
+    if not any(answer.value.shape[0] == case.num_drops for answer in certified.values()):
+        certified[CERTIFIED[0]] = stored_allocate(problem, named_allocator(CERTIFIED[0]), optima)[0]
+    others = [answer for name, answer in answers.items() if name not in certified] if problem.has_pilot_reuse else []
+    outcomes = []
+    for name, answer in tqdm(answers.items(), desc="true echoes", unit="allocator", leave=False):
+        outcomes.append(_outcome(name, answer, problem, case.scenario, sensed(drop, problem, case, answer.power)))
+    best = best_known(list(certified.values()), others)
+    return Benchmark(case, drop, problem, tuple(outcomes), best, tuple(certified), tuple(from_store))
+
+
+def demanding(problem: MaxMinSinrProblem, below_db: float) -> MaxMinSinrProblem:
+    """The same drops, each with an SIR0 that lies `below_db` dB below the largest that any powers reach there."""
+    best = largest_sir(problem).best_sir
+    return replace(problem, sir_min=(best * db_to_linear(-below_db)).unsqueeze(-1).expand_as(problem.sir_min).clone())
 
 
 def fresh_problem(
@@ -125,8 +169,8 @@ def fresh_problem(
     return drop, problem
 
 
-def timed_allocate(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> tuple[Allocation, float]:
-    """The allocation of the whole set and the wall time of allocate() in s, after a warm-up.
+def timed_allocate(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> Allocation:
+    """The allocation of the whole set, whose `seconds` are the wall time of allocate() after a warm-up.
 
     The warm-up is two drops, twice, and then the whole set once where that takes less than about two seconds.
     """
@@ -138,7 +182,7 @@ def timed_allocate(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrPr
         allocate(problem, allocator)
     start = time.perf_counter()
     allocation = allocate(problem, allocator)
-    return allocation, time.perf_counter() - start
+    return replace(allocation, seconds=time.perf_counter() - start)
 
 
 def sir_ceiling(drop: TrackingDrop) -> Tensor | None:
@@ -154,32 +198,29 @@ def sir_ceiling(drop: TrackingDrop) -> Tensor | None:
     return 1.0 / (alike.to(drop.ue_gain.dtype) - 1.0)
 
 
-def sensed(
-    drop: TrackingDrop, problem: MaxMinSinrProblem, scenario: TrackingScenario, power: Tensor, seed: int
-) -> Sensed | None:
-    """Judge powers (W) by true echoes on the first SENSED_DROPS drops; None without targets."""
-    if scenario.num_targets == 0:
+def sensed(drop: TrackingDrop, problem: MaxMinSinrProblem, case: Case, power: Tensor) -> Sensed | None:
+    """Judge powers (W) by true echoes on the first `case.sensed_drops` drops; None without drops or targets."""
+    if case.scenario.num_targets == 0 or case.sensed_drops == 0:
         return None
-    setup, first = SensingSetup(), torch.arange(min(SENSED_DROPS, power.shape[0]))
+    setup, first = SensingSetup(), torch.arange(min(case.sensed_drops, power.shape[0]))
     report = assess(
         drop.select(first),
-        scenario,
+        case.scenario,
         setup,
         power[first],
         Glrt("paper"),
         num_blocks=SENSED_BLOCKS,
-        seed=seed,
+        seed=case.seed,
         with_miss=True,
     )
     sir = problem.select(first).sir(power[first])
     miss = report.miss if report.miss is not None else torch.ones_like(report.quality.ratio)
-    return Sensed(report.quality.ratio.mean(1), miss.mean(1), mutual_information(sir, scenario, setup))
+    return Sensed(report.quality.ratio.mean(1), miss.mean(1), mutual_information(sir, case.scenario, setup))
 
 
 def _outcome(
     name: str,
     allocation: Allocation,
-    seconds: float,
     problem: MaxMinSinrProblem,
     scenario: TrackingScenario,
     echoes: Sensed | None,
@@ -195,6 +236,6 @@ def _outcome(
         budget_violation=own.violations(allocation.power).budget,
         violation=allocation.violation,
         status=allocation.status,
-        seconds=seconds,
+        seconds=allocation.seconds,
         sensed=echoes,
     )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from isac_torch.errors import AllocationError
+from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from isac_torch.allocation import Allocator
     from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -19,10 +19,13 @@ _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 CERTIFIED = ("opc_batched", "opc_global")
 """Allocators whose answers carry a tight bound: the certified optimum is taken from them."""
 
-SLOW = ("opc_paper",)
-"""Allocators that are run on the first few drops only."""
+SLOW = ("opc_paper", "opc_global")
+"""Allocators that solve drop by drop, in seconds; an evaluation may give them its first drops only, and keeps their answers."""
 
-KNOWN = "upc, ppc, fpc_<kappa_c>_<kappa_s>, opc_paper, opc_global, opc_batched, first_order, gnn"
+LEARNED = ("gnn", "gnn_repaired", "gnn_refined", "gnn_shipped")
+"""Allocators with a trained network inside: as it is, repaired, refined; and the shipped weights whatever else is given."""
+
+KNOWN = f"upc, ppc, fpc_<kappa_c>_<kappa_s>, opc_paper, opc_global, opc_batched, first_order, {', '.join(LEARNED)}"
 """Every name, for messages."""
 
 
@@ -31,10 +34,10 @@ def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocato
 
     Args:
         name: one of `KNOWN`.
-        checkpoint: trained weights; needed by gnn only.
+        checkpoint: weights of the networks; default those shipped with the package.
 
     Raises:
-        AllocationError: if no allocator has that name, or gnn has no weights.
+        AllocationError: if no allocator has that name.
         CheckpointError: if the weights are missing, corrupt or of another system or feature version.
     """
     match = _FRACTIONAL.fullmatch(name)
@@ -59,10 +62,21 @@ def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocato
         from isac_torch.allocators.learned import FirstOrder
 
         return FirstOrder()
-    if name == "gnn":
-        if checkpoint is None:
-            raise AllocationError("allocator 'gnn' needs trained weights; pass --checkpoint model.pt, or leave gnn out")
-        from isac_torch.allocators.learned import LearnedAllocator
-
-        return LearnedAllocator.load(checkpoint)
+    if name in LEARNED:
+        return _learned(name, checkpoint)
     raise AllocationError(f"allocator {name!r} is unknown; choose among {KNOWN}")
+
+
+def weights_file(name: str, checkpoint: str | Path | None) -> Path:
+    """The file of the weights behind `name`, one of `LEARNED`: `checkpoint`, or those shipped with the package."""
+    return shipped_weights() if checkpoint is None or name == "gnn_shipped" else Path(checkpoint)
+
+
+def _learned(name: str, checkpoint: str | Path | None) -> Allocator[MaxMinSinrProblem]:
+    from isac_torch.allocators.learned import LearnedAllocator
+    from isac_torch.allocators.refined import Refined, Repaired
+
+    network = LearnedAllocator.load(weights_file(name, checkpoint), rescue_steps=0)
+    if name == "gnn_repaired":
+        return Repaired(network)
+    return Refined(network) if name == "gnn_refined" else network

@@ -139,7 +139,11 @@ def sir_violation_rate(sir: Float[Tensor, "drop row"], sir_min: Float[Tensor, "d
     return _mean((sir < SIR_MARGIN * sir_min).double())
 
 
-def score(outcome: Outcome, optimum: Optimum) -> dict[str, float | int | None]:
+BASELINE = "fpc_0_1"
+"""Fractional power control that `rate_vs_fpc_0_1` compares with."""
+
+
+def score(outcome: Outcome, optimum: Optimum, baseline: Outcome | None = None) -> dict[str, float | int | None]:
     """The row of summary.json of one allocator; an entry is None where no drop (or no target) is there to count.
 
     Ratios, rates and valid_drop_share run over the counted drops (see `Optimum.counted`), sir_violation_rate over the
@@ -148,12 +152,17 @@ def score(outcome: Outcome, optimum: Optimum) -> dict[str, float | int | None]:
     Args:
         outcome: the allocator's answers on the first drops of the set.
         optimum: the certified optimum of at least those drops.
+        baseline: fractional power control on at least those drops, to compare minimum rates with.
     """
     known = optimum.first(outcome.num_drops)
     counted, feasible = known.counted, ~known.infeasible
     valid, rate = outcome.valid[counted], outcome.rate[counted] / 1e6
     ratio = rate_ratio(outcome.sinr_min[counted], known.value[counted])
     capped = capped_ratio(ratio, valid)
+    bound = known.upper_bound[counted]
+    to_bound = capped_ratio(rate_ratio(outcome.sinr_min[counted], bound), valid)
+    base = None if baseline is None else _mean(baseline.rate[: outcome.num_drops][counted].amin(-1) / 1e6)
+    least = _mean(rate.amin(-1))
     return {
         "num_drops": outcome.num_drops,
         "min_rate_ratio_mean": _mean(capped),
@@ -162,13 +171,24 @@ def score(outcome: Outcome, optimum: Optimum) -> dict[str, float | int | None]:
         "min_rate_ratio_max": float(ratio[valid].max()) if bool(valid.any()) else None,
         "min_rate_ratio_valid_mean": _mean(torch.where(valid, ratio, torch.zeros_like(ratio))),
         "valid_drop_share": _mean(valid.double()),
-        "min_rate_mbps_mean": _mean(rate.amin(-1)),
+        "min_rate_mbps_mean": least,
         "mean_rate_mbps": _mean(rate),
         "sir_violation_rate": sir_violation_rate(outcome.sir[feasible], outcome.sir_min[feasible]),
         "budget_violation_max": float(outcome.budget_violation.max()),
         "ms_per_drop": 1e3 * outcome.seconds / outcome.num_drops,
+        "ratio_to_bound_mean": _mean(to_bound) if bool(bound.isfinite().all()) else None,
+        "rate_vs_fpc_0_1": least / base if base and least is not None else None,
+        "best_effort_sir_mean": best_effort_sir(outcome, known),
         **sensing_score(outcome.sensed),
     }
+
+
+def best_effort_sir(outcome: Outcome, optimum: Optimum) -> float | None:
+    """Mean, over the infeasible drops, of the worst target's SIR over the largest that any powers reach; None without any."""
+    known = optimum.infeasible & ~optimum.best_sir.isnan()
+    if outcome.sir.shape[1] == 0:
+        return None
+    return _mean(outcome.sir[known].amin(-1) / optimum.best_sir[known])
 
 
 def sensing_score(sensed: Sensed | None) -> dict[str, float | None]:
@@ -184,11 +204,12 @@ def sensing_score(sensed: Sensed | None) -> dict[str, float | None]:
 
 def summarise(outcomes: Sequence[Outcome], optimum: Optimum) -> dict[str, Any]:
     """The content of summary.json: what was left out, and a row per allocator."""
+    baseline = next((outcome for outcome in outcomes if outcome.name == BASELINE), None)
     return {
         "num_drops": optimum.value.shape[0],
         "infeasible": int(optimum.infeasible.sum()),
         "outage": int(optimum.outage.sum()),
-        "allocators": {outcome.name: score(outcome, optimum) for outcome in outcomes},
+        "allocators": {outcome.name: score(outcome, optimum, baseline) for outcome in outcomes},
     }
 
 

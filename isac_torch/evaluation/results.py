@@ -30,20 +30,19 @@ CERTIFIED_GAP = 1e-3
 _LEARNED = ("gnn", "first_order")
 
 
-def write_results(benchmark: Benchmark, folder: Path, checkpoint: str | Path | None, tensorboard: bool) -> str:
+def write_results(benchmark: Benchmark, folder: Path, context: dict[str, Any], tensorboard: bool) -> str:
     """Write summary.json, provenance.json, drops.csv, the figures and, if asked for, event files.
 
     Args:
         benchmark: what was found.
         folder: where to write; it exists.
-        checkpoint: weights of gnn, for the record.
+        context: its `provenance`.
         tensorboard: whether to write event files.
 
     Returns:
         What the terminal should show.
     """
-    summary, context = benchmark.summary, provenance(benchmark, checkpoint)
-    pictures = draw(benchmark)
+    summary, pictures = benchmark.summary, draw(benchmark)
     tables.write_json(folder / "summary.json", summary)
     tables.write_json(folder / "provenance.json", context)
     tables.write_csv(folder / "drops.csv", benchmark.outcomes, benchmark.optimum, sir_ceiling(benchmark.drop))
@@ -56,11 +55,35 @@ def write_results(benchmark: Benchmark, folder: Path, checkpoint: str | Path | N
     return report(summary, context, folder, tensorboard)
 
 
+def write_settings(
+    folder: Path, summaries: dict[str, dict[str, Any]], contexts: dict[str, dict[str, Any]], tensorboard: bool
+) -> str:
+    """Write summary.json and provenance.json of several settings and settings.csv, one line per setting and allocator.
+
+    Returns:
+        What the terminal should show.
+    """
+    tables.write_json(folder / "summary.json", {"settings": summaries})
+    tables.write_json(folder / "provenance.json", {"settings": contexts})
+    tables.write_settings_csv(folder / "settings.csv", summaries)
+    lines = [
+        "",
+        tables.settings_table(summaries),
+        "",
+        f"look at {folder}/summary.json, settings.csv, provenance.json and the folder of each setting",
+    ]
+    if tensorboard:
+        lines.append(f"        tensorboard --logdir {folder}")
+    return "\n".join(lines)
+
+
 def provenance(benchmark: Benchmark, checkpoint: str | Path | None) -> dict[str, Any]:
     """How the numbers came about, and whether any of them contradicts a certificate."""
     optimum = benchmark.optimum
     gap = optimum.gap[optimum.counted]
     return {
+        "setting": benchmark.name,
+        "sir_below_best_db": benchmark.case.sir_below_best_db,
         "scenario_name": benchmark.scenario.name,
         "scenario": asdict(benchmark.scenario),
         "seed": benchmark.seed,
@@ -71,6 +94,7 @@ def provenance(benchmark: Benchmark, checkpoint: str | Path | None) -> dict[str,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "optimum_from": list(benchmark.optimum_from),
+        "from_store": list(benchmark.from_store),
         "optimum_gap_max": float(gap.max()) if gap.numel() else None,
         "optimum_gap_mean": float(gap.mean()) if gap.numel() else None,
         "certified_share": float((gap <= CERTIFIED_GAP).double().mean()) if gap.numel() else None,
@@ -100,7 +124,7 @@ def report(summary: dict[str, Any], context: dict[str, Any], folder: Path, tenso
     """What the terminal shows: the table, what was left out, where to look."""
     lines = [
         "",
-        f"{summary['num_drops']} fresh drops of {context['scenario_name']} (seed {context['seed']}): "
+        f"{summary['num_drops']} fresh drops of {context['setting']} (seed {context['seed']}): "
         f"{summary['infeasible']} proven infeasible, {summary['outage']} in outage, both left out of ratios and rates",
         "",
         tables.text_table(summary),
@@ -110,6 +134,8 @@ def report(summary: dict[str, Any], context: dict[str, Any], folder: Path, tenso
         f"{_text(context['certified_share'], '.1%')} of the drops, largest gap {_text(context['optimum_gap_max'], '.1e')}",
         f"ms/drop: allocate() on the whole set, {context['threads']} torch thread(s), after a warm-up, without statistics",
     ]
+    if context["from_store"]:
+        lines.append(f"answers and times of {', '.join(context['from_store'])} are those that an earlier run left in optima")
     if context["unresolved"]:
         lines.append(f"WARNING: {context['unresolved']} drops have neither an optimum nor a proof of infeasibility; left out")
     wrong = {name: count for name, count in context["contradictions"].items() if count}

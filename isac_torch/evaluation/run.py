@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+import re
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from isac_torch.errors import AllocationError, ScenarioError
-from isac_torch.evaluation.benchmark import run_benchmark
-from isac_torch.evaluation.catalog import named_allocator
+from isac_torch.evaluation.benchmark import SENSED_DROPS, Case, run_benchmark
+from isac_torch.evaluation.catalog import LEARNED, named_allocator, weights_file
 from isac_torch.evaluation.files import writable_folder
-from isac_torch.evaluation.results import write_results
+from isac_torch.evaluation.results import provenance, write_results, write_settings
+from isac_torch.evaluation.settings import Setting
+from isac_torch.tracking.variant import scenario_variant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from isac_torch.tracking.scenario import TrackingScenario
@@ -29,7 +37,11 @@ def evaluate(
     output: str | Path,
     checkpoint: str | Path | None = None,
     opc_paper_drops: int = 50,
+    opc_global_drops: int | None = None,
+    sensed_drops: int = SENSED_DROPS,
+    threads: int = 1,
     tensorboard: bool = True,
+    settings: Sequence[Setting] = (),
 ) -> dict[str, Any]:
     """Run `allocators` on the same drops and write summary.json, drops.csv, provenance.json, figures and event files.
 
@@ -42,9 +54,13 @@ def evaluate(
         num_drops: drops to judge on.
         seed: of the drops; take one that no training set uses.
         output: folder of the results.
-        checkpoint: weights of gnn.
+        checkpoint: weights of the networks; default those shipped with the package.
         opc_paper_drops: the paper's slow algorithm runs on the first ones only.
+        opc_global_drops: the readable reference too; None gives it all drops.
+        sensed_drops: drops whose true echoes are judged.
+        threads: of PyTorch; with one, times are those of one core and depend least on what else the machine does.
         tensorboard: whether to write event files too.
+        settings: changes of all of these; each setting gets a folder of its own below `output` and an entry in summary.json.
 
     Returns:
         The content of summary.json.
@@ -54,16 +70,81 @@ def evaluate(
     """
     from tqdm import tqdm
 
-    check_run(allocators, num_drops, seed)
-    if opc_paper_drops < 1:
-        raise ScenarioError(f"opc_paper_drops={opc_paper_drops} must be at least 1")
-    named = {name: named_allocator(name, checkpoint) for name in allocators}
+    if threads < 1:
+        raise ScenarioError(f"threads={threads} must be at least 1")
+    whole = Setting({}, None, None, num_drops, list(allocators), opc_paper_drops, opc_global_drops, sensed_drops)
+    cases = [_case(scenario, seed, whole, setting) for setting in settings or (Setting(),)]
+    check_names([case.name for case, _ in cases])
+    wanted = dict.fromkeys(name for _, names in cases for name in names)
+    named = {name: named_allocator(name, checkpoint) for name in wanted}
+    weights = next((weights_file(name, checkpoint) for name in wanted if name in LEARNED), None)
     folder = writable_folder(output)
-    benchmark = run_benchmark(
-        scenario, named, num_drops=num_drops, seed=seed, slow_drops=opc_paper_drops, optima=folder / "optima"
+    summaries, contexts = {}, {}
+    bar = tqdm(cases, unit="setting", disable=not settings)
+    for case, names in bar:
+        bar.set_description(case.name)
+        own = writable_folder(folder / case.name) if settings else folder
+        with _threads(threads):
+            found = run_benchmark(case, {name: named[name] for name in names}, folder / "optima")
+            context = provenance(found, weights)
+        tqdm.write(write_results(found, own, context, tensorboard))
+        summaries[case.name], contexts[case.name] = found.summary, context
+    if not settings:
+        return summaries[cases[0][0].name]
+    tqdm.write(write_settings(folder, summaries, contexts, tensorboard))
+    return {"settings": summaries}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """PyTorch on `count` threads."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _case(scenario: TrackingScenario, seed: int, whole: Setting, setting: Setting) -> tuple[Case, list[str]]:
+    """One setting with the defaults of the whole run filled in, checked; and its allocators."""
+    own = scenario_variant(scenario, setting.scenario) if setting.scenario else scenario
+    both = {field.name: getattr(setting, field.name) for field in fields(Setting)}
+    full = replace(whole, **{name: value for name, value in both.items() if value is not None})
+    names, count = list(full.allocators or ()), full.num_drops or 0
+    check_run(names, count, seed)
+    first = {"opc_paper": full.opc_paper_drops, "opc_global": full.opc_global_drops}
+    for name, value in first.items():
+        if value is not None and value < 1:
+            raise ScenarioError(f"{name}_drops={value} must be at least 1")
+    if full.sensed_drops is not None and full.sensed_drops < 0:
+        raise ScenarioError(f"sensed_drops={full.sensed_drops} must not be negative")
+    below = full.sir_below_best_db
+    if below is not None and (own.num_targets < 2 or not 0 <= below < math.inf):
+        raise ScenarioError(
+            f"sir_below_best_db={below} must be a number of dB, 0 or more, for a scenario of at least 2 targets"
+        )
+    return (
+        Case(
+            scenario=own,
+            num_drops=count,
+            seed=seed,
+            name=full.name or own.name,
+            first_drops={name: value for name, value in first.items() if value is not None},
+            sensed_drops=full.sensed_drops or 0,
+            sir_below_best_db=below,
+        ),
+        names,
     )
-    tqdm.write(write_results(benchmark, folder, checkpoint, tensorboard))
-    return benchmark.summary
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Refuse, in one line, settings whose names repeat or are no names of folders."""
+    for name in names:
+        if list(names).count(name) > 1:
+            raise ScenarioError(f"two settings are called {name!r}; give each a name of its own")
+        if not re.fullmatch(r"[\w.+-]*\w[\w.+-]*", name):
+            raise ScenarioError(f"setting name {name!r} must consist of letters, digits and any of _ . + -")
 
 
 def check_run(allocators: Sequence[str], num_drops: int, seed: int) -> None:

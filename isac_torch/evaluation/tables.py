@@ -35,6 +35,16 @@ COLUMNS = (
 )
 """Key in summary.json, heading and format of each column."""
 
+SETTINGS_BLOCKS = (
+    ("min_rate_ratio_mean", "ratio, mean"),
+    ("min_rate_ratio_p5", "ratio, 5 % quantile"),
+    ("min_rate_ratio_worst", "ratio, worst"),
+    ("min_rate_ratio_valid_mean", "ratio, 0 where violated"),
+    ("sir_violation_rate", "targets below SIR0"),
+    ("ms_per_drop", "ms a drop"),
+)
+"""Numbers of summary.json that the table of several settings shows, with their headings."""
+
 CSV_FIELDS = (
     "drop", "kind", "allocator", "status", "min_rate_ratio", "min_rate_mbps", "mean_rate_mbps", "min_sinr_db", "worst_sir_db",
     "violation", "budget_violation", "total_power_w", "optimal_min_sinr_db", "bound_min_sinr_db", "best_sir_db",
@@ -55,7 +65,41 @@ def table_rows(summary: dict[str, Any]) -> list[list[str]]:
 
 def text_table(summary: dict[str, Any]) -> str:
     """The benchmark as aligned plain text."""
-    rows = table_rows(summary)
+    return _aligned(table_rows(summary))
+
+
+def settings_table(summaries: dict[str, dict[str, Any]]) -> str:
+    """Several settings as aligned plain text: for each of a few numbers, a line per setting and a column per allocator."""
+    names = list(dict.fromkeys(name for summary in summaries.values() for name in summary["allocators"]))
+    formats = {key: (title, form) for key, title, form in COLUMNS}
+    blocks = []
+    for key, meaning in SETTINGS_BLOCKS:
+        form = formats[key][1]
+        rows = [[meaning, "drops", "left out", *names]]
+        for setting, summary in summaries.items():
+            values = [summary["allocators"].get(name, {}).get(key) for name in names]
+            left_out = summary["infeasible"] + summary["outage"]
+            cells = ["-" if value is None else form.format(value) for value in values]
+            rows.append([setting, str(summary["num_drops"]), str(left_out), *cells])
+        blocks.append(_aligned(rows))
+    return "\n\n".join(blocks)
+
+
+def write_settings_csv(path: Path, summaries: dict[str, dict[str, Any]]) -> None:
+    """Write one line per setting and allocator with every number of summary.json."""
+    lines = [
+        {"setting": setting, "infeasible": summary["infeasible"], "outage": summary["outage"], "allocator": name, **row}
+        for setting, summary in summaries.items()
+        for name, row in summary["allocators"].items()
+    ]
+    with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]))
+        writer.writeheader()
+        writer.writerows(lines)
+
+
+def _aligned(rows: list[list[str]]) -> str:
+    """Text cells in columns, the first row underlined."""
     width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     names = [row[0].ljust(width[0]) for row in rows]
     lines = ["  ".join([name, *map(str.rjust, row[1:], width[1:])]) for name, row in zip(names, rows, strict=True)]

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from isac_torch.errors import ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from isac_torch.tracking.scenario import TrackingScenario
+ScenarioT = TypeVar("ScenarioT", bound=Any)
 
 
-def scenario_variant(scenario: TrackingScenario, change: Mapping[str, Any]) -> TrackingScenario:
-    """`scenario` with the parameters in `change`, held to the same types as those of the command line.
+def scenario_variant(scenario: ScenarioT, change: Mapping[str, Any]) -> ScenarioT:
+    """`scenario`, of either system, with the parameters in `change`, held to the same types as those of the command line.
 
     Raises:
         ScenarioError: one line, on an unknown parameter, a value of the wrong type, or parameters that describe no network.
@@ -29,4 +29,4 @@ def scenario_variant(scenario: TrackingScenario, change: Mapping[str, Any]) -> T
         values = parser.parse_object({"scenario": {**asdict(scenario), **change}})
     except ArgumentError as error:
         raise ScenarioError(f"scenario changed by {dict(change)}: {' '.join(str(error).split())}") from None
-    return cast("TrackingScenario", parser.instantiate(values).scenario)
+    return cast("ScenarioT", parser.instantiate(values).scenario)
