@@ -1,15 +1,18 @@
 """What every power problem answers, whatever system it comes from.
 
-A problem is a batch of drops of one size class as frozen tensors. `objective` and `violations` are the only judges of
-value and feasibility: solvers, networks, tests and reports all ask here.
+A problem is a batch of drops of one size class as frozen tensors, or numpy arrays. `objective` and `violations` are the only
+judges of value and feasibility: solvers, networks, tests and reports all ask here.
 """
+
+from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float, Int
-from torch import Tensor
+
+from isac_torch.tensors import Array
 
 ProblemT = TypeVar("ProblemT", bound="PowerProblem")  # not Self, which beartype refuses in methods
 
@@ -24,14 +27,15 @@ class Violations:
         negative: largest negative power over the largest budget, per drop.
     """
 
-    budget: Float[Tensor, " drop"]
-    sensing: Float[Tensor, " drop"]
-    negative: Float[Tensor, " drop"]
+    budget: Float[Array, " drop"]
+    sensing: Float[Array, " drop"]
+    negative: Float[Array, " drop"]
 
     @property
-    def worst(self) -> Float[Tensor, " drop"]:
+    def worst(self) -> Float[Array, " drop"]:
         """Largest relative violation of any kind, per drop."""
-        return torch.maximum(torch.maximum(self.budget, self.sensing), self.negative)
+        xp = array_namespace(self.budget)
+        return xp.maximum(xp.maximum(self.budget, self.sensing), self.negative)
 
 
 @runtime_checkable
@@ -39,12 +43,12 @@ class PowerProblem(Protocol):
     """Powers per link under per-AP budgets and sensing rows; larger objective is better."""
 
     @property
-    def budget(self) -> Float[Tensor, "drop ap"]:
+    def budget(self) -> Float[Array, "drop ap"]:
         """Power budget of each transmit AP, W."""
         ...
 
     @property
-    def link_ap(self) -> Int[Tensor, "drop link"]:
+    def link_ap(self) -> Int[Array, "drop link"]:
         """Transmit AP of each link."""
         ...
 
@@ -53,14 +57,14 @@ class PowerProblem(Protocol):
         """Drops in the batch."""
         ...
 
-    def objective(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+    def objective(self, power: Float[Array, "drop link"]) -> Float[Array, " drop"]:
         """Value of the powers (W), per drop."""
         ...
 
-    def violations(self, power: Float[Tensor, "drop link"]) -> Violations:
+    def violations(self, power: Float[Array, "drop link"]) -> Violations:
         """Relative constraint violations of the powers (W), per drop."""
         ...
 
-    def select(self: ProblemT, index: Int[Tensor, " chosen"]) -> ProblemT:
+    def select(self: ProblemT, index: Int[Array, " chosen"]) -> ProblemT:
         """The drops at `index`, in that order."""
         ...

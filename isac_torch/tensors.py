@@ -1,51 +1,130 @@
-"""Operations shared by every frozen batch of tensors (drops, statistics, problems)."""
+"""Arrays of torch or numpy, by the array API standard, and operations shared by every frozen batch of them.
+
+The physics is written once for both libraries: torch where gradients or a GPU are wanted, numpy where nothing else is
+installed. Nothing here imports torch.
+"""
 
 from __future__ import annotations
 
+import math
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-from torch import Tensor
+import numpy as np
+from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    import torch
+
+    Array: TypeAlias = torch.Tensor
+else:
+    Array = Any  # annotations such as Float[Array, "drop ue"] check shape and type of either library's arrays
 
 BatchT = TypeVar("BatchT", bound=Any)
 
 
-def tensor_fields(batch: Any) -> dict[str, Tensor]:
-    """Name and value of each tensor field of a dataclass."""
-    return {f.name: value for f in fields(batch) if isinstance(value := getattr(batch, f.name), Tensor)}
+def tensor_fields(batch: Any) -> dict[str, Array]:
+    """Name and value of each array field of a dataclass."""
+    return {f.name: value for f in fields(batch) if is_array_api_obj(value := getattr(batch, f.name))}
 
 
-def map_tensors(batch: BatchT, change: Callable[[Tensor], Tensor]) -> BatchT:
-    """The same dataclass with `change` applied to each of its tensors; other fields stay."""
+def map_tensors(batch: BatchT, change: Callable[[Array], Array]) -> BatchT:
+    """The same dataclass with `change` applied to each of its arrays; other fields stay."""
     return replace(batch, **{name: change(value) for name, value in tensor_fields(batch).items()})
 
 
 def cat_tensors(batches: Sequence[BatchT]) -> BatchT:
     """One batch of the drops of several batches of the same size class, joined along the leading axis."""
     names = tensor_fields(batches[0])
-    return replace(batches[0], **{n: torch.cat([getattr(b, n) for b in batches]) for n in names})
+    parts = {name: [getattr(batch, name) for batch in batches] for name in names}
+    return replace(batches[0], **{name: array_namespace(*part).concat(part, axis=0) for name, part in parts.items()})
 
 
 def cast_floats(batch: BatchT, dtype: torch.dtype) -> BatchT:
-    """The same dataclass with its real tensors in `dtype`; integer tensors stay."""
-    return map_tensors(batch, lambda t: t.to(dtype) if t.is_floating_point() else t)
+    """The same dataclass with its real arrays in `dtype`; integer arrays stay."""
+    return map_tensors(batch, lambda a: array_namespace(a).astype(a, dtype, copy=False) if is_real(a) else a)
 
 
-def to_db(value: Tensor) -> Tensor:
+def is_real(array: Array) -> bool:
+    """Whether the array holds floating-point numbers."""
+    return bool(array_namespace(array).isdtype(array.dtype, "real floating"))
+
+
+def tiniest(array: Array) -> float:
+    """Smallest positive normal number of the array's type."""
+    return float(array_namespace(array).finfo(array.dtype).smallest_normal)
+
+
+def to_db(value: Array) -> Array:
     """Elementwise power ratio in dB; zeros become -inf."""
-    return 10.0 * torch.log10(value)
+    with np.errstate(divide="ignore"):
+        return 10.0 * array_namespace(value).log10(value)
 
 
-def from_db(value_db: Tensor) -> Tensor:
+def from_db(value_db: Array) -> Array:
     """Elementwise linear power ratio of values in dB."""
-    return torch.pow(10.0, value_db / 10.0)
+    return 10.0 ** (value_db / 10.0)
 
 
-def amplitude(power: Tensor) -> Tensor:
+def amplitude(power: Array) -> Array:
     """Square root of powers whose gradient is 0, not infinite, where a power is exactly 0 (or negative by rounding)."""
+    xp = array_namespace(power)
     sent = power > 0
-    return torch.where(sent, torch.where(sent, power, 1.0).sqrt(), 0.0)
+    return xp.where(sent, xp.sqrt(xp.where(sent, power, 1.0)), 0.0)
+
+
+def constant(values: Any, like: Array) -> Array:
+    """Numbers as an array of the library, type and device of `like`."""
+    return array_namespace(like).asarray(values, dtype=like.dtype, device=device(like))
+
+
+def counting(count: int, like: Array) -> Array:
+    """0, 1, ..., count - 1 as integers on the device of `like`."""
+    xp = array_namespace(like)
+    return xp.arange(count, dtype=xp.int64, device=device(like))
+
+
+def at_rows(table: Array, index: Array) -> Array:
+    """Rows of each drop's table: `table` [drop, row, ...] at `index` [drop, ...] of rows, as [drop, *index, *rest]."""
+    xp = array_namespace(table)
+    drops, rows = table.shape[:2]
+    rest = tuple(table.shape[2:])
+    start = xp.reshape(counting(drops, table) * rows, (drops,) + (1,) * (index.ndim - 1))
+    flat = xp.take(xp.reshape(table, (drops * rows, math.prod(rest))), xp.reshape(index + start, (-1,)), axis=0)
+    return xp.reshape(flat, tuple(index.shape) + rest)
+
+
+def _is_tensor(value: Any) -> bool:
+    return is_torch_array(value)
+
+
+def sum_at(value: Any, index: Any, size: int) -> Any:
+    """Sums [drop, size] of the entries of `value` [drop, link] that have the same `index` [drop, link]."""
+    if _is_tensor(value):
+        return value.new_zeros(value.shape[0], size).scatter_add(1, index, value)
+    total = np.zeros((value.shape[0], size), dtype=value.dtype)
+    np.add.at(total, (np.arange(value.shape[0])[:, None], index), value)
+    return total
+
+
+def max_at(value: Any, index: Any, size: int) -> Any:
+    """Largest of the entries of `value` [drop, link] that have the same `index`, as [drop, size]; -inf where there is none."""
+    if _is_tensor(value):
+        return value.new_full((value.shape[0], size), -math.inf).scatter_reduce(1, index, value, "amax")
+    largest = np.full((value.shape[0], size), -math.inf, dtype=value.dtype)
+    np.maximum.at(largest, (np.arange(value.shape[0])[:, None], index), value)
+    return largest
+
+
+def smallest(value: Any, count: int) -> Any:
+    """Indices of the `count` smallest entries of each row, smallest first."""
+    if _is_tensor(value):
+        return value.topk(count, dim=-1, largest=False).indices
+    if not 0 < count < value.shape[-1]:
+        return np.argsort(value, axis=-1, kind="stable")[..., :count]
+    found = np.argpartition(value, count - 1, axis=-1)[..., :count]
+    order = np.argsort(np.take_along_axis(value, found, -1), axis=-1, kind="stable")
+    return np.take_along_axis(found, order, -1)

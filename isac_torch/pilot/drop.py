@@ -75,7 +75,7 @@ def build_drops(
     gain = three_slope_gain(distance, scenario.carrier_frequency, scenario.ap_height, scenario.ue_height)
     gain = torch.where(distance > THREE_SLOPE_FAR, gain * from_db(shadowing_db), gain)
     gram = downlink_gram(scenario, ue_position).expand(num_drops, num_ues, num_ues)
-    pilot = round_robin_pilots(num_drops, num_ues, scenario.uplink_symbols, ue_position.device)
+    pilot = round_robin_pilots(num_drops, num_ues, scenario.uplink_symbols, ue_position)
     return PilotDrop(ap_position, ue_position, gain, pilot, gram, torch.zeros_like(gram))
 
 
@@ -91,6 +91,6 @@ def roadside(scenario: PilotScenario, like: Tensor) -> Float[Tensor, "ap 2"]:
 
 def downlink_gram(scenario: PilotScenario, like: Tensor) -> Float[Tensor, "ue ue"]:
     """psi_k^H psi_j: 1 for a UE itself and for UEs that must share a pilot, `downlink_correlation` otherwise."""
-    share = round_robin_pilots(1, scenario.num_ues, scenario.downlink_symbols, like.device)
+    share = round_robin_pilots(1, scenario.num_ues, scenario.downlink_symbols, like)
     same = pilot_gram(share)[0].to(like)
     return same + (1.0 - same) * scenario.downlink_correlation

@@ -1,38 +1,109 @@
-"""Responses of half-wavelength uniform linear arrays and their averages over random angles."""
+"""Half-wavelength uniform linear arrays: responses, and what Hermitian Toeplitz matrices save.
+
+Covariances between the antennas of such an array are Hermitian Toeplitz, T[a, b] = t_(a-b), so that 2N - 1 real numbers say
+everything: Re t_0, ..., Re t_(N-1), Im t_1, ..., Im t_(N-1), called **lags** here. The unitary matrix Q of conjugate
+symmetric columns turns every such matrix into a real symmetric one, Q^H T Q. Products and inverses of turned matrices are
+real too, and traces are those of the originals, so that power control never needs a complex number.
+"""
+
+from __future__ import annotations
 
 import math
+from functools import lru_cache
 
-import torch
+import numpy as np
+from array_api_compat import array_namespace
 from jaxtyping import Complex, Float
-from torch import Tensor
+
+from isac_torch.tensors import Array, constant
 
 
 def steering(
-    azimuth: Float[Tensor, "*shape"], elevation: Float[Tensor, "*shape"], num_antennas: int
-) -> Complex[Tensor, "*shape antenna"]:
+    azimuth: Float[Array, "*shape"], elevation: Float[Array, "*shape"], num_antennas: int
+) -> Complex[Array, "*shape antenna"]:
     """Array response a with unit-modulus entries, eq. (4). Args: azimuth from broadside and elevation, rad."""
-    index = torch.arange(num_antennas, dtype=azimuth.dtype, device=azimuth.device)
-    phase = math.pi * (azimuth.sin() * elevation.cos()).unsqueeze(-1) * index
-    return torch.polar(torch.ones_like(phase), phase)
+    xp = array_namespace(azimuth)
+    index = constant(range(num_antennas), azimuth)
+    phase = math.pi * (xp.sin(azimuth) * xp.cos(elevation))[..., None] * index
+    return xp.cos(phase) + 1j * xp.sin(phase)
 
 
-def normal_quadrature(num_antennas: int, spread: float, like: Tensor) -> tuple[Float[Tensor, " node"], Float[Tensor, " node"]]:
-    """Nodes and weights with sum_i w_i f(x_i) ~ E f(x) for x ~ N(0, spread^2), f the phases across `num_antennas`.
-
-    The trapezoidal rule over 8.5 deviations, which converges exponentially for a normal density. The phase pi (N - 1) sin(x)
-    of the last antenna has harmonics of x up to about pi (N - 1) + 14 above 1e-12, and the nodes must resolve the last one.
-    """
-    reach = 8.5
-    count = 24 + math.ceil(3 * (math.pi * (num_antennas - 1) + 14) * spread)
-    nodes = torch.linspace(-reach, reach, count, dtype=torch.float64)
-    weights = torch.softmax(-nodes.square() / 2, dim=0)
-    return spread * nodes.to(like), weights.to(like)
+def response_lags(
+    azimuth: Float[Array, "*shape"], elevation: Float[Array, "*shape"], num_antennas: int
+) -> Float[Array, "*shape lag"]:
+    """Lags of a a^H for the array response a of eq. (4). Args: azimuth from broadside and elevation, rad."""
+    xp = array_namespace(azimuth)
+    phase = math.pi * xp.sin(azimuth) * xp.cos(elevation)
+    phase = phase[..., None] * constant(range(num_antennas), azimuth)
+    return xp.concat([xp.cos(phase), xp.sin(phase[..., 1:])], axis=-1)
 
 
-def toeplitz(lags: Complex[Tensor, "*shape antenna"]) -> Complex[Tensor, "*shape antenna antenna"]:
-    """Hermitian Toeplitz matrix whose first column is `lags`."""
-    size = lags.shape[-1]
-    index = torch.arange(size, device=lags.device)
-    lag = index[:, None] - index[None, :]
-    full = lags[..., lag.abs()]
-    return torch.where(lag < 0, full.conj(), full)
+def toeplitz(lags: Float[Array, "*shape lag"]) -> Complex[Array, "*shape antenna antenna"]:
+    """The Hermitian Toeplitz matrix of some lags."""
+    xp = array_namespace(lags)
+    size = (lags.shape[-1] + 1) // 2
+    basis = _basis(size)
+    flat = lags @ constant(basis.real, lags) + 1j * (lags @ constant(basis.imag, lags))
+    return xp.reshape(flat, (*lags.shape[:-1], size, size))
+
+
+def turned(lags: Float[Array, "*shape lag"]) -> Float[Array, "*shape antenna antenna"]:
+    """Q^H T Q of the Hermitian Toeplitz matrix T of some lags: real and symmetric."""
+    xp = array_namespace(lags)
+    size = (lags.shape[-1] + 1) // 2
+    return xp.reshape(lags @ constant(_turned_basis(size), lags), (*lags.shape[:-1], size, size))
+
+
+def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array, "*shape antenna antenna"]:
+    """Q X Q^H: a matrix of the turned kind (also a product of some) between the antennas themselves."""
+    xp = array_namespace(matrix)
+    size = matrix.shape[-1]
+    table = _turn_back(size)
+    flat = xp.reshape(matrix, (*matrix.shape[:-2], size**2))
+    back = flat @ constant(table.real, matrix) + 1j * (flat @ constant(table.imag, matrix))
+    return xp.reshape(back, matrix.shape)
+
+
+def weights_of(matrix: Float[Array, "*shape antenna antenna"]) -> Float[Array, "*shape lag"]:
+    """Numbers w with tr(T X) = sum_d w_d t_d for a turned matrix X and the lags t of any T."""
+    xp = array_namespace(matrix)
+    size = matrix.shape[-1]
+    return xp.reshape(matrix, (*matrix.shape[:-2], size**2)) @ constant(_turned_basis(size).T.copy(), matrix)
+
+
+@lru_cache(maxsize=64)
+def _basis(size: int) -> np.ndarray:
+    """The Toeplitz matrices of each unit vector of lags, flat."""
+    lag = np.arange(size)[:, None] - np.arange(size)[None, :]
+    real = [np.abs(lag) == d for d in range(size)]
+    imag = [1j * (lag == d) - 1j * (lag == -d) for d in range(1, size)]
+    return np.array([*real, *imag], dtype=np.complex128).reshape(2 * size - 1, size**2)
+
+
+@lru_cache(maxsize=64)
+def _turn(size: int) -> np.ndarray:
+    """The unitary Q with conjugate symmetric columns: cosines and sines about the middle of the array."""
+    half = size // 2
+    turn = np.zeros((size, size), dtype=np.complex128)
+    for n in range(half):
+        turn[n, n] = turn[size - 1 - n, n] = math.sqrt(0.5)
+        turn[n, size - 1 - n] = 1j * math.sqrt(0.5)
+        turn[size - 1 - n, size - 1 - n] = -1j * math.sqrt(0.5)
+    if size % 2:
+        turn[half, half] = 1.0
+    return turn
+
+
+@lru_cache(maxsize=64)
+def _turned_basis(size: int) -> np.ndarray:
+    """The turned matrices of each unit vector of lags, flat."""
+    turn = _turn(size)
+    matrices = turn.conj().T @ _basis(size).reshape(-1, size, size) @ turn
+    return np.ascontiguousarray(matrices.real.reshape(2 * size - 1, size**2))
+
+
+@lru_cache(maxsize=16)
+def _turn_back(size: int) -> np.ndarray:
+    """Q X Q^H of each unit matrix X, flat."""
+    turn = _turn(size)
+    return np.einsum("ai,bj->ijab", turn, turn.conj()).reshape(size**2, size**2)

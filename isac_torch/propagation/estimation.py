@@ -1,33 +1,42 @@
 """Statistics of uplink MMSE channel estimates. Equations (6)-(8) of docs/physics.md."""
 
-import torch
-from jaxtyping import Complex, Float
-from torch import Tensor
+from __future__ import annotations
+
+from array_api_compat import array_namespace
+from jaxtyping import Float, Inexact
+
+from isac_torch.tensors import Array
 
 
-def observation_covariance(
-    covariance: Complex[Tensor, "*shape ue antenna antenna"],
-    gram: Float[Tensor, "*shape ue"],
-    pilot_energy: Float[Tensor, "*shape ue"],
+def observation_lags(
+    lags: Float[Array, "*shape ue lag"],
+    gram: Float[Array, "*#shape ue"],
+    pilot_energy: Float[Array, "*#shape ue"],
     noise_power: float,
-) -> Complex[Tensor, "*shape antenna antenna"]:
-    """Covariance Gamma of the despread pilot observation at one AP for one UE, W, eq. (6).
+) -> Float[Array, "*shape lag"]:
+    """Lags of the covariance Gamma of the despread pilot observation at one AP for one UE, W, eq. (6).
 
-    Args: covariance, C_j of every UE at this AP; gram, |pi_j^H pi_k| against this UE's pilot; pilot_energy, pilot length
-    times uplink power of every UE, W; noise_power, W.
+    Args: lags, of the covariance C_j of every UE at this AP; gram, |pi_j^H pi_k| against this UE's pilot; pilot_energy, pilot
+    length times uplink power of every UE, W; noise_power, W.
     """
-    weight = (pilot_energy * gram.square()).to(covariance.dtype)
-    total = torch.einsum("...j,...jab->...ab", weight, covariance)
-    eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return total + noise_power * eye
+    xp = array_namespace(lags)
+    weight = pilot_energy * (gram * gram)
+    total = (weight[..., None, :] @ lags)[..., 0, :]
+    return xp.concat([total[..., :1] + noise_power, total[..., 1:]], axis=-1)
 
 
 def mmse_matrix(
-    covariance: Complex[Tensor, "*shape antenna antenna"],
-    observation: Complex[Tensor, "*shape antenna antenna"],
-    pilot_energy: Float[Tensor, "*shape"],
-) -> Complex[Tensor, "*shape antenna antenna"]:
-    """MMSE matrix Lambda = E C Gamma^-1 of a UE with pilot energy E (W), eq. (7); its estimate has covariance Lambda C, (8)."""
+    covariance: Inexact[Array, "*shape antenna antenna"],
+    observation: Inexact[Array, "*shape antenna antenna"],
+    pilot_energy: Float[Array, "*#shape"],
+) -> Inexact[Array, "*shape antenna antenna"]:
+    """MMSE matrix Lambda = E C Gamma^-1 of a UE with pilot energy E (W), eq. (7); its estimate has covariance Lambda C, (8).
+
+    Both matrices are Hermitian: complex ones, or the real symmetric ones that `turned` makes of them.
+    """
+    xp = array_namespace(covariance)
     # (C Gamma^-1) = (Gamma^-1 C)^H because both are Hermitian; a solve, never an inverse.
-    solved = torch.linalg.solve(observation, covariance)
-    return pilot_energy[..., None, None].to(covariance.dtype) * solved.mH
+    solved = xp.matrix_transpose(xp.linalg.solve(observation, covariance))
+    if xp.isdtype(solved.dtype, "complex floating"):
+        solved = xp.conj(solved)
+    return pilot_energy[..., None, None] * solved

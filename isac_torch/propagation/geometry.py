@@ -1,35 +1,40 @@
 """Distances and directions between positions in metres; the z axis points up."""
 
-import torch
+from __future__ import annotations
+
+from array_api_compat import array_namespace
 from jaxtyping import Float
-from torch import Tensor
+
+from isac_torch.tensors import Array
 
 MIN_DISTANCE = 10.0
 """Distances below this (m) count as this in every path-loss model, which hold in the far field only."""
 
 
-def offsets(origin: Float[Tensor, "*drop a 3"], target: Float[Tensor, "*drop b 3"]) -> Float[Tensor, "*drop a b 3"]:
+def offsets(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]) -> Float[Array, "*drop a b 3"]:
     """Vectors (m) from every origin to every target."""
-    return target.unsqueeze(-3) - origin.unsqueeze(-2)
+    return target[..., None, :, :] - origin[..., :, None, :]
 
 
-def distance(origin: Float[Tensor, "*drop a 3"], target: Float[Tensor, "*drop b 3"]) -> Float[Tensor, "*drop a b"]:
+def distance(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]) -> Float[Array, "*drop a b"]:
     """3-D distance (m) from every origin to every target, at least MIN_DISTANCE."""
-    squared = offsets(origin, target).square().sum(-1)
-    return squared.clamp_min(MIN_DISTANCE**2).sqrt()
+    xp = array_namespace(origin)
+    vector = offsets(origin, target)
+    return xp.sqrt(xp.clip(xp.sum(vector * vector, axis=-1), MIN_DISTANCE**2, None))
 
 
-def array_axis(orientation: Float[Tensor, "*drop ap"]) -> Float[Tensor, "*drop ap 3"]:
+def array_axis(orientation: Float[Array, "*drop ap"]) -> Float[Array, "*drop ap 3"]:
     """Unit vector along a horizontal uniform linear array whose broadside has azimuth `orientation` (rad)."""
-    zero = torch.zeros_like(orientation)
-    return torch.stack([-orientation.sin(), orientation.cos(), zero], dim=-1)
+    xp = array_namespace(orientation)
+    return xp.stack([-xp.sin(orientation), xp.cos(orientation), xp.zeros_like(orientation)], axis=-1)
 
 
 def angles(
-    position: Float[Tensor, "*drop ap 3"], orientation: Float[Tensor, "*drop ap"], target: Float[Tensor, "*drop point 3"]
-) -> tuple[Float[Tensor, "*drop ap point"], Float[Tensor, "*drop ap point"]]:
+    position: Float[Array, "*drop ap 3"], orientation: Float[Array, "*drop ap"], target: Float[Array, "*drop point 3"]
+) -> tuple[Float[Array, "*drop ap point"], Float[Array, "*drop ap point"]]:
     """Azimuth from broadside and elevation above the horizon (rad) at which each AP sees each point."""
+    xp = array_namespace(position)
     vector = offsets(position, target)
-    azimuth = torch.atan2(vector[..., 1], vector[..., 0]) - orientation.unsqueeze(-1)
-    elevation = torch.atan2(vector[..., 2], torch.hypot(vector[..., 0], vector[..., 1]))
+    azimuth = xp.atan2(vector[..., 1], vector[..., 0]) - orientation[..., None]
+    elevation = xp.atan2(vector[..., 2], xp.hypot(vector[..., 0], vector[..., 1]))
     return azimuth, elevation

@@ -1,4 +1,8 @@
-"""Second-order statistics of the tracking system's channels, estimates and beams. Equations (5)-(9) of docs/physics.md."""
+"""Second-order statistics of the tracking system's channels, estimates and beams. Equations (5)-(9) of docs/physics.md.
+
+Power control needs traces of products of covariances only. They are held as lags and as turned, real matrices
+(`isac_torch.propagation.arrays`); properties give the matrices between the antennas themselves.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from jaxtyping import Complex, Float
-from torch import Tensor
+from array_api_compat import array_namespace
+from jaxtyping import Complex, Float, Int
 
-from isac_torch.propagation.arrays import steering, toeplitz
+from isac_torch.propagation.arrays import response_lags, toeplitz, turned, turned_back, weights_of
 from isac_torch.propagation.correlation import local_scattering_lags, pointing_lags
-from isac_torch.propagation.estimation import mmse_matrix, observation_covariance
+from isac_torch.propagation.estimation import mmse_matrix, observation_lags
 from isac_torch.propagation.geometry import angles
 from isac_torch.propagation.pilots import pilot_gram
+from isac_torch.tensors import Array, at_rows, counting
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
@@ -23,73 +27,116 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ChannelStatistics:
-    """Covariances at the transmit APs, all that power control needs of the channels.
+    """All that power control needs of the channels. Nodes are the UEs, then the targets; links as in the power problem.
 
     Attributes:
-        covariance: C[k, m] of the channel between UE k and transmit AP m.
-        mmse: Lambda[k, s] of UE k at its s-th serving AP.
-        estimate: Phi[k, s] = Lambda C, covariance of that estimate.
-        sensing_beam: W[l, s] = E[w_0 w_0^H] of the unit-norm beam at target l from its s-th sensing AP, unit trace.
-        response: array response a of transmit AP m towards the true position of target l, entries of unit modulus.
+        lags: of C[k, m] between transmit AP m and UE k, and of a a^H towards the true position of target l.
+        observation_lags: of Gamma[k, s], the despread pilot observation of UE k at its s-th serving AP, W.
+        turned_mmse: turned Lambda[k, s].
+        turned_estimate: turned Phi[k, s] = Lambda C, covariance of that estimate.
+        beam_lags: of W[l, s] = E[w_0 w_0^H] of the unit-norm beam at target l from its s-th sensing AP, unit trace.
+        energy: tr Phi[k, s].
+        heard: tr(C X_e) at a UE, a^H X_e a at a target, where X_e = Phi / tr Phi or W of link e, C and a those at its AP.
+        contamination: tr(C[k, m] Lambda[j, s]) for the s-th link of UE j, at AP m.
         gram: |pi_j^H pi_k| of the uplink pilots.
     """
 
-    covariance: Complex[Tensor, "drop ue ap antenna antenna"]
-    mmse: Complex[Tensor, "drop ue serving antenna antenna"]
-    estimate: Complex[Tensor, "drop ue serving antenna antenna"]
-    sensing_beam: Complex[Tensor, "drop target sensing antenna antenna"]
-    response: Complex[Tensor, "drop target ap antenna"]
-    gram: Float[Tensor, "drop ue ue"]
+    lags: Float[Array, "drop ap node lag"]
+    observation_lags: Float[Array, "drop ue serving lag"]
+    turned_mmse: Float[Array, "drop ue serving antenna antenna"]
+    turned_estimate: Float[Array, "drop ue serving antenna antenna"]
+    beam_lags: Float[Array, "drop target sensing lag"]
+    energy: Float[Array, "drop ue serving"]
+    heard: Float[Array, "drop node link"]
+    contamination: Float[Array, "drop ue serving ue"]
+    gram: Float[Array, "drop ue ue"]
+
+    @property
+    def covariance(self) -> Complex[Array, "drop ue ap antenna antenna"]:
+        """C[k, m] of the channel between UE k and transmit AP m."""
+        xp = array_namespace(self.lags)
+        return toeplitz(xp.permute_dims(self.lags[:, :, : self.energy.shape[1]], (0, 2, 1, 3)))
+
+    @property
+    def observation(self) -> Complex[Array, "drop ue serving antenna antenna"]:
+        """Gamma[k, s], W."""
+        return toeplitz(self.observation_lags)
+
+    @property
+    def mmse(self) -> Complex[Array, "drop ue serving antenna antenna"]:
+        """Lambda[k, s] of UE k at its s-th serving AP."""
+        return turned_back(self.turned_mmse)
+
+    @property
+    def estimate(self) -> Complex[Array, "drop ue serving antenna antenna"]:
+        """Phi[k, s], covariance of the estimate of UE k's channel at its s-th serving AP."""
+        return turned_back(self.turned_estimate)
+
+    @property
+    def sensing_beam(self) -> Complex[Array, "drop target sensing antenna antenna"]:
+        """W[l, s] of the beam at target l from its s-th sensing AP."""
+        return toeplitz(self.beam_lags)
 
 
 def channel_statistics(drop: TrackingDrop, scenario: TrackingScenario) -> ChannelStatistics:
     """Covariances, estimation statistics and beams of every drop."""
-    azimuth, elevation = (a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.ue_position))
-    spread = math.radians(scenario.azimuth_spread_deg)
-    lags = local_scattering_lags(azimuth, elevation, scenario.num_antennas, spread)
-    covariance = toeplitz(lags * drop.ue_gain.unsqueeze(-1))
-    gram = pilot_gram(drop.pilot).to(drop.ue_gain)
-    mmse, estimate = _estimates(drop, scenario, covariance, gram)
-
-    azimuth, elevation = (a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.target_position))
-    beam = pointing_lags(
-        azimuth.gather(2, drop.sensing_ap),
-        elevation.gather(2, drop.sensing_ap),
-        scenario.num_antennas,
-        scenario.angle_error,
-    )
+    xp = array_namespace(drop.ue_gain)
+    lags, beam_lags = _all_lags(drop, scenario)
+    gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
+    at_serving, at_sensing = at_rows(lags, drop.serving_ap), at_rows(lags, drop.sensing_ap)  # [drop, owner, link, node, lag]
+    observed, mmse, estimate = _estimates(drop, scenario, at_serving, gram)
+    energy = xp.sum(xp.linalg.diagonal(estimate), axis=-1)
+    weights = xp.stack([weights_of(estimate) / energy[..., None], weights_of(mmse)], axis=-1)
+    of_data = at_serving @ weights
+    of_probes = at_sensing @ weights_of(turned(beam_lags))[..., None]
     return ChannelStatistics(
-        covariance=covariance,
-        mmse=mmse,
-        estimate=estimate,
-        sensing_beam=toeplitz(beam / scenario.num_antennas),
-        response=steering(azimuth, elevation, scenario.num_antennas),
+        lags=lags,
+        observation_lags=observed,
+        turned_mmse=mmse,
+        turned_estimate=estimate,
+        beam_lags=beam_lags,
+        energy=energy,
+        heard=xp.concat([_by_node(of_data[..., 0]), _by_node(of_probes[..., 0])], axis=2),
+        contamination=of_data[:, :, :, : gram.shape[1], 1],
         gram=gram,
     )
 
 
-def at_links(table: Tensor, link_ap: Tensor) -> Tensor:
-    """Entries of `table` [drop, x, ap, ...] at the AP of every link [drop, owner, link]: [drop, x, owner, link, ...]."""
-    drop = torch.arange(table.shape[0], device=table.device)[:, None, None, None]
-    row = torch.arange(table.shape[1], device=table.device)[None, :, None, None]
-    return table[drop, row, link_ap.unsqueeze(1)]
+def link_aps(drop: TrackingDrop) -> Int[Array, "drop link"]:
+    """Transmit AP of every link: those of UE 0, ..., then those of target 0, ..."""
+    xp = array_namespace(drop.serving_ap)
+    return xp.concat([xp.reshape(part, (part.shape[0], -1)) for part in (drop.serving_ap, drop.sensing_ap)], axis=1)
 
 
-def _estimates(
-    drop: TrackingDrop, scenario: TrackingScenario, covariance: Tensor, gram: Tensor
-) -> tuple[Complex[Tensor, "drop ue serving antenna antenna"], Complex[Tensor, "drop ue serving antenna antenna"]]:
-    """MMSE matrices Lambda and estimate covariances Phi at the serving links."""
+def _by_node(value: Float[Array, "drop owner serving node"]) -> Float[Array, "drop node link"]:
+    xp = array_namespace(value)
+    num_drops, owners, each, nodes = value.shape
+    return xp.reshape(xp.permute_dims(value, (0, 3, 1, 2)), (num_drops, nodes, owners * each))
+
+
+def _all_lags(
+    drop: TrackingDrop, scenario: TrackingScenario
+) -> tuple[Float[Array, "drop ap node lag"], Float[Array, "drop target sensing lag"]]:
+    """Lags of every UE's covariance and every target's response at every AP, and of the sensing beams."""
+    xp = array_namespace(drop.ue_gain)
+    antennas = scenario.num_antennas
+    azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, drop.ue_position)
+    spread = math.radians(scenario.azimuth_spread_deg)
+    of_ues = local_scattering_lags(azimuth, elevation, antennas, spread) * xp.matrix_transpose(drop.ue_gain)[..., None]
+    azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, drop.target_position)
+    lags = xp.concat([of_ues, response_lags(azimuth, elevation, antennas)], axis=2)
+    believed, height = (xp.take_along_axis(xp.matrix_transpose(a), drop.sensing_ap, axis=2) for a in (azimuth, elevation))
+    return lags, pointing_lags(believed, height, antennas, scenario.angle_error) / antennas
+
+
+def _estimates(drop: TrackingDrop, scenario: TrackingScenario, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
+    """Lags of Gamma, turned Lambda and turned Phi at the serving links."""
+    xp = array_namespace(gram)
     energy = scenario.pilot_symbols * drop.pilot_power
-    others = at_links(covariance, drop.serving_ap).permute(0, 2, 3, 1, 4, 5)
-    serving = drop.serving_ap.shape[2]
-    shape = others.shape[:4]
-    observation = observation_covariance(
-        others,
-        gram.unsqueeze(2).expand(shape),
-        energy[:, None, None, :].expand(shape),
-        scenario.noise_power,
+    observed = observation_lags(
+        at_serving[..., : gram.shape[1], :], gram[:, :, None, :], energy[:, None, None, :], scenario.noise_power
     )
-    own_index = drop.serving_ap[..., None, None].expand(*drop.serving_ap.shape, *covariance.shape[-2:])
-    own = covariance.gather(2, own_index)
-    mmse = mmse_matrix(own, observation, energy.unsqueeze(-1).expand(-1, -1, serving))
-    return mmse, mmse @ own
+    ues = counting(gram.shape[1], gram)
+    own = turned(xp.permute_dims(at_serving[:, ues, :, ues, :], (1, 0, 2, 3)))
+    mmse = mmse_matrix(own, turned(observed), energy[..., None])
+    return observed, mmse, mmse @ own

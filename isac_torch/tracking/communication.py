@@ -4,49 +4,48 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
+from array_api_compat import array_namespace, device
 from jaxtyping import Float
-from torch import Tensor
 
-from isac_torch.tracking.channel import ChannelStatistics, at_links
+from isac_torch.tensors import Array
+from isac_torch.tracking.channel import ChannelStatistics
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
 
 
-def trace(matrix: Tensor) -> Tensor:
+def trace(matrix: Array) -> Array:
     """Real part of the trace of each matrix."""
-    return matrix.diagonal(dim1=-2, dim2=-1).sum(-1).real
+    xp = array_namespace(matrix)
+    return xp.real(xp.sum(xp.linalg.diagonal(matrix), axis=-1))
 
 
-def signal_amplitude(statistics: ChannelStatistics, noise_power: float) -> Float[Tensor, "drop ue serving"]:
+def signal_amplitude(statistics: ChannelStatistics, noise_power: float) -> Float[Array, "drop ue serving"]:
     """a[k, s] = sqrt(tr Phi / noise): amplitude gain of a serving link, 1/sqrt(W), eq. (10)."""
-    return (trace(statistics.estimate) / noise_power).sqrt()
+    return array_namespace(statistics.energy).sqrt(statistics.energy / noise_power)
 
 
-def leakage_gain(statistics: ChannelStatistics, drop: TrackingDrop, noise_power: float) -> Float[Tensor, "drop ue link"]:
+def leakage_gain(statistics: ChannelStatistics, noise_power: float) -> Float[Array, "drop ue link"]:
     """N[k, e]: mean power over noise that a watt on link e brings to UE k without coherence, 1/W, eqs. (11) and (12)."""
-    mrt = statistics.estimate / trace(statistics.estimate)[..., None, None]
-    data = torch.einsum("dkjsab,djsba->dkjs", at_links(statistics.covariance, drop.serving_ap), mrt)
-    probing = torch.einsum("dklsab,dlsba->dkls", at_links(statistics.covariance, drop.sensing_ap), statistics.sensing_beam)
-    return torch.cat([data.flatten(2), probing.flatten(2)], dim=-1).real / noise_power
+    return statistics.heard[:, : statistics.energy.shape[1]] / noise_power
 
 
 def coherent_amplitude(
     statistics: ChannelStatistics, drop: TrackingDrop, noise_power: float
-) -> Float[Tensor, "drop ue ue serving"]:
+) -> Float[Array, "drop ue ue serving"]:
     """c[k, j, s]: amplitude that the s-th link of a UE j on k's pilot adds coherently at UE k, 1/sqrt(W), eq. (13).
 
-    It is real: covariances of a uniform linear array are Hermitian Toeplitz, and so is every sum of them.
+    It is real: covariances of a uniform linear array are Hermitian Toeplitz, so that all of them turn real together.
     """
-    cross = torch.einsum("dkjsab,djsba->dkjs", at_links(statistics.covariance, drop.serving_ap), statistics.mmse)
-    shared = statistics.gram - torch.diag_embed(statistics.gram.diagonal(dim1=-2, dim2=-1))
-    power_ratio = (drop.pilot_power.unsqueeze(2) / drop.pilot_power.unsqueeze(1)).sqrt()
-    amplitude = cross.real / (trace(statistics.estimate) * noise_power).sqrt().unsqueeze(1)
-    return (shared * power_ratio).unsqueeze(-1) * amplitude
+    xp = array_namespace(statistics.gram)
+    num_ues = statistics.gram.shape[1]
+    shared = statistics.gram * (1.0 - xp.eye(num_ues, dtype=statistics.gram.dtype, device=device(statistics.gram)))
+    power_ratio = xp.sqrt(drop.pilot_power[:, :, None] / drop.pilot_power[:, None, :])
+    amplitude = statistics.contamination / xp.sqrt(statistics.energy * noise_power)[..., None]
+    return (shared * power_ratio)[..., None] * xp.permute_dims(amplitude, (0, 3, 1, 2))
 
 
-def rate(sinr: Float[Tensor, "*shape"], scenario: TrackingScenario) -> Float[Tensor, "*shape"]:
+def rate(sinr: Float[Array, "*shape"], scenario: TrackingScenario) -> Float[Array, "*shape"]:
     """Downlink rate, bit/s, of a linear SINR: data share of the block times bandwidth times log2(1 + SINR), eq. (15)."""
-    return scenario.data_share * scenario.bandwidth * torch.log2(1.0 + sinr)
+    return scenario.data_share * scenario.bandwidth * array_namespace(sinr).log2(1.0 + sinr)

@@ -11,19 +11,22 @@ Rows of the SIR have n = 0; those of the expected SICNR (`tracking.design`) have
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import torch
+from array_api_compat import array_namespace
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
-from isac_torch.tensors import amplitude, cast_floats, map_tensors, tensor_fields
+from isac_torch.tensors import Array, amplitude, cast_floats, is_real, map_tensors, sum_at, tensor_fields, tiniest
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
 class MaxMinSinrProblem:
-    """A batch of max-min SINR problems of one size class. See the module's docstring for the optimisation problem.
+    """A batch of max-min SINR problems of one size class, as tensors or numpy arrays. The module's docstring says what problem.
 
     Attributes:
         signal: a[k, s], amplitude gain of UE k's s-th serving link over the noise, 1/sqrt(W).
@@ -39,17 +42,17 @@ class MaxMinSinrProblem:
         echo_noise: n[l] of each row, on the scale of S[l] p; None where no row has noise.
     """
 
-    signal: Float[Tensor, "drop ue serving"]
-    leakage: Float[Tensor, "drop ue link"]
-    coherent: Float[Tensor, "drop ue ue serving"]
-    echo: Float[Tensor, "drop row link"]
-    cross_echo: Float[Tensor, "drop row link"]
-    sir_min: Float[Tensor, "drop row"]
-    budget: Float[Tensor, "drop ap"]
-    link_ap: Int[Tensor, "drop link"]
-    link_gain: Float[Tensor, "drop link"]
+    signal: Float[Array, "drop ue serving"]
+    leakage: Float[Array, "drop ue link"]
+    coherent: Float[Array, "drop ue ue serving"]
+    echo: Float[Array, "drop row link"]
+    cross_echo: Float[Array, "drop row link"]
+    sir_min: Float[Array, "drop row"]
+    budget: Float[Array, "drop ap"]
+    link_ap: Int[Array, "drop link"]
+    link_gain: Float[Array, "drop link"]
     num_targets: int
-    echo_noise: Float[Tensor, "drop row"] | None = None
+    echo_noise: Float[Array, "drop row"] | None = None
 
     @property
     def num_drops(self) -> int:
@@ -87,55 +90,57 @@ class MaxMinSinrProblem:
         return self.echo.shape[1]
 
     @property
-    def row_noise(self) -> Float[Tensor, "drop row"]:
+    def row_noise(self) -> Float[Array, "drop row"]:
         """n[l] of every row, zeros where no row has noise."""
-        return torch.zeros_like(self.sir_min) if self.echo_noise is None else self.echo_noise
+        return self.sir_min * 0.0 if self.echo_noise is None else self.echo_noise
 
     @property
     def has_pilot_reuse(self) -> bool:
         """Whether some UEs share a pilot, so that the problem is not quasi-concave."""
         return bool((self.coherent != 0).any())
 
-    def serving_power(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue serving"]:
+    def serving_power(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue serving"]:
         """The serving links' part of `power` (W), one row a UE."""
         return power[:, : self.num_comm_links].reshape(-1, self.num_ues, self.serving)
 
-    def interference(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+    def interference(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue"]:
         """Interference plus noise of each UE over the noise: the denominator of the SINR. `power` in W."""
-        pilot = torch.einsum("dkjs,djs->dkj", self.coherent, amplitude(self.serving_power(power))).square().sum(-1)
-        return torch.einsum("dke,de->dk", self.leakage, power) + pilot + 1.0
+        xp = array_namespace(power)
+        shared = xp.sum(self.coherent * amplitude(self.serving_power(power))[:, None], axis=-1)
+        return _times(self.leakage, power) + xp.sum(shared * shared, axis=-1) + 1.0
 
-    def sinr(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+    def sinr(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue"]:
         """SINR of each UE, linear; `power` in W. Eq. (14) of docs/physics.md."""
-        wanted = (self.signal * amplitude(self.serving_power(power))).sum(-1).square()
-        return wanted / self.interference(power)
+        wanted = array_namespace(power).sum(self.signal * amplitude(self.serving_power(power)), axis=-1)
+        return wanted * wanted / self.interference(power)
 
-    def sir(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop row"]:
+    def sir(self, power: Float[Array, "drop link"]) -> Float[Array, "drop row"]:
         """Sensing quality of each row, linear; `power` in W; 0 where no power is sent.
 
         The expected SIR, eq. (19) of docs/physics.md; with noise in the rows the expected SICNR, eq. (52) of docs/sensing.md.
         """
-        own = torch.einsum("dle,de->dl", self.echo, power)
-        other = torch.einsum("dle,de->dl", self.cross_echo, power) + self.row_noise
-        return own / other.clamp_min(torch.finfo(power.dtype).tiny)
+        other = _times(self.cross_echo, power) + self.row_noise
+        return _times(self.echo, power) / array_namespace(power).clip(other, tiniest(power), None)
 
-    def ap_load(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ap"]:
+    def ap_load(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ap"]:
         """Power that each AP sends, W."""
-        return torch.zeros_like(self.budget).scatter_add(1, self.link_ap, power)
+        return sum_at(power, self.link_ap, self.num_aps)
 
-    def objective(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+    def objective(self, power: Float[Array, "drop link"]) -> Float[Array, " drop"]:
         """Smallest SINR of each drop, linear; `power` in W."""
-        return self.sinr(power).amin(-1)
+        return array_namespace(power).min(self.sinr(power), axis=-1)
 
-    def violations(self, power: Float[Tensor, "drop link"]) -> Violations:
+    def violations(self, power: Float[Array, "drop link"]) -> Violations:
         """Relative violations of budgets, sensing rows and signs by `power` (W), per drop."""
-        zero = power.new_zeros(self.num_drops)
-        overload = (self.ap_load(power) / self.budget - 1.0).amax(-1).clamp_min(0.0)
-        shortfall = (1.0 - self.sir(power) / self.sir_min).amax(-1).clamp_min(0.0) if self.num_rows else zero
-        negative = (-power.amin(-1) / self.budget.amax(-1)).clamp_min(0.0)
+        xp = array_namespace(power)
+        excess = [xp.max(self.ap_load(power) / self.budget - 1.0, axis=-1), xp.zeros_like(power[:, 0])]
+        if self.num_rows:
+            excess[1] = xp.max(1.0 - self.sir(power) / self.sir_min, axis=-1)
+        excess.append(-xp.min(power, axis=-1) / xp.max(self.budget, axis=-1))
+        overload, shortfall, negative = (xp.clip(value, 0.0, None) for value in excess)
         return Violations(budget=overload, sensing=shortfall, negative=negative)
 
-    def select(self, index: Int[Tensor, " chosen"]) -> MaxMinSinrProblem:
+    def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
 
@@ -150,9 +155,15 @@ class MaxMinSinrProblem:
     def check(self) -> None:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
         for name, value in tensor_fields(self).items():
-            if value.is_floating_point() and not bool(value.isfinite().all()):
+            xp = array_namespace(value)
+            if is_real(value) and not bool(xp.all(xp.isfinite(value))):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")
-            if name != "coherent" and value.numel() and bool((value < 0).any()):
-                raise ProblemError(f"{name} holds {value.min().item():g}, but it must not be negative; check the drop")
+            if name != "coherent" and 0 not in value.shape and bool(xp.any(value < 0)):
+                raise ProblemError(f"{name} holds {float(xp.min(value)):g}, but it must not be negative; check the drop")
         if not bool((self.budget > 0).all()):
             raise ProblemError("budget holds 0, but every transmit AP needs a positive power budget in W")
+
+
+def _times(rows: Float[Array, "drop row link"], power: Float[Array, "drop link"]) -> Float[Array, "drop row"]:
+    """Each row's sum over the links, weighted with the powers."""
+    return (rows @ power[..., None])[..., 0]

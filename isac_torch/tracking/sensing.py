@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
+from array_api_compat import array_namespace, device
 from jaxtyping import Float
-from torch import Tensor
 
 from isac_torch.propagation.geometry import distance
-from isac_torch.propagation.path_loss import bistatic_gain, umi_los_gain
-from isac_torch.tracking.communication import trace
+from isac_torch.propagation.path_loss import bistatic_leg, umi_los_gain
+from isac_torch.tensors import Array, at_rows
+from isac_torch.tracking.channel import link_aps
 
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
@@ -18,45 +18,43 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
 
 
-def illumination(statistics: ChannelStatistics, drop: TrackingDrop) -> Float[Tensor, "drop target link"]:
+def illumination(statistics: ChannelStatistics) -> Float[Array, "drop target link"]:
     """a^H E[w w^H] a: mean gain with which a watt on link e lights target l, linear, eq. (16)."""
-    mrt = statistics.estimate / trace(statistics.estimate)[..., None, None]
-    parts = []
-    for beam, link_ap in ((mrt, drop.serving_ap), (statistics.sensing_beam, drop.sensing_ap)):
-        aps = link_ap.flatten(1)
-        index = aps[:, None, :, None].expand(-1, statistics.response.shape[1], -1, statistics.response.shape[-1])
-        towards = statistics.response.gather(2, index)
-        parts.append(torch.einsum("dlea,deab,dleb->dle", towards.conj(), beam.flatten(1, 2), towards).real)
-    return torch.cat(parts, dim=-1)
+    return statistics.heard[:, statistics.energy.shape[1] :]
 
 
-def echo_gain(drop: TrackingDrop, scenario: TrackingScenario) -> Float[Tensor, "drop target rx ap"]:
+def echo_leg(gap: Float[Array, "*shape"], scenario: TrackingScenario) -> Float[Array, "*shape"]:
+    """One of the two factors of the echo gain, between an AP and a target `gap` (m) apart; 1/m (`radar`) or 1 (`product`)."""
+    leg = umi_los_gain if scenario.echo_gain == "product" else bistatic_leg
+    return leg(gap, scenario.carrier_frequency)
+
+
+def echo_gain(drop: TrackingDrop, scenario: TrackingScenario) -> Float[Array, "drop target rx ap"]:
     """beta[l, r, m]: gain of the path transmit AP m - target l - receive AP r, eq. (17); 1/m2 (`radar`) or 1 (`product`)."""
-    out = distance(drop.target_position, drop.tx_position).unsqueeze(2)
-    back = distance(drop.target_position, drop.rx_position).unsqueeze(3)
-    out, back = torch.broadcast_tensors(out, back)
-    if scenario.echo_gain == "product":
-        return umi_los_gain(out, scenario.carrier_frequency) * umi_los_gain(back, scenario.carrier_frequency)
-    return bistatic_gain(out, back, scenario.carrier_frequency)
+    out = echo_leg(distance(drop.target_position, drop.tx_position), scenario)
+    back = echo_leg(distance(drop.target_position, drop.rx_position), scenario)
+    return out[:, :, None, :] * back[..., None]
 
 
 def echo_coefficients(
     statistics: ChannelStatistics, drop: TrackingDrop, scenario: TrackingScenario
-) -> tuple[Float[Tensor, "drop row link"], Float[Tensor, "drop row link"]]:
+) -> tuple[Float[Array, "drop row link"], Float[Array, "drop row link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 
     Both are divided by the row's largest own echo, which the ratio does not see. No rows with fewer than two targets.
     """
-    lit = illumination(statistics, drop)
+    xp = array_namespace(statistics.heard)
+    lit = illumination(statistics)
     num_targets = lit.shape[1]
     if num_targets < 2:
         return lit[:, :0], lit[:, :0]
-    link_ap = torch.cat([drop.serving_ap.flatten(1), drop.sensing_ap.flatten(1)], dim=-1)
-    gain = echo_gain(drop, scenario)
-    index = link_ap[:, None, None, :].expand(-1, *gain.shape[1:3], -1)
-    heard = gain.gather(3, index) * lit.unsqueeze(2)  # echo of target t at receive AP r per W of link e
-    listening = torch.zeros_like(gain[..., 0]).scatter(2, drop.listening_ap, 1.0)
-    at_row = torch.einsum("dlr,dtre->dlte", listening, heard)
-    own = at_row.diagonal(dim1=1, dim2=2).transpose(1, 2)
-    scale = own.amax(-1, keepdim=True)
-    return own / scale, (at_row.sum(2) - own) / scale
+    out = echo_leg(distance(drop.target_position, drop.tx_position), scenario)
+    back = echo_leg(distance(drop.target_position, drop.rx_position), scenario)
+    # Way back from every target to the receive APs of each row's target: [drop, row, target].
+    heard_back = xp.sum(at_rows(xp.matrix_transpose(back), drop.listening_ap), axis=2)
+    sent_out = xp.take_along_axis(out, link_aps(drop)[:, None, :], axis=2) * lit
+    own_back = xp.linalg.diagonal(heard_back)
+    own = own_back[..., None] * sent_out
+    scale = xp.max(own, axis=-1, keepdims=True)
+    others = heard_back * (1.0 - xp.eye(num_targets, dtype=back.dtype, device=device(back)))
+    return own / scale, (others @ sent_out) / scale

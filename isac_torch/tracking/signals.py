@@ -11,11 +11,8 @@ from jaxtyping import Complex, Float
 from torch import Tensor
 
 from isac_torch.propagation.arrays import steering
-from isac_torch.propagation.estimation import observation_covariance
 from isac_torch.propagation.geometry import angles
 from isac_torch.tensors import amplitude
-from isac_torch.tracking.channel import at_links
-from isac_torch.tracking.communication import trace
 
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
@@ -49,7 +46,7 @@ def draw_blocks(
     generator: torch.Generator,
 ) -> Blocks:
     """Random blocks of every drop: channel estimates with their pilot contamination, angle errors, Gaussian symbols."""
-    complex_type, device = statistics.covariance.dtype, statistics.covariance.device
+    complex_type, device = statistics.lags.dtype.to_complex(), statistics.lags.device
     drops, ues = drop.pilot.shape
     targets, sensing = drop.sensing_ap.shape[1:]
 
@@ -95,16 +92,8 @@ def _data_beams(
 ) -> Tensor:
     """h-hat / sqrt(tr Phi), eq. (33): UEs with one pilot share one despread observation per AP, so their errors are tied."""
     energy = scenario.pilot_symbols * drop.pilot_power
-    at_serving = at_links(statistics.covariance, drop.serving_ap).permute(0, 2, 3, 1, 4, 5)
-    shape = at_serving.shape[:4]
-    observation = observation_covariance(
-        at_serving,
-        statistics.gram.to(energy).unsqueeze(2).expand(shape),
-        energy[:, None, None, :].expand(shape),
-        scenario.noise_power,
-    )
-    norm = (energy.unsqueeze(-1) * trace(statistics.estimate)).sqrt()
-    shaping = statistics.mmse @ torch.linalg.cholesky(observation) / norm[..., None, None]
+    norm = (energy.unsqueeze(-1) * statistics.energy).sqrt()
+    shaping = statistics.mmse @ torch.linalg.cholesky(statistics.observation) / norm[..., None, None]
     white = normal(scenario.pilot_symbols, drop.tx_position.shape[1], scenario.num_antennas)
     index = torch.arange(drop.pilot.shape[0], device=white.device)[:, None, None]
     own = white.transpose(0, 1)[:, index, drop.pilot.unsqueeze(-1), drop.serving_ap]
