@@ -24,16 +24,19 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) ->
         model: Bundle that `isac-torch export` wrote.
         output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
     """
-    from isac_torch.deployment.allocator import Allocator
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
     from isac_torch.deployment.files import read_snapshots
 
+    if model is None:
+        raise AllocationError("no model is given; write --model BUNDLE, the folder that `isac-torch export` wrote")
     to_file = str(output) != "-"
     if to_file:
         check_output(output)
     begin = time.perf_counter()
-    allocator = Allocator.load(_given(model))
     snapshots = read_snapshots(drop)
+    from isac_torch.deployment.allocator import Allocator  # after what is quick to refuse
+
+    allocator = Allocator.load(model)
     loaded = time.perf_counter()
     answers = allocator.many(snapshots)
     done = time.perf_counter()
@@ -42,12 +45,6 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) ->
     else:
         sys.stdout.buffer.write(answers_json(answers))
     sys.stderr.write(f"{_summary(answers)}; {1e3 * (done - loaded):.1f} ms after {loaded - begin:.2f} s of loading\n")
-
-
-def _given(model: Path | None) -> Path:
-    if model is None:
-        raise AllocationError("no model is given; write --model BUNDLE, the folder that `isac-torch export` wrote")
-    return model
 
 
 def _summary(answers: Sequence[Allocated]) -> str:
@@ -88,9 +85,6 @@ def serve(
         from isac_torch.deployment.serving import Limits
     except ImportError as error:
         raise RequestError(f"serving needs {error.name}; pip install 'isac-torch[serve]'") from None
-    from isac_torch.deployment.allocator import Allocator
-    from isac_torch.deployment.server import run_server
-
     limits = Limits(
         max_bytes=max_bytes,
         max_drops=max_drops,
@@ -100,6 +94,9 @@ def serve(
         window=window_ms / 1e3,
         max_batch=max_batch,
     )
+    from isac_torch.deployment.allocator import Allocator
+    from isac_torch.deployment.server import run_server
+
     run_server(Allocator.load(bundle), host, port, limits)
 
 
