@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.datasets.recipe import MAX_SEED
+from isac_torch.datasets.share import ALL, Share
 from isac_torch.datasets.systems import Problem, Scenario, system_of
 from isac_torch.errors import DatasetError
 from isac_torch.pilot.problem import MinMaxNmseProblem
@@ -85,7 +86,8 @@ class FreshBatches:
     """Batches of drops that nobody has seen: drawn as they are needed, without labels.
 
     Block b of the run draws from a generator seeded with seed + b, so that the same seed gives the same training run; keep
-    this range apart from those of stored and held-out drops. A resumed run goes on with new blocks.
+    this range apart from those of stored and held-out drops. A resumed run goes on with new blocks. Of several processes each
+    takes every so-many-th block, all of the same scenario at the same step, so that nobody waits for a larger network.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class FreshBatches:
         dtype: torch.dtype = torch.float32,
         mix: SirMix | CrbMix | None = None,
         uses: int = 1,
+        share: Share = ALL,
     ) -> None:
         """Set up without drawing.
 
@@ -109,11 +112,12 @@ class FreshBatches:
             dtype: of the tensors.
             mix: sensing requirements; default each scenario's own.
             uses: times that each drop is used, in the mean.
+            share: which of several processes this is.
         """
         if batch_size < 1 or batches < 1 or uses < 1 or not scenarios:
             raise DatasetError(f"batch_size={batch_size}, batches={batches}, uses={uses}, scenarios: each needs at least one")
         self.scenarios, self.batch_size, self.batches = list(scenarios), batch_size, batches
-        self.seed, self.dtype, self.mix, self.uses = seed, dtype, mix, uses
+        self.seed, self.dtype, self.mix, self.uses, self.share = seed, dtype, mix, uses, share
         self.drawn = self.given = 0
         self._kept: list[tuple[Any, Tensor | None]] = []
 
@@ -125,12 +129,15 @@ class FreshBatches:
             yield self._next(), {}
 
     def _next(self) -> Problem:
-        generator = torch.Generator().manual_seed((self.seed + self.given) % MAX_SEED)
+        generator = self._generator(self.given)
         if self.given % self.uses == 0 or not self._kept:
             self._kept = [*self._kept[1 - _KEPT :], self._draw()]
             place = len(self._kept) - 1
         else:
-            place = int(torch.randint(len(self._kept), (), generator=generator))
+            everyone = (
+                generator if self.share.rank == 0 else self._generator(self.given, 0)
+            )  # the same place, so the same scenario
+            place = int(torch.randint(len(self._kept), (), generator=everyone))
         self.given += 1
         problem, limit = self._kept[place]
         drops: Problem = problem if self.mix is None else self.mix.vary(problem, limit, generator)
@@ -138,12 +145,25 @@ class FreshBatches:
 
     def _draw(self) -> tuple[Any, Tensor | None]:
         """New drops, and what the mixture of requirements needs to know of them."""
-        generator = torch.Generator().manual_seed((self.seed + self.drawn) % MAX_SEED)
+        generator = self._generator(self.drawn)
         scenario = self.scenarios[self.drawn % len(self.scenarios)]
         self.drawn += 1
         drops = scenario.sample(self._batch(scenario), generator=generator)
         problem = system_of(scenario).power_problem(drops, scenario)
         return problem, None if self.mix is None else self.mix.limit(problem)
+
+    def _generator(self, place: int, rank: int | None = None) -> torch.Generator:
+        """That of block number `place` of a process, by default of this one."""
+        rank = self.share.rank if rank is None else rank
+        return torch.Generator().manual_seed((self.seed + place * self.share.processes + rank) % MAX_SEED)
+
+    def progress(self) -> dict[str, int]:
+        """Blocks that all processes have drawn and given together."""
+        return {"drawn": self.drawn * self.share.processes, "given": self.given * self.share.processes}
+
+    def go_on(self, progress: dict[str, int]) -> None:
+        """Go on with blocks that no process has drawn, whether there are as many processes as before or not."""
+        self.drawn, self.given = (-(-progress.get(name, 0) // self.share.processes) for name in ("drawn", "given"))
 
     def _batch(self, scenario: Scenario) -> int:
         if not isinstance(scenario, TrackingScenario):

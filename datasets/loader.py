@@ -18,6 +18,7 @@ from isac_torch.allocation import Status
 from isac_torch.datasets.manifest import Manifest, read_manifest
 from isac_torch.datasets.recipe import MAX_SEED
 from isac_torch.datasets.shards import read_shard
+from isac_torch.datasets.share import ALL, Share
 from isac_torch.datasets.systems import Problem
 from isac_torch.errors import DatasetError
 from isac_torch.tensors import cat_tensors
@@ -85,7 +86,8 @@ def split_shards(files: Sequence[ShardFile], val_share: float) -> tuple[list[Sha
 class ShardBatches:
     """Batches of stored drops; every pass over a shuffled one has its own order, decided by `seed` and the pass.
 
-    Batches of several scenarios come in turns, so that sizes mix within a pass while each batch has one.
+    Batches of several scenarios come in turns, so that sizes mix within a pass while each batch has one. Several processes go
+    through the same batches, `batch_size` times as large as there are processes, and each gets its share of every one.
     """
 
     def __init__(
@@ -98,13 +100,25 @@ class ShardBatches:
         seed: int = 0,
         feasible_only: bool = True,
         pool_drops: int = 4000,
+        share: Share = ALL,
     ) -> None:
-        """Args: pool_drops, drops of one scenario held in memory and shuffled together, rounded up to whole shards."""
+        """Set up without reading a shard.
+
+        Args:
+            files: the shards.
+            batch_size: drops in a batch of one process.
+            dtype: of the tensors.
+            shuffle: whether every pass has an order of its own.
+            seed: of the orders, the same in all processes.
+            feasible_only: leave out drops whose label breaks a constraint.
+            pool_drops: drops of one scenario held in memory and shuffled together, rounded up to whole shards.
+            share: which of several processes this is.
+        """
         if batch_size < 1:
             raise DatasetError(f"batch_size={batch_size} must be at least 1")
         self.files = list(files)
         self.batch_size, self.dtype, self.shuffle, self.seed = batch_size, dtype, shuffle, seed
-        self.feasible_only = feasible_only
+        self.feasible_only, self.share = feasible_only, share
         self.epoch = 0
         self._pools = _pools(self.files, pool_drops)
         self._kept: dict[tuple[ShardFile, ...], Batch] = {}  # what fits in one pool a scenario is read once
@@ -113,7 +127,12 @@ class ShardBatches:
         return sum(self._batches_of(pool) for pools in self._pools.values() for pool in pools)
 
     def _batches_of(self, pool: Sequence[ShardFile]) -> int:
-        return -(-sum(file.feasible if self.feasible_only else file.num_drops for file in pool) // self.batch_size)
+        return -(-sum(file.feasible if self.feasible_only else file.num_drops for file in pool) // self._step_drops)
+
+    @property
+    def _step_drops(self) -> int:
+        """Drops that all processes take in one step."""
+        return self.batch_size * self.share.processes
 
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed((self.seed + self.epoch) % MAX_SEED)
@@ -135,7 +154,8 @@ class ShardBatches:
             count = problem.num_drops
             picks = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
             # Even parts: a last batch of a few drops would give a noisy step.
-            for index in picks.tensor_split(-(-count // self.batch_size)) if count else ():
+            for step in picks.tensor_split(-(-count // self._step_drops)) if count else ():
+                index = self.share.deal(step)
                 yield problem.select(index), {name: value[index] for name, value in label.items()}
 
     def _load(self, pool: tuple[ShardFile, ...], *, keep: bool) -> Batch:

@@ -10,6 +10,7 @@ import torch
 
 from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
+from isac_torch.datasets.share import ALL, Share
 from isac_torch.errors import DatasetError
 from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.tracking.scenario import TrackingScenario
@@ -45,8 +46,8 @@ class PowerDataModule(lightning.LightningDataModule):
         Args:
             path: data set to train on; with `fresh_batches` and a `val_path` it may be left out.
             val_path: data set to validate on; default shards held out of `path`.
-            batch_size: drops in a training batch.
-            val_batch_size: drops in a validation batch.
+            batch_size: drops in a training batch of each process.
+            val_batch_size: drops in a validation batch of each process.
             val_share: share of the shards of each scenario that is held out where there is no `val_path`.
             feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
             fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
@@ -84,17 +85,19 @@ class PowerDataModule(lightning.LightningDataModule):
             val = shard_files(Path(self.val_path))
         else:
             train, val = split_shards(train, self.val_share)
+        share = ALL if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)
         if self.fresh_batches:
             self._train = FreshBatches(
                 batch_size=self.batch_size,
                 batches=self.fresh_batches,
                 seed=self.seed,
                 dtype=self._options["dtype"],
+                share=share,
                 **self._fresh,
             )
         else:
-            self._train = ShardBatches(train, self.batch_size, seed=self.seed, **self._options)
-        self._val = ShardBatches(val, self.val_batch_size, shuffle=False, **self._options)
+            self._train = ShardBatches(train, self.batch_size, seed=self.seed, share=share, **self._options)
+        self._val = ShardBatches(val, self.val_batch_size, shuffle=False, share=share, **self._options)
 
     def train_dataloader(self) -> ShardBatches | FreshBatches:
         """Shuffled batches of the training drops."""
@@ -113,14 +116,14 @@ class PowerDataModule(lightning.LightningDataModule):
     def state_dict(self) -> dict[str, int]:
         """How far the training drops have been drawn, for checkpoints: a resumed run goes on with new ones."""
         if isinstance(self._train, FreshBatches):
-            return {"drawn": self._train.drawn, "given": self._train.given}
+            return self._train.progress()
         return {"epoch": self._train.epoch} if self._train is not None else {}
 
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
         """Go on where the checkpoint's run stopped drawing."""
         loader = self.train_dataloader()
         if isinstance(loader, FreshBatches):
-            loader.drawn, loader.given = state_dict.get("drawn", 0), state_dict.get("given", 0)
+            loader.go_on(state_dict)
         else:
             loader.epoch = state_dict.get("epoch", 0)
 
@@ -148,8 +151,8 @@ class PilotDataModule(PowerDataModule):
         Args:
             path: data set to train on; with `fresh_batches` and a `val_path` it may be left out.
             val_path: data set to validate on; default shards held out of `path`.
-            batch_size: drops in a training batch.
-            val_batch_size: drops in a validation batch.
+            batch_size: drops in a training batch of each process.
+            val_batch_size: drops in a validation batch of each process.
             val_share: share of the shards of each scenario that is held out where there is no `val_path`.
             feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
             fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.

@@ -18,6 +18,7 @@ from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
+from isac_torch.trainers.ranks import gathered
 
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
 
@@ -123,6 +124,7 @@ class AllocationTraining(lightning.LightningModule):
             balanced = balance(problem, logits)
             missed = row_shortfall(problem, balanced.power, margin=0.0) > 1e-4
             share = missed.float().mean() if missed.numel() else value.new_zeros(())
+            share = self.trainer.strategy.reduce(share, reduce_op="mean")  # one multiplier for all processes
         change = self.hparams["row_weight_step"] * (share - self.hparams["row_violations"])
         self.row_weight.mul_(change.exp()).clamp_(0.1, 100.0)
         size = problem.num_drops
@@ -165,7 +167,7 @@ class AllocationTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the quantities by which a network is judged, under their physical names."""
-        ratio, short, value = (torch.cat(parts).float() for parts in zip(*self._seen, strict=True))
+        ratio, short, value = (gathered(torch.cat(parts).float()) for parts in zip(*self._seen, strict=True))
         self.log("val/min_rate_ratio", ratio.mean(), prog_bar=True)
         self.log("val/min_rate_ratio_p5", ratio.quantile(0.05), prog_bar=True)
         self.log("val/min_rate_ratio_worst", ratio.min())
