@@ -69,14 +69,17 @@ def train(argv: list[str]) -> None:
         parser_kwargs={"prog": "isac-torch train", "exit_on_error": False, "allow_abbrev": False, "default_env": False},
     )
     output = Path(cli.config["output"])
-    cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_validation=True)
     resume = _resume_path(cli.config["ckpt_path"], output)
     trainer, module = cli.trainer, cli.model
+    if trainer.is_global_zero:
+        cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_validation=True)
     assert isinstance(trainer.logger, TensorBoardLogger)  # noqa: S101 - made above
     trainer.logger.log_hyperparams(dict(module.hparams), {"val/min_rate_ratio": 0.0, "val/sir_violation_rate": 0.0})
     trainer.fit(module, cli.datamodule, ckpt_path=resume)
     if trainer.interrupted:
         raise KeyboardInterrupt
+    if not trainer.is_global_zero:
+        return
     metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
     facts = {"hyperparameters": dict(module.hparams), "steps": trainer.global_step, "metrics": metrics}
     save_network(output / MODEL_FILE, module.average, facts)
@@ -109,7 +112,7 @@ def _quiet() -> None:
     """Silence advice of Lightning that does not apply here."""
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     messages = ["many workers", "smaller than the logging interval", "`transfer_batch_to_device`", "LeafSpec"]
-    messages += ["exists and is not empty", "could not find the monitored key", "intended to run from within"]
+    messages += ["sync_dist=True", "exists and is not empty", "could not find the monitored key", "intended to run from within"]
     for message in messages:
         warnings.filterwarnings("ignore", f".*{message}")
 
