@@ -29,6 +29,9 @@ commands:
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
   pareto                trace the trade-off between rate and sensing SIR: CSV, figure
   report RUN            results of evaluate and train as one HTML page
+  allocate DROP         powers for networks in a file from a deployed allocator, without torch
+  serve BUNDLE          the same over HTTP
+  import-geometry SITES positions in CSV or GeoJSON as drops for allocate
   reproduce liesegang   figures and claims of the paper on power control for communication and tracking
   reproduce liao        figures and claims of the paper on downlink pilots for estimation and localisation
 
@@ -41,6 +44,10 @@ examples:
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
   isac-torch report runs/demo --output report.html
+  isac-torch allocate examples/drop.json --model runs/bundle --output powers.csv
+  isac-torch allocate - --model runs/bundle < examples/drop.json
+  isac-torch serve runs/bundle --port 8000
+  isac-torch import-geometry examples/sites.csv --output network.json
   isac-torch reproduce liesegang --figure 8 --quick --output runs/liesegang
   isac-torch reproduce liao --figure 4a --quick --output runs/liao
 
@@ -51,6 +58,8 @@ ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
 
 GROUPS = ("dataset", "reproduce")
 """Commands whose next word belongs to the name."""
+POSITIONAL = ("allocate", "import-geometry", "report", "serve")
+"""Commands whose required options are words without a name, besides those of `dataset`."""
 
 
 def _train(argv: list[str]) -> None:
@@ -75,7 +84,7 @@ def _call(name: str, function: Callable[..., None], argv: list[str]) -> None:
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the lines of the examples."""
 
-    positional = name == "report" or name.startswith("dataset")
+    positional = name in POSITIONAL or name.startswith("dataset")
     examples = [line for line in HELP.splitlines() if line.startswith(f"  isac-torch {name} ")]
     parser = ArgumentParser(
         prog=f"isac-torch {name}",

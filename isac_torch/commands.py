@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isac_torch.deployment import commands as deployment
 from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -231,6 +232,9 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "evaluate": evaluate,
     "pareto": pareto,
     "report": report,
+    "allocate": deployment.allocate,
+    "serve": deployment.serve,
+    "import-geometry": deployment.import_geometry,
     "reproduce liao": reproduce_liao,
     "reproduce liesegang": reproduce_liesegang,
 }
