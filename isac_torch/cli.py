@@ -28,6 +28,9 @@ commands:
   train                 train a network on labelled or fresh drops
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
   pareto                trace the trade-off between rate and sensing SIR: CSV, figure
+  pilot generate        the same for the pilot system: labelled roads; `dataset info` and `verify` read them too
+  pilot train           train a network of the pilot system
+  pilot evaluate        allocators of pilot power against each other on the same fresh roads
   report RUN            results of evaluate and train as one HTML page
   allocate DROP         powers for networks in a file from a deployed allocator, without torch
   serve BUNDLE          the same over HTTP
@@ -43,6 +46,9 @@ examples:
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
+  isac-torch pilot generate --config configs/pilot/generate_val.yaml --output runs/pilot/val
+  isac-torch pilot train --config configs/pilot/train.yaml --output runs/pilot/training
+  isac-torch pilot evaluate --config configs/pilot/evaluate.yaml --output runs/pilot/table
   isac-torch report runs/demo --output report.html
   isac-torch allocate examples/drop.json --model runs/bundle --output powers.csv
   isac-torch allocate - --model runs/bundle < examples/drop.json
@@ -56,13 +62,17 @@ ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
 """
 
 
-GROUPS = ("dataset", "reproduce")
+GROUPS = ("dataset", "pilot", "reproduce")
 """Commands whose next word belongs to the name."""
 POSITIONAL = ("allocate", "import-geometry", "report", "serve")
 """Commands whose required options are words without a name, besides those of `dataset`."""
 
 
-def _train(argv: list[str]) -> None:
+TRAINING = {"train": "tracking", "pilot train": "pilot"}
+"""Commands that train a network, and the system whose network it is."""
+
+
+def _train(argv: list[str], system: str) -> None:
     # LightningCLI has a parser of its own and cannot be the sub-command of another one; it warns of being called like this.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -70,7 +80,7 @@ def _train(argv: list[str]) -> None:
     from isac_torch.trainers.cli import train
 
     try:
-        train(argv)
+        train(argv, system)
     except MisconfigurationException as error:
         raise IsacError(str(error)) from error
 
@@ -118,12 +128,12 @@ def _dispatch(argv: list[str]) -> None:
         print(HELP, end="")
     elif command == "--version":
         print(f"isac-torch {__version__}")
-    elif command == "train":
-        _train(rest)
+    elif command in TRAINING:
+        _train(rest, TRAINING[command])
     elif command in COMMANDS:
         _call(command, COMMANDS[command], rest)
     else:
-        known = ", ".join(sorted([*COMMANDS, "train"]))
+        known = ", ".join(sorted([*COMMANDS, *TRAINING]))
         raise IsacError(f"no command {command!r}; choose from {known}; see isac-torch --help")
 
 

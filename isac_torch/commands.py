@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from isac_torch import pilot_commands
 from isac_torch.deployment import commands as deployment
 from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
@@ -85,6 +86,7 @@ def evaluate(
     opc_paper_drops: int = 50,
     opc_global_drops: int | None = None,
     sensed_drops: int = 50,
+    max_drops: int | None = None,
     threads: int = 1,
     tensorboard: bool = True,
     settings: list[Setting] | None = None,
@@ -101,6 +103,7 @@ def evaluate(
         opc_paper_drops: The paper's slow algorithm runs on the first ones only.
         opc_global_drops: The readable reference too; default all.
         sensed_drops: Drops whose true echoes are judged.
+        max_drops: Cap on the drops of every setting, for a quick look.
         threads: Of PyTorch; with one, times are those of one core.
         tensorboard: Whether to write event files too.
         settings: Several settings in one run, each changing any of the above: [{scenario: {num_ues: 8}}, {num_drops: 50, ...}].
@@ -117,6 +120,7 @@ def evaluate(
         opc_paper_drops=opc_paper_drops,
         opc_global_drops=opc_global_drops,
         sensed_drops=sensed_drops,
+        max_drops=max_drops,
         threads=threads,
         tensorboard=tensorboard,
         settings=settings or (),
@@ -231,6 +235,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dataset verify": verify,
     "evaluate": evaluate,
     "pareto": pareto,
+    "pilot generate": pilot_commands.generate,
+    "pilot evaluate": pilot_commands.evaluate,
     "report": report,
     "allocate": deployment.allocate,
     "serve": deployment.serve,

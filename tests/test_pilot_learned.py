@@ -16,7 +16,6 @@ from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, start_logits
 from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.scenario import PilotScenario
-from isac_torch.trainers.pilot import FreshRoads, train_pilot
 
 
 def drops(num_drops=6, seed=4, **parameters):
@@ -102,23 +101,3 @@ def test_nan_weights_fall_back_to_untrained_shares():
     allocation = allocate(drops(), PilotLearned(network))
     assert allocation.power.isfinite().all()
     assert (allocation.status != Status.FAILED).all()
-
-
-def test_training_writes_weights_that_improve(tmp_path):
-    scenarios = (PilotScenario(num_ues=3),)
-    path = train_pilot(tmp_path, scenarios, steps=12, batch_size=8, hidden=16, layers=1, refinements=1, steps_inside=2)
-    problem = drops(num_ues=3, num_drops=12)
-    trained = PilotLearned(load_network(path, PilotNetwork)[0], rescue_steps=0)
-    torch.manual_seed(1)
-    untrained = PilotLearned(PilotNetwork(hidden=16, layers=1, refinements=1, steps=2), rescue_steps=0)
-    gain = allocate(problem, trained).value.log() - allocate(problem, untrained).value.log()
-    assert gain.mean() > 0
-    assert list(tmp_path.glob("logs/events*"))
-
-
-def test_fresh_roads_repeat_and_differ():
-    roads = FreshRoads((PilotScenario(), PilotScenario(num_ues=3)), batches=4, batch_size=2, seed=7)
-    assert len(roads) == 4
-    assert_close(roads[2].gain, roads[2].gain, rtol=0, atol=0)
-    assert (roads[0].gain != roads[2].gain).all()
-    assert roads[1].num_ues == 3

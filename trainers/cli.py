@@ -1,12 +1,14 @@
 """The training command: LightningCLI without sub-commands, writing everything under one folder.
 
 isac-torch train --config configs/demo/train.yaml --output runs/training
+isac-torch pilot train --config configs/pilot/train.yaml --output runs/pilot/training
 """
 
 from __future__ import annotations
 
 import logging
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,35 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from isac_torch.errors import CheckpointError, IsacError
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.trainers.module import AllocationTraining
+from isac_torch.trainers.pilot import PilotTraining
 
 MODEL_FILE = "model.pt"
 CHECKPOINTS = "checkpoints"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the command needs to know of a network that can be trained.
+
+    Attributes:
+        module: its training.
+        command: what the user typed.
+        quality: validation metric that decides which checkpoint is the best one.
+        mode: whether the metric's `max` or its `min` is best.
+        violations: validation metric shown beside it.
+    """
+
+    module: type[AllocationTraining] | type[PilotTraining]
+    command: str
+    quality: str
+    mode: str
+    violations: str
+
+
+SYSTEMS = {
+    "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", "val/sir_violation_rate"),
+    "pilot": Trained(PilotTraining, "pilot train", "val/nmse_ratio", "min", "val/crb_violation_rate"),
+}
 
 
 class TrainingCLI(LightningCLI):
@@ -36,37 +64,41 @@ class TrainingCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer of the YAML file, with TensorBoard and checkpoints under the output folder."""
         output = writable_folder(self.config["output"])
+        trained = SYSTEMS[self.model.network.SYSTEM]
         logger = TensorBoardLogger(output, name=None, version="logs", default_hp_metric=False)
         saved = ModelCheckpoint(
             output / CHECKPOINTS,
             filename="step{step}",
             auto_insert_metric_name=False,
-            monitor="val/min_rate_ratio",
-            mode="max",
+            monitor=trained.quality,
+            mode=trained.mode,
             save_last=True,
         )
         return super().instantiate_trainer(**kwargs, logger=logger, callbacks=[saved])
 
 
-def train(argv: list[str]) -> None:
+def train(argv: list[str], system: str = "tracking") -> None:
     """Train as the options say and write `model.pt` beside the Lightning checkpoints.
 
     Args:
         argv: options of the command, without its name.
+        system: whose network.
 
     Raises:
         IsacError: an option, file or folder cannot be used; the message is one line.
     """
     _quiet()
+    trained = SYSTEMS[system]
+    parser = {"prog": f"isac-torch {trained.command}", "exit_on_error": False, "allow_abbrev": False, "default_env": False}
     cli = TrainingCLI(
-        AllocationTraining,
+        trained.module,
         LightningDataModule,
         subclass_mode_data=True,
         run=False,
         args=argv,
         seed_everything_default=1,
         save_config_callback=None,
-        parser_kwargs={"prog": "isac-torch train", "exit_on_error": False, "allow_abbrev": False, "default_env": False},
+        parser_kwargs=parser,
     )
     output = Path(cli.config["output"])
     resume = _resume_path(cli.config["ckpt_path"], output)
@@ -74,7 +106,7 @@ def train(argv: list[str]) -> None:
     if trainer.is_global_zero:
         cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_validation=True)
     assert isinstance(trainer.logger, TensorBoardLogger)  # noqa: S101 - made above
-    trainer.logger.log_hyperparams(dict(module.hparams), {"val/min_rate_ratio": 0.0, "val/sir_violation_rate": 0.0})
+    trainer.logger.log_hyperparams(dict(module.hparams), {trained.quality: 0.0, trained.violations: 0.0})
     trainer.fit(module, cli.datamodule, ckpt_path=resume)
     if trainer.interrupted:
         raise KeyboardInterrupt

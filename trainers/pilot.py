@@ -1,58 +1,34 @@
-"""Training of the pilot system's network on fresh drops, without labels."""
+"""Training of the pilot system's network with Lightning, without labels: they only judge."""
 
 from __future__ import annotations
 
 import math
 from copy import deepcopy
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import lightning
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from isac_torch.nn.checkpoint import save_network
+from isac_torch.errors import IsacError
 from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, row_shortfall
-from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.problem import MinMaxNmseProblem
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.trainers.objectives import clipped_gradient
 
-MODEL_FILE = "model.pt"
-SCENARIOS = tuple(
-    PilotScenario(num_ues=ues, downlink_symbols=dl, uplink_symbols=20 - dl)
-    for ues, dl in ((2, 4), (2, 6), (2, 10), (6, 10), (6, 14))
-)
-"""Size classes and pilot ratios that the benchmark asks for."""
+Batch = tuple[MinMaxNmseProblem, dict[str, Tensor]]
 
-
-class FreshRoads(Dataset[MinMaxNmseProblem]):
-    """Batch `index` of new drops: one scenario after the other, each batch from its own seed."""
-
-    def __init__(self, scenarios: tuple[PilotScenario, ...], batches: int, batch_size: int, seed: int) -> None:
-        """`batches` batches of `batch_size` drops."""
-        self.scenarios, self.batches, self.batch_size, self.seed = scenarios, batches, batch_size, seed
-
-    def __len__(self) -> int:
-        """Batches."""
-        return self.batches
-
-    def __getitem__(self, index: int) -> MinMaxNmseProblem:
-        """The problems of a batch, float32, with localisation limits from half to one and a half times the scenario's."""
-        scenario = self.scenarios[index % len(self.scenarios)]
-        generator = torch.Generator().manual_seed(self.seed + index)
-        drop = scenario.sample(self.batch_size, generator=generator)
-        problem = power_problem(drop, scenario)
-        factor = 0.75 + 0.5 * torch.rand(self.batch_size, 1, generator=generator, dtype=torch.float64)
-        return replace(problem, crb_max=problem.crb_max * factor).cast(torch.float32)
+_CRB_SLACK = 1.01
+"""A drop counts as violated where a bound exceeds this times Gamma, as in the benchmark."""
 
 
 class PilotTraining(lightning.LightningModule):
-    """Lowers -merit at every point of the network's trajectory; keeps a running average of the weights."""
+    """Trains a `PilotNetwork` to lower the largest NMSE; validates the running average of its weights against stored optima.
+
+    The loss is -merit (`isac_torch.nn.shares`): log of the largest NMSE plus `row_weight` times the missing localisation, at
+    the end of the network's trajectory and, weighted less, after each correction.
+    """
 
     def __init__(
         self,
@@ -61,101 +37,106 @@ class PilotTraining(lightning.LightningModule):
         refinements: int = 2,
         steps: int = 6,
         learning_rate: float = 2e-3,
-        total: int = 1000,
+        weight_decay: float = 1e-4,
+        warmup_steps: int = 20,
+        early_weight: float = 0.2,
+        row_weight: float = 10.0,
+        average_decay: float = 0.99,
     ) -> None:
-        """Network sizes as in `PilotNetwork`; `total` optimiser steps for the cosine."""
+        """Network and optimiser settings.
+
+        Args:
+            hidden: width of the network.
+            layers: message layers before the first correction.
+            refinements: further message layers, each with a correction.
+            steps: learned gradient steps after them.
+            learning_rate: of AdamW at its highest; falls to 2 % of it on a cosine.
+            weight_decay: of AdamW.
+            warmup_steps: steps over which the learning rate rises.
+            early_weight: weight of the loss after each correction.
+            row_weight: nepers of NMSE that a neper of missing localisation is worth.
+            average_decay: of the running average of the weights that is validated and stored.
+        """
         super().__init__()
+        if not 0.0 <= average_decay < 1.0:
+            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
         self.save_hyperparameters()
         self.network = PilotNetwork(hidden, layers, refinements, steps)
         self.average = deepcopy(self.network).requires_grad_(False)
 
-    def training_step(self, problem: MinMaxNmseProblem, batch_index: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the losses, clipped per drop at the logits."""
+        problem, _ = batch
         points = list(self.network.trajectory(problem, link_graph(problem)))
-        scalar = points[-1].new_zeros(())
-        early = points[: 1 + self.hparams["refinements"]]
-        for weight, logits in [(0.2, point) for point in early] + [(1.0, points[-1])]:
-            gradient, value = clipped_gradient(lambda leaf: -merit(problem, powers(problem, leaf), 10.0), logits)
-            scalar = scalar + weight * (gradient * logits).sum() / len(logits)
+        scalar, value = self._pull(problem, points[-1])
+        for early in points[: 1 + self.hparams["refinements"]]:
+            scalar = scalar + self.hparams["early_weight"] * self._pull(problem, early)[0]
         power = powers(problem, points[-1].detach())
         size = problem.num_drops
-        self.log("train/loss", value.mean(), prog_bar=True, batch_size=size)
+        self.log("train/loss", value, prog_bar=True, batch_size=size)
         self.log("train/largest_nmse_db", -10.0 * problem.objective(power).log10().mean(), batch_size=size)
         self.log("train/crb_shortfall", row_shortfall(problem, power, margin=0.0).mean(), batch_size=size)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
         return scalar
+
+    def _pull(self, problem: MinMaxNmseProblem, logits: Tensor) -> tuple[Tensor, Tensor]:
+        """Scalar whose gradient in `logits` is the clipped one, and the mean loss."""
+        weight = self.hparams["row_weight"]
+        gradient, value = clipped_gradient(lambda leaf: -merit(problem, powers(problem, leaf), weight), logits)
+        return (gradient * logits).sum() / len(logits), value.mean()
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Clip, and leave out a step with a gradient that is not finite."""
-        if not bool(torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0).isfinite()):
+        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
+        if not bool(length.isfinite()):
             for parameter in self.network.parameters():
                 parameter.grad = None
+        self.log("train/gradient_norm", length.nan_to_num(0.0))
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Move the running average; it follows faster at first."""
-        decay = min(0.99, (1 + self.global_step) / (10 + self.global_step))
+        decay = min(self.hparams["average_decay"], (1 + self.global_step) / (10 + self.global_step))
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1.0 - decay)
 
+    def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
+        """Largest NMSE over that of the stored optimum, and whether a localisation bound is missed, drop by drop."""
+        problem, label = batch
+        with torch.no_grad():
+            power = powers(problem, self.average(problem, link_graph(problem)))
+            ratio = label["value"].to(power.dtype) / problem.objective(power)
+            missed = (problem.crb(power) > _CRB_SLACK * problem.crb_max).any(-1)
+            self._seen.append((ratio, missed.float()))
+        return {"ratio": ratio}
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the drops of the validation before."""
+        self._seen: list[tuple[Tensor, Tensor]] = []
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the quantities by which a network is judged, under the names of the benchmark."""
+        ratio, missed = (torch.cat(parts).float() for parts in zip(*self._seen, strict=True))
+        self.log("val/nmse_ratio", ratio.mean(), prog_bar=True)
+        self.log("val/nmse_ratio_p95", ratio.quantile(0.95), prog_bar=True)
+        self.log("val/nmse_ratio_max", ratio.max())
+        self.log("val/crb_violation_rate", missed.mean(), prog_bar=True)
+
     def configure_optimizers(self) -> Any:
-        """AdamW on a cosine."""
-        optimizer = torch.optim.AdamW(self.network.parameters(), self.hparams["learning_rate"], weight_decay=1e-4)
-        total = max(self.hparams["total"], 1)
-        schedule = torch.optim.lr_scheduler.LambdaLR(
-            optimizer, lambda step: min(1.0, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * min(step / total, 1.0)))
+        """AdamW, warmed up, then on a cosine over the whole run."""
+        optimizer = torch.optim.AdamW(
+            self.network.parameters(), self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]
         )
+        total = max(int(self.trainer.estimated_stepping_batches), 1)
+        warmup = max(self.hparams["warmup_steps"], 1)
+
+        def factor(step: int) -> float:
+            return min(1.0, (step + 1) / warmup) * (0.51 + 0.49 * math.cos(math.pi * min(step / total, 1.0)))
+
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def transfer_batch_to_device(
-        self, batch: MinMaxNmseProblem, device: torch.device, dataloader_idx: int
-    ) -> MinMaxNmseProblem:
-        """The problems on `device`."""
-        return batch.to(device)
-
-
-def train_pilot(
-    output: str | Path,
-    scenarios: tuple[PilotScenario, ...] = SCENARIOS,
-    steps: int = 1000,
-    batch_size: int = 48,
-    seed: int = 2_000_000_000,
-    hidden: int = 32,
-    layers: int = 2,
-    refinements: int = 2,
-    steps_inside: int = 6,
-) -> Path:
-    """Train on fresh drops and write `model.pt`, with TensorBoard logs, to a folder.
-
-    Args:
-        output: folder; made if need be.
-        scenarios: drawn from in turn.
-        steps: optimiser steps.
-        batch_size: drops in each.
-        seed: of the drops; far from those of benchmarks.
-        hidden, layers, refinements, steps_inside: sizes, as in `PilotNetwork` (its `steps` are `steps_inside` here).
-
-    Returns:
-        Path of the weights.
-    """
-    from lightning.pytorch.loggers import TensorBoardLogger
-
-    output = Path(output)
-    output.mkdir(parents=True, exist_ok=True)
-    with torch.random.fork_rng(devices=[]):  # first weights by a seed of their own, whatever the caller has drawn
-        torch.manual_seed(1)
-        module = PilotTraining(hidden, layers, refinements, steps_inside, total=steps)
-    roads = FreshRoads(scenarios, steps, batch_size, seed)
-    trainer = lightning.Trainer(
-        max_steps=steps,
-        max_epochs=1,
-        accelerator="auto",
-        devices=1,
-        logger=TensorBoardLogger(output, name=None, version="logs", default_hp_metric=False),
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        log_every_n_steps=20,
-    )
-    trainer.fit(module, DataLoader(roads, batch_size=None))
-    facts = {"hyperparameters": dict(module.hparams), "steps": trainer.global_step, "seed": seed}
-    save_network(output / MODEL_FILE, module.average.cpu(), facts)
-    return output / MODEL_FILE
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """The problem and its labels on `device`."""
+        problem, label = batch
+        return problem.to(device), {name: value.to(device) for name, value in label.items()}
