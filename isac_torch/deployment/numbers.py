@@ -49,7 +49,7 @@ def as_number(name: str, value: Any, *, whole: bool) -> float | int:
     return round(number)
 
 
-def within(name: str, value: Any, least: float, most: float, unit: str) -> None:
+def within(name: str, value: Any, least: float | int, most: float | int, unit: str) -> None:
     """Raise DropError unless all of `value` (an array or a number) lies in least..most. NaN does not."""
     if isinstance(value, ndarray):
         if not value.size:

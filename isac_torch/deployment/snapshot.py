@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from jaxtyping import Float, Int
-from numpy import ndarray
+from numpy import float64, int64, ndarray
+from numpy.typing import NDArray
 
 from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
 from isac_torch.errors import DropError
 from isac_torch.units import db_to_linear, dbm_to_watt
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Reals: TypeAlias = NDArray[float64]
+    Indices: TypeAlias = NDArray[int64]
+    Number: TypeAlias = float
+    Whole: TypeAlias = int
+    Echo: TypeAlias = Literal["radar", "product"]
+else:
+    Reals = Indices = Number = Whole = Echo = Any  # anything may be given: it is converted, or refused in one line
 
 _REAL: dict[str, tuple[str | int, ...]] = {
     "tx_position": ("ap", 3),
@@ -31,7 +42,7 @@ _WHOLE: dict[str, tuple[str | int, ...]] = {
     "sensing_ap": ("target", "sensing"),
     "listening_ap": ("target", "listening"),
 }
-_RANGE: dict[str, tuple[float, float, str]] = {
+_RANGE: dict[str, tuple[float | int, float | int, str]] = {
     "tx_position": (-1e7, 1e7, "metres"),
     "rx_position": (-1e7, 1e7, "metres"),
     "target_position": (-1e7, 1e7, "metres"),
@@ -93,31 +104,31 @@ class Snapshot:
         listening_aps: receive APs that listen for each target where listening_ap is derived.
     """
 
-    tx_position: Float[ndarray, "ap 3"]
-    tx_orientation: Float[ndarray, " ap"]
-    rx_position: Float[ndarray, "rx 3"]
-    target_position: Float[ndarray, "target 3"]
-    ue_position: Float[ndarray, "ue 3"] | None = None
-    ue_gain: Float[ndarray, "ue ap"] | None = None
-    ue_azimuth: Float[ndarray, "ue ap"] | None = None
-    ue_elevation: Float[ndarray, "ue ap"] | None = None
-    pilot_power: Float[ndarray, " ue"] | None = None
-    pilot: Int[ndarray, " ue"] | None = None
-    serving_ap: Int[ndarray, "ue serving"] | None = None
-    sensing_ap: Int[ndarray, "target sensing"] | None = None
-    listening_ap: Int[ndarray, "target listening"] | None = None
-    ap_power: Float[ndarray, " ap"] | None = None
-    num_antennas: int = 4
-    carrier_frequency: float = 2e9
-    noise_power: float = dbm_to_watt(-174.0) * 20e6
-    pilot_symbols: int | None = None
-    azimuth_spread_deg: float = 15.0
-    angle_error: float = 1e-2
-    echo_gain: Literal["radar", "product"] = "radar"
-    sir_min_db: float = -5.0
-    serving_aps: int = 4
-    sensing_aps: int = 4
-    listening_aps: int = 1
+    tx_position: Reals  # [ap, 3]
+    tx_orientation: Reals  # [ap]
+    rx_position: Reals  # [rx, 3]
+    target_position: Reals  # [target, 3]
+    ue_position: Reals | None = None  # [ue, 3]
+    ue_gain: Reals | None = None  # [ue, ap]
+    ue_azimuth: Reals | None = None  # [ue, ap]
+    ue_elevation: Reals | None = None  # [ue, ap]
+    pilot_power: Reals | None = None  # [ue]
+    pilot: Indices | None = None  # [ue]
+    serving_ap: Indices | None = None  # [ue, serving]
+    sensing_ap: Indices | None = None  # [target, sensing]
+    listening_ap: Indices | None = None  # [target, listening]
+    ap_power: Reals | None = None  # [ap]
+    num_antennas: Whole = 4
+    carrier_frequency: Number = 2e9
+    noise_power: Number = dbm_to_watt(-174.0) * 20e6
+    pilot_symbols: Whole | None = None
+    azimuth_spread_deg: Number = 15.0
+    angle_error: Number = 1e-2
+    echo_gain: Echo = "radar"
+    sir_min_db: Number = -5.0
+    serving_aps: Whole = 4
+    sensing_aps: Whole = 4
+    listening_aps: Whole = 1
 
     def __post_init__(self) -> None:
         """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from array_api_compat import array_namespace
+from jaxtyping import Float
 
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_los_gain
+from isac_torch.tensors import Array
 from isac_torch.tracking.channel import channel_statistics, link_aps
 from isac_torch.tracking.communication import coherent_amplitude, leakage_gain, signal_amplitude
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -16,17 +18,34 @@ from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.physics import Physics
     from isac_torch.tracking.scenario import TrackingScenario
 
 
 def power_problem(drop: TrackingDrop, scenario: TrackingScenario, sir_min_db: float | None = None) -> MaxMinSinrProblem:
     """The max-min SINR problem of every drop; `sir_min_db` (dB) replaces the scenario's SIR0."""
     xp = array_namespace(drop.ue_gain)
-    statistics = channel_statistics(drop, scenario)
-    noise = scenario.noise_power
-    echo, cross_echo = echo_coefficients(statistics, drop, scenario)
     sir_min = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
-    target_gain = umi_los_gain(distance(drop.target_position, drop.tx_position), scenario.carrier_frequency)
+    per_ap = drop.ue_gain[:, 0]
+    return network_problem(drop, scenario, xp.full_like(per_ap, scenario.ap_power), xp.full_like(per_ap[:, 0], sir_min))
+
+
+def network_problem(
+    drop: TrackingDrop,
+    physics: Physics,
+    budget: Float[Array, "drop ap"],
+    sir_min: Float[Array, " drop"],
+    ue_angles: tuple[Float[Array, "drop ap ue"], Float[Array, "drop ap ue"]] | None = None,
+) -> MaxMinSinrProblem:
+    """The max-min SINR problem of every drop, tensors or numpy arrays, for any budgets (W) and SIR0 (linear).
+
+    Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
+    """
+    xp = array_namespace(drop.ue_gain)
+    statistics = channel_statistics(drop, physics, ue_angles)
+    noise = physics.noise_power
+    echo, cross_echo = echo_coefficients(statistics, drop, physics)
+    target_gain = umi_los_gain(distance(drop.target_position, drop.tx_position), physics.carrier_frequency)
     link_gain = [
         xp.take_along_axis(gain, sets, axis=2)
         for gain, sets in ((drop.ue_gain, drop.serving_ap), (target_gain, drop.sensing_ap))
@@ -37,8 +56,8 @@ def power_problem(drop: TrackingDrop, scenario: TrackingScenario, sir_min_db: fl
         coherent=coherent_amplitude(statistics, drop, noise),
         echo=echo,
         cross_echo=cross_echo,
-        sir_min=xp.full_like(echo[..., 0], sir_min),
-        budget=xp.full_like(drop.ue_gain[:, 0], scenario.ap_power),
+        sir_min=xp.zeros_like(echo[..., 0]) + sir_min[:, None],
+        budget=budget,
         link_ap=link_aps(drop),
         link_gain=xp.concat([xp.reshape(part, (part.shape[0], -1)) for part in link_gain], axis=1),
         num_targets=drop.target_position.shape[1],

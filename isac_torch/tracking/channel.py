@@ -22,7 +22,7 @@ from isac_torch.tensors import Array, at_rows, counting
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.physics import Physics
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,20 @@ class ChannelStatistics:
         return toeplitz(self.beam_lags)
 
 
-def channel_statistics(drop: TrackingDrop, scenario: TrackingScenario) -> ChannelStatistics:
-    """Covariances, estimation statistics and beams of every drop."""
+def channel_statistics(
+    drop: TrackingDrop,
+    physics: Physics,
+    ue_angles: tuple[Float[Array, "drop ap ue"], Float[Array, "drop ap ue"]] | None = None,
+) -> ChannelStatistics:
+    """Covariances, estimation statistics and beams of every drop.
+
+    Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
+    """
     xp = array_namespace(drop.ue_gain)
-    lags, beam_lags = _all_lags(drop, scenario)
+    lags, beam_lags = _all_lags(drop, physics, ue_angles)
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
     at_serving, at_sensing = at_rows(lags, drop.serving_ap), at_rows(lags, drop.sensing_ap)  # [drop, owner, link, node, lag]
-    observed, mmse, estimate = _estimates(drop, scenario, at_serving, gram)
+    observed, mmse, estimate = _estimates(drop, physics, at_serving, gram)
     energy = xp.sum(xp.linalg.diagonal(estimate), axis=-1)
     weights = xp.stack([weights_of(estimate) / energy[..., None], weights_of(mmse)], axis=-1)
     of_data = at_serving @ weights
@@ -115,26 +122,26 @@ def _by_node(value: Float[Array, "drop owner serving node"]) -> Float[Array, "dr
 
 
 def _all_lags(
-    drop: TrackingDrop, scenario: TrackingScenario
+    drop: TrackingDrop, physics: Physics, ue_angles: tuple[Array, Array] | None
 ) -> tuple[Float[Array, "drop ap node lag"], Float[Array, "drop target sensing lag"]]:
     """Lags of every UE's covariance and every target's response at every AP, and of the sensing beams."""
     xp = array_namespace(drop.ue_gain)
-    antennas = scenario.num_antennas
-    azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, drop.ue_position)
-    spread = math.radians(scenario.azimuth_spread_deg)
+    antennas = physics.num_antennas
+    azimuth, elevation = ue_angles or angles(drop.tx_position, drop.tx_orientation, drop.ue_position)
+    spread = math.radians(physics.azimuth_spread_deg)
     of_ues = local_scattering_lags(azimuth, elevation, antennas, spread) * xp.matrix_transpose(drop.ue_gain)[..., None]
     azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, drop.target_position)
     lags = xp.concat([of_ues, response_lags(azimuth, elevation, antennas)], axis=2)
     believed, height = (xp.take_along_axis(xp.matrix_transpose(a), drop.sensing_ap, axis=2) for a in (azimuth, elevation))
-    return lags, pointing_lags(believed, height, antennas, scenario.angle_error) / antennas
+    return lags, pointing_lags(believed, height, antennas, physics.angle_error) / antennas
 
 
-def _estimates(drop: TrackingDrop, scenario: TrackingScenario, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
+def _estimates(drop: TrackingDrop, physics: Physics, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
     """Lags of Gamma, turned Lambda and turned Phi at the serving links."""
     xp = array_namespace(gram)
-    energy = scenario.pilot_symbols * drop.pilot_power
+    energy = physics.pilot_symbols * drop.pilot_power
     observed = observation_lags(
-        at_serving[..., : gram.shape[1], :], gram[:, :, None, :], energy[:, None, None, :], scenario.noise_power
+        at_serving[..., : gram.shape[1], :], gram[:, :, None, :], energy[:, None, None, :], physics.noise_power
     )
     ues = counting(gram.shape[1], gram)
     own = turned(xp.permute_dims(at_serving[:, ues, :, ues, :], (1, 0, 2, 3)))

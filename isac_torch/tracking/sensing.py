@@ -15,7 +15,7 @@ from isac_torch.tracking.channel import link_aps
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
     from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.physics import Physics
 
 
 def illumination(statistics: ChannelStatistics) -> Float[Array, "drop target link"]:
@@ -23,21 +23,21 @@ def illumination(statistics: ChannelStatistics) -> Float[Array, "drop target lin
     return statistics.heard[:, statistics.energy.shape[1] :]
 
 
-def echo_leg(gap: Float[Array, "*shape"], scenario: TrackingScenario) -> Float[Array, "*shape"]:
+def echo_leg(gap: Float[Array, "*shape"], physics: Physics) -> Float[Array, "*shape"]:
     """One of the two factors of the echo gain, between an AP and a target `gap` (m) apart; 1/m (`radar`) or 1 (`product`)."""
-    leg = umi_los_gain if scenario.echo_gain == "product" else bistatic_leg
-    return leg(gap, scenario.carrier_frequency)
+    leg = umi_los_gain if physics.echo_gain == "product" else bistatic_leg
+    return leg(gap, physics.carrier_frequency)
 
 
-def echo_gain(drop: TrackingDrop, scenario: TrackingScenario) -> Float[Array, "drop target rx ap"]:
+def echo_gain(drop: TrackingDrop, physics: Physics) -> Float[Array, "drop target rx ap"]:
     """beta[l, r, m]: gain of the path transmit AP m - target l - receive AP r, eq. (17); 1/m2 (`radar`) or 1 (`product`)."""
-    out = echo_leg(distance(drop.target_position, drop.tx_position), scenario)
-    back = echo_leg(distance(drop.target_position, drop.rx_position), scenario)
+    out = echo_leg(distance(drop.target_position, drop.tx_position), physics)
+    back = echo_leg(distance(drop.target_position, drop.rx_position), physics)
     return out[:, :, None, :] * back[..., None]
 
 
 def echo_coefficients(
-    statistics: ChannelStatistics, drop: TrackingDrop, scenario: TrackingScenario
+    statistics: ChannelStatistics, drop: TrackingDrop, physics: Physics
 ) -> tuple[Float[Array, "drop row link"], Float[Array, "drop row link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 
@@ -48,8 +48,8 @@ def echo_coefficients(
     num_targets = lit.shape[1]
     if num_targets < 2:
         return lit[:, :0], lit[:, :0]
-    out = echo_leg(distance(drop.target_position, drop.tx_position), scenario)
-    back = echo_leg(distance(drop.target_position, drop.rx_position), scenario)
+    out = echo_leg(distance(drop.target_position, drop.tx_position), physics)
+    back = echo_leg(distance(drop.target_position, drop.rx_position), physics)
     # Way back from every target to the receive APs of each row's target: [drop, row, target].
     heard_back = xp.sum(at_rows(xp.matrix_transpose(back), drop.listening_ap), axis=2)
     sent_out = xp.take_along_axis(out, link_aps(drop)[:, None, :], axis=2) * lit

@@ -1,0 +1,70 @@
+"""What a snapshot leaves out, derived by the rules of the scenario."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.errors import DropError
+from isac_torch.propagation.geometry import distance
+from isac_torch.propagation.path_loss import umi_nlos_gain
+from isac_torch.tracking.association import balanced, closest
+from isac_torch.tracking.drop import assign_pilots
+from isac_torch.tracking.scenario import TrackingScenario
+
+_DERIVED = ("ue_gain", "pilot_power", "pilot", "serving_ap", "sensing_ap", "listening_ap", "ap_power", "pilot_symbols")
+
+
+def completed(snapshot: Snapshot) -> Snapshot:
+    """The same network with every gain, set, pilot and power filled in; itself where nothing is missing.
+
+    The snapshot has passed `check`. Raises DropError where a derived assignment of receive APs needs SciPy and there is none.
+    """
+    missing = [name for name in _DERIVED if getattr(snapshot, name) is None]
+    if not missing:
+        return snapshot
+    found: dict[str, Any] = {name: getattr(snapshot, name) for name in _DERIVED}
+    if found["pilot_symbols"] is None:
+        found["pilot_symbols"] = snapshot.num_ues
+    if found["ap_power"] is None:
+        found["ap_power"] = np.full(snapshot.num_aps, TrackingScenario.ap_power)
+    if found["pilot_power"] is None:
+        found["pilot_power"] = np.full(snapshot.num_ues, TrackingScenario.pilot_power)
+    if found["ue_gain"] is None:
+        found["ue_gain"] = umi_nlos_gain(_gap(snapshot.ue_position, snapshot.tx_position), snapshot.carrier_frequency)
+    if found["serving_ap"] is None:
+        found["serving_ap"] = closest(-found["ue_gain"][None], min(snapshot.serving_aps, snapshot.num_aps))[0]
+    if found["sensing_ap"] is None:
+        gap = _gap(snapshot.target_position, snapshot.tx_position)
+        found["sensing_ap"] = closest(gap[None], min(snapshot.sensing_aps, snapshot.num_aps))[0]
+    if found["listening_ap"] is None:
+        found["listening_ap"] = _listening(snapshot)
+    if found["pilot"] is None:
+        sets = found["serving_ap"][None]
+        found["pilot"] = assign_pilots(found["ue_gain"][None], sets, found["pilot_symbols"], "round_robin")[0]
+    return replace(snapshot, **found)
+
+
+def _listening(snapshot: Snapshot) -> Any:
+    """The closest receive APs of each target, or, above four targets, those of least total distance."""
+    if not snapshot.num_targets:
+        return np.zeros((0, 0), dtype=np.int64)
+    gap = _gap(snapshot.target_position, snapshot.rx_position)[None]
+    count = min(snapshot.listening_aps, len(snapshot.rx_position))
+    if snapshot.num_targets <= 4:
+        return closest(gap, count)[0]
+    try:
+        return balanced(gap, count)[0]
+    except ImportError:
+        raise DropError(
+            f"{snapshot.num_targets} targets share {len(snapshot.rx_position)} receive APs, which needs SciPy; "
+            "pip install scipy, or give listening_ap"
+        ) from None
+
+
+def _gap(origin: Any, target: Any) -> Any:
+    """Distances (m) of numpy positions, which the shared functions take as well as tensors."""
+    return distance(origin, target)

@@ -1,0 +1,73 @@
+"""From snapshots to the coefficients of their power problems, in numpy, by the functions that torch uses as well."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isac_torch.deployment.completion import completed
+from isac_torch.errors import DropError
+from isac_torch.tensors import cat_tensors
+from isac_torch.tracking.build import network_problem
+from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from isac_torch.deployment.snapshot import Snapshot
+
+Coefficients = MaxMinSinrProblem
+"""The power problems of a batch as float64 numpy arrays; `sinr`, `sir`, `ap_load` and `violations` take and give numpy."""
+
+_STACKED = (
+    "tx_position", "tx_orientation", "rx_position", "target_position", "ue_gain", "pilot_power", "pilot",
+    "serving_ap", "sensing_ap", "listening_ap",
+)  # fmt: skip
+_SHARED = (
+    "num_antennas", "carrier_frequency", "noise_power", "pilot_symbols", "azimuth_spread_deg", "angle_error", "echo_gain",
+)  # fmt: skip
+_CACHE = 50_000
+"""Numbers of the lags of a part of a batch: parts whose arrays stay in the processor's cache are the fastest."""
+
+
+def size_class(snapshot: Snapshot) -> Hashable:
+    """What snapshots must have in common to be worked off in one batch: sizes and physics, not budgets or SIR0."""
+    full = completed(snapshot)
+    sizes = (len(full.rx_position), full.ue_azimuth is None)
+    sets = tuple(getattr(full, name).shape for name in ("ue_gain", "serving_ap", "sensing_ap", "listening_ap"))
+    return (*sizes, *sets, *(getattr(full, name) for name in _SHARED))
+
+
+def coefficients(snapshots: Sequence[Snapshot]) -> Coefficients:
+    """The max-min SINR problems of snapshots of one size class (that have passed `check`), in their order.
+
+    Raises DropError where there is none or where `size_class` differs.
+    """
+    if not snapshots:
+        raise DropError("there is no snapshot; give at least one")
+    full = [completed(snapshot) for snapshot in snapshots]
+    if len({size_class(snapshot) for snapshot in full}) > 1:
+        raise DropError("snapshots of one batch must have the same sizes and physics; sort them by size_class first")
+    numbers = full[0].num_aps * (full[0].num_ues + full[0].num_targets) * (2 * full[0].num_antennas - 1)
+    part = max(1, _CACHE // numbers)
+    parts = [_coefficients(full[start : start + part]) for start in range(0, len(full), part)]
+    return parts[0] if len(parts) == 1 else cat_tensors(parts)
+
+
+def _coefficients(full: Sequence[Snapshot]) -> Coefficients:
+    def stacked(name: str) -> Any:
+        return np.stack([getattr(snapshot, name) for snapshot in full])
+
+    first = full[0]
+    arrays = {name: stacked(name) for name in _STACKED}
+    by_angles = first.ue_azimuth is not None
+    drop = TrackingDrop(
+        **arrays,
+        ue_position=np.zeros((len(full), first.num_ues, 3)) if by_angles else stacked("ue_position"),  # type: ignore[arg-type]
+        rx_orientation=np.zeros(arrays["rx_position"].shape[:2]),  # type: ignore[arg-type]  # echoes are judged before beamforming
+    )
+    angles = tuple(stacked(name).swapaxes(1, 2) for name in ("ue_azimuth", "ue_elevation")) if by_angles else None
+    sir_min: Any = np.array([snapshot.sir_min for snapshot in full])
+    return network_problem(drop, first, stacked("ap_power"), sir_min, angles)  # type: ignore[arg-type]  # pilot_symbols is known
