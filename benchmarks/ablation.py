@@ -1,0 +1,208 @@
+"""What each part of the learned allocator is worth: variants trained for the same CPU time, several seeds, the same drops.
+
+    python benchmarks/ablation.py --json runs/ablation.json                # 10 variants x 2 seeds x 75 s: about half an hour
+    python benchmarks/ablation.py --json /tmp/a.json --seconds 5 --seeds 1 --variants base no_steps
+
+Training drops are drawn once, before any clock starts. Each run has one thread and its own share of CPU seconds, in which it
+takes as many steps as it can; the learning rate falls with the time used. All are judged on fresh drops that no other table
+uses, raw: without repair. Prints one line a run and one a variant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isac_torch.allocation import allocate
+from isac_torch.allocators.learned import LearnedAllocator
+from isac_torch.datasets.fresh import FreshBatches, SirMix
+from isac_torch.evaluation.metrics import SIR_MARGIN
+from isac_torch.nn.balance import balance
+from isac_torch.nn.merit import row_shortfall
+from isac_torch.nn.network import AllocationNetwork
+from isac_torch.solvers.batched import BatchedOptimal
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.graph import LinkGraph, link_graph
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
+
+TRAIN_SEED, TEST_SEED = 1_900_000_000, 70_000_000
+POOL_BATCHES, BATCH = 48, 64
+
+
+class Deaf(AllocationNetwork):
+    """No messages between a link and the UEs that it disturbs."""
+
+    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Any = "max_min") -> Any:
+        """As of the network, with empty blocks."""
+        none = {name: torch.zeros_like(getattr(graph, name)) for name in ("disturbance", "disturbance_share")}
+        return super().trajectory(problem, replace(graph, **none), objective)
+
+
+class Blind(AllocationNetwork):
+    """No messages at all from rows: targets and links do not hear of illumination and clutter."""
+
+    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Any = "max_min") -> Any:
+        """As of the network, with empty blocks."""
+        none = {name: torch.zeros_like(getattr(graph, name)) for name in ("illumination", "clutter")}
+        return super().trajectory(problem, replace(graph, **none), objective)
+
+
+def linear_rate_loss(problem: MaxMinSinrProblem, logits: Tensor) -> Tensor:
+    """The rate itself in place of its logarithm."""
+    balanced = balance(problem, logits)
+    return 4.0 * row_shortfall(problem, balanced.power).sum(-1) - torch.log2(1.0 + balanced.level)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to build and train; everything not named is as in `base`."""
+
+    what: str
+    network: type[AllocationNetwork] = AllocationNetwork
+    hidden: int = 48
+    layers: int = 2
+    refinements: int = 2
+    steps: int = 10
+    row_weight: float = 4.0
+    multiplier_step: float = 0.0
+    supervised_share: float = 0.0
+    linear: bool = False
+    clip: bool = True
+    average: float = 0.995
+
+
+VARIANTS = {
+    "base": Variant("2 layers, 2 gradient-fed ones, 10 learned steps, width 48"),
+    "no_steps": Variant("without the learned steps", steps=0),
+    "one_correction": Variant("one correction only, no gradient-fed layers, no steps", layers=4, refinements=0, steps=0),
+    "twenty_steps": Variant("20 learned steps", steps=20),
+    "wide": Variant("width 96", hidden=96),
+    "deaf": Variant("no messages between links and the UEs that they disturb", network=Deaf),
+    "blind": Variant("no messages between links and sensing rows", network=Blind),
+    "supervised_start": Variant("first fifth of the time on labels", supervised_share=0.2),
+    "multiplier": Variant("rows' weight follows the share of violated rows", multiplier_step=0.2),
+    "linear_rate": Variant("rate in the loss, not its logarithm", linear=True),
+    "unclipped": Variant("drops' gradients not cut to the median", clip=False),
+}
+
+
+def train(variant: Variant, pool: list[tuple[MaxMinSinrProblem, Tensor]], seed: int, seconds: float) -> AllocationNetwork:
+    """A network trained for `seconds` of CPU time, the running average of its weights."""
+    torch.manual_seed(seed)
+    network = variant.network(variant.hidden, variant.layers, variant.refinements, variant.steps).train()
+    average = variant.network(**network.shape).requires_grad_(False)
+    average.load_state_dict(network.state_dict())
+    optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
+    dice = torch.Generator().manual_seed(seed)
+    weight, step, start = variant.row_weight, 0, time.process_time()
+    while (spent := (time.process_time() - start) / seconds) < 1.0:
+        problem, label = pool[int(torch.randint(len(pool), (), generator=dice))]
+        optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * spent))
+        points = list(network.trajectory(problem, link_graph(problem)))
+        total = torch.zeros(())
+        losses = _losses(variant, problem, label, weight, supervised=spent < variant.supervised_share)
+        for share, point in ((1.0, points[-1]), (0.3, points[variant.refinements])):
+            total = total + share * (_pull(losses, point, variant.clip) * point).sum() / BATCH
+        optimizer.zero_grad()
+        total.backward()
+        if bool(torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0).isfinite()):
+            optimizer.step()
+        if variant.multiplier_step:
+            weight = _next_weight(weight, variant.multiplier_step, problem, points[-1])
+        step += 1
+        with torch.no_grad():
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1.0 - min(variant.average, (1 + step) / (10 + step)))
+    return average.eval()
+
+
+def _losses(
+    variant: Variant, problem: MaxMinSinrProblem, label: Tensor, weight: float, *, supervised: bool
+) -> Callable[[Tensor], Tensor]:
+    if supervised:
+        return lambda leaf: supervised_loss(problem, leaf, label)
+    if variant.linear:
+        return lambda leaf: linear_rate_loss(problem, leaf)
+    return lambda leaf: unsupervised_loss(problem, leaf, weight)
+
+
+def _pull(loss: Callable[[Tensor], Tensor], point: Tensor, clip: bool) -> Tensor:
+    if clip:
+        return clipped_gradient(loss, point)[0]
+    leaf = point.detach().requires_grad_()
+    return torch.autograd.grad(loss(leaf).sum(), leaf)[0].nan_to_num(0.0, 0.0, 0.0)
+
+
+def _next_weight(weight: float, step: float, problem: MaxMinSinrProblem, logits: Tensor) -> float:
+    missed = row_shortfall(problem, balance(problem, logits.detach()).power, margin=0.0) > 1e-4
+    return min(max(weight * math.exp(step * (float(missed.float().mean()) - 0.005)), 0.1), 100.0)
+
+
+def judge(network: AllocationNetwork, problem: MaxMinSinrProblem, optimum: Tensor) -> dict[str, float]:
+    """Ratios of the smallest rate to the certified optimum's on feasible drops, and the share of targets missed."""
+    start = time.process_time()
+    power = allocate(problem, LearnedAllocator(network)).power
+    spent = time.process_time() - start
+    ratio = (torch.log2(1 + problem.objective(power)) / torch.log2(1 + optimum)).clamp_max(1.0)
+    missed = problem.sir(power) < problem.sir_min * SIR_MARGIN
+    strict = torch.where(missed.any(-1), 0.0, ratio)
+    return {
+        "mean": float(ratio.mean()),
+        "p5": float(ratio.quantile(0.05)),
+        "strict": float(strict.mean()),
+        "missed": float(missed.double().mean()),
+        "ms_per_drop": 1e3 * spent / problem.num_drops,
+    }
+
+
+def draw_pool() -> list[tuple[MaxMinSinrProblem, Tensor]]:
+    """Training drops of the paper's size with mixed SIR0, and their optimal powers."""
+    batches = FreshBatches([TrackingScenario()], BATCH, POOL_BATCHES, seed=TRAIN_SEED, dtype=torch.float64, mix=SirMix())
+    engine = BatchedOptimal()
+    return [(p.cast(torch.float32), allocate(p, engine).power.float()) for p, _ in batches]
+
+
+def main() -> int:
+    """Run what the arguments ask for and write the JSON file after every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", type=Path, required=True)
+    parser.add_argument("--seconds", type=float, default=75.0, help="CPU seconds of training a run")
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--drops", type=int, default=400)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+
+    scenario = TrackingScenario()
+    test = power_problem(scenario.sample(options.drops, generator=torch.Generator().manual_seed(TEST_SEED)), scenario)
+    answer = allocate(test, BatchedOptimal())
+    feasible = (answer.violation <= 1e-6).nonzero()[:, 0]
+    test, optimum, pool = test.select(feasible), answer.value[feasible], draw_pool()
+    found: dict[str, Any] = {"seconds": options.seconds, "drops": len(feasible), "runs": {}}
+    for seed in range(options.seeds):
+        for name in options.variants:
+            result = judge(train(VARIANTS[name], pool, seed, options.seconds), test, optimum)
+            found["runs"].setdefault(name, []).append(result)
+            print(f"{name:18s} seed {seed} " + " ".join(f"{key} {value:.4f}" for key, value in result.items()), flush=True)
+            options.json.write_text(json.dumps(found, indent=1) + "\n")
+    for name, runs in found["runs"].items():
+        means = {key: sum(run[key] for run in runs) / len(runs) for key in runs[0]}
+        print(f"{name:18s} {VARIANTS[name].what:62s} " + " ".join(f"{key} {value:.4f}" for key, value in means.items()))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
