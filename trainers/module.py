@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isac_torch.errors import IsacError
 from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import Objective, row_shortfall
+from isac_torch.nn.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim, row_shortfall
 from isac_torch.nn.network import AllocationNetwork
 from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import link_graph
@@ -82,29 +82,32 @@ class AllocationTraining(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the objective, clipped per drop at the predicted directions."""
         problem, label = batch
-        every = self.hparams["fair_every"]
-        objective: Objective = "proportional_fair" if every and self.global_step % every == every - 1 else "max_min"
-        points = list(self.network.trajectory(problem, link_graph(problem), objective))
+        aim = self._aim()
+        points = list(self.network.trajectory(problem, link_graph(problem), aim))
         early = points[self.hparams["refinements"]]
-        total, value = self._pull(problem, label, points[-1], objective)
+        total, value = self._pull(problem, label, points[-1], aim, float(self.row_weight))
         if early is not points[-1]:
-            total = total + self.hparams["early_weight"] * self._pull(problem, label, early, objective)[0]
-        if objective == "max_min":
+            total = total + self.hparams["early_weight"] * self._pull(problem, label, early, aim, FIRST_ROW_WEIGHT)[0]
+        if aim == MAX_MIN:
             self._log_training(problem, points[-1].detach(), value)
         return total
 
-    def _pull(
-        self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor, objective: Objective
-    ) -> tuple[Tensor, Tensor]:
+    def _aim(self) -> Aim:
+        """Plain and frugal directions in turns; each `fair_every`-th step is for proportional fairness."""
+        step, every = self.global_step, self.hparams["fair_every"]
+        if every and step % every == every - 1:
+            return Aim("proportional_fair", frugal=bool(step // every % 2))
+        return Aim(frugal=bool(step % 2))
+
+    def _pull(self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
         """Scalar whose gradient in `logits` is the clipped one, and the mean loss."""
-        supervised = self._supervised_share() if objective == "max_min" else 0.0
+        supervised = self._supervised_share() if aim.objective == "max_min" else 0.0
         if supervised > 0.0 and "power" not in label:
             raise IsacError("supervised training needs labels; give the data module a path and fresh_batches: 0")
         scalar, mean = logits.new_zeros(()), logits.new_zeros(())
-        weight = float(self.row_weight)
         losses = [
             (supervised, lambda leaf: supervised_loss(problem, leaf, label["power"])),
-            (1.0 - supervised, lambda leaf: unsupervised_loss(problem, leaf, weight, objective)),
+            (1.0 - supervised, lambda leaf: unsupervised_loss(problem, leaf, row_weight, aim)),
         ]
         for share, loss in losses:
             if share > 0.0:

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import Objective, row_shortfall
+from isac_torch.nn.merit import MAX_MIN, Aim, row_shortfall
 from isac_torch.tracking.owners import split_by_owner
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -28,14 +28,14 @@ def unsupervised_loss(
     problem: MaxMinSinrProblem,
     logits: Float[Tensor, "drop logit"],
     row_weight: float,
-    objective: Objective = "max_min",
+    aim: Aim = MAX_MIN,
 ) -> Float[Tensor, " drop"]:
     """-log(rate in bit/s/Hz + 0.001) + row_weight * (shortfall of the sensing rows), needing no label.
 
     The rate is the smallest one of the drop, or with `proportional_fair` every UE's, the logarithms averaged.
     """
-    balanced = balance(problem, logits)
-    if objective == "max_min":
+    balanced = balance(problem, logits, least_net_gain=aim.least_net_gain)
+    if aim.objective == "max_min":
         gain = (torch.log2(1.0 + balanced.level) + _RATE_FLOOR).log()
     else:
         gain = (torch.log2(1.0 + problem.sinr(balanced.power)) + _RATE_FLOOR).log().mean(-1)

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.nn.ascent import ascend
-from isac_torch.nn.balance import balance, start_logits
+from isac_torch.nn.balance import balance, beam_efficiency, start_logits
 from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.merit import Aim, Objective, strict_score
 from isac_torch.nn.network import AllocationNetwork
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -22,10 +23,8 @@ _CHUNK = 256
 """Drops that go through a network at once: more only costs memory."""
 _FINAL_ITERATIONS, _FINAL_NEWTON = 24, 4
 """The last balancing layer runs in the problem's own precision until rows and budgets hold to rounding."""
-_RESCUE_LENGTH = 0.5
-"""Longer steps than usual: drops whose rows are missed lie far from where the untrained directions start."""
 
-Directions = Callable[[MaxMinSinrProblem], Float[Tensor, "drop logit"]]
+Directions = Callable[[MaxMinSinrProblem, Aim], Float[Tensor, "drop logit"]]
 
 
 @dataclass(frozen=True)
@@ -44,72 +43,72 @@ class FirstOrder:
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link; one AP of each drop sends its whole budget."""
-        return _propose(problem, lambda part: ascend(part, start_logits(part), self.steps, self.length))
+        return _propose(problem, self._directions, "max_min")
+
+    def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
+        return ascend(problem, start_logits(problem, aim.start_spread), self.steps, self.length, aim=aim)
 
 
 @dataclass(frozen=True)
 class LearnedAllocator:
-    """A trained network, with two guards: plain ascent takes over drops whose rows it misses, NaNs are replaced.
+    """A trained network, alone: no solver, and no promise that its powers meet every sensing row.
 
     Attributes:
         network: predicts directions.
-        rescue_steps: steps of ascent from the untrained directions on drops whose sensing rows the network misses (about 2 %
-            of the paper's drops); its answer counts where it meets the rows. 0 leaves the network's answer.
+        objective: what the powers are to maximise.
     """
 
     network: AllocationNetwork
-    rescue_steps: int = 60
-    name: str = field(default="gnn", init=False)
+    objective: Objective = "max_min"
     gap: float = field(default=0.0, init=False)
 
+    @property
+    def name(self) -> str:
+        """gnn, or gnn_fair for proportional fairness."""
+        return "gnn" if self.objective == "max_min" else "gnn_fair"
+
     @classmethod
-    def load(cls, path: Path | str, rescue_steps: int = 60) -> LearnedAllocator:
+    def load(cls, path: Path | str, objective: Objective = "max_min") -> LearnedAllocator:
         """The network stored at `path`. CheckpointError where it is missing, corrupt, or not made for these features."""
         network, _ = load_network(Path(path), AllocationNetwork)
-        return cls(network, rescue_steps)
+        return cls(network, objective)
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link; one AP of each drop sends its whole budget."""
-        return _propose(problem, self._directions, self.rescue_steps)
+        return _propose(problem, self._directions, self.objective)
 
-    def _directions(self, problem: MaxMinSinrProblem) -> Tensor:
+    def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
         self.network.eval()
-        return self.network(problem, link_graph(problem))
+        return self.network(problem, link_graph(problem), aim)
 
 
-def _propose(problem: MaxMinSinrProblem, directions: Directions, rescue_steps: int = 0) -> Proposal:
+def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Objective) -> Proposal:
     """Powers of each part of the batch, in the problem's precision; directions are found in single precision."""
     with torch.no_grad():
         parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
-        powers = [_answer(problem.select(part), directions) for part in parts]
-        power = torch.cat(powers) if powers else problem.leakage.new_zeros(0, problem.num_links)
-        missed = _missed(problem, power).nonzero().squeeze(-1)
-        if rescue_steps and len(missed):
-            _rescue(problem, power, missed, rescue_steps)
-    return Proposal(power)
+        powers = [_answer(problem.select(part), directions, objective) for part in parts]
+    return Proposal(torch.cat(powers) if powers else problem.leakage.new_zeros(0, problem.num_links))
 
 
-def _answer(problem: MaxMinSinrProblem, directions: Directions) -> Tensor:
-    """Powers at the predicted directions; at the untrained ones where a prediction is not finite."""
+def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objective) -> Tensor:
+    """The better of plain and frugal powers; frugal ones are asked for where they can differ or a row is missed."""
+    plain, frugal = Aim(objective), Aim(objective, frugal=True)
+    logits, power = _powers(problem, directions, plain)
+    if not problem.num_rows:
+        return power
+    unclear = (beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1)
+    again = (unclear | (problem.violations(power).sensing > FEASIBILITY_TOLERANCE)).nonzero()[:, 0]
+    if len(again):
+        part = problem.select(again)
+        _, other = _powers(part, directions, frugal)
+        better = strict_score(part, other, plain) > strict_score(part, power[again], plain)
+        power = power.index_copy(0, again, torch.where(better[:, None], other, power[again]))
+    return power
+
+
+def _powers(problem: MaxMinSinrProblem, directions: Directions, aim: Aim) -> tuple[Tensor, Tensor]:
+    """Directions and their powers; the untrained directions where a prediction is not finite."""
     single = problem.cast(torch.float32)
-    logits = directions(single)
-    return _final(problem, torch.where(logits.isfinite().all(-1, keepdim=True), logits, start_logits(single)))
-
-
-def _rescue(problem: MaxMinSinrProblem, power: Tensor, missed: Tensor, steps: int) -> None:
-    """Put into `power` what ascent finds for the missed drops, wherever that meets the rows."""
-    for part in missed.split(_CHUNK):
-        drops = problem.select(part)
-        single = drops.cast(torch.float32)
-        found = _final(drops, ascend(single, start_logits(single), steps, _RESCUE_LENGTH))
-        good = ~_missed(drops, found)
-        power[part[good]] = found[good]
-
-
-def _missed(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
-    """Drops with a sensing row that is not met, half a tolerance early."""
-    return problem.violations(power).sensing > 0.5 * FEASIBILITY_TOLERANCE
-
-
-def _final(problem: MaxMinSinrProblem, logits: Tensor) -> Tensor:
-    return balance(problem, logits.to(problem.budget.dtype), None, _FINAL_ITERATIONS, _FINAL_NEWTON).power
+    found = directions(single, aim)
+    logits = torch.where(found.isfinite().all(-1, keepdim=True), found, start_logits(single)).to(problem.budget.dtype)
+    return logits, balance(problem, logits, None, _FINAL_ITERATIONS, _FINAL_NEWTON, aim.least_net_gain).power

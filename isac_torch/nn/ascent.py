@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.merit import ROW_WEIGHT, Objective, merit_gradient, strict_score
+from isac_torch.nn.merit import MAX_MIN, Aim, merit_gradient, row_weight_at, strict_score
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _FIRST, _SECOND = 0.8, 0.9
@@ -33,8 +33,7 @@ def ascend(
     logits: Float[Tensor, "drop logit"],
     steps: int,
     length: float = 0.2,
-    row_weight: float = ROW_WEIGHT,
-    objective: Objective = "max_min",
+    aim: Aim = MAX_MIN,
 ) -> Float[Tensor, "drop logit"]:
     """Best directions met on `steps` Adam steps from `logits`.
 
@@ -43,15 +42,15 @@ def ascend(
         logits: where to start, laid out as `balance` says.
         steps: each costs one balancing layer and its gradient.
         length: of the first steps; falls to a tenth of it on a cosine.
-        row_weight: see `merit`.
-        objective: see `merit`.
+        aim: what for, and where.
     """
     best = BestDirections(logits)
     mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
     scale = None
     for step in range(steps + 1):
-        gradient, _, point = merit_gradient(problem, logits, scale, 16 if step == 0 else 4, row_weight, objective)
-        best.offer(logits, strict_score(problem, point, objective))
+        weight = row_weight_at(step / max(steps, 1))
+        gradient, _, point = merit_gradient(problem, logits, scale, 16 if step == 0 else 4, weight, aim)
+        best.offer(logits, strict_score(problem, point.power, aim))
         scale = point.scale
         mean = _FIRST * mean + (1 - _FIRST) * gradient
         square = _SECOND * square + (1 - _SECOND) * gradient.square()

@@ -29,11 +29,11 @@ SENSING_CAP = 5.0
 LEAST_NET_GAIN = 0.02
 """Net gain of a target's beams in its own row over their echo, below which they are left at their floor: the row then
 depends on the UEs' streams alone."""
-EXCESS_AT_ZERO = -4.0
-"""Offset of the excess and floor logits: at logit 0 a UE asks for 1.8 % more than the common level."""
+EXCESS_AT_ZERO = -3.0
+"""Offset of the excess and floor logits: at logit 0 a UE asks for 5 % more than the common level."""
 EXCESS_CAP = 9.0
 """Nepers (39 dB) that a UE may ask for above the common level."""
-_LEAST_EXCESS = 0.018
+_LEAST_EXCESS = 0.05
 """What a UE asks for at logit 0, in nepers."""
 
 
@@ -98,6 +98,7 @@ def balance(
     start: Float[Tensor, "drop owner"] | None = None,
     iterations: int = 16,
     newton: int = 1,
+    least_net_gain: float = LEAST_NET_GAIN,
 ) -> Balanced:
     """Powers that give every UE the same SINR (times its own excess) and every target its SIR.
 
@@ -109,12 +110,13 @@ def balance(
         start: scales (W) of an earlier call near these logits.
         iterations: steps of the fixed point; 16 from nothing, 4 from a near start.
         newton: refinement steps after them, each squaring the error; the gradient goes through the last one.
+        least_net_gain: see LEAST_NET_GAIN.
 
     Returns:
         Powers, common level and scales, differentiable in `logits` (once). A row that these directions cannot meet stops
         at SENSING_CAP; `problem.violations` shows it.
     """
-    terms = _terms(problem, logits)
+    terms = _terms(problem, logits, least_net_gain)
     frozen = _detach(terms)
     with torch.no_grad():
         scale = frozen.noise.new_ones(problem.num_drops, frozen.load.shape[2]) if start is None else start.detach()
@@ -131,7 +133,16 @@ def balance(
     return Balanced(power / overload, level, scale.detach())
 
 
-def _terms(problem: MaxMinSinrProblem, logits: Tensor) -> _Terms:
+def beam_efficiency(problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"]) -> Float[Tensor, "drop row"]:
+    """Share of each target's own echo that its beams leave over after what they cost its own row; compare LEAST_NET_GAIN."""
+    links = logits[:, : problem.num_links]
+    _, sensing = (block.softmax(-1) for block in split_by_owner(problem, links))
+    echo, cross = (own_rows(problem, rows) for rows in (problem.echo, problem.sir_min[..., None] * problem.cross_echo))
+    own = (echo * sensing).sum(-1)
+    return (own - (cross * sensing).sum(-1)) / own.clamp_min(_tiny(own))
+
+
+def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) -> _Terms:
     """Shares and the matrices over owners that they make."""
     links, excess, floor = logits.split([problem.num_links, problem.num_ues, problem.num_targets], -1)
     comm, sensing = (block.softmax(-1).clamp_min(1e-12) for block in split_by_owner(problem, links))
@@ -145,7 +156,7 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor) -> _Terms:
     disturbance = torch.cat([from_ue, from_target], -1) * asked[..., None]
     floors = softplus(floor + EXCESS_AT_ZERO) * (0.01 if problem.num_rows else 0.0)
     load = _load(problem, shares) / problem.budget[..., None]
-    row, useful = _rows(problem, comm, sensing)
+    row, useful = _rows(problem, comm, sensing, least_net_gain)
     return _Terms(shares, disturbance, asked, floors, row, load, useful)
 
 
@@ -155,7 +166,7 @@ def _sum_by_owner(problem: MaxMinSinrProblem, weight: Tensor, comm: Tensor, sens
     return (by_ue * comm[:, None]).sum(-1), (by_target * sensing[:, None]).sum(-1)
 
 
-def _rows(problem: MaxMinSinrProblem, comm: Tensor, sensing: Tensor) -> tuple[Tensor, Tensor]:
+def _rows(problem: MaxMinSinrProblem, comm: Tensor, sensing: Tensor, least_net_gain: float) -> tuple[Tensor, Tensor]:
     """Sensing rows over owners, each divided by the net gain of its own beam, and whether that gain is worth sending."""
     if not problem.num_rows:
         none = comm.new_zeros(problem.num_drops, 0, problem.num_ues + problem.num_targets)
@@ -165,7 +176,7 @@ def _rows(problem: MaxMinSinrProblem, comm: Tensor, sensing: Tensor) -> tuple[Te
     row = torch.cat(_sum_by_owner(problem, echo - cross, comm, sensing), -1)
     _, own_echo = _sum_by_owner(problem, echo, comm, sensing)
     gain = torch.diagonal(row[..., problem.num_ues :], dim1=1, dim2=2)
-    least = (LEAST_NET_GAIN * torch.diagonal(own_echo, dim1=1, dim2=2).detach()).clamp_min(1e-9)
+    least = (least_net_gain * torch.diagonal(own_echo, dim1=1, dim2=2).detach()).clamp_min(1e-9)
     useful, gain = gain > least, torch.maximum(gain, least)
     off = 1.0 - torch.nn.functional.pad(torch.eye(problem.num_rows, dtype=row.dtype, device=row.device), (problem.num_ues, 0))
     return row / gain[..., None] * off + (1.0 - off), useful

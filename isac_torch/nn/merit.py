@@ -2,27 +2,66 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.balance import Balanced, balance
+from isac_torch.nn.balance import LEAST_NET_GAIN, Balanced, balance
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Objective = Literal["max_min", "proportional_fair"]
 """What powers are to maximise: the smallest SINR, or the mean logarithm of the rates."""
-OBJECTIVES: tuple[Objective, ...] = ("max_min", "proportional_fair")
-START_SPREAD: dict[Objective, float] = {"max_min": 0.0, "proportional_fair": 0.2}
-"""Argument `spread` of `start_logits` that suits each objective."""
 
 ROW_MARGIN = 0.02
 """Rows are pushed until log(SIR / SIR0) passes this, so that a small error does not break them."""
-ROW_WEIGHT = 3.0
-"""Nepers of level that a neper of missing SIR is worth."""
+FIRST_ROW_WEIGHT, LAST_ROW_WEIGHT = 0.5, 10.0
+"""Nepers of level that a neper of missing SIR is worth, at the start of a search and at its end: early on, a light weight
+lets directions cross regions where rows are missed, of which a heavy one makes local optima."""
 _STRICT_WEIGHT = 30.0
 """Weight of a missed row when points are compared: the best point is a feasible one wherever there is any."""
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What directions are searched for, and where.
+
+    Attributes:
+        objective: what powers are to maximise.
+        frugal: leave a target's own beams at their floor unless they meet its row efficiently, so that the UEs' streams have
+            to do it: the other of two families of local optima. A drop's best powers may lie in either.
+    """
+
+    objective: Objective = "max_min"
+    frugal: bool = False
+
+    @property
+    def index(self) -> int:
+        """Place among ALL_AIMS."""
+        return ALL_AIMS.index(self)
+
+    @property
+    def least_net_gain(self) -> float:
+        """Argument of `balance`."""
+        return FRUGAL_NET_GAIN if self.frugal else LEAST_NET_GAIN
+
+    @property
+    def start_spread(self) -> float:
+        """Argument `spread` of `start_logits` that suits the objective."""
+        return 0.0 if self.objective == "max_min" else 0.2
+
+
+ALL_AIMS = tuple(Aim(objective, frugal) for objective in ("max_min", "proportional_fair") for frugal in (False, True))
+MAX_MIN = Aim()
+FRUGAL_NET_GAIN = 0.3
+"""`least_net_gain` of frugal aims: share of a beam's echo that must be left over after what it costs its own row."""
+
+
+def row_weight_at(progress: float) -> float:
+    """Weight of the rows at `progress` (0 to 1) of a search, geometric from FIRST_ROW_WEIGHT to LAST_ROW_WEIGHT."""
+    return FIRST_ROW_WEIGHT * (LAST_ROW_WEIGHT / FIRST_ROW_WEIGHT) ** progress
 
 
 def row_shortfall(
@@ -32,18 +71,17 @@ def row_shortfall(
     return (margin - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()).clamp_min(0.0)
 
 
-def utility(problem: MaxMinSinrProblem, balanced: Balanced, objective: Objective = "max_min") -> Float[Tensor, " drop"]:
-    """The objective in nepers: log of the common SINR level, or the mean over UEs of the log of their rates in bit/s/Hz."""
-    if objective == "max_min":
-        return balanced.level.clamp_min(1e-12).log()
-    return torch.log2(1.0 + problem.sinr(balanced.power)).clamp_min(1e-12).log().mean(-1)
+def mean_log_rate(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+    """Mean over the UEs of the natural logarithm of their rates in bit/s/Hz; `power` in W."""
+    return torch.log2(1.0 + problem.sinr(power)).clamp_min(1e-12).log().mean(-1)
 
 
 def merit(
-    problem: MaxMinSinrProblem, balanced: Balanced, row_weight: float = ROW_WEIGHT, objective: Objective = "max_min"
+    problem: MaxMinSinrProblem, balanced: Balanced, row_weight: float = LAST_ROW_WEIGHT, aim: Aim = MAX_MIN
 ) -> Float[Tensor, " drop"]:
-    """`utility` less `row_weight` times the rows' shortfalls: what a single drop should maximise."""
-    return utility(problem, balanced, objective) - row_weight * row_shortfall(problem, balanced.power).sum(-1)
+    """What a single drop should maximise: log of the common SINR level, or `mean_log_rate`, less the weighted shortfalls."""
+    utility = balanced.level.clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, balanced.power)
+    return utility - row_weight * row_shortfall(problem, balanced.power).sum(-1)
 
 
 def merit_gradient(
@@ -51,8 +89,8 @@ def merit_gradient(
     logits: Float[Tensor, "drop logit"],
     start: Float[Tensor, "drop owner"] | None = None,
     iterations: int = 16,
-    row_weight: float = ROW_WEIGHT,
-    objective: Objective = "max_min",
+    row_weight: float = LAST_ROW_WEIGHT,
+    aim: Aim = MAX_MIN,
 ) -> tuple[Float[Tensor, "drop logit"], Float[Tensor, " drop"], Balanced]:
     """Gradient of `merit` in the logits, the merit, and the balanced powers, all detached.
 
@@ -60,18 +98,18 @@ def merit_gradient(
     """
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
-        balanced = balance(problem, leaf, start, iterations)
-        value = merit(problem, balanced, row_weight, objective)
+        balanced = balance(problem, leaf, start, iterations, 1, aim.least_net_gain)
+        value = merit(problem, balanced, row_weight, aim)
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
     sound = gradient.isfinite().all(-1, keepdim=True)
     gradient = torch.where(sound, gradient, torch.zeros_like(gradient))
     return gradient, value.detach(), Balanced(balanced.power.detach(), balanced.level.detach(), balanced.scale)
 
 
-def strict_score(problem: MaxMinSinrProblem, point: Balanced, objective: Objective = "max_min") -> Float[Tensor, " drop"]:
-    """The true objective less the rows' true shortfalls, heavily weighted; -inf where not finite. Compares points of a drop."""
-    if objective == "max_min":
-        value = problem.objective(point.power).clamp_min(1e-12).log()
-    else:
-        value = utility(problem, point, objective)
-    return (value - _STRICT_WEIGHT * row_shortfall(problem, point.power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)
+def strict_score(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], aim: Aim = MAX_MIN) -> Float[Tensor, " drop"]:
+    """The true objective less the rows' true shortfalls, heavily weighted; -inf where not finite. `power` in W.
+
+    Compares points of a drop: one that meets the rows wins wherever there is any.
+    """
+    value = problem.objective(power).clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, power)
+    return (value - _STRICT_WEIGHT * row_shortfall(problem, power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)

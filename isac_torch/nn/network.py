@@ -13,7 +13,7 @@ from torch.nn.functional import softplus
 from isac_torch.nn.ascent import BestDirections
 from isac_torch.nn.balance import Balanced, balance, start_logits
 from isac_torch.nn.layers import MessageLayer, Tokens
-from isac_torch.nn.merit import OBJECTIVES, START_SPREAD, Objective, merit_gradient, strict_score
+from isac_torch.nn.merit import ALL_AIMS, FIRST_ROW_WEIGHT, MAX_MIN, Aim, merit_gradient, row_weight_at, strict_score
 from isac_torch.tracking.graph import (
     AP_FEATURES,
     FEATURE_VERSION,
@@ -49,42 +49,40 @@ class AllocationNetwork(nn.Module):
         self.encode_ue = nn.Linear(UE_FEATURES, hidden)
         self.encode_target = nn.Linear(TARGET_FEATURES, hidden)
         self.encode_ap = nn.Linear(AP_FEATURES, hidden)
-        self.encode_objective = nn.Embedding(len(OBJECTIVES), hidden)
+        self.encode_aim = nn.Embedding(len(ALL_AIMS), hidden)
         extra = (_LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA)
         self.layers = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(layers))
         self.refinements = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(refinements))
         self.heads = nn.ModuleList(_Head(hidden) for _ in range(1 + refinements))
         self.stepper = LearnedSteps(hidden, steps) if steps else None
 
-    def forward(
-        self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Objective = "max_min"
-    ) -> Float[Tensor, "drop logit"]:
+    def forward(self, problem: MaxMinSinrProblem, graph: LinkGraph, aim: Aim = MAX_MIN) -> Float[Tensor, "drop logit"]:
         """Directions for `balance`, laid out as its `logit_size` says."""
-        *_, last = self.trajectory(problem, graph, objective)
+        *_, last = self.trajectory(problem, graph, aim)
         return last
 
     def trajectory(
-        self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Objective = "max_min"
+        self, problem: MaxMinSinrProblem, graph: LinkGraph, aim: Aim = MAX_MIN
     ) -> Iterator[Float[Tensor, "drop logit"]]:
         """Directions after each correction and each step; in evaluation mode the best of the steps comes once more, last."""
-        logits = start_logits(problem, START_SPREAD[objective])
-        tokens = self._encode(graph, objective)
-        gradient, _, point = merit_gradient(problem, logits, objective=objective)
+        logits = start_logits(problem, aim.start_spread)
+        tokens = self._encode(graph, aim)
+        gradient, _, point = merit_gradient(problem, logits, None, 16, FIRST_ROW_WEIGHT, aim)
         extra = _point_features(problem, gradient, point)
         for layer in self.layers:
             tokens = layer(tokens, problem, graph, extra)
         logits = logits + self.heads[0](tokens, problem)
         yield logits
         for layer, head in zip(self.refinements, self.heads[1:], strict=True):
-            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * _WARM_ITERATIONS, objective=objective)
+            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * _WARM_ITERATIONS, FIRST_ROW_WEIGHT, aim)
             tokens = layer(tokens, problem, graph, _point_features(problem, gradient, point))
             logits = logits + head(tokens, problem)
             yield logits
         if self.stepper is not None:
-            yield from self.stepper(tokens, problem, logits, point, objective)
+            yield from self.stepper(tokens, problem, logits, point, aim)
 
-    def _encode(self, graph: LinkGraph, objective: Objective) -> Tokens:
-        wanted = self.encode_objective.weight[OBJECTIVES.index(objective)]
+    def _encode(self, graph: LinkGraph, aim: Aim) -> Tokens:
+        wanted = self.encode_aim.weight[aim.index]
         owner = torch.cat([self.encode_ue(graph.ue) + wanted, self.encode_target(graph.target)], 1)
         return Tokens(self.encode_link(graph.link).relu(), owner.relu(), self.encode_ap(graph.ap).relu())
 
@@ -104,7 +102,7 @@ class LearnedSteps(nn.Module):
         self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
 
     def forward(
-        self, tokens: Tokens, problem: MaxMinSinrProblem, logits: Tensor, point: Balanced, objective: Objective
+        self, tokens: Tokens, problem: MaxMinSinrProblem, logits: Tensor, point: Balanced, aim: Aim
     ) -> Iterator[Float[Tensor, "drop logit"]]:
         """Directions after each step; in evaluation mode then the best of them all."""
         state = self.inner(torch.cat([tokens.link, tokens.owner], 1))
@@ -112,9 +110,10 @@ class LearnedSteps(nn.Module):
         mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
         best = BestDirections(logits)
         for index in range(self.steps):
-            gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS, objective=objective)
+            weight = row_weight_at(index / max(self.steps - 1, 1))
+            gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS, weight, aim)
             if not self.training:
-                best.offer(logits, strict_score(problem, point, objective))
+                best.offer(logits, strict_score(problem, point.power, aim))
             mean = first * mean + (1 - first) * gradient
             square = second * square + (1 - second) * gradient.square()
             size = (square / (1 - second ** (index + 1)) + 1e-12).sqrt()
@@ -125,7 +124,8 @@ class LearnedSteps(nn.Module):
             logits = logits + rate * (smooth.clamp(-3, 3) + control[..., 1])
             yield logits
         if not self.training:
-            best.offer(logits, strict_score(problem, balance(problem, logits, point.scale, _WARM_ITERATIONS), objective))
+            last = balance(problem, logits, point.scale, _WARM_ITERATIONS, 1, aim.least_net_gain)
+            best.offer(logits, strict_score(problem, last.power, aim))
             yield best.logits
 
 
