@@ -45,8 +45,8 @@ def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure], 
 
     for stale in folder.glob("**/events.out.tfevents.*"):
         stale.unlink()
-    scenario, summary = benchmark.scenario, benchmark.summary
-    setting = {"scenario": scenario.name, "sir_min_db": scenario.sir_min_db, "seed": benchmark.seed}
+    summary = benchmark.summary
+    setting = {"setting": benchmark.name, "seed": benchmark.seed}
     outcomes = {outcome.name: outcome for outcome in benchmark.outcomes}
     with SummaryWriter(str(folder)) as writer:
         for name, figure in figures.items():

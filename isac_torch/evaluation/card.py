@@ -34,9 +34,10 @@ def facts(context: dict[str, Any]) -> list[tuple[str, str]]:
     """Name and value, as text, of each fact of provenance.json that a reader of the numbers needs."""
     wrong = {name: count for name, count in context.get("contradictions", {}).items() if count}
     lines = [
-        ("setting", _text(context.get("scenario_name"))),
+        ("setting", _text(context.get("setting", context.get("scenario_name")))),
         ("seed of the drops", _text(context.get("seed"))),
         ("optimum from", ", ".join(context.get("optimum_from", [])) or "unknown"),
+        ("taken from an earlier run, times included", ", ".join(context.get("from_store", [])) or "none"),
         ("largest certified gap, SINR", _text(context.get("optimum_gap_max"), ".2e")),
         ("mean certified gap, SINR", _text(context.get("optimum_gap_mean"), ".2e")),
         ("drops certified to 1e-3", _text(context.get("certified_share"), ".1%")),
@@ -46,6 +47,9 @@ def facts(context: dict[str, Any]) -> list[tuple[str, str]]:
         ("torch threads", _text(context.get("threads"))),
         ("machine", _text(context.get("machine"))),
     ]
+    below = context.get("sir_below_best_db")
+    if below is not None:
+        lines.insert(1, ("required SIR", f"the largest that each drop reaches, less {below:g} dB"))
     return lines + weights_lines(context.get("weights"))
 
 

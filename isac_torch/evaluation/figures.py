@@ -50,6 +50,9 @@ ALLOCATORS: dict[str, tuple[str, str]] = {
 SIR_FLOOR_DB = -30.0
 """Left end of the SIR axis: what lies below is drawn there."""
 
+_MOST_LINES = 8
+"""Required SIRs that are drawn as lines of their own."""
+
 
 def new_axes() -> tuple[Figure, Axes]:
     """A figure of the common size with one pair of axes, bound to no window system."""
@@ -113,18 +116,26 @@ def min_rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figu
 
 
 def sir_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
-    """Distribution of the targets' sensing SIR over the feasible drops, with the required SIR."""
-    curves = {
-        o.name: (label(o, optimum), to_db(o.sir[~optimum.infeasible[: o.num_drops]]).clamp_min(SIR_FLOOR_DB)) for o in outcomes
-    }
-    figure = distribution(curves, "sensing SIR of a target (dB)", "Sensing SIR of every target, feasible drops")
+    """Distribution of the targets' sensing SIR over the feasible drops, with the required SIR.
+
+    Where every drop has a requirement of its own, the distribution of SIR over requirement.
+    """
+    required = outcomes[0].sir_min.unique()
+    alike = required.numel() <= _MOST_LINES
+    curves = {}
+    for outcome in outcomes:
+        feasible = ~optimum.infeasible[: outcome.num_drops]
+        sir = outcome.sir[feasible] if alike else outcome.sir[feasible] / outcome.sir_min[feasible]
+        curves[outcome.name] = (label(outcome, optimum), to_db(sir).clamp_min(SIR_FLOOR_DB))
+    quantity = "sensing SIR of a target (dB)" if alike else "sensing SIR of a target over the required one (dB)"
+    figure = distribution(curves, quantity, "Sensing SIR of every target, feasible drops")
     axes = figure.axes[0]
     axes.set_xlim(left=max(SIR_FLOOR_DB, axes.get_xlim()[0]))
-    required = outcomes[0].sir_min.unique().tolist()
-    for value in required:
-        axes.axvline(float(to_db(torch.tensor(value))), color="black", linewidth=0.8)
-    if required:
-        axes.text(float(to_db(torch.tensor(required[-1]))), 0.03, " required", fontsize=7, transform=axes.get_xaxis_transform())
+    lines = to_db(required).tolist() if alike else [0.0]
+    for value in lines:
+        axes.axvline(value, color="black", linewidth=0.8)
+    if lines:
+        axes.text(lines[-1], 0.03, " required", fontsize=7, transform=axes.get_xaxis_transform())
     return figure
 
 

@@ -65,7 +65,10 @@ def baseline(rows: dict[str, Row]) -> str | None:
 
 def times_baseline(rows: dict[str, Row], name: str) -> float | None:
     """Mean smallest rate of `name` over that of the baseline; None where either is unknown or on other drops."""
+    stated: float | None = rows[name].get("rate_vs_fpc_0_1")
     simple = baseline(rows)
+    if stated is not None:
+        return stated
     if simple is None or rows[simple].get("num_drops") != rows[name].get("num_drops"):
         return None
     ours, theirs = rows[name].get("min_rate_mbps_mean"), rows[simple].get("min_rate_mbps_mean")
@@ -150,7 +153,7 @@ def _overview_line(setting: Setting, anchor: str, name: str) -> list[str]:
 def _words(settings: Sequence[Setting]) -> str:
     """What the rows and columns of this page mean."""
     names = {name for setting in settings for name in rows_of(setting)}
-    titles = {key: title for key, title, _ in COLUMNS}
+    titles = {key: title for key, title, _ in (*COLUMNS, *report_words.EXTRA_COLUMNS)}
     lines = [(titles[key], text) for key, text in report_words.KEYS.items() if key in titles]
     lines += [(name, text) for name, text in report_words.ALLOCATORS.items() if name in names]
     body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines)

@@ -94,7 +94,8 @@ def _warnings(context: Row) -> str:
 
 def _numbers(rows: dict[str, Row]) -> str:
     """The full table, less the columns in which nobody has anything."""
-    columns = [column for column in COLUMNS if any(row.get(column[0]) is not None for row in rows.values())]
+    all_columns = (*COLUMNS, *report_words.EXTRA_COLUMNS)
+    columns = [column for column in all_columns if any(row.get(column[0]) is not None for row in rows.values())]
     body = [[swatch(name), *(number(row, key, form) for key, _, form in columns)] for name, row in rows.items()]
     titles = ["", *(report_words.KEYS.get(key, "") for key, _, _ in columns)]
     return table(["allocator", *(title for _, title, _ in columns)], body, titles, [name in _LEARNED for name in rows])

@@ -83,7 +83,11 @@ def _settings(folder: Path) -> tuple[Setting, ...]:
     summary = _json(folder / "summary.json")
     if "settings" not in summary:
         context = _json(folder / "provenance.json", missing={})
-        return (_setting(folder, str(context.get("scenario_name", folder.resolve().name)), summary, context),)
+        return (
+            _setting(
+                folder, str(context.get("setting", context.get("scenario_name", folder.resolve().name))), summary, context
+            ),
+        )
     several = summary["settings"]
     if not isinstance(several, dict) or not several:
         raise IsacError(f"{folder / 'summary.json'}: settings holds no setting; run isac-torch evaluate again")

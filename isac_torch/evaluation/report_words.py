@@ -1,5 +1,12 @@
 """What the numbers and pictures of a report mean, one sentence each; docs/evaluation.md has the definitions in full."""
 
+EXTRA_COLUMNS = (
+    ("rate_vs_fpc_0_1", "x FPC", "{:.2f}"),
+    ("ratio_to_bound_mean", "to bound", "{:.4f}"),
+    ("best_effort_sir_mean", "best effort", "{:.3f}"),
+)
+"""Key in summary.json, heading and format of columns that the page has room for beside those of the terminal's table."""
+
 ALLOCATORS = {
     "upc": "the same power to every link of an AP",
     "ppc": "power in proportion to each link's gain",
