@@ -99,7 +99,9 @@ class AllocationTraining(lightning.LightningModule):
             return Aim("proportional_fair", frugal=bool(step // every % 2))
         return Aim(frugal=bool(step % 2))
 
-    def _pull(self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor, aim: Aim) -> tuple[Tensor, Tensor]:
+    def _pull(
+        self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor, aim: Aim, row_weight: float
+    ) -> tuple[Tensor, Tensor]:
         """Scalar whose gradient in `logits` is the clipped one, and the mean loss."""
         supervised = self._supervised_share() if aim.objective == "max_min" else 0.0
         if supervised > 0.0 and "power" not in label:
