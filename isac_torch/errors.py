@@ -33,5 +33,9 @@ class CheckpointError(IsacError):
     """Weights that are missing, corrupt, of another system or of another feature version."""
 
 
+class BundleError(IsacError):
+    """An exported allocator that is missing, damaged, of another version, or does not answer as the network it comes from."""
+
+
 class RequestError(IsacError):
     """A request to a server that asks for more than its limits allow, or limits that let nothing through."""

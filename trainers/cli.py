@@ -47,6 +47,7 @@ class Trained:
 
 SYSTEMS = {
     "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", "val/sir_violation_rate"),
+    "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", "val/sir_violation_rate"),
     "pilot": Trained(PilotTraining, "pilot train", "val/nmse_ratio", "min", "val/crb_violation_rate"),
 }
 

@@ -14,6 +14,7 @@ from isac_torch.errors import IsacError
 from isac_torch.nn.balance import balance
 from isac_torch.nn.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim, row_shortfall
 from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.one_shot import OneShotNetwork
 from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -27,7 +28,7 @@ _SIR_SLACK_DB = 0.1
 
 
 class AllocationTraining(lightning.LightningModule):
-    """Trains an `AllocationNetwork`; validates the running average of its weights against the stored optimum.
+    """Trains an `AllocationNetwork` or a `OneShotNetwork`; validates the running average of its weights against the stored optimum.
 
     `unsupervised` raises the smallest rate under multipliers on the sensing rows; `supervised` imitates the label's shares;
     `hybrid` starts supervised and fades into unsupervised over `supervised_steps`.
@@ -50,6 +51,7 @@ class AllocationTraining(lightning.LightningModule):
         row_violations: float = 0.005,
         average_decay: float = 0.99,
         fair_every: int = 0,
+        network: Literal["refined", "one_shot"] = "refined",
     ) -> None:
         """Network and optimiser settings.
 
@@ -69,12 +71,16 @@ class AllocationTraining(lightning.LightningModule):
             row_violations: share of violated rows that the multiplier aims at.
             average_decay: of the running average of the weights that is validated and stored.
             fair_every: each so-many-th step trains for proportional fairness instead of the smallest rate; 0 for none.
+            network: `one_shot` is the one for deployment: no learned steps, only the smallest rate.
         """
         super().__init__()
         if not 0.0 <= average_decay < 1.0:
             raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
         self.save_hyperparameters()
-        self.network = AllocationNetwork(hidden, layers, refinements, steps)
+        one_shot = network == "one_shot"
+        self.network: AllocationNetwork | OneShotNetwork = (
+            OneShotNetwork(hidden, layers, refinements) if one_shot else AllocationNetwork(hidden, layers, refinements, steps)
+        )
         self.average = deepcopy(self.network).requires_grad_(False)
         self.row_weight: Tensor
         self.register_buffer("row_weight", torch.tensor(row_weight))
@@ -83,7 +89,7 @@ class AllocationTraining(lightning.LightningModule):
         """A scalar whose gradient is that of the objective, clipped per drop at the predicted directions."""
         problem, label = batch
         aim = self._aim()
-        points = list(self.network.trajectory(problem, link_graph(problem), aim))
+        points = self._points(problem, aim)
         early = points[self.hparams["refinements"]]
         total, value = self._pull(problem, label, points[-1], aim, float(self.row_weight))
         if early is not points[-1]:
@@ -92,9 +98,17 @@ class AllocationTraining(lightning.LightningModule):
             self._log_training(problem, points[-1].detach(), value)
         return total
 
+    def _points(self, problem: MaxMinSinrProblem, aim: Aim) -> list[Tensor]:
+        """Directions after each correction and step."""
+        if isinstance(self.network, OneShotNetwork):
+            return list(self.network.trajectory(problem))
+        return list(self.network.trajectory(problem, link_graph(problem), aim))
+
     def _aim(self) -> Aim:
         """Plain and frugal directions in turns; each `fair_every`-th step is for proportional fairness."""
         step, every = self.global_step, self.hparams["fair_every"]
+        if isinstance(self.network, OneShotNetwork):
+            return MAX_MIN
         if every and step % every == every - 1:
             return Aim("proportional_fair", frugal=bool(step // every % 2))
         return Aim(frugal=bool(step % 2))
@@ -159,7 +173,9 @@ class AllocationTraining(lightning.LightningModule):
         """Smallest rate over that of the stored optimum, and whether each row is met, drop by drop."""
         problem, label = batch
         with torch.no_grad():
-            balanced = balance(problem, self.average(problem, link_graph(problem)), None, 24, 3)
+            one_shot = isinstance(self.average, OneShotNetwork)
+            logits = self.average(problem) if one_shot else self.average(problem, link_graph(problem))
+            balanced = balance(problem, logits, None, 24, 3)
             value = problem.objective(balanced.power)
             ratio = torch.log2(1.0 + value) / torch.log2(1.0 + label["value"].to(value.dtype)).clamp_min(1e-9)
             short = problem.sir(balanced.power) < problem.sir_min * 10.0 ** (-_SIR_SLACK_DB / 10.0)

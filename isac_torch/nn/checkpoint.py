@@ -11,15 +11,16 @@ import torch
 
 from isac_torch.errors import CheckpointError
 from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.one_shot import OneShotNetwork
 from isac_torch.nn.pilot_network import PilotNetwork
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
-NetworkT = TypeVar("NetworkT", AllocationNetwork, PilotNetwork)
+NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, PilotNetwork)
 _REMEDY = "train it again"
 
 
-def save_network(path: Path, network: AllocationNetwork | PilotNetwork, training: dict[str, Any]) -> None:
+def save_network(path: Path, network: AllocationNetwork | OneShotNetwork | PilotNetwork, training: dict[str, Any]) -> None:
     """Write weights with their system, feature version and shape, atomically.
 
     Args:

@@ -1,0 +1,180 @@
+"""A deployed allocator: snapshots of networks in, powers out, by numpy and onnxruntime alone.
+
+    allocator = Allocator.load("runs/bundle")
+    answer = allocator(snapshot)
+    answer.power, answer.path, answer.reason
+
+Every answer keeps the budgets; `path` says whether the network's powers were used, repaired or replaced.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from jaxtyping import Float, Int
+from numpy import ndarray
+
+from isac_torch.deployment.balance import balanced_power
+from isac_torch.deployment.card import ONNX, Range, checked_bytes, ranges_of, read_card, unlike_training
+from isac_torch.deployment.directions import OUTPUTS, network_inputs
+from isac_torch.deployment.statistics import coefficients, size_class
+from isac_torch.errors import BundleError, DropError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Sequence
+
+    from onnxruntime import InferenceSession
+
+    from isac_torch.deployment.snapshot import Snapshot
+    from isac_torch.deployment.statistics import Coefficients
+
+TOLERANCE = 1e-6
+"""Relative violation of a sensing row that still counts as met, as in `isac_torch.allocation`."""
+Path_ = Literal["network", "repaired", "fallback_fpc", "best_effort"]
+
+
+@dataclass(frozen=True)
+class Allocated:
+    """Powers of one network and how they came about.
+
+    Attributes:
+        power: W, of each link.
+        link_ap: transmit AP of each link.
+        owner_kind: "ue" or "target" of each link.
+        owner_index: which UE or target.
+        sinr: of each UE, linear.
+        sir: expected sensing SIR of each target, linear; empty where fewer than two targets are tracked.
+        path: whose powers these are: the network's, the network's after a repair, fractional power control's, or the best
+            there is where no powers tried meet every sensing row.
+        reason: why not the network's; empty for those.
+        out_of_distribution: what about the network is unlike those of the training, in words.
+        milliseconds: share of the call's time, from validation to the guard.
+    """
+
+    power: Float[ndarray, " link"]
+    link_ap: Int[ndarray, " link"]
+    owner_kind: tuple[str, ...]
+    owner_index: Int[ndarray, " link"]
+    sinr: Float[ndarray, " ue"]
+    sir: Float[ndarray, " row"]
+    path: Path_
+    reason: str
+    out_of_distribution: tuple[str, ...]
+    milliseconds: float
+
+
+class Allocator:
+    """A loaded bundle. It holds no state between calls and may be called from several threads."""
+
+    def __init__(self, session: InferenceSession, card: dict[str, Any]) -> None:
+        """Around an open session; see `load`."""
+        self._session = session
+        self._ranges: dict[str, Range] = ranges_of(card)
+        self.card = card
+
+    @classmethod
+    def load(cls, bundle: Path | str, threads: int = 1) -> Allocator:
+        """The bundle in a folder that `isac-torch export` wrote.
+
+        Args:
+            bundle: the folder.
+            threads: of one call of the network. Several callers in threads of their own use the cores better.
+
+        Raises:
+            BundleError: the bundle is missing, damaged or of another version, or onnxruntime is not installed.
+        """
+        folder = Path(bundle)
+        card = read_card(folder)
+        content = checked_bytes(folder, ONNX, card)
+        try:
+            import onnxruntime
+        except ImportError:
+            raise BundleError("onnxruntime is missing; install it: pip install 'isac-torch[runtime]'") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        try:
+            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot read
+            text = " ".join(str(error).split())[:200]
+            raise BundleError(f"{folder / ONNX}: onnxruntime cannot open it ({text}); export the bundle again") from None
+        return cls(session, card)
+
+    def __call__(self, snapshot: Snapshot) -> Allocated:
+        """Powers for one network. DropError where it is none."""
+        return self.many([snapshot])[0]
+
+    def many(self, snapshots: Sequence[Snapshot]) -> list[Allocated]:
+        """Powers for networks of any sizes, in their order; those of one size class are worked off together.
+
+        Raises:
+            DropError: a snapshot describes no network; the message names it. Nothing is allocated then.
+        """
+        begin = time.perf_counter()
+        groups: dict[Hashable, list[int]] = {}
+        for index, snapshot in enumerate(snapshots):
+            try:
+                snapshot.check()
+                groups.setdefault(size_class(snapshot), []).append(index)
+            except DropError as error:
+                raise DropError(f"drop {index}: {error}" if len(snapshots) > 1 else str(error)) from None
+        checked = (time.perf_counter() - begin) / max(len(snapshots), 1)
+        answers: dict[int, Allocated] = {}
+        for members in groups.values():
+            begin = time.perf_counter()
+            found = self._allocate(coefficients([snapshots[index] for index in members]))
+            spent = 1e3 * (checked + (time.perf_counter() - begin) / len(members))
+            answers |= {index: Allocated(*answer, milliseconds=spent) for index, answer in zip(members, found, strict=True)}
+        return [answers[index] for index in range(len(snapshots))]
+
+    def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
+        """The network's own powers (W), before the guard; NaN where it fails."""
+        with np.errstate(all="ignore"):
+            logits = np.concatenate(self._session.run(list(OUTPUTS), network_inputs(problem)), 1, dtype=np.float64)
+            return balanced_power(problem, logits)
+
+    def _allocate(self, problem: Coefficients) -> list[tuple[Any, ...]]:
+        """Fields of `Allocated`, but for the time, of every drop."""
+        power = self.powers(problem)
+        strange = unlike_training(problem, self._ranges)
+        power, paths, reasons = _judged(problem, power)
+        with np.errstate(all="ignore"):
+            sinr, sir = problem.sinr(power), problem.sir(power)
+        kind, owner = _owners(problem)
+        return [
+            (power[drop], problem.link_ap[drop], kind, owner, sinr[drop], sir[drop], paths[drop], reasons[drop], strange[drop])
+            for drop in range(problem.num_drops)
+        ]
+
+
+def _judged(problem: Coefficients, power: ndarray) -> tuple[ndarray, list[Path_], list[str]]:
+    """Budgets made exact; powers that are not finite are replaced by equal shares of the budgets."""
+    paths: list[Path_] = ["network"] * len(power)
+    reasons = [""] * len(power)
+    lost = ~np.isfinite(power).all(-1) | (power < 0).any(-1)
+    if lost.any():
+        count = np.maximum(problem.ap_load(np.ones_like(power)), 1.0)
+        equal = np.take_along_axis(problem.budget / count, problem.link_ap, 1)
+        power = np.where(lost[:, None], equal, power)
+    power = power / np.maximum((problem.ap_load(power) / problem.budget).max(-1, keepdims=True), 1.0)
+    short = problem.violations(power).sensing
+    for drop in np.flatnonzero(lost):
+        paths[drop], reasons[drop] = "fallback_fpc", "the network's powers are not finite"
+    for drop in np.flatnonzero(short > TOLERANCE):
+        paths[drop] = "best_effort"
+        reasons[drop] = f"a sensing row is missed by {short[drop]:.2g} of SIR0"
+    return power, paths, reasons
+
+
+def _owners(problem: Coefficients) -> tuple[tuple[str, ...], ndarray]:
+    """Kind and index of the owner of every link."""
+    comm, targets = problem.num_comm_links, max(problem.num_targets, 1)
+    ues = np.arange(problem.num_ues).repeat(problem.serving)
+    beams = np.arange(problem.num_targets).repeat((problem.num_links - comm) // targets)
+    return ("ue",) * comm + ("target",) * (problem.num_links - comm), np.concatenate([ues, beams])

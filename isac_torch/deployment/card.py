@@ -1,0 +1,136 @@
+"""The card of a bundle: what an exported allocator is, what it has seen, and whether its files are whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from isac_torch.errors import BundleError
+
+if TYPE_CHECKING:
+    from isac_torch.deployment.statistics import Coefficients
+
+FORMAT, FORMAT_VERSION = "isac-torch-bundle", 1
+CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
+_REMEDY = "write it again with `isac-torch export`"
+_SLACK = 1e-6
+"""Of a range's width: rounding is no reason to call a network unlike those seen."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values of one quantity that training has seen.
+
+    Attributes:
+        least, most: smallest and largest.
+        unit: of both.
+    """
+
+    least: float
+    most: float
+    unit: str
+
+
+def read_card(folder: Path) -> dict[str, Any]:
+    """The card of the bundle in `folder`. BundleError where it is missing, damaged or of another version."""
+    path = folder / CARD
+    try:
+        card = json.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        raise BundleError(f"{path}: there is no bundle; give the folder that `isac-torch export` wrote") from None
+    except ValueError:
+        raise BundleError(f"{path}: not readable, truncated or something else; {_REMEDY}") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise BundleError(f"{path}: not the card of a bundle of isac-torch; {_REMEDY}")
+    if card.get("format_version") != FORMAT_VERSION:
+        raise BundleError(f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}")
+    try:
+        ranges_of(card)
+        checksum = card["sha256"][ONNX]
+    except (KeyError, TypeError, ValueError):
+        raise BundleError(f"{path}: ranges or checksums are missing; {_REMEDY}") from None
+    if not isinstance(checksum, str):
+        raise BundleError(f"{path}: the checksum of {ONNX} is no text; {_REMEDY}")
+    return card
+
+
+def ranges_of(card: dict[str, Any]) -> dict[str, Range]:
+    """The ranges that the card lists."""
+    return {name: Range(float(item["least"]), float(item["most"]), str(item["unit"])) for name, item in card["ranges"].items()}
+
+
+def checked_bytes(folder: Path, name: str, card: dict[str, Any]) -> bytes:
+    """The bytes of one file of the bundle. BundleError where they are missing or not those that were exported."""
+    try:
+        content = (folder / name).read_bytes()
+    except OSError:
+        raise BundleError(f"{folder / name}: missing; {_REMEDY}") from None
+    if hashlib.sha256(content).hexdigest() != card["sha256"].get(name):
+        raise BundleError(f"{folder / name}: the checksum is not the card's, the file is damaged or exchanged; {_REMEDY}")
+    return content
+
+
+UNITS = {
+    "transmit_aps": "APs",
+    "ues": "UEs",
+    "targets": "targets",
+    "links_per_ue": "links",
+    "links_per_target": "links",
+    "ues_per_ap": "UEs per AP",
+    "pilot_contamination": "dB",
+    "weakest_ue": "dB",
+    "strongest_ue": "dB",
+    "disturbance": "dB",
+    "least_echo_ratio": "dB",
+    "sir_min": "dB",
+}
+"""Quantities by which networks are told from those seen in training, and their units."""
+
+
+def quantities(problem: Coefficients) -> dict[str, np.ndarray]:
+    """Each of `UNITS` for every drop; the last six are gains times budgets over the noise, or ratios, in dB.
+
+    weakest_ue, strongest_ue: the strongest serving link of a UE. disturbance: all that reaches the most disturbed UE with every
+    budget on each link. pilot_contamination: coherent interference in the same sense, 0 dB where no pilot is shared.
+    least_echo_ratio: of the target with the worst best link, own echo over the other targets'. Without rows the last two
+    do not exist and are left out.
+    """
+    drops, ues, targets = problem.num_drops, problem.num_ues, problem.num_targets
+    sensing = (problem.num_links - problem.num_comm_links) // max(targets, 1)
+    sizes = (problem.num_aps, ues, targets, problem.serving, sensing, ues / problem.num_aps)
+    names = iter(UNITS)
+    found: dict[str, np.ndarray] = {name: np.full(drops, float(size)) for size, name in zip(sizes, names, strict=False)}
+    limit = problem.budget[np.arange(drops)[:, None], problem.link_ap]
+    serving = limit[:, : problem.num_comm_links].reshape(drops, ues, -1)
+    best = (problem.signal**2 * serving).max(-1)
+    shared = ((problem.coherent * np.sqrt(serving)[:, None]).sum(-1) ** 2).sum(-1)
+    found["pilot_contamination"] = _decibel(1.0 + shared.max(-1))
+    found["weakest_ue"], found["strongest_ue"] = _decibel(best.min(-1)), _decibel(best.max(-1))
+    found["disturbance"] = _decibel((problem.leakage @ limit[..., None])[..., 0].max(-1))
+    if problem.num_rows:
+        ratio = np.maximum(problem.echo, 1e-30) / np.maximum(problem.cross_echo, 1e-30)
+        found["least_echo_ratio"] = _decibel(ratio.max(-1).min(-1))
+        found["sir_min"] = _decibel(problem.sir_min.max(-1))
+    return found
+
+
+def _decibel(value: np.ndarray) -> np.ndarray:
+    return 10.0 * np.log10(np.maximum(value, 1e-30))
+
+
+def unlike_training(problem: Coefficients, ranges: dict[str, Range]) -> list[tuple[str, ...]]:
+    """For each drop what lies outside the ranges, in words; empty where nothing does."""
+    strange: list[list[str]] = [[] for _ in range(problem.num_drops)]
+    for name, value in quantities(problem).items():
+        seen = ranges.get(name)
+        if seen is None:
+            continue
+        slack = _SLACK * max(seen.most - seen.least, 1.0)
+        for index in np.flatnonzero((value < seen.least - slack) | (value > seen.most + slack)):
+            strange[index].append(f"{name} {value[index]:.4g} {seen.unit}, seen {seen.least:.4g} to {seen.most:.4g}")
+    return [tuple(items) for items in strange]

@@ -1,0 +1,213 @@
+"""From trained weights to a bundle: ONNX and torch.export archives of the network, and a card. The only module here with torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from isac_torch import __version__
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
+from isac_torch.deployment.directions import INPUTS, OUTPUTS, network_inputs
+from isac_torch.errors import BundleError
+from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.dense import DenseProblem
+from isac_torch.nn.one_shot import OneShotNetwork
+from isac_torch.tensors import map_tensors
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.scenario import TrackingScenario
+
+OPSET = 20
+PARITY_SIZES = (
+    ("2x1x1", {}), ("2x1x0", {}), ("3x2x2", {}), ("8x6x0", {}), ("16x16x1", {}), ("16x16x4", {}),
+    ("16x16x4", {"pilot_length": 8}), ("12x20x3", {"serving_aps": 2, "sensing_aps": 3}), ("64x64x8", {}), ("400x400x8", {}),
+)  # fmt: skip
+"""Sizes at which the exported graphs must answer as the network does."""
+PARITY = 1e-3
+"""Largest difference of a logit for most drops: single precision, amplified by prices that are nearly degenerate."""
+_SEED = 70_000_000
+
+
+class Archive(nn.Module):
+    """The network as a function of plain arrays, for exporters: inputs by `directions.INPUTS`, outputs by `OUTPUTS`."""
+
+    def __init__(self, network: OneShotNetwork) -> None:
+        """Around a trained network."""
+        super().__init__()
+        self.network = network
+
+    def forward(
+        self,
+        signal: Float[Tensor, "drop link"],
+        leakage: Float[Tensor, "drop ue link"],
+        coherent: Float[Tensor, "drop ue link"],
+        echo: Float[Tensor, "drop target link"],
+        cross_echo: Float[Tensor, "drop target link"],
+        sir_min: Float[Tensor, "drop target"],
+        budget: Float[Tensor, "drop ap"],
+        link_ap: Int[Tensor, "drop link"],
+        ue_of: Float[Tensor, "ue link"],
+        target_of: Float[Tensor, "target link"],
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits of links, excesses and floors, one row a drop."""
+        problem = DenseProblem(signal, leakage, coherent, echo, cross_echo, sir_min, budget, link_ap, ue_of, target_of)
+        *_, found = self.network.directions(problem)
+        return found.link.squeeze(1), found.excess.squeeze(1), found.floor.squeeze(1)
+
+
+class Parity(NamedTuple):
+    """Largest differences to the network at one size, ONNX and archive, and drops compared."""
+
+    size: str
+    onnx: float
+    archive: float
+    drops: int
+
+
+def export_bundle(checkpoint: Path, output: Path, scenarios: list[TrackingScenario] | None = None) -> dict[str, Any]:
+    """Write a bundle to the folder `output` and return its card.
+
+    Args:
+        checkpoint: model.pt of a one-shot network.
+        output: folder; an older bundle there is replaced, anything else is refused.
+        scenarios: what the network was trained on, for the ranges of the card; default those of configs/train/one_shot.yaml.
+
+    Raises:
+        CheckpointError: the weights cannot be used.
+        BundleError: the folder holds something else, or an exported graph does not answer as the network does.
+    """
+    network, training = load_network(Path(checkpoint), OneShotNetwork)
+    output = Path(output)
+    if output.exists() and not (output / CARD).is_file() and (not output.is_dir() or any(output.iterdir())):
+        raise BundleError(f"{output}: holds something other than a bundle; choose another --output")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as name:
+        folder = Path(name) / "bundle"
+        folder.mkdir()
+        _write_graphs(Archive(network).eval(), folder)
+        parity = check_parity(network, folder)
+        card = _card(network, training, parity, ranges(scenarios or TRAINED_ON))
+        card["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (ONNX, ARCHIVE)}
+        (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+        if output.exists():
+            shutil.rmtree(output)
+        folder.replace(output)
+    return card
+
+
+def _write_graphs(archive: Archive, folder: Path) -> None:
+    """ONNX and .pt2, every size open."""
+    from torch.export import Dim, export, save
+    from torch.fx.experimental import _config as symbolic
+
+    example = DenseProblem.of(_problem("16x14x5", 6, serving_aps=3))
+    inputs = tuple(getattr(example, name) for name in INPUTS)
+    sizes = tuple(dict.fromkeys(range(value.ndim), Dim.DYNAMIC) for value in inputs)
+    with warnings.catch_warnings(), torch.no_grad(), symbolic.patch(backed_size_oblivious=True):
+        warnings.simplefilter("ignore")
+        program = export(archive, inputs, dynamic_shapes=sizes)
+        save(program, folder / ARCHIVE)
+        exported = torch.onnx.export(
+            program, dynamo=True, opset_version=OPSET, input_names=INPUTS, output_names=OUTPUTS, verbose=False
+        )
+        assert exported is not None  # noqa: S101 - only with dynamo=False
+        exported.save(folder / ONNX)
+
+
+def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
+    """Differences of the graphs in `folder` to `network`. BundleError where the median drop of a size exceeds `PARITY`."""
+    from onnxruntime import InferenceSession
+
+    session = InferenceSession(folder / ONNX, providers=["CPUExecutionProvider"])
+    archive = torch.export.load(folder / ARCHIVE).module(check_guards=False)  # they would refuse sizes of one
+    found = []
+    for size, changes in PARITY_SIZES:
+        problem = _problem(size, 1 if size.startswith("400") else 3, **changes)
+        inputs = network_inputs(map_tensors(problem, lambda t: t.numpy()))
+        with torch.no_grad():
+            wanted = network(problem).numpy()
+            stored = torch.cat(archive(*(torch.as_tensor(inputs[name]) for name in INPUTS)), 1).numpy()
+        got = np.concatenate(session.run(list(OUTPUTS), inputs), 1)
+        apart = [np.abs(answer - wanted).max(-1) for answer in (got, stored)]
+        row = Parity(size, *(float(value.max()) for value in apart), drops=len(wanted))
+        if not all(float(np.median(value)) <= PARITY for value in apart):
+            raise BundleError(
+                f"at {size} the exported graphs differ from the network by {row.onnx:.1e} (ONNX) and {row.archive:.1e} (.pt2), "
+                f"more than {PARITY:g}; use the versions of constraints.txt"
+            )
+        found.append(row)
+    return found
+
+
+TRAINED_ON = [
+    TrackingScenario.of_size("16x16x4"),
+    TrackingScenario.of_size("16x16x4", pilot_length=8),
+    TrackingScenario.of_size("8x4x2"),
+    TrackingScenario.of_size("16x24x4"),
+    TrackingScenario.of_size("16x16x1"),
+    TrackingScenario.of_size("24x20x6"),
+    TrackingScenario.of_size("32x32x8"),
+]
+"""Networks of configs/train/one_shot.yaml."""
+SIR_MIN_SEEN = (-8.0, -4.0)
+"""dB, of configs/train/one_shot.yaml."""
+
+
+def ranges(scenarios: list[TrackingScenario], num_drops: int = 100) -> dict[str, dict[str, Any]]:
+    """Least and most of every quantity of the card over `num_drops` drops of each scenario, SIR0 as trained."""
+    seen: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
+    for index, scenario in enumerate(scenarios):
+        generator = torch.Generator().manual_seed(_SEED + 1 + index)
+        problem = power_problem(scenario.sample(num_drops, generator=generator), scenario)
+        for name, value in quantities(map_tensors(problem, lambda t: t.numpy())).items():
+            seen[name].append(value)
+    found = {
+        name: {"least": float(np.min(np.concatenate(values))), "most": float(np.max(np.concatenate(values))), "unit": UNITS[name]}
+        for name, values in seen.items()
+        if values
+    }
+    found["sir_min"] = {"least": SIR_MIN_SEEN[0], "most": SIR_MIN_SEEN[1], "unit": UNITS["sir_min"]}
+    return found
+
+
+def _problem(size: str, num_drops: int, **changes: Any) -> MaxMinSinrProblem:
+    scenario = TrackingScenario.of_size(size, **changes)
+    generator = torch.Generator().manual_seed(_SEED)
+    return power_problem(scenario.sample(num_drops, generator=generator), scenario).cast(torch.float32)
+
+
+def _card(
+    network: OneShotNetwork, training: dict[str, Any], parity: list[Parity], seen: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
+    """Everything but the checksums."""
+    import onnxruntime
+
+    inputs = {name: "int64" if name == "link_ap" else "float32" for name in INPUTS}
+    versions = {"isac-torch": __version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "opset": OPSET}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "scenario": "tracking system: max-min SINR, per-AP budgets, sensing SIR rows",
+        "network": {"system": network.SYSTEM, "feature_version": network.FEATURE_VERSION, **network.shape},
+        "inputs": inputs,
+        "input_units": {
+            "signal": "1/sqrt(W)", "leakage": "1/W", "coherent": "1/sqrt(W)", "echo": "per row", "cross_echo": "as echo",
+            "sir_min": "1", "budget": "W", "link_ap": "index from 0", "ue_of": "0 or 1", "target_of": "0 or 1",
+        },  # fmt: skip
+        "outputs": {name: "logits of the balancing layer" for name in OUTPUTS},
+        "ranges": seen,
+        "metrics": training.get("metrics", {}),
+        "training": {key: value for key, value in training.items() if key != "metrics"},
+        "parity": [row._asdict() for row in parity],
+        "versions": versions,
+    }
