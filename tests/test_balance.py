@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.nn.balance import SENSING_CAP, balance, logit_size, start_logits
+from isac_torch.nn.balance import EXCESS_AT_ZERO, SENSING_CAP, balance, logit_size, start_logits
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.owners import own_entries, own_rows, split_by_owner, spread_to_links
@@ -49,7 +49,8 @@ def test_excess_raises_a_ue_above_the_level(problem):
     found = balance(problem, logits, **CONVERGED)
     reached = problem.sinr(found.power)
     ratio = reached[:, 3] / reached[:, 0]
-    expected = (torch.nn.functional.softplus(torch.tensor(1.0)) - torch.nn.functional.softplus(torch.tensor(-4.0))).exp()
+    asked = torch.nn.functional.softplus(torch.tensor([5.0, 0.0]) + EXCESS_AT_ZERO)
+    expected = (asked[0] - asked[1]).exp()
     assert_close(ratio, expected.to(ratio).expand_as(ratio), rtol=1e-7, atol=0.0)
 
 

@@ -4,15 +4,17 @@ import json
 
 import pytest
 import torch
-from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.allocators.learned import FirstOrder, LearnedAllocator
 from isac_torch.errors import CheckpointError
+from isac_torch.nn.balance import balance
 from isac_torch.nn.checkpoint import load_network, save_network
+from isac_torch.nn.merit import Aim, strict_score
 from isac_torch.nn.network import AllocationNetwork
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
