@@ -80,9 +80,9 @@ def test_every_objective_improves_the_drops_it_sees(problem, objective):
     label = {"power": allocate(problem, FirstOrder(60)).power}
     torch.manual_seed(0)
     module = AllocationTraining(objective, **TINY, learning_rate=1e-2, supervised_steps=10, average_decay=0.5)
-    before = allocate(problem, LearnedAllocator(module.average, 0)).value.log().mean()
+    before = allocate(problem, LearnedAllocator(module.average)).value.log().mean()
     fit(module, (problem, label), 15)
-    after = allocate(problem, LearnedAllocator(module.average, 0)).value.log().mean()
+    after = allocate(problem, LearnedAllocator(module.average)).value.log().mean()
     assert float(after) > float(before)
 
 
