@@ -32,6 +32,7 @@ commands:
   pilot train           train a network of the pilot system
   pilot evaluate        allocators of pilot power against each other on the same fresh roads
   report RUN            results of evaluate and train as one HTML page
+  export                write a trained one-shot network as a bundle: ONNX, torch.export archive, card
   allocate DROP         powers for networks in a file from a deployed allocator, without torch
   serve BUNDLE          the same over HTTP
   import-geometry SITES positions in CSV or GeoJSON as drops for allocate
@@ -50,6 +51,7 @@ examples:
   isac-torch pilot train --config configs/pilot/train.yaml --output runs/pilot/training
   isac-torch pilot evaluate --config configs/pilot/evaluate.yaml --output runs/pilot/table
   isac-torch report runs/demo --output report.html
+  isac-torch export --checkpoint runs/training/one_shot/model.pt --output runs/bundle
   isac-torch allocate examples/drop.json --model runs/bundle --output powers.csv
   isac-torch allocate - --model runs/bundle < examples/drop.json
   isac-torch serve runs/bundle --port 8000
@@ -68,6 +70,8 @@ POSITIONAL = ("allocate", "import-geometry", "report", "serve")
 """Commands whose required options are words without a name, besides those of `dataset`."""
 
 
+EXTRA_OF = {"fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "onnxruntime": "runtime"}
+"""Extra that installs a package; everything else comes with `train`."""
 TRAINING = {"train": "tracking", "pilot train": "pilot"}
 """Commands that train a network, and the system whose network it is."""
 
@@ -163,6 +167,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("isac-torch: interrupted", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package in ("", "isac_torch") or os.environ.get("ISAC_TORCH_TRACEBACK"):
+            raise
+        extra = EXTRA_OF.get(package, "train")
+        print(f"isac-torch: error: this command needs {package}; pip install 'isac-torch[{extra}]'", file=sys.stderr)
+        return 2
     except (ArgumentError, ValueError, OSError) as error:
         if os.environ.get("ISAC_TORCH_TRACEBACK"):
             raise

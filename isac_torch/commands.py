@@ -229,6 +229,20 @@ def reproduce_liesegang(
     )
 
 
+def export(checkpoint: Path, output: Path) -> None:
+    """Write a trained one-shot network as a bundle for `allocate` and `serve`: ONNX, torch.export archive, card.json.
+
+    Args:
+        checkpoint: Weights (model.pt) of `isac-torch train --config configs/train/one_shot.yaml`.
+        output: Folder of the bundle; an older bundle there is replaced.
+    """
+    from isac_torch.deployment.export import export_bundle
+
+    card = export_bundle(checkpoint, output)
+    worst = max(row["onnx"] for row in card["parity"])
+    print(f"{output}: logits within {worst:.1e} of the network at {len(card['parity'])} sizes")  # noqa: T201 - the result
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "generate": generate,
     "dataset info": info,
@@ -238,6 +252,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "pilot generate": pilot_commands.generate,
     "pilot evaluate": pilot_commands.evaluate,
     "report": report,
+    "export": export,
     "allocate": deployment.allocate,
     "serve": deployment.serve,
     "import-geometry": deployment.import_geometry,

@@ -28,7 +28,7 @@ _SIR_SLACK_DB = 0.1
 
 
 class AllocationTraining(lightning.LightningModule):
-    """Trains an `AllocationNetwork` or a `OneShotNetwork`; validates the running average of its weights against the stored optimum.
+    """Trains an `AllocationNetwork` or a `OneShotNetwork`; validates the running average of its weights against stored optima.
 
     `unsupervised` raises the smallest rate under multipliers on the sensing rows; `supervised` imitates the label's shares;
     `hybrid` starts supervised and fades into unsupervised over `supervised_steps`.

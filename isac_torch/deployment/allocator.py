@@ -9,7 +9,6 @@ Every answer keeps the budgets; `path` says whether the network's powers were us
 
 from __future__ import annotations
 
-import os
 import time
 from dataclasses import dataclass
 from pathlib import Path

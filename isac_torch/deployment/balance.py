@@ -84,7 +84,9 @@ def _terms(problem: Coefficients, logits: ndarray) -> _Terms:
     excess = np.minimum(np.logaddexp(0.0, logits[:, links : links + ues] + EXCESS_AT_ZERO), EXCESS_CAP)
     asked = np.exp(excess) / gain
     floor = np.logaddexp(0.0, logits[:, links + ues :] + EXCESS_AT_ZERO) * (0.01 if problem.num_rows else 0.0)
-    owner = np.concatenate([np.arange(ues).repeat(problem.serving), ues + np.arange(targets).repeat(_links_per_target(problem))])
+    owner = np.concatenate(
+        [np.arange(ues).repeat(problem.serving), ues + np.arange(targets).repeat(_links_per_target(problem))]
+    )
     load = np.zeros((len(comm), problem.num_aps, ues + targets))
     load[np.arange(len(comm))[:, None], problem.link_ap, owner] = share  # an AP has one link at most to each owner
     row, useful = _rows(problem, comm, sensing)

@@ -48,7 +48,9 @@ def read_card(folder: Path) -> dict[str, Any]:
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise BundleError(f"{path}: not the card of a bundle of isac-torch; {_REMEDY}")
     if card.get("format_version") != FORMAT_VERSION:
-        raise BundleError(f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}")
+        raise BundleError(
+            f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}"
+        )
     try:
         ranges_of(card)
         checksum = card["sha256"][ONNX]

@@ -46,7 +46,7 @@ class _Nodes:
 
 
 class OneShotNetwork(nn.Module):
-    """`layers` message layers and a correction of the untrained directions, then `refinements` times a layer and another one."""
+    """`layers` message layers and a correction of the untrained directions, then `refinements` times one more of each."""
 
     SYSTEM: ClassVar[str] = "tracking-one-shot"
     FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION

@@ -14,8 +14,8 @@ pace; a few repetitions give what a network needs to know. Then, for link e of p
 
     d log level / d log p_e = lambda_k t_k f_e [e serves k] - p_e (level N_e^T lambda' + nu [e at AP m] / P_m - C_e^T omega'),
 
-f_e the link's part of its UE's amplitude, lambda' and omega' the prices over the owners' own gains. Rows that are not met do not
-enter. Unlike `merit_gradient` this can be exported: it has no matrix factorisation.
+f_e the link's part of its UE's amplitude, lambda' and omega' the prices over the owners' own gains. Rows that are not met do
+not enter. Unlike `merit_gradient` this can be exported: it has no matrix factorisation.
 """
 
 from __future__ import annotations
