@@ -34,16 +34,22 @@ class FirstOrder:
     Attributes:
         steps: gradient steps; 60 end within about one per cent of the optimum in the mean.
         length: of the first steps.
+        objective: what the powers are to maximise.
     """
 
     steps: int = 60
     length: float = 0.2
-    name: str = field(default="first_order", init=False)
+    objective: Objective = "max_min"
     gap: float = field(default=0.0, init=False)
+
+    @property
+    def name(self) -> str:
+        """first_order, or first_order_fair for proportional fairness."""
+        return "first_order" if self.objective == "max_min" else "first_order_fair"
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link; one AP of each drop sends its whole budget."""
-        return _propose(problem, self._directions, "max_min")
+        return _propose(problem, self._directions, self.objective)
 
     def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
         return ascend(problem, start_logits(problem, aim.start_spread), self.steps, self.length, aim=aim)
