@@ -194,6 +194,7 @@ def test_no_powers_exceed_the_sir_ceiling():
         ({"opc_global_drops": 0}, "opc_global_drops=0"),
         ({"sensed_drops": -1}, "sensed_drops=-1"),
         ({"threads": 0}, "threads=0"),
+        ({"max_drops": 0}, "max_drops=0"),
         ({"settings": [Setting(), Setting()]}, "name of its own"),
         ({"settings": [Setting(name="../up")]}, "letters"),
         ({"settings": [Setting({"num_uess": 3})]}, "num_uess"),
@@ -283,7 +284,7 @@ def several(tmp_path_factory, weights):
         Setting({"pilot_length": 2}, name="reused"),
         Setting(name="tight", sir_below_best_db=1.0),
     ]
-    whole = {"allocators": names, "num_drops": 6, "seed": 11, "sensed_drops": 0, "checkpoint": weights}
+    whole = {"allocators": names, "num_drops": 9, "max_drops": 6, "seed": 11, "sensed_drops": 0, "checkpoint": weights}
     return folder, evaluate(SMALL, output=folder, settings=settings, tensorboard=False, **whole)
 
 

@@ -76,7 +76,7 @@ def _learned(name: str, checkpoint: str | Path | None) -> Allocator[MaxMinSinrPr
     from isac_torch.allocators.learned import LearnedAllocator
     from isac_torch.allocators.refined import Refined, Repaired
 
-    network = LearnedAllocator.load(weights_file(name, checkpoint), rescue_steps=0)
+    network = LearnedAllocator.load(weights_file(name, checkpoint))
     if name == "gnn_repaired":
         return Repaired(network)
     return Refined(network) if name == "gnn_refined" else network

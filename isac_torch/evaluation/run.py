@@ -39,6 +39,7 @@ def evaluate(
     opc_paper_drops: int = 50,
     opc_global_drops: int | None = None,
     sensed_drops: int = SENSED_DROPS,
+    max_drops: int | None = None,
     threads: int = 1,
     tensorboard: bool = True,
     settings: Sequence[Setting] = (),
@@ -58,6 +59,7 @@ def evaluate(
         opc_paper_drops: the paper's slow algorithm runs on the first ones only.
         opc_global_drops: the readable reference too; None gives it all drops.
         sensed_drops: drops whose true echoes are judged.
+        max_drops: cap on the drops of every setting, for a quick look.
         threads: of PyTorch; with one, times are those of one core and depend least on what else the machine does.
         tensorboard: whether to write event files too.
         settings: changes of all of these; each setting gets a folder of its own below `output` and an entry in summary.json.
@@ -70,10 +72,11 @@ def evaluate(
     """
     from tqdm import tqdm
 
-    if threads < 1:
-        raise ScenarioError(f"threads={threads} must be at least 1")
+    for name, value in (("threads", threads), ("max_drops", max_drops)):
+        if value is not None and value < 1:
+            raise ScenarioError(f"{name}={value} must be at least 1")
     whole = Setting({}, None, None, num_drops, list(allocators), opc_paper_drops, opc_global_drops, sensed_drops)
-    cases = [_case(scenario, seed, whole, setting) for setting in settings or (Setting(),)]
+    cases = [_case(scenario, seed, whole, setting, max_drops) for setting in settings or (Setting(),)]
     check_names([case.name for case, _ in cases])
     wanted = dict.fromkeys(name for _, names in cases for name in names)
     named = {name: named_allocator(name, checkpoint) for name in wanted}
@@ -106,7 +109,9 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _case(scenario: TrackingScenario, seed: int, whole: Setting, setting: Setting) -> tuple[Case, list[str]]:
+def _case(
+    scenario: TrackingScenario, seed: int, whole: Setting, setting: Setting, max_drops: int | None
+) -> tuple[Case, list[str]]:
     """One setting with the defaults of the whole run filled in, checked; and its allocators."""
     own = scenario_variant(scenario, setting.scenario) if setting.scenario else scenario
     both = {field.name: getattr(setting, field.name) for field in fields(Setting)}
@@ -127,7 +132,7 @@ def _case(scenario: TrackingScenario, seed: int, whole: Setting, setting: Settin
     return (
         Case(
             scenario=own,
-            num_drops=count,
+            num_drops=count if max_drops is None else min(count, max_drops),
             seed=seed,
             name=full.name or own.name,
             first_drops={name: value for name, value in first.items() if value is not None},
