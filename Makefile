@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 OUTPUT ?= runs/demo
 PORT ?= 6006
 
-.PHONY: help setup test test-slow check format demo tensorboard bench-labels clean
+.PHONY: help setup test test-slow check format demo weights tensorboard bench-labels clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -50,6 +50,10 @@ demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark
 	$(BIN)/isac-torch train --config configs/demo/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training
 	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
 	@echo "Table, summary.json, CSV and figures: $(OUTPUT). Curves and figures in a browser: make tensorboard"
+
+weights: $(STAMP) ## train the shipped network again (about half an hour of one core) into runs/training/sizes
+	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
+	$(BIN)/isac-torch train --config configs/train/sizes.yaml
 
 tensorboard: $(STAMP) ## look at runs/ in a browser
 	$(BIN)/tensorboard --logdir runs --port $(PORT)
