@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from isac_torch.evaluation.catalog import CERTIFIED
 from isac_torch.tensors import to_db
 
 if TYPE_CHECKING:
@@ -103,15 +104,24 @@ def distribution(curves: dict[str, tuple[str, Tensor]], quantity: str, title: st
     return figure
 
 
+def of_all_drops(outcomes: Sequence[Outcome], optimum: Optimum) -> list[Outcome]:
+    """`outcomes` without certified optima of a few drops where another one of all drops is there: they would look different."""
+    count = optimum.value.shape[0]
+    known = any(outcome.name in CERTIFIED and outcome.num_drops == count for outcome in outcomes)
+    return [o for o in outcomes if not known or o.num_drops == count or o.name not in CERTIFIED]
+
+
 def rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the rates of all UEs over the counted drops."""
-    curves = {o.name: (label(o, optimum), o.rate[optimum.first(o.num_drops).counted] / 1e6) for o in outcomes}
+    drawn = of_all_drops(outcomes, optimum)
+    curves = {o.name: (label(o, optimum), o.rate[optimum.first(o.num_drops).counted] / 1e6) for o in drawn}
     return distribution(curves, "rate of a UE (Mbit/s)", "Rate of every UE, feasible drops")
 
 
 def min_rate_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     """Distribution of the smallest rate of each counted drop."""
-    curves = {o.name: (label(o, optimum), o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6) for o in outcomes}
+    drawn = of_all_drops(outcomes, optimum)
+    curves = {o.name: (label(o, optimum), o.rate[optimum.first(o.num_drops).counted].amin(-1) / 1e6) for o in drawn}
     return distribution(curves, "smallest rate of a drop (Mbit/s)", "Minimum rate, feasible drops")
 
 
@@ -123,7 +133,7 @@ def sir_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     required = outcomes[0].sir_min.unique()
     alike = required.numel() <= _MOST_LINES
     curves = {}
-    for outcome in outcomes:
+    for outcome in of_all_drops(outcomes, optimum):
         feasible = ~optimum.infeasible[: outcome.num_drops]
         sir = outcome.sir[feasible] if alike else outcome.sir[feasible] / outcome.sir_min[feasible]
         curves[outcome.name] = (label(outcome, optimum), to_db(sir).clamp_min(SIR_FLOOR_DB))

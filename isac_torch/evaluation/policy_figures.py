@@ -58,7 +58,7 @@ def policy_pictures(benchmark: Benchmark, shown: Outcome) -> dict[str, Figure]:
     pictures = {
         "ratio_histogram": ratio_histogram(judged, optimum),
         "loss": loss_distribution(judged, optimum),
-        "violations": violation_bars(outcomes, optimum),
+        "violations": violation_bars(figures.of_all_drops(outcomes, optimum), optimum),
     }
     best = max((o for o in outcomes if o.name in CERTIFIED), key=lambda o: o.num_drops, default=None)
     order = None if best is None else drops_by_ratio(shown, optimum, min(shown.num_drops, best.num_drops))

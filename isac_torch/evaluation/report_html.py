@@ -30,7 +30,10 @@ def table(
         marked: which lines stand out; may be left out.
         sortable: whether a click on a heading sorts.
     """
-    hints = [f' title="{escape(title)}"' if title else "" for title in titles or [""] * len(head)]
+    names = [bool(body) and all(line[i].startswith('<span class="swatch"') for line in body) for i in range(len(head))]
+    looks = [' class="left"' if left else "" for left in names]
+    words = [f' title="{escape(title)}"' if title else "" for title in titles or [""] * len(head)]
+    hints = [look + word for look, word in zip(looks, words, strict=True)]
     heads = "".join(f'<th scope="col"{hint}>{escape(name)}</th>' for name, hint in zip(head, hints, strict=True))
     classes = [" class=policy" if mark else "" for mark in marked or [False] * len(body)]
     cells = ["".join(f"<td>{cell}</td>" for cell in line) for line in body]
