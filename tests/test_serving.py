@@ -145,6 +145,10 @@ def test_schema_names_every_field_with_its_unit():
     assert all(item["description"] for item in schema["properties"].values())
     assert "m;" in schema["properties"]["tx_position"]["description"]
     assert schema["properties"]["ue_gain"]["items"]["items"] == {"type": "number"}
+    assert schema["properties"]["tx_position"]["items"]["maxItems"] == 3
+    assert schema["properties"]["serving_ap"]["items"]["items"] == {"type": "integer"}
+    assert schema["properties"]["num_antennas"]["type"] == "integer"
+    assert schema["properties"]["echo_gain"]["enum"] == ["radar", "product"]
     Snapshot.from_mapping(EXAMPLE).check()
 
 
@@ -169,6 +173,7 @@ def test_schema_names_every_field_with_its_unit():
         (b" " * (2**20 + 1), "application/json", 413, "exceeds"),
         (json.dumps([drop()] * 9).encode(), "application/json", 422, "9 drops"),
         (json.dumps(drop(num_antennas=256, ue_position=[[0, 0, 1]] * 900)).encode(), "application/json", 422, "MiB"),
+        (json.dumps(drop(num_antennas=33)).encode(), "application/json", 422, "num_antennas=33"),
         (json.dumps([drop(), drop(carrier_frequency=2)]).encode(), "application/json", 422, "drop 1: carrier_frequency"),
     ],
     ids=lambda value: repr(value)[:24],

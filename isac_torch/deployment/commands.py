@@ -61,6 +61,7 @@ def serve(
     port: int = 8000,
     max_bytes: int = 8 * 2**20,
     max_drops: int = 256,
+    max_antennas: int = 32,
     max_memory_mib: float = 512.0,
     seconds: float = 10.0,
     max_waiting: int = 1024,
@@ -75,6 +76,7 @@ def serve(
         port: 0 takes a free one.
         max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
         max_drops: Networks in a request.
+        max_antennas: Of each AP.
         max_memory_mib: That the channel statistics of a request's networks may take, MiB.
         seconds: For a body to arrive, and again for its answer.
         max_waiting: Networks that may wait for their turn; further requests get 503.
@@ -88,6 +90,7 @@ def serve(
     limits = Limits(
         max_bytes=max_bytes,
         max_drops=max_drops,
+        max_antennas=max_antennas,
         max_memory=max_memory_mib * 2**20,
         seconds=seconds,
         max_waiting=max_waiting,

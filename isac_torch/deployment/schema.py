@@ -6,7 +6,7 @@ import re
 from dataclasses import MISSING, fields
 from typing import Any
 
-from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.deployment.snapshot import SHAPES, Snapshot
 
 EXAMPLE: dict[str, Any] = {
     "tx_position": [[0, 0, 10], [400, 0, 10], [200, 350, 10]],
@@ -23,22 +23,22 @@ def drop_schema() -> dict[str, Any]:
     """JSON schema of one network: every field of Snapshot with its unit and shape."""
     said = dict(re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", Snapshot.__doc__ or "", flags=re.MULTILINE))
     properties = {
-        field.name: _type(str(field.type)) | {"description": " ".join(said.get(field.name, "").split())}
+        field.name: _type(field.name, str(field.type)) | {"description": " ".join(said.get(field.name, "").split())}
         for field in fields(Snapshot)
     }
     required = [field.name for field in fields(Snapshot) if field.default is MISSING]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def _type(annotation: str) -> dict[str, Any]:
-    """Schema of a field by its annotation, such as Float[ndarray, "ue ap"] | None."""
-    number: dict[str, Any] = {"type": "integer" if annotation.lower().startswith("int") else "number"}
-    if "ndarray" not in annotation:
-        return {"type": "string"} if annotation.startswith("Literal") else number
-    axes = re.findall(r"""["']([^"']*)["']""", annotation)[0].split()
-    for axis in reversed(axes):
-        number = {"type": "array", "items": number} | ({"minItems": 3, "maxItems": 3} if axis == "3" else {})
-    return number
+def _type(name: str, annotation: str) -> dict[str, Any]:
+    """Schema of a field by its shape and the alias it is annotated with."""
+    if annotation.startswith("Echo"):
+        return {"enum": ["radar", "product"]}
+    whole = annotation.startswith(("Whole", "Indices"))
+    schema: dict[str, Any] = {"type": "integer" if whole else "number"}
+    for axis in reversed(SHAPES.get(name, ())):
+        schema = {"type": "array", "items": schema} | ({"minItems": axis, "maxItems": axis} if isinstance(axis, int) else {})
+    return schema
 
 
 def allocate_docs() -> dict[str, Any]:

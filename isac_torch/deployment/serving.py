@@ -42,6 +42,7 @@ class Limits:
     Attributes:
         max_bytes: of a request's body, and of the arrays an npz body unpacks to.
         max_drops: networks in a request.
+        max_antennas: of an AP; statistics keep tables for every number of antennas they have seen.
         max_memory: bytes that the channel statistics of a request's networks may take, by `memory_of`.
         seconds: for the body to arrive, and again for the answer.
         max_waiting: networks that may wait for their turn.
@@ -51,6 +52,7 @@ class Limits:
 
     max_bytes: int = 8 * 2**20
     max_drops: int = 256
+    max_antennas: int = 32
     max_memory: float = 2.0**29
     seconds: float = 10.0
     max_waiting: int = 1024
@@ -65,7 +67,7 @@ class Limits:
 
 
 def memory_of(snapshot: Snapshot) -> float:
-    """Bytes that the statistics of one network take, within a factor of two: complex matrices per UE, AP and link."""
+    """Bytes that the statistics of one network take at most, by orders of magnitude: matrices per UE, AP and link."""
     serving = min(snapshot.serving_aps, snapshot.num_aps) if snapshot.serving_ap is None else snapshot.serving_ap.shape[1]
     sensing = min(snapshot.sensing_aps, snapshot.num_aps) if snapshot.sensing_ap is None else snapshot.sensing_ap.shape[1]
     ues, targets, antennas = snapshot.num_ues, snapshot.num_targets, snapshot.num_antennas
@@ -200,6 +202,10 @@ def _checked(snapshots: list[Snapshot], limits: Limits) -> list[Snapshot]:
     for index, snapshot in enumerate(snapshots):
         try:
             snapshot.check()
+            if snapshot.num_antennas > limits.max_antennas:
+                raise RequestError(
+                    f"num_antennas={snapshot.num_antennas}, this server allows {limits.max_antennas}; use `isac-torch allocate`"
+                )
         except IsacError as error:
             raise RequestError(f"drop {index}: {error}" if len(snapshots) > 1 else str(error)) from None
     return snapshots

@@ -42,6 +42,8 @@ _WHOLE: dict[str, tuple[str | int, ...]] = {
     "sensing_ap": ("target", "sensing"),
     "listening_ap": ("target", "listening"),
 }
+SHAPES = _REAL | _WHOLE
+"""Axes of every field that is an array."""
 _RANGE: dict[str, tuple[float | int, float | int, str]] = {
     "tx_position": (-1e7, 1e7, "metres"),
     "rx_position": (-1e7, 1e7, "metres"),
@@ -133,7 +135,7 @@ class Snapshot:
     def __post_init__(self) -> None:
         """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""
         size: dict[str, tuple[int, str]] = {}
-        for name, shape in (_REAL | _WHOLE).items():
+        for name, shape in SHAPES.items():
             given = getattr(self, name)
             if given is None and _OPTIONAL[name]:
                 continue
