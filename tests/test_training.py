@@ -129,10 +129,16 @@ def test_the_command_logs_physical_names_and_hyperparameters(drops, tmp_path):
     expected = {"val/min_rate_ratio", "val/min_rate_ratio_p5", "val/sir_violation_rate", "val/min_sinr_db"}
     expected |= {"train/loss", "train/min_sinr_db", "train/sir_violation_rate", "train/row_multiplier", "train/learning_rate"}
     assert expected <= names
-    _, *ratio = [event.value for event in events.Scalars("val/min_rate_ratio")]  # the first one stands for "not yet known"
+    ratio = [event.value for event in events.Scalars("val/min_rate_ratio")]
     assert ratio
     assert all(0.0 < value <= 1.0 for value in ratio)
-    assert "_hparams_/session_start_info" in events.summary_metadata
+    from tensorboard.plugins.hparams import plugin_data_pb2
+
+    start = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    known = plugin_data_pb2.HParamsPluginData.FromString(start).session_start_info.hparams
+    assert known["model/hidden"].number_value == TINY["hidden"]
+    assert known["data/batch_size"].number_value == 8
+    assert known["trainer/max_steps"].number_value == 4
 
 
 def test_the_same_seed_trains_the_same_network(drops, tmp_path):

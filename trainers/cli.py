@@ -19,6 +19,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from isac_torch.errors import CheckpointError, IsacError
 from isac_torch.nn.checkpoint import save_network
+from isac_torch.trainers.hparams import announce, comparable
 from isac_torch.trainers.module import AllocationTraining
 from isac_torch.trainers.pilot import PilotTraining
 
@@ -35,20 +36,27 @@ class Trained:
         command: what the user typed.
         quality: validation metric that decides which checkpoint is the best one.
         mode: whether the metric's `max` or its `min` is best.
-        violations: validation metric shown beside it.
+        others: further validation metrics by which runs are compared.
     """
 
     module: type[AllocationTraining] | type[PilotTraining]
     command: str
     quality: str
     mode: str
-    violations: str
+    others: tuple[str, ...]
 
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """All validation metrics by which runs are compared."""
+        return (self.quality, *self.others)
+
+
+_TRACKING_METRICS = ("val/min_rate_ratio_p5", "val/min_rate_ratio_worst", "val/sir_violation_rate", "val/min_sinr_db")
 
 SYSTEMS = {
-    "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", "val/sir_violation_rate"),
-    "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", "val/sir_violation_rate"),
-    "pilot": Trained(PilotTraining, "pilot train", "val/nmse_ratio", "min", "val/crb_violation_rate"),
+    "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
+    "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
+    "pilot": Trained(PilotTraining, "pilot train", "val/nmse_ratio", "min", ("val/crb_violation_rate",)),
 }
 
 
@@ -107,7 +115,7 @@ def train(argv: list[str], system: str = "tracking") -> None:
     if trainer.is_global_zero:
         cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_validation=True)
     assert isinstance(trainer.logger, TensorBoardLogger)  # noqa: S101 - made above
-    trainer.logger.log_hyperparams(dict(module.hparams), {trained.quality: 0.0, trained.violations: 0.0})
+    announce(trainer.logger, _hyperparameters(cli), trained.metrics)
     trainer.fit(module, cli.datamodule, ckpt_path=resume)
     if trainer.interrupted:
         raise KeyboardInterrupt
@@ -117,6 +125,13 @@ def train(argv: list[str], system: str = "tracking") -> None:
     facts = {"hyperparameters": dict(module.hparams), "steps": trainer.global_step, "metrics": metrics}
     save_network(output / MODEL_FILE, module.average, facts)
     _report(output / MODEL_FILE, metrics)
+
+
+def _hyperparameters(cli: TrainingCLI) -> dict[str, Any]:
+    """The options in which runs differ: those of the module, of its data and of the optimiser's length."""
+    data = cli.config["data"].get("init_args") or {}
+    run = [("max_steps", cli.config["trainer"]["max_steps"]), ("seed", cli.config["seed_everything"])]
+    return comparable({"model": cli.model.hparams.items(), "data": data.items(), "trainer": run})
 
 
 def writable_folder(path: Path) -> Path:

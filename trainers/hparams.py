@@ -1,0 +1,30 @@
+"""Hyper-parameters of a training run for TensorBoard's HParams tab, where runs are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+
+def comparable(groups: Mapping[str, Iterable[tuple[str, Any]]]) -> dict[str, Any]:
+    """What of several groups of options the tab can compare, by "group/name"; lists, scenarios and None stay out."""
+    found = {f"{group}/{name}": value for group, items in groups.items() for name, value in items}
+    texts = {name: str(value) if isinstance(value, Path) else value for name, value in found.items()}
+    return {name: value for name, value in texts.items() if isinstance(value, bool | int | float | str)}
+
+
+@rank_zero_only  # type: ignore[untyped-decorator, unused-ignore]
+def announce(logger: TensorBoardLogger, hyperparameters: dict[str, Any], metrics: Iterable[str]) -> None:
+    """Write the hyper-parameters and the names of the metrics that judge the run; their values follow as the run logs them.
+
+    Lightning's own way would log a first value for each metric, a point that nobody measured.
+    """
+    from torch.utils.tensorboard.summary import hparams
+
+    logger.log_hyperparams(hyperparameters)  # hparams.yaml, for people
+    for summary in hparams(hyperparameters, dict.fromkeys(metrics, 0.0)):
+        logger.experiment.file_writer.add_summary(summary)
