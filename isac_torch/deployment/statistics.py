@@ -15,10 +15,13 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
+    from typing import TypeAlias
 
     from isac_torch.deployment.snapshot import Snapshot
 
-Coefficients = MaxMinSinrProblem
+    Coefficients: TypeAlias = Any  # its fields are declared as tensors, the main use, but hold numpy arrays here
+else:
+    Coefficients = MaxMinSinrProblem
 """The power problems of a batch as float64 numpy arrays; `sinr`, `sir`, `ap_load` and `violations` take and give numpy."""
 
 _STACKED = (
