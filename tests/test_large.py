@@ -18,6 +18,7 @@ from isac_torch.deployment.large.gains import MeasuredGains, Shadowing
 from isac_torch.deployment.large.lags import TABLE_ERROR, ScatteringTable
 from isac_torch.deployment.large.problem import Settings, large_problem
 from isac_torch.deployment.large.radiation import azimuths, by_sector
+from isac_torch.deployment.large.sample import sample_network
 from isac_torch.deployment.large.sets import local_pilots, located, nearest_free, strongest
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import AllocationError, DropError
@@ -34,21 +35,9 @@ MARGIN = 60 * TABLE_ERROR
 
 
 def network(aps, ues, targets, seed, **fields):
-    """Uniform positions at the paper's density."""
-    generator = np.random.default_rng(seed)
-    side, receive = math.sqrt(0.5e6 * aps / 16), aps // 4
-
-    def spots(count, height):
-        return np.column_stack([generator.uniform(0, side, (count, 2)), np.broadcast_to(height, count)])
-
-    return Snapshot(
-        tx_position=spots(aps - receive, 10.0),
-        tx_orientation=generator.uniform(0, 2 * math.pi, aps - receive),
-        rx_position=spots(receive, 10.0),
-        ue_position=spots(ues, 1.65),
-        target_position=spots(targets, generator.uniform(20, 100, targets)),
-        **({"pilot_symbols": 32} | fields),
-    )
+    """A network at the paper's density on 32 pilots."""
+    scenario = TrackingScenario(num_aps=aps, num_ues=ues, num_targets=targets, pilot_length=32, coherence_length=200)
+    return dataclasses.replace(sample_network(scenario, seed), **fields)
 
 
 def dense(size, **parameters):

@@ -58,7 +58,7 @@ class LargeAllocator:
     """
 
     fairness: float = 2.0
-    steps: int = 40
+    steps: int = 30
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class LargeAllocator:
         if not 1.0 <= self.fairness <= 10.0:
             raise AllocationError(f"fairness={self.fairness} must lie in 1..10; 2 suits most networks")
         if self.steps < 1:
-            raise AllocationError(f"steps={self.steps} must be at least 1; 40 suit most networks")
+            raise AllocationError(f"steps={self.steps} must be at least 1; 30 suit most networks")
 
     def __call__(self, snapshot: Snapshot, gains: PairGains | None = None) -> LargeAllocated:
         """Powers of one network.
