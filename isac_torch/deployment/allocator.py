@@ -12,15 +12,16 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from isac_torch.deployment.balance import balanced_power
+from isac_torch.deployment.balance import Constants, balanced_power
 from isac_torch.deployment.card import ONNX, Range, checked_bytes, ranges_of, read_card, unlike_training
 from isac_torch.deployment.directions import OUTPUTS, network_inputs
+from isac_torch.deployment.guard import PathTaken, guard
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
 
@@ -31,10 +32,6 @@ if TYPE_CHECKING:
 
     from isac_torch.deployment.snapshot import Snapshot
     from isac_torch.deployment.statistics import Coefficients
-
-TOLERANCE = 1e-6
-"""Relative violation of a sensing row that still counts as met, as in `isac_torch.allocation`."""
-Path_ = Literal["network", "repaired", "fallback_fpc", "best_effort"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class Allocated:
     owner_index: Int[ndarray, " link"]
     sinr: Float[ndarray, " ue"]
     sir: Float[ndarray, " row"]
-    path: Path_
+    path: PathTaken
     reason: str
     out_of_distribution: tuple[str, ...]
     milliseconds: float
@@ -74,6 +71,7 @@ class Allocator:
         """Around an open session; see `load`."""
         self._session = session
         self._ranges: dict[str, Range] = ranges_of(card)
+        self._constants = Constants(**card["balance"])
         self.card = card
 
     @classmethod
@@ -136,39 +134,19 @@ class Allocator:
         """The network's own powers (W), before the guard; NaN where it fails."""
         with np.errstate(all="ignore"):
             logits = np.concatenate(self._session.run(list(OUTPUTS), network_inputs(problem)), 1, dtype=np.float64)
-            return balanced_power(problem, logits)
+            return balanced_power(problem, logits, self._constants)
 
     def _allocate(self, problem: Coefficients) -> list[tuple[Any, ...]]:
         """Fields of `Allocated`, but for the time, of every drop."""
-        power = self.powers(problem)
-        strange = unlike_training(problem, self._ranges)
-        power, paths, reasons = _judged(problem, power)
+        found = guard(problem, self.powers(problem))
+        power, strange = found.power, unlike_training(problem, self._ranges)
         with np.errstate(all="ignore"):
             sinr, sir = problem.sinr(power), problem.sir(power)
         kind, owner = _owners(problem)
         return [
-            (power[drop], problem.link_ap[drop], kind, owner, sinr[drop], sir[drop], paths[drop], reasons[drop], strange[drop])
-            for drop in range(problem.num_drops)
+            (power[drop], problem.link_ap[drop], kind, owner, sinr[drop], sir[drop], path, reason, strange[drop])
+            for drop, (path, reason) in enumerate(zip(found.path, found.reason, strict=True))
         ]
-
-
-def _judged(problem: Coefficients, power: ndarray) -> tuple[ndarray, list[Path_], list[str]]:
-    """Budgets made exact; powers that are not finite are replaced by equal shares of the budgets."""
-    paths: list[Path_] = ["network"] * len(power)
-    reasons = [""] * len(power)
-    lost = ~np.isfinite(power).all(-1) | (power < 0).any(-1)
-    if lost.any():
-        count = np.maximum(problem.ap_load(np.ones_like(power)), 1.0)
-        equal = np.take_along_axis(problem.budget / count, problem.link_ap, 1)
-        power = np.where(lost[:, None], equal, power)
-    power = power / np.maximum((problem.ap_load(power) / problem.budget).max(-1, keepdims=True), 1.0)
-    short = problem.violations(power).sensing
-    for drop in np.flatnonzero(lost):
-        paths[drop], reasons[drop] = "fallback_fpc", "the network's powers are not finite"
-    for drop in np.flatnonzero(short > TOLERANCE):
-        paths[drop] = "best_effort"
-        reasons[drop] = f"a sensing row is missed by {short[drop]:.2g} of SIR0"
-    return power, paths, reasons
 
 
 def _owners(problem: Coefficients) -> tuple[tuple[str, ...], ndarray]:

@@ -15,9 +15,28 @@ from numpy import ndarray
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
-SENSING_CAP, LEAST_NET_GAIN, EXCESS_AT_ZERO, EXCESS_CAP = 5.0, 0.02, -4.0, 9.0
-"""As in `isac_torch.nn.balance`."""
 _TINY = 1e-30
+_FEW, _MANY, _NEWTON = 6, 60, 4
+"""Steps of the fixed point for all drops, and for those that are not settled then; Newton steps after either, at most."""
+_SETTLED = 1e-5
+"""Relative change by a Newton step below which it was the last: the next one would change the square of it."""
+
+
+@dataclass(frozen=True)
+class Constants:
+    """Constants of `isac_torch.nn.balance` under which a network was trained; its bundle carries them.
+
+    Attributes:
+        sensing_cap: SENSING_CAP.
+        least_net_gain: LEAST_NET_GAIN.
+        excess_at_zero: EXCESS_AT_ZERO.
+        excess_cap: EXCESS_CAP.
+    """
+
+    sensing_cap: float
+    least_net_gain: float
+    excess_at_zero: float
+    excess_cap: float
 
 
 @dataclass(frozen=True)
@@ -31,34 +50,49 @@ class _Terms:
     row: Float[ndarray, "drop row owner"]
     load: Float[ndarray, "drop ap owner"]
     useful: Bool[ndarray, "drop target"]
+    cap: float
 
 
 def balanced_power(
-    problem: Coefficients, logits: Float[ndarray, "drop logit"], iterations: int = 8, newton: int = 4
+    problem: Coefficients, logits: Float[ndarray, "drop logit"], constants: Constants
 ) -> Float[ndarray, "drop link"]:
     """Powers (W) that give every UE the same SINR (times its own excess) and every target its SIR; one AP sends its budget.
 
     Args:
         problem: float64 coefficients.
         logits: directions as `isac_torch.nn.balance.balance` takes them: links, excesses, floors.
-        iterations: steps of the fixed point before the Newton steps.
-        newton: each is followed by another step of the fixed point, but for the last.
+        constants: those of the network's training.
     """
-    terms = _terms(problem, logits)
-    ues = problem.num_ues
-    scale = np.ones((problem.num_drops, terms.load.shape[2]))
-    scale /= _apply(terms.load, scale).max(-1, keepdims=True)
-    level = np.ones(problem.num_drops)
-    for _ in range(iterations):
-        scale, level = _step(terms, scale)
-    for index in range(newton):
-        scale, level = _newton(terms, scale, level)
-        if index + 1 < newton:
-            scale, level = _step(terms, scale)
-    serving, sensing = problem.serving, _links_per_target(problem)
+    terms = _terms(problem, logits, constants)
+    scale, settled = _scales(terms, _FEW, _NEWTON)
+    if not settled.all():
+        # Tightly coupled rows: near the fixed point Newton's active set is right, farther off it may be another one.
+        index = np.flatnonzero(~settled)
+        hard = _Terms(**{name: value[index] if isinstance(value, ndarray) else value for name, value in vars(terms).items()})
+        scale[index], _ = _scales(hard, _MANY, _NEWTON)
+    ues, serving, sensing = problem.num_ues, problem.serving, _links_per_target(problem)
     power = terms.share * np.concatenate([scale[:, :ues].repeat(serving, 1), scale[:, ues:].repeat(sensing, 1)], 1)
     overload = (problem.ap_load(power) / problem.budget).max(-1, keepdims=True)
     return power / overload
+
+
+def _scales(terms: _Terms, iterations: int, newton: int) -> tuple[Float[ndarray, "drop owner"], Bool[ndarray, " drop"]]:
+    """Scales (W) from equal ones, and whether another step would leave a drop's as they are.
+
+    At most `newton` Newton steps follow `iterations` of the fixed point; all but the last are followed by one more of those.
+    """
+    scale = np.ones((len(terms.noise), terms.load.shape[2]))
+    scale /= _apply(terms.load, scale).max(-1, keepdims=True)
+    level = np.ones(len(scale))
+    for _ in range(iterations):
+        scale, level = _step(terms, scale)
+    for _ in range(newton):
+        old, level, change = _newton(terms, scale, level)
+        scale, level = _step(terms, old)
+        if change < _SETTLED:
+            break
+    apart = np.abs(scale - old).max(-1) / np.maximum(old.max(-1), _TINY)
+    return old, apart < _SETTLED
 
 
 def _links_per_target(problem: Coefficients) -> int:
@@ -72,7 +106,7 @@ def _blocks(problem: Coefficients, value: ndarray) -> tuple[ndarray, ndarray]:
     return ue, value[..., comm:].reshape(*lead, problem.num_targets, _links_per_target(problem))
 
 
-def _terms(problem: Coefficients, logits: ndarray) -> _Terms:
+def _terms(problem: Coefficients, logits: ndarray, constants: Constants) -> _Terms:
     links, ues, targets = problem.num_links, problem.num_ues, problem.num_targets
     comm, sensing = (_softmax(block) for block in _blocks(problem, logits[:, :links]))
     share = np.concatenate([comm.reshape(len(comm), -1), sensing.reshape(len(comm), -1)], 1)
@@ -81,16 +115,17 @@ def _terms(problem: Coefficients, logits: ndarray) -> _Terms:
     disturbance = _by_owner(problem, problem.leakage, comm, sensing)
     if problem.has_pilot_reuse:
         disturbance[..., :ues] += (problem.coherent * amplitude[:, None]).sum(-1) ** 2
-    excess = np.minimum(np.logaddexp(0.0, logits[:, links : links + ues] + EXCESS_AT_ZERO), EXCESS_CAP)
-    asked = np.exp(excess) / gain
-    floor = np.logaddexp(0.0, logits[:, links + ues :] + EXCESS_AT_ZERO) * (0.01 if problem.num_rows else 0.0)
+    excess, floor = np.split(np.logaddexp(0.0, logits[:, links:] + constants.excess_at_zero), [ues], 1)
+    asked = np.exp(np.minimum(excess, constants.excess_cap)) / gain
+    floor = floor * (0.01 if problem.num_rows else 0.0)
     owner = np.concatenate(
         [np.arange(ues).repeat(problem.serving), ues + np.arange(targets).repeat(_links_per_target(problem))]
     )
     load = np.zeros((len(comm), problem.num_aps, ues + targets))
     load[np.arange(len(comm))[:, None], problem.link_ap, owner] = share  # an AP has one link at most to each owner
-    row, useful = _rows(problem, comm, sensing)
-    return _Terms(share, disturbance * asked[..., None], asked, floor, row, load / problem.budget[..., None], useful)
+    row, useful = _rows(problem, comm, sensing, constants.least_net_gain)
+    load /= problem.budget[..., None]
+    return _Terms(share, disturbance * asked[..., None], asked, floor, row, load, useful, constants.sensing_cap)
 
 
 def _softmax(block: ndarray) -> ndarray:
@@ -106,7 +141,7 @@ def _by_owner(problem: Coefficients, weight: ndarray, comm: ndarray, sensing: nd
     return np.concatenate([(ue * comm[:, None]).sum(-1), (target * sensing[:, None]).sum(-1)], -1)
 
 
-def _rows(problem: Coefficients, comm: ndarray, sensing: ndarray) -> tuple[ndarray, ndarray]:
+def _rows(problem: Coefficients, comm: ndarray, sensing: ndarray, least_net_gain: float) -> tuple[ndarray, ndarray]:
     """Sensing rows over owners, each divided by the net gain of its own beam, and whether that gain is worth sending."""
     ues, targets = problem.num_ues, problem.num_targets
     if not problem.num_rows:
@@ -116,7 +151,7 @@ def _rows(problem: Coefficients, comm: ndarray, sensing: ndarray) -> tuple[ndarr
     row = _by_owner(problem, echo - problem.sir_min[..., None] * problem.cross_echo / size, comm, sensing)
     target = np.arange(targets)
     own_beams = _blocks(problem, echo)[1][:, target, target]  # drop target sensing
-    least = np.maximum(LEAST_NET_GAIN * (own_beams * sensing).sum(-1), 1e-9)
+    least = np.maximum(least_net_gain * (own_beams * sensing).sum(-1), 1e-9)
     gain = row[:, target, ues + target]
     useful = gain > least
     row = row / np.maximum(gain, least)[..., None]
@@ -128,14 +163,11 @@ def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
     return (matrix @ vector[..., None])[..., 0]
 
 
-def _least_sensing(terms: _Terms, ue: ndarray, target: ndarray) -> tuple[ndarray, ndarray]:
-    """Scale that each row asks of its own beams, all else held, and whether the row (not floor or cap) decides it."""
-    total = ue.sum(-1, keepdims=True)
-    floor, cap = terms.floor * total, SENSING_CAP * total
+def _need(terms: _Terms, ue: ndarray, target: ndarray, floor: ndarray) -> ndarray:
+    """Scale that each row asks of its own beams, all else held."""
     if not terms.row.shape[1]:
-        return floor, np.zeros(floor.shape, bool)
-    need = np.where(terms.useful, target - _apply(terms.row, np.concatenate([ue, target], -1)), floor)
-    return np.minimum(np.maximum(need, floor), cap), (need > floor) & (need < cap)
+        return floor
+    return np.where(terms.useful, target - _apply(terms.row, np.concatenate([ue, target], -1)), floor)
 
 
 def _step(terms: _Terms, scale: ndarray) -> tuple[ndarray, ndarray]:
@@ -144,25 +176,29 @@ def _step(terms: _Terms, scale: ndarray) -> tuple[ndarray, ndarray]:
     ue = _apply(terms.disturbance, scale) + terms.noise
     target = scale[:, ues:] * (ue.sum(-1, keepdims=True) / scale[:, :ues].sum(-1, keepdims=True))
     if target.shape[1]:
-        first, _ = _least_sensing(terms, ue, target)
-        second, _ = _least_sensing(terms, ue, first)
+        total = ue.sum(-1, keepdims=True)
+        floor, cap = terms.floor * total, terms.cap * total
+        first = np.minimum(np.maximum(_need(terms, ue, target, floor), floor), cap)
+        second = np.minimum(np.maximum(_need(terms, ue, first, floor), floor), cap)
         target = 0.5 * (first + second)
     new = np.concatenate([ue, target], -1)
     level = 1.0 / _apply(terms.load, new).max(-1)
     return new * level[:, None], level
 
 
-def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, ndarray]:
-    """One Newton step on the active equations, shortened where it would more than halve a scale."""
+def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, ndarray, float]:
+    """One Newton step on the active equations, shortened where it would more than halve a scale; the largest change."""
     ues, owners = terms.noise.shape[1], scale.shape[1]
     ue, target = scale[:, :ues], scale[:, ues:]
     total = ue.sum(-1, keepdims=True)
-    _, active = _least_sensing(terms, ue, target)
-    capped = (target >= SENSING_CAP * total * (1 - 1e-6)) & ~active
+    floor, cap = terms.floor * total, terms.cap * total
+    need = _need(terms, ue, target, floor)
+    active = (need > floor) & (need < cap)
+    capped = (target >= cap * (1 - 1e-6)) & ~active
     heard = _apply(terms.disturbance, scale) + terms.noise
     tightest = _apply(terms.load, scale).argmax(-1)
     line = terms.load[np.arange(len(scale)), tightest]
-    held = np.where(capped, SENSING_CAP, terms.floor)  # scale over the UEs' sum where no row decides
+    held = np.where(capped, terms.cap, terms.floor)  # scale over the UEs' sum where no row decides
 
     matrix = np.zeros((len(scale), owners + 1, owners + 1))
     matrix[:, :ues, :owners] = -level[:, None, None] * terms.disturbance
@@ -184,7 +220,8 @@ def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, nda
     change = _solve(matrix / lines[:, :, None], residual / lines)
     longest = np.abs(change).max(-1, keepdims=True)
     change = np.where(np.isfinite(longest), change * (0.5 / np.maximum(longest, 0.5)), 0.0)
-    return np.maximum(scale - change[:, :owners] * size, 0.0), level * (1.0 - change[:, owners])
+    moved = np.maximum(scale - change[:, :owners] * size, 0.0)
+    return moved, level * (1.0 - change[:, owners]), float(np.where(np.isfinite(longest), longest, 0.0).max())
 
 
 def _solve(matrix: ndarray, right: ndarray) -> ndarray:

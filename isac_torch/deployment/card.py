@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from isac_torch.deployment.balance import Constants
 from isac_torch.errors import BundleError
 
 if TYPE_CHECKING:
@@ -53,9 +54,10 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     try:
         ranges_of(card)
+        Constants(**card["balance"])
         checksum = card["sha256"][ONNX]
     except (KeyError, TypeError, ValueError):
-        raise BundleError(f"{path}: ranges or checksums are missing; {_REMEDY}") from None
+        raise BundleError(f"{path}: ranges, constants or checksums are missing; {_REMEDY}") from None
     if not isinstance(checksum, str):
         raise BundleError(f"{path}: the checksum of {ONNX} is no text; {_REMEDY}")
     return card

@@ -7,6 +7,7 @@ import json
 import shutil
 import tempfile
 import warnings
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +17,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isac_torch import __version__
+from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, network_inputs
 from isac_torch.errors import BundleError
+from isac_torch.nn import balance
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.dense import DenseProblem
 from isac_torch.nn.one_shot import OneShotNetwork
@@ -28,10 +31,18 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
 OPSET = 20
-PARITY_SIZES = (
-    ("2x1x1", {}), ("2x1x0", {}), ("3x2x2", {}), ("8x6x0", {}), ("16x16x1", {}), ("16x16x4", {}),
-    ("16x16x4", {"pilot_length": 8}), ("12x20x3", {"serving_aps": 2, "sensing_aps": 3}), ("64x64x8", {}), ("400x400x8", {}),
-)  # fmt: skip
+PARITY_SIZES: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("2x1x1", {}),
+    ("2x1x0", {}),
+    ("3x2x2", {}),
+    ("8x6x0", {}),
+    ("16x16x1", {}),
+    ("16x16x4", {}),
+    ("16x16x4", {"pilot_length": 8}),
+    ("12x20x3", {"serving_aps": 2, "sensing_aps": 3}),
+    ("64x64x8", {}),
+    ("400x400x8", {"pilot_length": 100}),
+)
 """Sizes at which the exported graphs must answer as the network does."""
 PARITY = 1e-3
 """Largest difference of a logit for most drops: single precision, amplified by prices that are nearly degenerate."""
@@ -48,6 +59,10 @@ INPUT_UNITS = {
     "ue_of": "0 or 1",
     "target_of": "0 or 1",
 }
+
+
+CONSTANTS = Constants(balance.SENSING_CAP, balance.LEAST_NET_GAIN, balance.EXCESS_AT_ZERO, balance.EXCESS_CAP)
+"""Of the balancing layer that the network is trained with."""
 
 
 class Archive(nn.Module):
@@ -211,6 +226,7 @@ def _card(
         "network": {"system": network.SYSTEM, "feature_version": network.FEATURE_VERSION, **network.shape},
         "inputs": inputs,
         "input_units": INPUT_UNITS,
+        "balance": asdict(CONSTANTS),
         "outputs": dict.fromkeys(OUTPUTS, "logits of the balancing layer"),
         "ranges": seen,
         "metrics": training.get("metrics", {}),

@@ -170,8 +170,8 @@ class _Relations:
         to_link: the same relations backwards, one after the other.
     """
 
-    to_ue: tuple[Float[Tensor, "*drop ue link"], ...]
-    to_target: tuple[Float[Tensor, "*drop target link"], ...]
+    to_ue: tuple[Float[Tensor, "... ue link"], ...]
+    to_target: tuple[Float[Tensor, "... target link"], ...]
     to_ap: Float[Tensor, "drop ap link"]
     to_link: Float[Tensor, "drop link row"]
 

@@ -1,0 +1,239 @@
+"""How long a deployed allocator takes, beside fractional power control, the optimal allocators and the paper's algorithm.
+
+    python benchmarks/latency.py --model runs/bundle --json runs/latency.json                # half an hour on two idle cores
+    python benchmarks/latency.py --model runs/bundle --json quick.json --sizes 16x16x4 --calls 100 --slow-drops 2 --no-large
+
+The deployed times run from a `Snapshot` (positions, gains, sets) to guarded powers: validation, channel statistics, network,
+balancing, guard. Those of the others run from the finished power problem to re-checked powers, which favours them.
+Everything is warm, each call is of another drop, and medians of wall time are given with the processor's own time for the
+same calls: they agree on an idle machine. `drops_per_second` is of batches of 256 in two threads; `load_seconds` of a fresh
+process that imports, checks and opens the bundle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
+from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc  # noqa: E402
+from isac_torch.deployment.allocator import Allocated  # noqa: E402
+from isac_torch.deployment.allocator import Allocator as Deployed  # noqa: E402
+from isac_torch.deployment.snapshot import Snapshot  # noqa: E402
+from isac_torch.deployment.statistics import coefficients  # noqa: E402
+from isac_torch.solvers.batched import BatchedOptimal  # noqa: E402
+from isac_torch.tracking.build import power_problem  # noqa: E402
+from isac_torch.tracking.fractional import fractional_power  # noqa: E402
+from isac_torch.tracking.problem import MaxMinSinrProblem  # noqa: E402
+from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
+
+BATCH = 256
+SEED = 960_000_000
+LOAD = "import sys, time; t = time.perf_counter(); from isac_torch.deployment.allocator import Allocator; "
+LOAD += "Allocator.load(sys.argv[1]); print(time.perf_counter() - t)"
+
+
+def main() -> None:
+    """Run what the options ask for and write the JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--json", type=Path, required=True, help="file to write")
+    parser.add_argument("--model", type=Path, required=True, help="bundle that `isac-torch export` wrote")
+    parser.add_argument("--sizes", nargs="+", default=["16x16x4", "64x64x8", "400x400x20"], help="the first one counts")
+    parser.add_argument("--calls", type=int, default=500, help="single calls at the first size; fewer at larger ones")
+    parser.add_argument("--slow-drops", type=int, default=8, help="drops for the algorithms that take seconds")
+    parser.add_argument("--quality-drops", type=int, default=400, help="drops whose powers are judged by the optimum")
+    parser.add_argument("--no-large", action="store_true", help="leave the 10,000-AP network out")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    deployed = Deployed.load(options.model)
+    result: dict[str, Any] = {"load_seconds": load_seconds(options.model)}
+    sizes = {}
+    for index, size in enumerate(options.sizes):
+        sizes[size] = measure_size(deployed, size, options, first=index == 0)
+        print(f"{size}: {json.dumps(sizes[size], indent=2)}", flush=True)
+    result |= summary(sizes[options.sizes[0]]) | {"sizes": sizes, "card": deployed.card["versions"]}
+    if not options.no_large:
+        from large_network import measure  # the file beside this one
+
+        result |= measure()
+    options.json.write_text(json.dumps(result, indent=2) + "\n")
+    print(json.dumps({key: value for key, value in result.items() if not isinstance(value, dict)}, indent=2))
+
+
+def load_seconds(bundle: Path) -> float:
+    """Median of three fresh processes, from the first import to an open bundle."""
+    runs = [
+        subprocess.run([sys.executable, "-c", LOAD, str(bundle)], capture_output=True, text=True, check=True) for _ in range(3)
+    ]
+    return float(np.median([float(run.stdout) for run in runs]))
+
+
+def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, first: bool) -> dict[str, Any]:
+    """Deployed and other allocators on one size."""
+    aps = int(size.split("x")[0])
+    scenario = TrackingScenario.of_size(size)
+    count = BATCH if first else max(2, BATCH * 16 // aps**2 * 4) if aps <= 64 else 2
+    drops = scenario.sample(count, generator=torch.Generator().manual_seed(SEED))
+    snapshots = [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
+    calls = options.calls if first else max(10, options.calls // 10) if aps <= 64 else 5
+    rows: dict[str, Any] = {"deployed": single(lambda s: deployed(s), snapshots, calls)}
+    rows["deployed"]["parts_ms"] = parts(deployed, snapshots[:20])
+    rows["fpc_from_snapshot"] = single(lambda s: fractional_power(coefficients([s]), 0.0, 1.0), snapshots, calls)
+    if first:
+        rows["deployed"] |= throughput(deployed, snapshots)
+    if aps <= 64:
+        problem = power_problem(drops, scenario)
+        few = torch.arange(min(options.slow_drops, count)) if first else torch.arange(2)
+        rows["opc_batched_in_batch"] = timed(BatchedOptimal(gap=1e-3, tie="none"), problem)
+        rows["opc_batched_single"] = one_by_one(BatchedOptimal(gap=1e-3, tie="none"), problem.select(few))
+        rows["opc_global"] = one_by_one(GlobalOptimal(gap=1e-3, tie="none"), problem.select(few))
+        rows["opc_paper"] = one_by_one(PaperOpc(), problem.select(few))
+    if first:
+        rows["quality"] = quality(deployed, scenario, options.quality_drops)
+    return rows
+
+
+def single(call: Callable[[Snapshot], Any], snapshots: Sequence[Snapshot], calls: int) -> dict[str, Any]:
+    """Milliseconds of single calls, each of the next snapshot."""
+    for snapshot in snapshots[:5]:
+        call(snapshot)
+    wall, cpu = [], []
+    for index in range(calls):
+        snapshot = snapshots[index % len(snapshots)]
+        clock, begin = time.process_time(), time.perf_counter()
+        call(snapshot)
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - clock)
+    return {
+        "calls": calls,
+        "ms_p50": 1e3 * float(np.median(wall)),
+        "ms_p99": 1e3 * float(np.quantile(wall, 0.99)),
+        "ms_least": 1e3 * min(wall),
+        "cpu_ms_p50": 1e3 * float(np.median(cpu)),
+    }
+
+
+def parts(deployed: Deployed, snapshots: Sequence[Snapshot]) -> dict[str, float]:
+    """Median milliseconds of the stages of a call."""
+    times: dict[str, list[float]] = {"check": [], "statistics": [], "network_and_balance": []}
+    for snapshot in snapshots:
+        begin = time.perf_counter()
+        snapshot.check()
+        checked = time.perf_counter()
+        problem = coefficients([snapshot])
+        known = time.perf_counter()
+        deployed.powers(problem)
+        times["check"].append(checked - begin)
+        times["statistics"].append(known - checked)
+        times["network_and_balance"].append(time.perf_counter() - known)
+    return {name: 1e3 * float(np.median(values)) for name, values in times.items()}
+
+
+def throughput(deployed: Deployed, snapshots: Sequence[Snapshot]) -> dict[str, float]:
+    """Drops a second of whole batches: in one thread, and halves in two threads."""
+    half = len(snapshots) // 2
+
+    def both(pool: ThreadPoolExecutor) -> list[list[Allocated]]:
+        return list(pool.map(deployed.many, [snapshots[:half], snapshots[half:]]))
+
+    deployed.many(snapshots)
+    wall, cpu, two = [], [], []
+    with ThreadPoolExecutor(2) as pool:
+        both(pool)
+        for _ in range(5):
+            clock, begin = time.process_time(), time.perf_counter()
+            deployed.many(snapshots)
+            wall.append(time.perf_counter() - begin)
+            cpu.append(time.process_time() - clock)
+            begin = time.perf_counter()
+            both(pool)
+            two.append(time.perf_counter() - begin)
+    return {
+        "drops_per_second_one_thread": len(snapshots) / float(np.median(wall)),
+        "drops_per_cpu_second": len(snapshots) / float(np.median(cpu)),
+        "drops_per_second": len(snapshots) / float(np.median(two)),
+    }
+
+
+def timed(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> dict[str, float]:
+    """Milliseconds a drop of a whole batch."""
+    allocate(problem.select(torch.arange(1)), allocator)
+    clock, begin = time.process_time(), time.perf_counter()
+    allocate(problem, allocator)
+    wall, cpu = time.perf_counter() - begin, time.process_time() - clock
+    return {"drops": problem.num_drops, "ms_mean": 1e3 * wall / problem.num_drops, "cpu_ms_mean": 1e3 * cpu / problem.num_drops}
+
+
+def one_by_one(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> dict[str, float]:
+    """Median milliseconds of single drops."""
+    allocate(problem.select(torch.arange(1)), allocator)
+    wall, cpu = [], []
+    for index in range(problem.num_drops):
+        clock, begin = time.process_time(), time.perf_counter()
+        allocate(problem.select(torch.tensor([index])), allocator)
+        wall.append(time.perf_counter() - begin)
+        cpu.append(time.process_time() - clock)
+    return {"drops": problem.num_drops, "ms_p50": 1e3 * float(np.median(wall)), "cpu_ms_p50": 1e3 * float(np.median(cpu))}
+
+
+def quality(deployed: Deployed, scenario: TrackingScenario, count: int) -> dict[str, Any]:
+    """Smallest rates over those of the certified optimum, and the paths taken, on drops that are not proven infeasible."""
+    drops = scenario.sample(count, generator=torch.Generator().manual_seed(SEED + 1))
+    best = allocate(power_problem(drops, scenario), BatchedOptimal(gap=1e-3, tie="none"))
+    answers = deployed.many([Snapshot.from_drop(drops, index, scenario) for index in range(count)])
+    return judged(best, answers)
+
+
+def judged(best: Allocation, answers: Sequence[Allocated]) -> dict[str, Any]:
+    """Ratio of the smallest rates (capped at 1), drop by drop; strict counts a drop with a missed row as 0."""
+    feasible = (best.status != Status.INFEASIBLE).numpy()
+    rate = np.log2(1.0 + np.array([answer.sinr.min() for answer in answers]))
+    ratio = np.minimum(rate / np.log2(1.0 + best.value.numpy()), 1.0)[feasible]
+    missed = np.array([answer.path == "best_effort" for answer in answers])[feasible]
+    paths = Counter(answer.path for answer, counts in zip(answers, feasible, strict=True) if counts)
+    return {
+        "drops": int(feasible.sum()),
+        "ratio_mean": float(ratio.mean()),
+        "ratio_p5": float(np.quantile(ratio, 0.05)),
+        "ratio_worst": float(ratio.min()),
+        "ratio_strict": float((ratio * ~missed).mean()),
+        "missed_rows": int(missed.sum()),
+        "paths": dict(paths),
+    }
+
+
+def summary(first: dict[str, Any]) -> dict[str, Any]:
+    """The headline numbers, of the first size."""
+    deployed = first["deployed"]
+    return {
+        "ms_p50_16": deployed["ms_p50"],
+        "ms_p99_16": deployed["ms_p99"],
+        "cpu_ms_p50_16": deployed["cpu_ms_p50"],
+        "speedup_vs_paper_16": first["opc_paper"]["ms_p50"] / deployed["ms_p50"],
+        "speedup_vs_paper_16_cpu": first["opc_paper"]["cpu_ms_p50"] / deployed["cpu_ms_p50"],
+        "drops_per_second_16": deployed["drops_per_second"],
+        "ratio_16": first["quality"]["ratio_mean"],
+        "ratio_p5_16": first["quality"]["ratio_p5"],
+        "ratio_strict_16": first["quality"]["ratio_strict"],
+    }
+
+
+if __name__ == "__main__":
+    main()
