@@ -29,6 +29,7 @@ from numpy.typing import NDArray  # noqa: E402
 from isac_torch.deployment.large.allocator import LargeAllocated, LargeAllocator, judged  # noqa: E402
 from isac_torch.deployment.large.fractional import fractional_powers  # noqa: E402
 from isac_torch.deployment.large.gains import Shadowing  # noqa: E402
+from isac_torch.deployment.large.metrics import local_minimum  # noqa: E402
 from isac_torch.deployment.large.problem import large_problem  # noqa: E402
 from isac_torch.deployment.large.sample import sample_network  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
@@ -36,8 +37,6 @@ from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 SIZES = (400, 1000, 2500, 5000, 10_000)
 SEED = 960_000_100
 FRACTIONAL = ((0.0, 0.0), (0.2, 0.2), (0.5, 0.5), (-0.2, 0.0))
-NEIGHBOURHOOD = 500.0
-"""m; the local minimum of a UE is the smallest rate among the UEs this near."""
 
 
 def main() -> None:
@@ -86,6 +85,7 @@ def measure_size(allocator: LargeAllocator, aps: int, repeats: int) -> dict[str,
     """One network: times, worth of the fair powers and of fractional power control."""
     scenario = scenario_of(aps)
     network, gains = sample_network(scenario, SEED + aps), Shadowing(scenario.shadowing_db, SEED)
+    position = np.asarray(network.ue_position)
     wall, cpu = [], []
     for _ in range(repeats):
         start = time.perf_counter(), time.process_time()
@@ -93,17 +93,17 @@ def measure_size(allocator: LargeAllocator, aps: int, repeats: int) -> dict[str,
         wall.append(time.perf_counter() - start[0])
         cpu.append(time.process_time() - start[1])
     row: dict[str, Any] = {"wall_seconds": min(wall), "cpu_seconds": min(cpu), "wall_seconds_median": float(np.median(wall))}
-    row |= {"ues": scenario.num_ues, "targets": scenario.num_targets, "fair": worth(found, network.ue_position, scenario)}
+    row |= {"ues": scenario.num_ues, "targets": scenario.num_targets, "fair": worth(found, position, scenario)}
     problem = large_problem(network, gains, allocator.settings)
     for exponents in FRACTIONAL:
         power = fractional_powers(problem, *exponents)
         row[f"fpc_{exponents[0]:g}_{exponents[1]:g}"] = worth(
-            judged(problem, power, "fallback_fpc", time.perf_counter()), network.ue_position, scenario
+            judged(problem, power, "fallback_fpc", time.perf_counter()), position, scenario
         )
     return row
 
 
-def worth(found: LargeAllocated, position: NDArray[np.float64] | None, scenario: TrackingScenario) -> dict[str, float]:
+def worth(found: LargeAllocated, position: NDArray[np.float64], scenario: TrackingScenario) -> dict[str, float]:
     """Rates (Mbit/s) that are certain, and targets that are not certain to reach SIR0."""
     rate = scenario.data_share * scenario.bandwidth * np.log2(1.0 + found.sinr) / 1e6
     load = np.bincount(found.link_ap, found.power, scenario.transmit_aps)
@@ -117,17 +117,6 @@ def worth(found: LargeAllocated, position: NDArray[np.float64] | None, scenario:
         "largest_load": float((load / scenario.ap_power).max()),
         "mean_load": float((load / scenario.ap_power).mean()),
     }
-
-
-def local_minimum(position: NDArray[np.float64] | None, rate: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Smallest rate among the UEs within NEIGHBOURHOOD of each UE."""
-    from scipy.spatial import cKDTree
-
-    tree = cKDTree(np.asarray(position)[:, :2])
-    pairs = tree.sparse_distance_matrix(tree, NEIGHBOURHOOD, output_type="ndarray")
-    smallest = rate.copy()
-    np.minimum.at(smallest, pairs["i"], rate[pairs["j"]])
-    return smallest
 
 
 def draw(rows: dict[str, Any], path: Path) -> None:
@@ -147,10 +136,10 @@ def draw(rows: dict[str, Any], path: Path) -> None:
     names = {"fair": "fair powers", "fpc_0_0": "equal split", "fpc_0.5_0.5": "fractional, 0.5 and 0.5"}
     for (key, label), marker in zip(names.items(), "os^", strict=True):
         right.semilogx(aps, [row[key]["rate_p5"] for row in rows.values()], marker + "-", label=label)
-    right.set(xlabel="APs", ylabel="5th percentile of the certain rate, Mbit/s", ylim=(0, None))
+    right.set(xlabel="APs", ylabel="5th percentile of the certain rate, Mbit/s", ylim=(0, 6.5))
     right.set_xticks(aps, [f"{n:,}" for n in aps])
     right.minorticks_off()
-    right.legend()
+    right.legend(loc="upper left")
     for axes in (left, right):
         axes.grid(visible=True, which="major", alpha=0.3)
     path.parent.mkdir(parents=True, exist_ok=True)

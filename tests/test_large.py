@@ -16,6 +16,7 @@ from isac_torch.deployment.large.fairness import fair_powers
 from isac_torch.deployment.large.fractional import fractional_powers
 from isac_torch.deployment.large.gains import MeasuredGains, Shadowing
 from isac_torch.deployment.large.lags import TABLE_ERROR, ScatteringTable
+from isac_torch.deployment.large.metrics import local_minimum
 from isac_torch.deployment.large.problem import Settings, large_problem
 from isac_torch.deployment.large.radiation import azimuths, by_sector
 from isac_torch.deployment.large.sample import sample_network
@@ -188,6 +189,11 @@ def test_sets_follow_their_rules():
     assert (two[:, 0] != two[:, 1]).all()
     few = nearest_free(target[:3], receiver, 1)[:, 0]
     assert (few == np.linalg.norm(target[:3, None] - receiver, axis=-1).argmin(1)).all()
+
+
+def test_local_minima_look_at_neighbours_only():
+    position = np.array([[0.0, 0, 0], [400, 0, 9], [800, 0, 0], [5000, 0, 0]])
+    assert local_minimum(position, np.array([3.0, 2.0, 1.0, 0.5]), 500.0).tolist() == [2.0, 1.0, 1.0, 0.5]
 
 
 def test_simulated_shadowing_is_normal_and_reproducible():

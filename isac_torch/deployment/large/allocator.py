@@ -52,19 +52,19 @@ class LargeAllocator:
         allocated = LargeAllocator()(snapshot)
 
     Attributes:
-        fairness: 1 for proportional fairness, larger for the worst UEs of each neighbourhood; 2 gives the best 5th percentile.
+        fairness: 1 for proportional fairness, larger for the worst UEs of each neighbourhood; 3 gives the best 5th percentile.
         steps: of the fair powers.
         settings: radii within which everything is exact.
     """
 
-    fairness: float = 2.0
+    fairness: float = 3.0
     steps: int = 30
     settings: Settings = field(default_factory=Settings)
 
     def __post_init__(self) -> None:
         """Refuse settings that describe no allocation."""
         if not 1.0 <= self.fairness <= 10.0:
-            raise AllocationError(f"fairness={self.fairness} must lie in 1..10; 2 suits most networks")
+            raise AllocationError(f"fairness={self.fairness} must lie in 1..10; 3 suits most networks")
         if self.steps < 1:
             raise AllocationError(f"steps={self.steps} must be at least 1; 30 suit most networks")
 

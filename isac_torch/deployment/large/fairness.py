@@ -39,7 +39,7 @@ _NEWTON = 5
 
 def fair_powers(
     problem: LargeProblem,
-    fairness: float = 2.0,
+    fairness: float = 3.0,
     steps: int = 30,
     progress: Callable[[int, Float[ndarray, " link"]], None] | None = None,
 ) -> Float[ndarray, " link"]:
