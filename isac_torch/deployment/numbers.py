@@ -72,8 +72,9 @@ def _as_array(name: str, value: Any, shape: tuple[str | int, ...]) -> ndarray:
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = str(error).splitlines()[0][:80]
         raise DropError(f"{name} is no array of numbers ({reason}); give it as {_axes(shape)}") from None
-    if array.size == 0 and array.ndim <= len(shape):
-        return np.zeros([array.shape[i] if i < array.ndim else _width(axis) for i, axis in enumerate(shape)])
+    if array.size == 0 and array.ndim <= len(shape) and (array.shape[0] == 0 or isinstance(shape[-1], str)):
+        sizes = [array.shape[i] if i < array.ndim and isinstance(axis, str) else _width(axis) for i, axis in enumerate(shape)]
+        return np.zeros(sizes)
     if array.dtype.kind not in "iuf":
         raise DropError(f"{name} holds {array.dtype} where real numbers belong; give it as {_axes(shape)}")
     wrong = array.ndim != len(shape)

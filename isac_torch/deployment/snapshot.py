@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
 from numpy import float64, int64, ndarray
 from numpy.typing import NDArray
 
@@ -235,11 +236,14 @@ class Snapshot:
     def _check_served(self) -> None:
         if self.ue_gain is None:
             return
-        served = self.ue_gain.max(1) if self.serving_ap is None else self.ue_gain[range(self.num_ues), self.serving_ap.T]
+        if self.serving_ap is None:
+            served = np.sort(self.ue_gain, axis=1)[:, -self.serving_aps :]
+        else:
+            served = self.ue_gain[range(self.num_ues), self.serving_ap.T]
         if served.min() < LEAST_SERVING_GAIN:
             raise DropError(
                 f"ue_gain is {served.min():g} at an AP that should serve; serve each UE by APs of at least "
-                f"{LEAST_SERVING_GAIN:g} (-250 dB)"
+                f"{LEAST_SERVING_GAIN:g} (-250 dB), by fewer ones with serving_aps or serving_ap"
             )
 
 
