@@ -55,10 +55,10 @@ def _batched_optimal() -> Any:
     return BatchedOptimal()
 
 
-def _min_max_nmse() -> Any:
-    from isac_torch.allocators.pilot import MinMaxNmse
+def _batched_min_max_nmse() -> Any:
+    from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
 
-    return MinMaxNmse()
+    return BatchedMinMaxNmse()
 
 
 TRACKING = System(
@@ -78,7 +78,7 @@ PILOT = System(
     problem=MinMaxNmseProblem,
     fields=PILOT_FIELDS,
     power_problem=pilot_build.power_problem,
-    labeller=_min_max_nmse,
+    labeller=_batched_min_max_nmse,
     size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}",
     value_column=("max NMSE dB", lambda value: -to_db(value)),
     reach_column=("CRB reach m2", torch.reciprocal),

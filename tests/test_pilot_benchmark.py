@@ -51,7 +51,7 @@ def test_breaking_a_bound_earns_no_credit():
 
 def test_files_tables_and_stored_optima(tmp_path):
     roads = [PilotScenario(), PilotScenario(crb_max=0.31)]
-    names = ["full", "sca_paper", "first_order", "nmse_optimal"]
+    names = ["full", "sca_paper", "first_order", "nmse_batched"]
     summary = benchmark(roads, names, 4, 3, tmp_path, tensorboard=False)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     rows = list(csv.DictReader((tmp_path / "drops.csv").open()))
@@ -62,15 +62,15 @@ def test_files_tables_and_stored_optima(tmp_path):
     for name in ("nmse_ratio", "learned_v_optimal"):
         assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     setting = summary["settings"]["8x2_dl10_ul10_crb1"]
-    assert setting["allocators"]["nmse_optimal"]["nmse_ratio_max"] == 1.0
+    assert setting["allocators"]["nmse_batched"]["nmse_ratio_max"] == 1.0
     assert setting["allocators"]["first_order"]["nmse_ratio_mean"] < 1.03
     assert setting["certified_share"] == 1.0
     assert summary["settings"]["8x2_dl10_ul10_crb0.31"]["certified_share"] == 1.0
     stored = {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()}
-    again = benchmark(roads, ["nmse_optimal"], 4, 3, tmp_path, tensorboard=False)
+    again = benchmark(roads, ["nmse_batched"], 4, 3, tmp_path, tensorboard=False)
     assert {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()} == stored
-    row = again["settings"]["8x2_dl10_ul10_crb1"]["allocators"]["nmse_optimal"]
-    assert row == {key: value for key, value in setting["allocators"]["nmse_optimal"].items() if key in row}
+    row = again["settings"]["8x2_dl10_ul10_crb1"]["allocators"]["nmse_batched"]
+    assert row == {key: value for key, value in setting["allocators"]["nmse_batched"].items() if key in row}
     assert "nmse_ratio_mean" not in text_table(summary)
     assert "sca_paper" in text_table(summary)
 
@@ -92,10 +92,10 @@ def test_command_line_judges_variants(tmp_path, capsys):
 
 
 def test_shipped_weights_are_the_default():
-    learned = allocator("gnn_repaired")
+    learned = allocator("gnn")
     assert isinstance(learned, PilotLearned)
     assert learned.rescue_steps > 0
-    assert allocator("gnn").rescue_steps == 0
+    assert allocator("gnn_raw").rescue_steps == 0
 
 
 def test_errors_in_one_line(tmp_path):

@@ -146,9 +146,7 @@ def learned_v_optimal(settings: Sequence[Setting]) -> Figure:
     """One point a feasible drop: largest NMSE of the network (or of the last allocator) against the least possible."""
     figure, panels = _panels(len(settings), 2.8)
     for setting, axes in zip(settings, panels, strict=True):
-        name = next(
-            (name for name in ("gnn", "gnn_repaired", "first_order") if name in setting.answers), list(setting.answers)[-1]
-        )
+        name = next((name for name in ("gnn", "gnn_raw", "first_order") if name in setting.answers), list(setting.answers)[-1])
         answer = setting.answers[name]
         least, reached = (-to_db(value) for value in (setting.optimum.value, answer.value))
         broken = broken_bounds(setting.problem, answer.power) & setting.feasible

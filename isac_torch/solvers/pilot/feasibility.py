@@ -84,7 +84,7 @@ def cone_slope(drop: DropArrays, dual: Array) -> Array:
     return np.asarray(head * (xx + yy) + difference * (xx - yy) + 2.0 * cross * xy)
 
 
-def restore(problem: MinMaxNmseProblem, power: Float[Tensor, "1 link"], inside: Float[Tensor, "1 link"]) -> Tensor:
+def restore(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], inside: Float[Tensor, "drop link"]) -> Tensor:
     """`power` (W) moved towards `inside` (W) just far enough that every localisation bound holds.
 
     The slack of each cone is concave along the segment, so the step read off its ends is enough.
@@ -99,6 +99,6 @@ def restore(problem: MinMaxNmseProblem, power: Float[Tensor, "1 link"], inside: 
     short = now < 0
     if not bool(short.any()):
         return power
-    step = torch.where(short, -now / (there - now), torch.zeros_like(now)).amax().clamp(0.0, 1.0)
-    step = (step * (1.0 + 1e-9) + 1e-12).clamp(max=1.0)
+    step = torch.where(short, -now / (there - now), torch.zeros_like(now)).amax(-1, keepdim=True).clamp(0.0, 1.0)
+    step = torch.where(short.any(-1, keepdim=True), (step * (1.0 + 1e-9) + 1e-12).clamp(max=1.0), torch.zeros_like(step))
     return power + step * (inside - power)

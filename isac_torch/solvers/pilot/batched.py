@@ -1,0 +1,171 @@
+"""Least largest NMSE of many drops at once, certified: the batched engine of the pilot system.
+
+Three passes of `isac_torch.solvers.pilot.interior`: the best localisation, which proves drops infeasible and lends a start; the
+powers themselves; and the certificate, whose boxes of all drops are solved together. UEs take their turn in being held to the
+left, to the right of, and then near omega_k = F_k / I_k at the powers found: 2 K + 1 boxes a drop, all but the last far from
+them. Drops that a pass does not settle are left to the drop-by-drop solver, which needs no luck.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isac_torch.allocation import Proposal, equal_split
+from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.solvers.pilot.ascent import descend
+from isac_torch.solvers.pilot.certificate import upper_bound
+from isac_torch.solvers.pilot.feasibility import MARGIN, best_localisation, restore
+from isac_torch.solvers.pilot.interior import Iterate, solve
+from isac_torch.solvers.pilot.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
+
+_CHUNK = 256
+"""Drops that go through at once."""
+_ROUNDING = 1e-11
+"""A proof's negative maximum has to exceed this share of the terms it is made of."""
+_TIGHTER = 1.0 + 1e-7
+"""Localisation is asked for a little more, so that the engine's tolerance breaks no bound."""
+_WIDEST = 3.0
+"""Largest factor between omega_k and the ends of its narrow range."""
+
+
+@dataclass(frozen=True)
+class BatchedMinMaxNmse:
+    """Smallest largest NMSE of all drops at once with a certificate. Powers (W) as those of the drop-by-drop `MinMaxNmse`.
+
+    Drops whose localisation bounds are proven out of reach get the powers that locate the worst UE best. Problems with shared
+    uplink pilots or the sum of NMSE are solved drop by drop, without certificate.
+
+    Attributes:
+        gap: certified relative distance to aim at; less certain drops say how far they got.
+        max_boxes: boxes of the drop-by-drop search for what the batch leaves open; 0 asks for no certificate at all.
+    """
+
+    gap: float = 1e-3
+    max_boxes: int = 400
+    name = "nmse_batched"
+
+    def propose(self, problem: MinMaxNmseProblem) -> Proposal:
+        """Powers (W), bounds, proofs of infeasibility, and the best reachable smallest 1 / CRB (1/m2)."""
+        parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
+        answers = [self._answer(problem.select(part).cast(torch.float64)) for part in parts]
+        power, bound, infeasible, quality = (torch.cat(column) for column in zip(*answers, strict=True))
+        return Proposal(power.to(problem.gain), bound.to(problem.gain), infeasible, quality.to(problem.gain))
+
+    def _answer(self, problem: MinMaxNmseProblem) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        located, infeasible = _locate(problem)
+        quality = problem.crb(located).amax(-1).reciprocal()
+        power, bound = located.clone(), torch.full_like(quality, torch.inf)
+        todo = (~infeasible).nonzero()[:, 0]
+        if len(todo):
+            chosen = problem.select(todo)
+            power[todo] = found = _descend(chosen, located[todo])
+            if self.max_boxes and problem.merit == "worst" and not problem.has_shared_uplink:
+                bound[todo] = _certify(chosen, found, self.gap, self.max_boxes)
+        return power, bound, infeasible, quality
+
+
+def _powers(problem: MinMaxNmseProblem, share: Float[Tensor, "drop ue ap"]) -> Float[Tensor, "drop link"]:
+    """Powers (W) of shares, no AP above its budget."""
+    inside = share / share.sum(1, keepdim=True).clamp_min(1.0)
+    return (inside * problem.budget.unsqueeze(1)).flatten(1)
+
+
+def _locate(problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "drop link"], Bool[Tensor, " drop"]]:
+    """Powers (W) that locate the worst UE best, relative to its Gamma, and the drops on which that is proven not enough."""
+    drops = drops_of(problem)
+    start = torch.full_like(drops.gain, 1.0 / problem.num_ues)
+    found = solve(Localisation(drops), start, torch.full_like(start[:, 0, 0], -1.2), tolerance=1e-9)
+    share = found.iterate.share
+    power = _powers(problem, share / share.sum(1).amax(-1)[:, None, None])
+    bound = quality_bound(drops, share, found.iterate.price[:, : problem.num_ues])
+    infeasible = bound < 1.0 - MARGIN
+    # Neither proven out of reach nor shown to be met: ask the drop-by-drop solver.
+    unsure = ~infeasible & ~(found.converged & ((problem.crb_max / problem.crb(power)).amin(-1) >= _TIGHTER**2))
+    for index in unsure.nonzero()[:, 0].tolist():
+        limit = best_localisation(problem.select(torch.tensor([index])))
+        power[index], infeasible[index] = limit.power[0], limit.infeasible
+    return power, infeasible
+
+
+def _descend(problem: MinMaxNmseProblem, located: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
+    """Powers (W) at which the largest NMSE is stationary, meeting every bound; `located` (W) meets them."""
+    power = torch.full_like(located, torch.nan)
+    if problem.merit == "worst" and not problem.has_shared_uplink:
+        drops = drops_of(problem)
+        drops = replace(drops, quality=drops.quality * _TIGHTER)
+        share = problem.per_ue(0.45 * (located + equal_split(problem))) / problem.budget.unsqueeze(1)
+        share = share.clamp_min(1e-4 / problem.num_ues)
+        none = share[:, 0, :0]
+        programme = LeastNmse(drops, problem.objective(_powers(problem, share)), none, none)
+        found = solve(programme, share, torch.ones_like(share[:, 0, 0]))
+        power = restore(problem, _powers(problem, found.iterate.share), located)
+        power[~found.converged] = torch.nan
+    sound = power.isfinite().all(-1) & (problem.violations(power.nan_to_num(1.0)).worst <= MARGIN)
+    for index in (~sound).nonzero()[:, 0].tolist():
+        one = problem.select(torch.tensor([index]))
+        power[index] = descend(one, equal_split(one), located[index, None])[0]
+    return power
+
+
+def _certify(
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], gap: float, max_boxes: int
+) -> Float[Tensor, " drop"]:
+    """A value that no powers exceed: value / (1 - gap) where all boxes are proven empty, else what the search finds."""
+    value = problem.objective(power)
+    target = value / (1.0 - 0.99 * gap)  # so that the stated gap is met after rounding
+    drops = drops_of(problem)
+    share = problem.per_ue(power) / problem.budget.unsqueeze(1)
+    owner, low, high = _boxes(drops, share, target, gap)
+    boxes = LeastNmse(drops.select(owner), target[owner], low, high)
+    start = 0.98 * share[owner] + 0.01 / problem.num_ues
+    found = solve(boxes, start, torch.zeros_like(target[owner]), tolerance=1e-9, max_iterations=40, leave=_decided)
+    empty = _proven(boxes, found.iterate)
+    missing = torch.zeros_like(target).index_add(0, owner, (~empty).to(target))
+    bound = torch.where(missing == 0, target, torch.inf)
+    for index in (missing > 0).nonzero()[:, 0].tolist():
+        chosen = torch.tensor([index])
+        bound[index] = upper_bound(problem.select(chosen), power[chosen], gap=gap, max_boxes=max_boxes)
+    return bound
+
+
+def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Drop, low and high ends of every box; together a drop's boxes cover all omega that the target allows."""
+    own, noise = drops.received(share)
+    centre = own / noise
+    top = drops.gain.sum(-1)
+    ratio = 1.0 + (drops.root.square() * drops.scale.unsqueeze(-1) / drops.gain).sum(-1)
+    # V = F / (1 + omega) <= E|a|^2 / level <= F ratio / level; a little wider, against rounding.
+    bottom = (target.unsqueeze(-1) * drops.weight / ratio * (1.0 - 1e-9) - 1.0).clamp_min(0.0).minimum(top)
+    top = top * (1.0 + 1e-9)
+    # The chord between omega / f and omega f exceeds the error by (sqrt f - 1 / sqrt f)^2 / (1 + omega) of it, about.
+    slack = (0.3 * gap * (1.0 + centre)).sqrt()
+    factor = (0.5 * (slack + (slack.square() + 4.0).sqrt())).square().clamp_max(_WIDEST)
+    left, right = (centre / factor).maximum(bottom).minimum(top), (centre * factor).minimum(top).maximum(bottom)
+    lows, highs = [], []
+    low, high = bottom.clone(), top.clone()
+    for k in range(centre.shape[1]):
+        before, after = high.clone(), low.clone()
+        before[:, k], after[:, k] = left[:, k], right[:, k]
+        lows += [low.clone(), after]
+        highs += [before, high.clone()]
+        low[:, k], high[:, k] = left[:, k], right[:, k]
+    low, high = torch.stack([*lows, low], 1), torch.stack([*highs, high], 1)
+    index = ((high > low).all(-1) | (torch.arange(low.shape[1]) == low.shape[1] - 1)).nonzero()
+    return index[:, 0], low[index[:, 0], index[:, 1]], high[index[:, 0], index[:, 1]]
+
+
+def _proven(boxes: LeastNmse, point: Iterate) -> Bool[Tensor, " drop"]:
+    """Boxes in which the prices rule out the target."""
+    bound, size = boxes.bound(point.share, point.price)
+    return bound < -_ROUNDING * size
+
+
+def _decided(boxes: LeastNmse, point: Iterate) -> Bool[Tensor, " drop"]:
+    """Boxes proven empty, and those with powers that meet the relaxed target: these must be split."""
+    rows = boxes.rows(point.share, point.level)
+    met = (rows.value - rows.raising * point.level.unsqueeze(-1) >= 0).all(-1)
+    return met | _proven(boxes, point)
