@@ -3,9 +3,12 @@
     python benchmarks/label_throughput.py --json throughput.json                    # within 20 minutes on an idle core
     python benchmarks/label_throughput.py --json quick.json --drops 8 --slow-drops 2 --sizes 16x16x4
 
+    python benchmarks/label_throughput.py --json pilot.json --sizes                      # the pilot system alone: a minute
+
 One thread, warm, the same drops and the same gap for all, infeasible drops included; first stage only (the second stage of the
-labels is a row of its own). `core_seconds` is wall time times threads, `cpu_seconds` the processor's own time for the same run:
-they agree on an idle machine. Speed-ups are ratios of means over the drops of the first size, orthogonal pilots.
+labels is a row of its own). The pilot system's solvers are timed the same way at its two sizes. `core_seconds` is wall time
+times threads, `cpu_seconds` the processor's own time for the same run: they agree on an idle machine. Speed-ups are ratios of
+means over the drops of the first size, orthogonal pilots.
 """
 
 from __future__ import annotations
@@ -26,13 +29,21 @@ import torch  # noqa: E402
 
 from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
 from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc  # noqa: E402
+from isac_torch.allocators.pilot import MinMaxNmse, PaperSca  # noqa: E402
+from isac_torch.allocators.pilot_learned import PilotFirstOrder  # noqa: E402
+from isac_torch.pilot.build import power_problem as pilot_power_problem  # noqa: E402
+from isac_torch.pilot.scenario import PilotScenario  # noqa: E402
 from isac_torch.solvers.batched import BatchedOptimal  # noqa: E402
 from isac_torch.solvers.cones import ConicOptimal  # noqa: E402
+from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
-from isac_torch.tracking.problem import MaxMinSinrProblem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 
 GAP = 1e-3
+ROADS = {
+    "8x2": PilotScenario(num_ues=2, downlink_symbols=10, uplink_symbols=10),
+    "8x6": PilotScenario(num_ues=6, downlink_symbols=14, uplink_symbols=6, crb_max=0.7),
+}
 THREADS = 1
 PARTS = {
     "newton_system": ("newton.py", "linearise"),
@@ -50,16 +61,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--json", type=Path, required=True, help="file to write")
-    parser.add_argument("--sizes", nargs="+", default=["16x16x4", "64x64x8"], help="APs x UEs x targets; the first counts")
+    parser.add_argument("--sizes", nargs="*", default=["16x16x4", "64x64x8"], help="APs x UEs x targets; the first counts")
+    parser.add_argument("--roads", nargs="*", choices=list(ROADS), default=list(ROADS), help="APs x UEs of the pilot system")
     parser.add_argument("--drops", type=int, default=64, help="drops a size")
     parser.add_argument("--slow-drops", type=int, default=4, help="drops for CVXPY and Moreau above the first size")
     parser.add_argument("--seed", type=int, default=2024)
     options = parser.parse_args()
     torch.set_num_threads(THREADS)
     sizes = {size: measure_size(size, options, headline=size == options.sizes[0]) for size in options.sizes}
-    result = {**summary(sizes[options.sizes[0]]), "gap": GAP, "threads": THREADS, "seed": options.seed, "sizes": sizes}
+    roads = {name: measure_road(name, options) for name in options.roads}
+    facts = {"gap": GAP, "threads": THREADS, "seed": options.seed}
+    headline = summary(sizes[options.sizes[0]]) if sizes else {}
+    result = {**headline, **road_summary(roads), **facts, "sizes": sizes, "roads": roads}
     options.json.write_text(json.dumps(result, indent=2) + "\n")
-    print(json.dumps({key: value for key, value in result.items() if key != "sizes"}, indent=2))
+    print(json.dumps({key: value for key, value in result.items() if key not in ("sizes", "roads")}, indent=2))
 
 
 def measure_size(size: str, options: argparse.Namespace, *, headline: bool) -> dict[str, Any]:
@@ -89,7 +104,41 @@ def measure_size(size: str, options: argparse.Namespace, *, headline: bool) -> d
     return result
 
 
-def timed(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> tuple[Allocation, dict[str, Any]]:
+def measure_road(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Every solver of the pilot system on one of its sizes."""
+    scenario = ROADS[name]
+    drop = scenario.sample(options.drops, generator=torch.Generator().manual_seed(options.seed))
+    problem = pilot_power_problem(drop, scenario)
+    optimum, rows = timed(BatchedMinMaxNmse(gap=GAP), problem)
+    result = {"nmse_batched": rows, "nmse_batched_uncertified": timed(BatchedMinMaxNmse(gap=GAP, max_boxes=0), problem)[1]}
+    others: dict[str, Allocator[Any]] = {
+        "nmse_optimal": MinMaxNmse(gap=GAP),
+        "nmse_optimal_uncertified": MinMaxNmse(gap=GAP, max_boxes=0),
+        "sca_paper": PaperSca(),
+        "first_order": PilotFirstOrder(),
+    }
+    for key, one in others.items():
+        found, result[key] = timed(one, problem)
+        result[key]["ratio_to_optimum_mean"] = ratio(found, optimum)
+    times = ", ".join(f"{key} {1e3 * row['core_seconds']:.2f} ms" for key, row in result.items())
+    print(f"{scenario.name}: {times}", flush=True)
+    return result
+
+
+def road_summary(roads: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """How many times less processor time than the others the pilot system's batched engine takes, certificate included."""
+
+    def faster(rows: dict[str, Any], name: str) -> float:
+        return float(rows[name]["cpu_seconds"] / rows["nmse_batched"]["cpu_seconds"])
+
+    return {
+        "pilot_speedup_vs_paper_cpu": {name: faster(rows, "sca_paper") for name, rows in roads.items()},
+        "pilot_speedup_vs_reference_cpu": {name: faster(rows, "nmse_optimal") for name, rows in roads.items()},
+        "pilot_certified_share": {name: rows["nmse_batched"]["certified_share"] for name, rows in roads.items()},
+    }
+
+
+def timed(allocator: Allocator[Any], problem: Any) -> tuple[Allocation, dict[str, Any]]:
     """One warm run: the allocation, and core-seconds a drop with what is known of the answers."""
     allocate(problem.select(torch.arange(1)), allocator)
     wall, cpu = time.perf_counter(), time.process_time()
@@ -120,7 +169,7 @@ def ratio(found: Allocation, optimum: Allocation) -> float:
     return float((found.value / best.value)[feasible].mean())
 
 
-def time_shares(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> dict[str, float]:
+def time_shares(allocator: Allocator[Any], problem: Any) -> dict[str, float]:
     """Share of a profiled run that each part of the engine takes, its callees included."""
     profile = cProfile.Profile()
     profile.runcall(allocate, problem, allocator)

@@ -70,12 +70,19 @@ def ascend(
     steps: int,
     length: float = 0.3,
     row_weight: float = ROW_WEIGHT,
+    *,
+    passed: list[Tensor] | None = None,
 ) -> Float[Tensor, "drop link"]:
-    """Best logits met on `steps` Adam steps from `logits`, their length falling to a tenth on a cosine."""
+    """Best logits met on `steps` Adam steps from `logits`, their length falling to a tenth on a cosine.
+
+    `passed` takes the powers (W) of every step, for convergence plots.
+    """
     best_logits, best = logits, logits.new_full((len(logits),), -torch.inf)
     mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
     for step in range(steps + 1):
         gradient, power = merit_gradient(problem, logits, row_weight)
+        if passed is not None:
+            passed.append(power)
         # The best point is a feasible one wherever there is any.
         score = problem.objective(power).log() - 30.0 * row_shortfall(problem, power, margin=1e-5).sum(-1)
         score = score.nan_to_num(-torch.inf)
