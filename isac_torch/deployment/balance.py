@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 _TINY = 1e-30
 _FEW, _MANY, _NEWTON = 6, 60, 4
 """Steps of the fixed point for all drops, and for those that are not settled then; Newton steps after either, at most."""
+_STILL = 1e-8
+"""Relative change by a step of the fixed point that a settled drop makes at most."""
 _SETTLED = 1e-5
 """Relative change by a Newton step below which it was the last: the next one would change the square of it."""
 
@@ -92,7 +94,7 @@ def _scales(terms: _Terms, iterations: int, newton: int) -> tuple[Float[ndarray,
         if change < _SETTLED:
             break
     apart = np.abs(scale - old).max(-1) / np.maximum(old.max(-1), _TINY)
-    return old, apart < _SETTLED
+    return old, apart < _STILL
 
 
 def _links_per_target(problem: Coefficients) -> int:
