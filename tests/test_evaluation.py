@@ -97,10 +97,10 @@ def test_event_files_hold_figures_chart_hyperparameters_and_table(benchmark):
     tags = events.Tags()
     assert set(tags["images"]) == {f"evaluation/{path.stem}" for path in folder.glob("*.png")}
     for name in ["optimum", *ROWS]:
-        assert "min_rate_mbps" in EventAccumulator(str(folder / "tensorboard" / name)).Reload().Tags()["scalars"]
+        assert f"min_rate_mbps/{SMALL.name}" in EventAccumulator(str(folder / "tensorboard" / name)).Reload().Tags()["scalars"]
     counted = 10 - summary["infeasible"] - summary["outage"]
     best = EventAccumulator(str(folder / "tensorboard" / "optimum")).Reload()
-    line = [event.value for event in best.Scalars("min_rate_mbps")]
+    line = [event.value for event in best.Scalars(f"min_rate_mbps/{SMALL.name}")]
     assert len(line) == counted
     assert line == sorted(line)
     assert b"learned v optimal" in events.Tensors(CONFIG_SUMMARY_TAG)[0].tensor_proto.string_val[0]

@@ -124,6 +124,7 @@ sys.exit(main(["train", *sys.argv[2:]]))
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_train_one_network(path, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
@@ -133,7 +134,7 @@ def test_two_processes_train_one_network(path, tmp_path):
     data = ["--data=isac_torch.datasets.module.PowerDataModule", f"--data.path={path}", "--data.batch_size=4"]
     data += ["--data.val_share=0.3", "--data.feasible_only=false", "--model.row_weight_step=0.5"]
     options = [*model, *(f"--trainer.{option}" for option in trainer), *data, f"--output={tmp_path / 'out'}"]
-    done = subprocess.run([sys.executable, str(script), str(tmp_path), *options], capture_output=True, text=True, timeout=280)
+    done = subprocess.run([sys.executable, str(script), str(tmp_path), *options], capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("model.pt") == 1
     mine, yours = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))

@@ -7,6 +7,7 @@ below it, so that TensorBoard gives it one colour and one switch (Scalars, Histo
 from __future__ import annotations
 
 import math
+import re
 from typing import TYPE_CHECKING
 
 from isac_torch.evaluation.card import markdown_card
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
     from isac_torch.evaluation.benchmark import Benchmark
 
 CHART = "min_rate_mbps"
-"""Tag of each drop's minimum rate, in a run of each allocator's own: TensorBoard gives every run a colour and a name. The step
-is the drop's rank by its optimum."""
+"""Tag, with the setting's name behind it, of each drop's minimum rate, in a run of each allocator's own: TensorBoard gives a run
+one colour and a name, and a setting one chart. The step is the drop's rank by its optimum."""
 
 
-_BINS = [i / 50 for i in range(51)]
+_BINS = [i / 500 for i in range(501)]
 
 RATIO = "ratio, 0 with a violation"
 """Tag of the histogram of each allocator's minimum rates over the optimum's."""
@@ -53,7 +54,8 @@ def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure], 
             writer.add_figure(f"evaluation/{name}", figure, close=False)
         writer.add_text("evaluation/table", markdown_table(summary))
         writer.add_text("evaluation/card", markdown_card(context))
-        writer.add_custom_scalars({"learned v optimal": {"minimum rate of a drop (Mbit/s)": ["Multiline", [CHART]]}})
+        chart = f"{benchmark.name}: minimum rate of a drop (Mbit/s)"
+        writer.add_custom_scalars({"learned v optimal": {chart: ["Multiline", [f"^{re.escape(chart_tag(benchmark))}$"]]}})
         for name, row in summary["allocators"].items():
             metrics = {f"evaluation/{key}": value for key, value in row.items() if value is not None}
             writer.add_hparams({**setting, "allocator": name}, metrics, run_name=name)
@@ -63,6 +65,11 @@ def write_board(folder: Path, benchmark: Benchmark, figures: dict[str, Figure], 
         if ratio.numel():
             with SummaryWriter(str(folder / name)) as writer:
                 writer.add_histogram(RATIO, ratio.clamp(0.0, 1.0), bins=_BINS)
+
+
+def chart_tag(benchmark: Benchmark) -> str:
+    """Tag of the minimum rates in the runs of this setting."""
+    return f"{CHART}/{benchmark.name}"
 
 
 def _write_lines(folder: Path, benchmark: Benchmark) -> None:
@@ -76,4 +83,4 @@ def _write_lines(folder: Path, benchmark: Benchmark) -> None:
         with SummaryWriter(str(folder / name)) as writer:
             for rank, index in enumerate(drops):
                 if index < line.shape[0]:
-                    writer.add_scalar(CHART, float(line[index]) / 1e6, rank)
+                    writer.add_scalar(chart_tag(benchmark), float(line[index]) / 1e6, rank)
