@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from isac_torch.evaluation.benchmark import Benchmark
 
 CHART = "min_rate_mbps"
-"""Tag, with the setting's name behind it, of each drop's minimum rate, in a run of each allocator's own: TensorBoard gives a run
-one colour and a name, and a setting one chart. The step is the drop's rank by its optimum."""
+"""Tag, with the setting's name behind it, of each drop's minimum rate, in an allocator's own run: TensorBoard gives every run
+a colour and a name, and every setting a chart. The step is the drop's rank by its optimum."""
 
 
 _BINS = [i / 500 for i in range(501)]
