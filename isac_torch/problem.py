@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol, TypeVar, runtime_checkable
 
-from array_api_compat import array_namespace
 from jaxtyping import Float, Int
 
-from isac_torch.tensors import Array
+from isac_torch.tensors import Array, namespace
 
 ProblemT = TypeVar("ProblemT", bound="PowerProblem")  # not Self, which beartype refuses in methods
 
@@ -34,7 +33,7 @@ class Violations:
     @property
     def worst(self) -> Float[Array, " drop"]:
         """Largest relative violation of any kind, per drop."""
-        xp = array_namespace(self.budget)
+        xp = namespace(self.budget)
         return xp.maximum(xp.maximum(self.budget, self.sensing), self.negative)
 
 

@@ -26,6 +26,17 @@ else:
 BatchT = TypeVar("BatchT", bound=Any)
 
 
+_NAMESPACES: dict[type, Any] = {}
+
+
+def namespace(array: Array) -> Any:
+    """The array API functions of the array's library. Looked up by type, because physics asks fifty times a batch."""
+    found = _NAMESPACES.get(type(array))
+    if found is None:
+        found = _NAMESPACES[type(array)] = array_namespace(array)
+    return found
+
+
 def tensor_fields(batch: Any) -> dict[str, Array]:
     """Name and value of each array field of a dataclass."""
     return {f.name: value for f in fields(batch) if is_array_api_obj(value := getattr(batch, f.name))}
@@ -40,28 +51,28 @@ def cat_tensors(batches: Sequence[BatchT]) -> BatchT:
     """One batch of the drops of several batches of the same size class, joined along the leading axis."""
     names = tensor_fields(batches[0])
     parts = {name: [getattr(batch, name) for batch in batches] for name in names}
-    return replace(batches[0], **{name: array_namespace(*part).concat(part, axis=0) for name, part in parts.items()})
+    return replace(batches[0], **{name: namespace(part[0]).concat(part, axis=0) for name, part in parts.items()})
 
 
 def cast_floats(batch: BatchT, dtype: torch.dtype) -> BatchT:
     """The same dataclass with its real arrays in `dtype`; integer arrays stay."""
-    return map_tensors(batch, lambda a: array_namespace(a).astype(a, dtype, copy=False) if is_real(a) else a)
+    return map_tensors(batch, lambda a: namespace(a).astype(a, dtype, copy=False) if is_real(a) else a)
 
 
 def is_real(array: Array) -> bool:
     """Whether the array holds floating-point numbers."""
-    return bool(array_namespace(array).isdtype(array.dtype, "real floating"))
+    return bool(namespace(array).isdtype(array.dtype, "real floating"))
 
 
 def tiniest(array: Array) -> float:
     """Smallest positive normal number of the array's type."""
-    return float(array_namespace(array).finfo(array.dtype).smallest_normal)
+    return float(namespace(array).finfo(array.dtype).smallest_normal)
 
 
 def to_db(value: Array) -> Array:
     """Elementwise power ratio in dB; zeros become -inf."""
     with np.errstate(divide="ignore"):
-        return 10.0 * array_namespace(value).log10(value)
+        return 10.0 * namespace(value).log10(value)
 
 
 def from_db(value_db: Array) -> Array:
@@ -71,25 +82,25 @@ def from_db(value_db: Array) -> Array:
 
 def amplitude(power: Array) -> Array:
     """Square root of powers whose gradient is 0, not infinite, where a power is exactly 0 (or negative by rounding)."""
-    xp = array_namespace(power)
+    xp = namespace(power)
     sent = power > 0
     return xp.where(sent, xp.sqrt(xp.where(sent, power, 1.0)), 0.0)
 
 
 def constant(values: Any, like: Array) -> Array:
     """Numbers as an array of the library, type and device of `like`."""
-    return array_namespace(like).asarray(values, dtype=like.dtype, device=device(like))
+    return namespace(like).asarray(values, dtype=like.dtype, device=device(like))
 
 
 def counting(count: int, like: Array) -> Array:
     """0, 1, ..., count - 1 as integers on the device of `like`."""
-    xp = array_namespace(like)
+    xp = namespace(like)
     return xp.arange(count, dtype=xp.int64, device=device(like))
 
 
 def at_rows(table: Array, index: Array) -> Array:
     """Rows of each drop's table: `table` [drop, row, ...] at `index` [drop, ...] of rows, as [drop, *index, *rest]."""
-    xp = array_namespace(table)
+    xp = namespace(table)
     drops, rows = table.shape[:2]
     rest = tuple(table.shape[2:])
     start = xp.reshape(counting(drops, table) * rows, (drops,) + (1,) * (index.ndim - 1))

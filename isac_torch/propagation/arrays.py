@@ -12,17 +12,16 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Complex, Float
 
-from isac_torch.tensors import Array, constant
+from isac_torch.tensors import Array, constant, namespace
 
 
 def steering(
     azimuth: Float[Array, "*shape"], elevation: Float[Array, "*shape"], num_antennas: int
 ) -> Complex[Array, "*shape antenna"]:
     """Array response a with unit-modulus entries, eq. (4). Args: azimuth from broadside and elevation, rad."""
-    xp = array_namespace(azimuth)
+    xp = namespace(azimuth)
     index = constant(range(num_antennas), azimuth)
     phase = math.pi * (xp.sin(azimuth) * xp.cos(elevation))[..., None] * index
     return xp.cos(phase) + 1j * xp.sin(phase)
@@ -32,7 +31,7 @@ def response_lags(
     azimuth: Float[Array, "*shape"], elevation: Float[Array, "*shape"], num_antennas: int
 ) -> Float[Array, "*shape lag"]:
     """Lags of a a^H for the array response a of eq. (4). Args: azimuth from broadside and elevation, rad."""
-    xp = array_namespace(azimuth)
+    xp = namespace(azimuth)
     phase = math.pi * xp.sin(azimuth) * xp.cos(elevation)
     phase = phase[..., None] * constant(range(num_antennas), azimuth)
     return xp.concat([xp.cos(phase), xp.sin(phase[..., 1:])], axis=-1)
@@ -40,7 +39,7 @@ def response_lags(
 
 def toeplitz(lags: Float[Array, "*shape lag"]) -> Complex[Array, "*shape antenna antenna"]:
     """The Hermitian Toeplitz matrix of some lags."""
-    xp = array_namespace(lags)
+    xp = namespace(lags)
     size = (lags.shape[-1] + 1) // 2
     basis = _basis(size)
     flat = lags @ constant(basis.real, lags) + 1j * (lags @ constant(basis.imag, lags))
@@ -49,14 +48,14 @@ def toeplitz(lags: Float[Array, "*shape lag"]) -> Complex[Array, "*shape antenna
 
 def turned(lags: Float[Array, "*shape lag"]) -> Float[Array, "*shape antenna antenna"]:
     """Q^H T Q of the Hermitian Toeplitz matrix T of some lags: real and symmetric."""
-    xp = array_namespace(lags)
+    xp = namespace(lags)
     size = (lags.shape[-1] + 1) // 2
     return xp.reshape(lags @ constant(_turned_basis(size), lags), (*lags.shape[:-1], size, size))
 
 
 def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array, "*shape antenna antenna"]:
     """Q X Q^H: a matrix of the turned kind (also a product of some) between the antennas themselves."""
-    xp = array_namespace(matrix)
+    xp = namespace(matrix)
     size = matrix.shape[-1]
     table = _turn_back(size)
     flat = xp.reshape(matrix, (*matrix.shape[:-2], size**2))
@@ -66,7 +65,7 @@ def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array
 
 def weights_of(matrix: Float[Array, "*shape antenna antenna"]) -> Float[Array, "*shape lag"]:
     """Numbers w with tr(T X) = sum_d w_d t_d for a turned matrix X and the lags t of any T."""
-    xp = array_namespace(matrix)
+    xp = namespace(matrix)
     size = matrix.shape[-1]
     return xp.reshape(matrix, (*matrix.shape[:-2], size**2)) @ constant(_turned_basis(size).T.copy(), matrix)
 

@@ -7,10 +7,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, constant
+from isac_torch.tensors import Array, constant, namespace
 
 if TYPE_CHECKING:
     from numpy import ndarray
@@ -29,7 +28,7 @@ def local_scattering_lags(
     Scatterers lie around the nominal direction, their azimuth deviation is normal with standard deviation `azimuth_spread`
     (rad). Quadrature by positive weights keeps R positive semidefinite. Args: azimuth from broadside and elevation, rad.
     """
-    xp = array_namespace(azimuth)
+    xp = namespace(azimuth)
     real, imag = _mean_response(azimuth, xp.cos(elevation), num_antennas, azimuth_spread)
     return xp.stack([*real, *imag[1:]], axis=-1)
 
@@ -43,7 +42,7 @@ def pointing_lags(
     sin(phi - theta), and sum and difference of the errors are independent as well, so that the double average is a product
     of two single ones. Args: azimuth from broadside and elevation, rad.
     """
-    xp = array_namespace(azimuth)
+    xp = namespace(azimuth)
     spread = math.sqrt(2.0) * angle_error
     first = _mean_response(azimuth + elevation, 0.5, num_antennas, spread)
     second = _mean_response(azimuth - elevation, 0.5, num_antennas, spread)
@@ -59,7 +58,7 @@ def _mean_response(angle: Array, scale: Array | float, num_antennas: int, spread
     Nodes come in pairs +-x: exp(j pi scale sin(angle +- x)) = exp(j u) exp(+-j v), whose mean is exp(j u) cos(v). Multiples
     of u and v follow from the Chebyshev recurrence.
     """
-    xp = array_namespace(angle)
+    xp = namespace(angle)
     nodes, weights = normal_quadrature(num_antennas, spread)
     half = len(nodes) // 2
     node, weight = nodes[half:], constant(2.0 * weights[half:], angle)

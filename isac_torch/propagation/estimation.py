@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
 from jaxtyping import Float, Inexact
 
-from isac_torch.tensors import Array
+from isac_torch.tensors import Array, namespace
 
 
 def observation_lags(
@@ -19,7 +18,7 @@ def observation_lags(
     Args: lags, of the covariance C_j of every UE at this AP; gram, |pi_j^H pi_k| against this UE's pilot; pilot_energy, pilot
     length times uplink power of every UE, W; noise_power, W.
     """
-    xp = array_namespace(lags)
+    xp = namespace(lags)
     weight = pilot_energy * (gram * gram)
     total = (weight[..., None, :] @ lags)[..., 0, :]
     return xp.concat([total[..., :1] + noise_power, total[..., 1:]], axis=-1)
@@ -34,7 +33,7 @@ def mmse_matrix(
 
     Both matrices are Hermitian: complex ones, or the real symmetric ones that `turned` makes of them.
     """
-    xp = array_namespace(covariance)
+    xp = namespace(covariance)
     # (C Gamma^-1) = (Gamma^-1 C)^H because both are Hermitian; a solve, never an inverse.
     solved = xp.matrix_transpose(xp.linalg.solve(observation, covariance))
     if xp.isdtype(solved.dtype, "complex floating"):

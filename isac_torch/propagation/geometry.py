@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from isac_torch.tensors import Array
+from isac_torch.tensors import Array, namespace
 
 MIN_DISTANCE = 10.0
 """Distances below this (m) count as this in every path-loss model, which hold in the far field only."""
@@ -18,14 +17,14 @@ def offsets(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]
 
 def distance(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]) -> Float[Array, "*drop a b"]:
     """3-D distance (m) from every origin to every target, at least MIN_DISTANCE."""
-    xp = array_namespace(origin)
+    xp = namespace(origin)
     vector = offsets(origin, target)
     return xp.sqrt(xp.clip(xp.sum(vector * vector, axis=-1), MIN_DISTANCE**2, None))
 
 
 def array_axis(orientation: Float[Array, "*drop ap"]) -> Float[Array, "*drop ap 3"]:
     """Unit vector along a horizontal uniform linear array whose broadside has azimuth `orientation` (rad)."""
-    xp = array_namespace(orientation)
+    xp = namespace(orientation)
     return xp.stack([-xp.sin(orientation), xp.cos(orientation), xp.zeros_like(orientation)], axis=-1)
 
 
@@ -33,7 +32,7 @@ def angles(
     position: Float[Array, "*drop ap 3"], orientation: Float[Array, "*drop ap"], target: Float[Array, "*drop point 3"]
 ) -> tuple[Float[Array, "*drop ap point"], Float[Array, "*drop ap point"]]:
     """Azimuth from broadside and elevation above the horizon (rad) at which each AP sees each point."""
-    xp = array_namespace(position)
+    xp = namespace(position)
     vector = offsets(position, target)
     azimuth = xp.atan2(vector[..., 1], vector[..., 0]) - orientation[..., None]
     elevation = xp.atan2(vector[..., 2], xp.hypot(vector[..., 0], vector[..., 1]))

@@ -7,22 +7,21 @@ from __future__ import annotations
 
 import math
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, from_db
+from isac_torch.tensors import Array, from_db, namespace
 from isac_torch.units import SPEED_OF_LIGHT
 
 
 def umi_nlos_gain(distance: Float[Array, "*shape"], carrier_frequency: float) -> Float[Array, "*shape"]:
     """Urban-micro gain without line of sight, linear, eq. (1). Args: distance, m; carrier_frequency, Hz."""
-    loss_db = 36.7 * array_namespace(distance).log10(distance) + 22.7 + 26.0 * math.log10(carrier_frequency / 1e9)
+    loss_db = 36.7 * namespace(distance).log10(distance) + 22.7 + 26.0 * math.log10(carrier_frequency / 1e9)
     return from_db(-loss_db)
 
 
 def umi_los_gain(distance: Float[Array, "*shape"], carrier_frequency: float) -> Float[Array, "*shape"]:
     """Urban-micro gain with line of sight, linear, eq. (2). Args: distance, m; carrier_frequency, Hz."""
-    loss_db = 22.0 * array_namespace(distance).log10(distance) + 28.0 + 20.0 * math.log10(carrier_frequency / 1e9)
+    loss_db = 22.0 * namespace(distance).log10(distance) + 28.0 + 20.0 * math.log10(carrier_frequency / 1e9)
     return from_db(-loss_db)
 
 
@@ -53,7 +52,7 @@ def three_slope_gain(
     Constant up to 10 m, falling with the square to 50 m and with the power 3.5 beyond. Args: distance, m;
     carrier_frequency, Hz; ap_height and ue_height, m.
     """
-    xp = array_namespace(distance)
+    xp = namespace(distance)
     log_mhz = math.log10(carrier_frequency / 1e6)
     constant_db = 46.3 + 33.9 * log_mhz - 13.82 * math.log10(ap_height)
     constant_db += 1.56 * log_mhz - 0.8 - (1.1 * log_mhz - 0.7) * ue_height

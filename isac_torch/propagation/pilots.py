@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Float, Int
 
-from isac_torch.tensors import Array, counting
+from isac_torch.tensors import Array, counting, namespace
 
 
 def round_robin_pilots(num_drops: int, num_ues: int, pilot_length: int, like: Array) -> Int[Array, "drop ue"]:
     """UE k sends pilot k modulo the number of pilots. The array is of the library and on the device of `like`."""
-    return array_namespace(like).broadcast_to(counting(num_ues, like) % pilot_length, (num_drops, num_ues))
+    return namespace(like).broadcast_to(counting(num_ues, like) % pilot_length, (num_drops, num_ues))
 
 
 def greedy_pilots(
@@ -23,7 +23,7 @@ def greedy_pilots(
     Starts from round robin and makes as many moves as there are UEs. Contamination of UE k by UE j is
     sum_m gain[k, m] gain[j, m]. Args: gain, large-scale fading, linear; serving_gain, its sum over each UE's serving APs.
     """
-    xp = array_namespace(gain)
+    xp = namespace(gain)
     num_drops, num_ues, _ = gain.shape
     pilot = xp.asarray(round_robin_pilots(num_drops, num_ues, pilot_length, gain), copy=True)
     others = 1.0 - xp.eye(num_ues, dtype=gain.dtype, device=device(gain))
@@ -41,5 +41,5 @@ def greedy_pilots(
 
 def pilot_gram(pilot: Int[Array, "drop ue"]) -> Float[Array, "drop ue ue"]:
     """|pi_j^H pi_k|: one where two UEs send the same pilot, zero elsewhere."""
-    xp = array_namespace(pilot)
+    xp = namespace(pilot)
     return xp.astype(pilot[..., :, None] == pilot[..., None, :], xp.float64)

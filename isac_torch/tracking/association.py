@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from array_api_compat import array_namespace, device, to_device
+from array_api_compat import device, to_device
 from jaxtyping import Float, Int
 
-from isac_torch.tensors import Array, counting, smallest
+from isac_torch.tensors import Array, counting, namespace, smallest
 
 
 def farthest_point(position: Float[Array, "drop ap 3"], centre: Float[Array, " 3"], count: int) -> Int[Array, "drop chosen"]:
     """Well-spread APs: the one nearest to the centre, then each time the one farthest from those already chosen."""
-    xp = array_namespace(position)
+    xp = namespace(position)
     drop = counting(position.shape[0], position)
     chosen = [xp.argmin(_squared(position - centre), axis=-1)]
     nearest = xp.full(position.shape[:2], math.inf, dtype=position.dtype, device=device(position))
@@ -29,7 +29,7 @@ def nearest_to_target(gap: Float[Array, "drop target ap"], count: int) -> Int[Ar
 
     Args: gap, distance of every target to every AP, m.
     """
-    xp = array_namespace(gap)
+    xp = namespace(gap)
     num_drops, num_targets, num_aps = gap.shape
     drop = counting(num_drops, gap)
     taken = xp.zeros((num_drops, num_aps), dtype=xp.bool, device=device(gap))
@@ -57,7 +57,7 @@ def balanced(gap: Float[Array, "drop target ap"], count: int) -> Int[Array, "dro
     """
     from scipy.optimize import linear_sum_assignment
 
-    xp = array_namespace(gap)
+    xp = namespace(gap)
     num_drops, num_targets, num_aps = gap.shape
     seats = -(-num_targets // num_aps)
     plain = gap.detach() if hasattr(gap, "detach") else gap
@@ -73,4 +73,4 @@ def balanced(gap: Float[Array, "drop target ap"], count: int) -> Int[Array, "dro
 
 
 def _squared(vector: Array) -> Array:
-    return array_namespace(vector).sum(vector * vector, axis=-1)
+    return namespace(vector).sum(vector * vector, axis=-1)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace
 from jaxtyping import Float
 
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_los_gain
-from isac_torch.tensors import Array
+from isac_torch.tensors import Array, namespace
 from isac_torch.tracking.channel import channel_statistics, link_aps
 from isac_torch.tracking.communication import coherent_amplitude, leakage_gain, signal_amplitude
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def power_problem(drop: TrackingDrop, scenario: TrackingScenario, sir_min_db: float | None = None) -> MaxMinSinrProblem:
     """The max-min SINR problem of every drop; `sir_min_db` (dB) replaces the scenario's SIR0."""
-    xp = array_namespace(drop.ue_gain)
+    xp = namespace(drop.ue_gain)
     sir_min = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
     per_ap = drop.ue_gain[:, 0]
     return network_problem(drop, scenario, xp.full_like(per_ap, scenario.ap_power), xp.full_like(per_ap[:, 0], sir_min))
@@ -41,7 +40,7 @@ def network_problem(
 
     Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
     """
-    xp = array_namespace(drop.ue_gain)
+    xp = namespace(drop.ue_gain)
     statistics = channel_statistics(drop, physics, ue_angles)
     noise = physics.noise_power
     echo, cross_echo = echo_coefficients(statistics, drop, physics)

@@ -10,7 +10,6 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace
 from jaxtyping import Complex, Float, Int
 
 from isac_torch.propagation.arrays import response_lags, toeplitz, turned, turned_back, weights_of
@@ -18,7 +17,7 @@ from isac_torch.propagation.correlation import local_scattering_lags, pointing_l
 from isac_torch.propagation.estimation import mmse_matrix, observation_lags
 from isac_torch.propagation.geometry import angles
 from isac_torch.propagation.pilots import pilot_gram
-from isac_torch.tensors import Array, at_rows, counting
+from isac_torch.tensors import Array, at_rows, counting, namespace
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
@@ -54,7 +53,7 @@ class ChannelStatistics:
     @property
     def covariance(self) -> Complex[Array, "drop ue ap antenna antenna"]:
         """C[k, m] of the channel between UE k and transmit AP m."""
-        xp = array_namespace(self.lags)
+        xp = namespace(self.lags)
         return toeplitz(xp.permute_dims(self.lags[:, :, : self.energy.shape[1]], (0, 2, 1, 3)))
 
     @property
@@ -87,7 +86,7 @@ def channel_statistics(
 
     Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
     """
-    xp = array_namespace(drop.ue_gain)
+    xp = namespace(drop.ue_gain)
     lags, beam_lags = _all_lags(drop, physics, ue_angles)
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
     at_serving, at_sensing = at_rows(lags, drop.serving_ap), at_rows(lags, drop.sensing_ap)  # [drop, owner, link, node, lag]
@@ -111,12 +110,12 @@ def channel_statistics(
 
 def link_aps(drop: TrackingDrop) -> Int[Array, "drop link"]:
     """Transmit AP of every link: those of UE 0, ..., then those of target 0, ..."""
-    xp = array_namespace(drop.serving_ap)
+    xp = namespace(drop.serving_ap)
     return xp.concat([xp.reshape(part, (part.shape[0], -1)) for part in (drop.serving_ap, drop.sensing_ap)], axis=1)
 
 
 def _by_node(value: Float[Array, "drop owner serving node"]) -> Float[Array, "drop node link"]:
-    xp = array_namespace(value)
+    xp = namespace(value)
     num_drops, owners, each, nodes = value.shape
     return xp.reshape(xp.permute_dims(value, (0, 3, 1, 2)), (num_drops, nodes, owners * each))
 
@@ -125,12 +124,15 @@ def _all_lags(
     drop: TrackingDrop, physics: Physics, ue_angles: tuple[Array, Array] | None
 ) -> tuple[Float[Array, "drop ap node lag"], Float[Array, "drop target sensing lag"]]:
     """Lags of every UE's covariance and every target's response at every AP, and of the sensing beams."""
-    xp = array_namespace(drop.ue_gain)
-    antennas = physics.num_antennas
-    azimuth, elevation = ue_angles or angles(drop.tx_position, drop.tx_orientation, drop.ue_position)
+    xp = namespace(drop.ue_gain)
+    antennas, ues = physics.num_antennas, drop.ue_gain.shape[1]
+    nodes = drop.target_position if ue_angles else xp.concat([drop.ue_position, drop.target_position], axis=1)
+    azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, nodes)
+    if ue_angles is None:
+        ue_angles = azimuth[..., :ues], elevation[..., :ues]
+        azimuth, elevation = azimuth[..., ues:], elevation[..., ues:]
     spread = math.radians(physics.azimuth_spread_deg)
-    of_ues = local_scattering_lags(azimuth, elevation, antennas, spread) * xp.matrix_transpose(drop.ue_gain)[..., None]
-    azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, drop.target_position)
+    of_ues = local_scattering_lags(*ue_angles, antennas, spread) * xp.matrix_transpose(drop.ue_gain)[..., None]
     lags = xp.concat([of_ues, response_lags(azimuth, elevation, antennas)], axis=2)
     believed, height = (xp.take_along_axis(xp.matrix_transpose(a), drop.sensing_ap, axis=2) for a in (azimuth, elevation))
     return lags, pointing_lags(believed, height, antennas, physics.angle_error) / antennas
@@ -138,7 +140,7 @@ def _all_lags(
 
 def _estimates(drop: TrackingDrop, physics: Physics, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
     """Lags of Gamma, turned Lambda and turned Phi at the serving links."""
-    xp = array_namespace(gram)
+    xp = namespace(gram)
     energy = physics.pilot_symbols * drop.pilot_power
     observed = observation_lags(
         at_serving[..., : gram.shape[1], :], gram[:, :, None, :], energy[:, None, None, :], physics.noise_power

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Float
 
-from isac_torch.tensors import Array
+from isac_torch.tensors import Array, namespace
 from isac_torch.tracking.channel import ChannelStatistics
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 def trace(matrix: Array) -> Array:
     """Real part of the trace of each matrix."""
-    xp = array_namespace(matrix)
+    xp = namespace(matrix)
     return xp.real(xp.sum(xp.linalg.diagonal(matrix), axis=-1))
 
 
 def signal_amplitude(statistics: ChannelStatistics, noise_power: float) -> Float[Array, "drop ue serving"]:
     """a[k, s] = sqrt(tr Phi / noise): amplitude gain of a serving link, 1/sqrt(W), eq. (10)."""
-    return array_namespace(statistics.energy).sqrt(statistics.energy / noise_power)
+    return namespace(statistics.energy).sqrt(statistics.energy / noise_power)
 
 
 def leakage_gain(statistics: ChannelStatistics, noise_power: float) -> Float[Array, "drop ue link"]:
@@ -38,7 +38,7 @@ def coherent_amplitude(
 
     It is real: covariances of a uniform linear array are Hermitian Toeplitz, so that all of them turn real together.
     """
-    xp = array_namespace(statistics.gram)
+    xp = namespace(statistics.gram)
     num_ues = statistics.gram.shape[1]
     shared = statistics.gram * (1.0 - xp.eye(num_ues, dtype=statistics.gram.dtype, device=device(statistics.gram)))
     power_ratio = xp.sqrt(drop.pilot_power[:, :, None] / drop.pilot_power[:, None, :])
@@ -48,4 +48,4 @@ def coherent_amplitude(
 
 def rate(sinr: Float[Array, "*shape"], scenario: TrackingScenario) -> Float[Array, "*shape"]:
     """Downlink rate, bit/s, of a linear SINR: data share of the block times bandwidth times log2(1 + SINR), eq. (15)."""
-    return scenario.data_share * scenario.bandwidth * array_namespace(sinr).log2(1.0 + sinr)
+    return scenario.data_share * scenario.bandwidth * namespace(sinr).log2(1.0 + sinr)

@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace
 from jaxtyping import Float, Int
 
 from isac_torch.errors import ScenarioError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.propagation.pilots import greedy_pilots, round_robin_pilots
-from isac_torch.tensors import Array, at_rows, constant, counting, from_db, map_tensors
+from isac_torch.tensors import Array, at_rows, constant, counting, from_db, map_tensors, namespace
 from isac_torch.tracking.association import balanced, closest, farthest_point, nearest_to_target
 
 if TYPE_CHECKING:
@@ -121,7 +120,7 @@ def build_drops(
 
     `lottery` is a random number per AP that decides under receive_selection='random'.
     """
-    xp = array_namespace(ap_position)
+    xp = namespace(ap_position)
     receive = _receive_aps(scenario, ap_position, target_position, lottery)
     is_receive = xp.any(receive[:, None, :] == counting(ap_position.shape[1], receive)[:, None], axis=-1)
     # A stable sort of the flags lists the transmit APs first, each group in its own order.
@@ -154,7 +153,7 @@ def assign_pilots(
 ) -> Int[Array, "drop ue"]:
     """Which of `pilot_length` pilots each UE sends, by the rule `greedy` or `round_robin`."""
     if rule == "greedy":
-        xp = array_namespace(gain)
+        xp = namespace(gain)
         return greedy_pilots(gain, xp.sum(xp.take_along_axis(gain, serving_ap, axis=2), axis=-1), pilot_length)
     return round_robin_pilots(gain.shape[0], gain.shape[1], pilot_length, gain)
 
@@ -162,7 +161,7 @@ def assign_pilots(
 def _receive_aps(
     scenario: TrackingScenario, ap_position: Array, target_position: Array, lottery: Array | None
 ) -> Int[Array, "drop rx"]:
-    xp = array_namespace(ap_position)
+    xp = namespace(ap_position)
     count = scenario.receive_aps
     if scenario.receive_selection == "random":
         if lottery is None:

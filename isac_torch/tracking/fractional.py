@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import math
 
-from array_api_compat import array_namespace
 from jaxtyping import Bool, Float
 
-from isac_torch.tensors import Array, counting, max_at, sum_at, tiniest
+from isac_torch.tensors import Array, counting, max_at, namespace, sum_at, tiniest
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
@@ -22,7 +21,7 @@ def fractional_power(
     weight lambda_lm^sensing_exponent over the largest among its targets, and scales the weights to its budget. An AP
     without UEs gives all to its targets, one without targets all to its UEs, one without either stays silent.
     """
-    xp = array_namespace(problem.link_gain)
+    xp = namespace(problem.link_gain)
     sensing = counting(problem.num_links, problem.link_gain) >= problem.num_comm_links
     weight = _weight(problem, ~sensing, comm_exponent) + _weight(problem, sensing, sensing_exponent)
     total = sum_at(weight, problem.link_ap, problem.num_aps)
@@ -36,7 +35,7 @@ def _weight(problem: MaxMinSinrProblem, kind: Bool[Array, " link"], exponent: fl
     Taken in logarithms, so that large exponents of tiny gains neither underflow nor overflow.
     """
     gain = problem.link_gain
-    xp = array_namespace(gain)
+    xp = namespace(gain)
     log_weight = xp.where(kind, exponent * xp.log(xp.clip(gain, tiniest(gain), None)), -math.inf)
     largest = xp.take_along_axis(max_at(log_weight, problem.link_ap, problem.num_aps), problem.link_ap, axis=1)
     # Zeros first: minus infinity less itself would be NaN where an AP has no link of this kind.

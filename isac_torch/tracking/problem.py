@@ -13,12 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace
 from jaxtyping import Float, Int
 
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
-from isac_torch.tensors import Array, amplitude, cast_floats, is_real, map_tensors, sum_at, tensor_fields, tiniest
+from isac_torch.tensors import Array, amplitude, cast_floats, is_real, map_tensors, namespace, sum_at, tensor_fields, tiniest
 
 if TYPE_CHECKING:
     import torch
@@ -105,13 +104,13 @@ class MaxMinSinrProblem:
 
     def interference(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue"]:
         """Interference plus noise of each UE over the noise: the denominator of the SINR. `power` in W."""
-        xp = array_namespace(power)
+        xp = namespace(power)
         shared = xp.sum(self.coherent * amplitude(self.serving_power(power))[:, None], axis=-1)
         return _times(self.leakage, power) + xp.sum(shared * shared, axis=-1) + 1.0
 
     def sinr(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue"]:
         """SINR of each UE, linear; `power` in W. Eq. (14) of docs/physics.md."""
-        wanted = array_namespace(power).sum(self.signal * amplitude(self.serving_power(power)), axis=-1)
+        wanted = namespace(power).sum(self.signal * amplitude(self.serving_power(power)), axis=-1)
         return wanted * wanted / self.interference(power)
 
     def sir(self, power: Float[Array, "drop link"]) -> Float[Array, "drop row"]:
@@ -120,7 +119,7 @@ class MaxMinSinrProblem:
         The expected SIR, eq. (19) of docs/physics.md; with noise in the rows the expected SICNR, eq. (52) of docs/sensing.md.
         """
         other = _times(self.cross_echo, power) + self.row_noise
-        return _times(self.echo, power) / array_namespace(power).clip(other, tiniest(power), None)
+        return _times(self.echo, power) / namespace(power).clip(other, tiniest(power), None)
 
     def ap_load(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ap"]:
         """Power that each AP sends, W."""
@@ -128,11 +127,11 @@ class MaxMinSinrProblem:
 
     def objective(self, power: Float[Array, "drop link"]) -> Float[Array, " drop"]:
         """Smallest SINR of each drop, linear; `power` in W."""
-        return array_namespace(power).min(self.sinr(power), axis=-1)
+        return namespace(power).min(self.sinr(power), axis=-1)
 
     def violations(self, power: Float[Array, "drop link"]) -> Violations:
         """Relative violations of budgets, sensing rows and signs by `power` (W), per drop."""
-        xp = array_namespace(power)
+        xp = namespace(power)
         excess = [xp.max(self.ap_load(power) / self.budget - 1.0, axis=-1), xp.zeros_like(power[:, 0])]
         if self.num_rows:
             excess[1] = xp.max(1.0 - self.sir(power) / self.sir_min, axis=-1)
@@ -155,7 +154,7 @@ class MaxMinSinrProblem:
     def check(self) -> None:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
         for name, value in tensor_fields(self).items():
-            xp = array_namespace(value)
+            xp = namespace(value)
             if is_real(value) and not bool(xp.all(xp.isfinite(value))):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")
             if name != "coherent" and 0 not in value.shape and bool(xp.any(value < 0)):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from array_api_compat import array_namespace, device
+from array_api_compat import device
 from jaxtyping import Float
 
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import bistatic_leg, umi_los_gain
-from isac_torch.tensors import Array, at_rows
+from isac_torch.tensors import Array, at_rows, namespace
 from isac_torch.tracking.channel import link_aps
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def echo_coefficients(
 
     Both are divided by the row's largest own echo, which the ratio does not see. No rows with fewer than two targets.
     """
-    xp = array_namespace(statistics.heard)
+    xp = namespace(statistics.heard)
     lit = illumination(statistics)
     num_targets = lit.shape[1]
     if num_targets < 2:
