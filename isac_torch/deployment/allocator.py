@@ -9,8 +9,9 @@ Every answer keeps the budgets; `path` says whether the network's powers were us
 
 from __future__ import annotations
 
+import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,7 +128,7 @@ class Allocator:
             begin = time.perf_counter()
             found = self._allocate(coefficients([snapshots[index] for index in members]))
             spent = 1e3 * (checked + (time.perf_counter() - begin) / len(members))
-            answers |= {index: Allocated(*answer, milliseconds=spent) for index, answer in zip(members, found, strict=True)}
+            answers |= {index: replace(answer, milliseconds=spent) for index, answer in zip(members, found, strict=True)}
         return [answers[index] for index in range(len(snapshots))]
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
@@ -136,15 +137,17 @@ class Allocator:
             logits = np.concatenate(self._session.run(list(OUTPUTS), network_inputs(problem)), 1, dtype=np.float64)
             return balanced_power(problem, logits, self._constants)
 
-    def _allocate(self, problem: Coefficients) -> list[tuple[Any, ...]]:
-        """Fields of `Allocated`, but for the time, of every drop."""
+    def _allocate(self, problem: Coefficients) -> list[Allocated]:
+        """Answers of every drop, without the time."""
         found = guard(problem, self.powers(problem))
         power, strange = found.power, unlike_training(problem, self._ranges)
         with np.errstate(all="ignore"):
             sinr, sir = problem.sinr(power), problem.sir(power)
         kind, owner = _owners(problem)
         return [
-            (power[drop], problem.link_ap[drop], kind, owner, sinr[drop], sir[drop], path, reason, strange[drop])
+            Allocated(
+                power[drop], problem.link_ap[drop], kind, owner, sinr[drop], sir[drop], path, reason, strange[drop], math.nan
+            )
             for drop, (path, reason) in enumerate(zip(found.path, found.reason, strict=True))
         ]
 

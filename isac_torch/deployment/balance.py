@@ -5,8 +5,8 @@ Tests hold the two against each other; docs/learning.md has the equations.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -70,8 +70,8 @@ def balanced_power(
     if not settled.all():
         # Tightly coupled rows: near the fixed point Newton's active set is right, farther off it may be another one.
         index = np.flatnonzero(~settled)
-        hard = _Terms(**{name: value[index] if isinstance(value, ndarray) else value for name, value in vars(terms).items()})
-        scale[index], _ = _scales(hard, _MANY, _NEWTON)
+        hard: dict[str, Any] = {name: value[index] for name, value in vars(terms).items() if isinstance(value, ndarray)}
+        scale[index], _ = _scales(replace(terms, **hard), _MANY, _NEWTON)
     ues, serving, sensing = problem.num_ues, problem.serving, _links_per_target(problem)
     power = terms.share * np.concatenate([scale[:, :ues].repeat(serving, 1), scale[:, ues:].repeat(sensing, 1)], 1)
     overload = (problem.ap_load(power) / problem.budget).max(-1, keepdims=True)

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from isac_torch import __version__
 from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, network_inputs
+from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError
 from isac_torch.nn import balance
 from isac_torch.nn.checkpoint import load_network
@@ -140,7 +141,7 @@ def _write_graphs(archive: Archive, folder: Path) -> None:
     example = DenseProblem.of(_problem("16x14x5", 6, serving_aps=3))
     inputs = tuple(getattr(example, name) for name in INPUTS)
     sizes = tuple(dict.fromkeys(range(value.ndim), Dim.DYNAMIC) for value in inputs)
-    with warnings.catch_warnings(), torch.no_grad(), symbolic.patch(backed_size_oblivious=True):
+    with warnings.catch_warnings(), torch.no_grad(), symbolic.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
         warnings.simplefilter("ignore")
         program = export(archive, inputs, dynamic_shapes=sizes)
         save(program, folder / ARCHIVE)
@@ -160,13 +161,13 @@ def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
     found = []
     for size, changes in PARITY_SIZES:
         problem = _problem(size, 1 if size.startswith("400") else 3, **changes)
-        inputs = network_inputs(map_tensors(problem, lambda t: t.numpy()))
+        inputs = network_inputs(_arrays(problem))
         with torch.no_grad():
             wanted = network(problem).numpy()
             stored = torch.cat(archive(*(torch.as_tensor(inputs[name]) for name in INPUTS)), 1).numpy()
         got = np.concatenate(session.run(list(OUTPUTS), inputs), 1)
         apart = [np.abs(answer - wanted).max(-1) for answer in (got, stored)]
-        row = Parity(size, *(float(value.max()) for value in apart), drops=len(wanted))
+        row = Parity(size, float(apart[0].max()), float(apart[1].max()), len(wanted))
         if not all(float(np.median(value)) <= PARITY for value in apart):
             raise BundleError(
                 f"at {size} the exported graphs differ from the network by {row.onnx:.1e} (ONNX) and {row.archive:.1e} (.pt2), "
@@ -177,7 +178,7 @@ def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
 
 
 TRAINED_ON = [
-    TrackingScenario.of_size(size, **changes)  # type: ignore[arg-type]  # a table of sizes and their changes
+    TrackingScenario.of_size(size, **changes)
     for size, changes in (
         ("16x16x4", {}), ("16x16x4", {"pilot_length": 8}), ("16x20x4", {}), ("12x14x4", {}), ("24x24x6", {}),
         ("32x28x8", {}), ("8x6x2", {}), ("8x8x1", {}),
@@ -194,7 +195,7 @@ def ranges(scenarios: list[TrackingScenario], num_drops: int = 100) -> dict[str,
     for index, scenario in enumerate(scenarios):
         generator = torch.Generator().manual_seed(_SEED + 1 + index)
         problem = power_problem(scenario.sample(num_drops, generator=generator), scenario)
-        for name, value in quantities(map_tensors(problem, lambda t: t.numpy())).items():
+        for name, value in quantities(_arrays(problem)).items():
             seen[name].append(value)
     joined = {name: np.concatenate(values) for name, values in seen.items() if values}
     found = {
@@ -203,6 +204,10 @@ def ranges(scenarios: list[TrackingScenario], num_drops: int = 100) -> dict[str,
     }
     found["sir_min"] = {"least": SIR_MIN_SEEN[0], "most": SIR_MIN_SEEN[1], "unit": UNITS["sir_min"]}
     return found
+
+
+def _arrays(problem: MaxMinSinrProblem) -> Coefficients:
+    return cast("Coefficients", map_tensors(problem, lambda t: cast("Any", t.numpy())))
 
 
 def _problem(size: str, num_drops: int, **changes: Any) -> MaxMinSinrProblem:
