@@ -172,17 +172,24 @@ def fresh_problem(
 def timed_allocate(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> Allocation:
     """The allocation of the whole set, whose `seconds` are the wall time of allocate() after a warm-up.
 
-    The warm-up is two drops, twice, and then the whole set once where that takes less than about two seconds.
+    The warm-up is one or two drops, again if that was quick, and then the whole set once if that takes less than about two
+    seconds: what takes longer than that has no need of it.
     """
-    few = problem.select(torch.arange(min(2, problem.num_drops)))
-    allocate(few, allocator)
-    start = time.perf_counter()
-    allocate(few, allocator)
-    if (time.perf_counter() - start) / few.num_drops * problem.num_drops < _WARM_UP_SECONDS:
+    few = problem.select(torch.arange(min(2, 1 + problem.num_drops // 16)))
+    seconds = _seconds(few, allocator)
+    if seconds < _WARM_UP_SECONDS:
+        seconds = _seconds(few, allocator)
+    if seconds / few.num_drops * problem.num_drops < _WARM_UP_SECONDS:
         allocate(problem, allocator)
     start = time.perf_counter()
     allocation = allocate(problem, allocator)
     return replace(allocation, seconds=time.perf_counter() - start)
+
+
+def _seconds(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> float:
+    start = time.perf_counter()
+    allocate(problem, allocator)
+    return time.perf_counter() - start
 
 
 def sir_ceiling(drop: TrackingDrop) -> Tensor | None:
