@@ -29,7 +29,10 @@ for group = {'drop', 'problem', 'label'}
     name = group{1};
     [shard.(name), shard.info.units.(name)] = read_group(file, name);
 end
-shard.problem.num_targets = double(h5readatt(file, '/problem', 'num_targets'));
+problem = h5info(file, '/problem');
+if any(strcmp({problem.Attributes.Name}, 'num_targets'))  % the pilot system's UEs are its targets
+    shard.problem.num_targets = double(h5readatt(file, '/problem', 'num_targets'));
+end
 end
 
 function [arrays, units] = read_group(file, group)

@@ -154,7 +154,7 @@ def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Ten
         highs += [before, high.clone()]
         low[:, k], high[:, k] = left[:, k], right[:, k]
     low, high = torch.stack([*lows, low], 1), torch.stack([*highs, high], 1)
-    index = ((high > low).all(-1) | (torch.arange(low.shape[1]) == low.shape[1] - 1)).nonzero()
+    index = ((high > low).all(-1) | (torch.arange(low.shape[1], device=low.device) == low.shape[1] - 1)).nonzero()
     return index[:, 0], low[index[:, 0], index[:, 1]], high[index[:, 0], index[:, 1]]
 
 
