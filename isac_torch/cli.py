@@ -46,6 +46,7 @@ examples:
   isac-torch dataset verify runs/drops
   isac-torch train --config configs/demo/train.yaml --output runs/training
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
+  isac-torch evaluate --config configs/evaluate/tracking.yaml --output runs/tracking
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
   isac-torch pilot generate --config configs/pilot/generate_val.yaml --output runs/pilot/val
   isac-torch pilot train --config configs/pilot/train.yaml --output runs/pilot/training
