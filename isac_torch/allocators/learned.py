@@ -62,8 +62,8 @@ class LearnedAllocator:
     Attributes:
         network: predicts directions.
         objective: what the powers are to maximise.
-        more_steps: steps of plain ascent from the network's directions on drops where these miss a row (3 to 5 % of the
-            paper's drops, of which two thirds are mended); 0 leaves the network's answer.
+        more_steps: steps of plain ascent from the network's directions in unclear drops, where a row is missed or a target's
+            beams are hardly worth their power (5 % of the paper's drops); 0 leaves the network's answer.
     """
 
     network: AllocationNetwork
@@ -100,35 +100,31 @@ def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Obje
 
 
 def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int) -> Tensor:
-    """The better of plain and frugal powers, and of what more steps make of both where a row is still missed.
+    """Plain powers; in unclear drops the best of plain and frugal ones and of what more steps make of either.
 
-    Frugal directions are asked for where they can differ from the plain ones or a row is missed.
+    A drop is unclear where frugal directions can differ from plain ones, or a row is missed.
     """
     plain, frugal = Aim(objective), Aim(objective, frugal=True)
     logits, power = _powers(problem, directions, plain)
     if not problem.num_rows:
         return power
-    again = ((beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1) | _missed(problem, power)).nonzero()[:, 0]
-    if len(again):
-        part = problem.select(again)
+    missed = problem.violations(power).sensing > FEASIBILITY_TOLERANCE
+    unclear = (missed | (beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1)).nonzero()[:, 0]
+    if len(unclear):
+        part, best = problem.select(unclear), power[unclear]
         other_logits, other = _powers(part, directions, frugal)
-        power = power.index_copy(0, again, _better(part, power[again], other, plain))
-        missed = _missed(part, power[again]).nonzero()[:, 0]
-        if more_steps and len(missed):
-            hard, drops = part.select(missed), again[missed]
-            for aim, start in ((plain, logits[drops]), (frugal, other_logits[missed])):
-                _, found = _powers(hard, _continued(start, more_steps), aim)
-                power = power.index_copy(0, drops, _better(hard, power[drops], found, plain))
+        best = _better(part, best, other, plain)
+        if more_steps:
+            for aim, start in ((plain, logits[unclear]), (frugal, other_logits)):
+                _, found = _powers(part, _continued(start, more_steps), aim)
+                best = _better(part, best, found, plain)
+        power = power.index_copy(0, unclear, best)
     return power
 
 
 def _continued(start: Tensor, steps: int) -> Directions:
     """Ascent from the directions `start`."""
     return lambda problem, aim: ascend(problem, start.to(problem.budget.dtype), steps, aim=aim)
-
-
-def _missed(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
-    return problem.violations(power).sensing > FEASIBILITY_TOLERANCE
 
 
 def _better(problem: MaxMinSinrProblem, one: Tensor, other: Tensor, aim: Aim) -> Tensor:
