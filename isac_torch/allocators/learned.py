@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
+from isac_torch.errors import AllocationError
 from isac_torch.nn.ascent import ascend
 from isac_torch.nn.balance import balance, beam_efficiency, start_logits
 from isac_torch.nn.checkpoint import load_network
@@ -93,6 +94,8 @@ class LearnedAllocator:
 
 def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int = 0) -> Proposal:
     """Powers of each part of the batch, in the problem's precision; directions are found in single precision."""
+    if bool((problem.row_noise > 0).any()):
+        raise AllocationError("learned allocators know no sensing rows with noise (expected SICNR); use opc_batched")
     with torch.no_grad():
         parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
         powers = [_answer(problem.select(part), directions, objective, more_steps) for part in parts]
