@@ -286,6 +286,41 @@ def test_what_cannot_be_a_large_network_is_refused_in_one_line():
             LargeAllocator(**wrong)
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_strange_networks_end_in_finite_powers_within_budgets(seed):
+    generator = np.random.default_rng(seed)
+    aps, ues, targets = generator.integers(1, 9), generator.integers(1, 12), generator.integers(0, 5)
+
+    def spots(count):
+        # Coincident, collinear or scattered; also on top of the APs.
+        return generator.choice([0.0, 1.0, 50.0, 400.0]) * generator.uniform(0, 1, (count, 3))
+
+    net = Snapshot(
+        tx_position=spots(aps),
+        tx_orientation=generator.uniform(-9, 9, aps),
+        rx_position=spots(max(1, targets // 2)),
+        ue_position=spots(ues),
+        target_position=spots(targets),
+        pilot_symbols=int(generator.integers(1, 4)),
+        num_antennas=int(generator.integers(1, 6)),
+        ap_power=10.0 ** generator.uniform(-3, 3, aps),
+        pilot_power=10.0 ** generator.uniform(-6, 0, ues),
+        sir_min_db=float(generator.uniform(-20, 20)),
+        echo_gain=str(generator.choice(["radar", "product"])),
+    )
+    allocated = LargeAllocator(steps=15)(net, Shadowing(4.0, seed))
+    assert np.isfinite(allocated.power).all()
+    assert (np.bincount(allocated.link_ap, allocated.power, aps) <= net.ap_power * (1 + 1e-12)).all()
+    assert np.isfinite(allocated.sinr).all()
+    assert not np.isnan(allocated.sir).any()
+
+
+def test_crowds_that_would_not_fit_are_refused():
+    crowd = np.zeros((4000, 2))
+    with pytest.raises(DropError, match="make the radius smaller"):
+        CellGrid.over(crowd, 1000.0, 10).near_pairs(crowd, crowd)
+
+
 def test_given_sets_and_pilots_are_kept():
     net = network(40, 30, 4, 14)
     settings = Settings(ue_radius=5000.0, target_radius=5000.0, ue_reach=4, target_reach=4)

@@ -22,6 +22,8 @@ Kernel = Callable[[ndarray], ndarray]
 
 SECTORS = 16
 """Directions from an AP that the far field tells apart."""
+MOST_PAIRS = 10_000_000
+"""More near pairs are refused: ten times those of 10,000 APs at the paper's density, a gigabyte of coefficients."""
 MOST_CELLS = 400_000
 """Larger grids are refused: at the default radius they cover 70 km x 70 km."""
 
@@ -97,6 +99,10 @@ class CellGrid:
         begin = start[base + (row[:, None] - half).clip(0)]
         end = start[base + (row[:, None] + half).clip(None, up - 1) + 1]
         count = np.where(inside, end - begin, 0)
+        if count.sum() > MOST_PAIRS:
+            raise DropError(
+                f"{count.sum()} pairs lie within {self.radius:.0f} m, at most {MOST_PAIRS} are kept; make the radius smaller"
+            )
         first = np.concatenate([[0], np.cumsum(count.sum(1))])
         run = count.ravel()
         shift = np.repeat(begin.ravel() - (np.cumsum(run) - run), run)
