@@ -140,7 +140,7 @@ class FreshBatches:
             place = int(torch.randint(len(self._kept), (), generator=everyone))
         self.given += 1
         problem, limit = self._kept[place]
-        drops: Problem = problem if self.mix is None else self.mix.vary(problem, limit, generator)
+        drops: Problem = problem if self.mix is None or limit is None else self.mix.vary(problem, limit, generator)
         return drops.cast(self.dtype)
 
     def _draw(self) -> tuple[Any, Tensor | None]:
