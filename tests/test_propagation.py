@@ -104,6 +104,15 @@ def test_correlation_is_hermitian_semidefinite_with_unit_diagonal(generator: tor
     assert torch.linalg.eigvalsh(matrix).min().item() > -1e-13
 
 
+def test_many_directions_are_worked_off_in_parts(generator: torch.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    azimuth, elevation = torch.rand(2, 5, 7, generator=generator, dtype=torch.float64)
+    averages = ((local_scattering_lags, 0.3), (pointing_lags, 0.1))
+    whole = [average(azimuth, elevation, 4, spread) for average, spread in averages]
+    monkeypatch.setattr("isac_torch.propagation.correlation._PART", 100)
+    for (average, spread), expected in zip(averages, whole, strict=True):
+        assert_close(average(azimuth, elevation, 4, spread), expected, rtol=1e-14, atol=1e-15)
+
+
 def test_no_spread_leaves_one_path() -> None:
     azimuth = torch.tensor([0.7], dtype=torch.float64)
     response = steering(azimuth, azimuth, 4)

@@ -61,7 +61,7 @@ _RANGE: dict[str, tuple[float | int, float | int, str]] = {
     "azimuth_spread_deg": (0.0, 180.0, "degrees"),
     "angle_error": (0.0, 1.0, "radians"),
     "sir_min_db": (-100.0, 100.0, "dB"),
-    "num_antennas": (1, 256, "antennas of each AP"),
+    "num_antennas": (1, 64, "antennas of each AP"),
     "pilot_symbols": (1, 1_000_000, "symbols"),
     "serving_aps": (1, 1_000_000, "APs"),
     "sensing_aps": (1, 1_000_000, "APs"),

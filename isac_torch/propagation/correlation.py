@@ -18,6 +18,8 @@ QUADRATURE_ERROR = 1e-12
 """Largest error of an average over normal angles, of numbers of modulus at most one."""
 _REACH = 7.3
 """Deviations that the trapezoidal rule covers; 3e-13 of a normal variable lies beyond."""
+_PART = 2**21
+"""Directions times nodes that are worked off at once."""
 
 
 def local_scattering_lags(
@@ -61,6 +63,9 @@ def _mean_response(angle: Array, scale: Array | float, num_antennas: int, spread
     xp = namespace(angle)
     nodes, weights = normal_quadrature(num_antennas, spread)
     half = len(nodes) // 2
+    size = math.prod(angle.shape)
+    if size > 1 and size * half > _PART:
+        return _mean_response_in_parts(angle, scale, num_antennas, spread, max(1, _PART // half))
     node, weight = nodes[half:], constant(2.0 * weights[half:], angle)
     u = (math.pi * scale * xp.sin(angle))[..., None] * constant(np.cos(node), angle)
     v = (math.pi * scale * xp.cos(angle))[..., None] * constant(np.sin(node), angle)
@@ -77,6 +82,23 @@ def _mean_response(angle: Array, scale: Array | float, num_antennas: int, spread
     return real, imag
 
 
+def _mean_response_in_parts(
+    angle: Array, scale: Array | float, num_antennas: int, spread: float, part: int
+) -> tuple[list[Array], list[Array]]:
+    """The same, so many directions at a time: the nodes of all of them would fill the memory."""
+    xp = namespace(angle)
+    flat, shape = xp.reshape(angle, (-1,)), angle.shape
+    scales = None if isinstance(scale, float) else xp.reshape(scale, (-1,))
+    found = [
+        _mean_response(flat[i : i + part], scale if scales is None else scales[i : i + part], num_antennas, spread)
+        for i in range(0, flat.shape[0], part)
+    ]
+    real, imag = (
+        [xp.reshape(xp.concat(lag, axis=0), shape) for lag in zip(*kind, strict=True)] for kind in zip(*found, strict=True)
+    )
+    return real, imag
+
+
 @lru_cache(maxsize=64)
 def normal_quadrature(num_antennas: int, spread: float) -> tuple[ndarray, ndarray]:
     """Nodes and weights with sum_i w_i f(x_i) ~ E f(x) for x ~ N(0, spread^2), f the phases across `num_antennas`.
@@ -90,12 +112,16 @@ def normal_quadrature(num_antennas: int, spread: float) -> tuple[ndarray, ndarra
     def good(rule: tuple[ndarray, ndarray]) -> bool:
         return bool(np.abs(_last_response(rule, num_antennas, spread) - exact).max() < QUADRATURE_ERROR)
 
-    for count in range(2, 4 * _enough(num_antennas, spread), 2):
-        for rule in (_gauss_hermite, _trapezoid):
-            if (rule is _trapezoid or count <= 64) and good(rule(count)):
-                nodes, weights = rule(count)
-                return spread * nodes, weights
-    return spread * fine[0], fine[1]
+    for count in range(2, 22, 2):
+        rule = _gauss_hermite(count)
+        if good(rule):
+            return spread * rule[0], rule[1]
+    # Fewer nodes than these cannot follow the phase; in steps of a sixteenth, so that a thousand nodes are found as fast.
+    count = 2 * math.ceil(_REACH * (num_antennas - 1) * spread / 2.0) + 2
+    while count < len(fine[0]) and not good(_trapezoid(count)):
+        count += 2 * max(1, count // 32)
+    nodes, weights = _trapezoid(count) if count < len(fine[0]) else fine
+    return spread * nodes, weights
 
 
 def _enough(num_antennas: int, spread: float) -> int:
