@@ -166,6 +166,8 @@ def test_pilots_are_dealt_so_that_sharers_are_far_apart():
     cell = math.sqrt(16 * 0.5e6 / 16)  # side of the square that holds as many UEs as there are pilots
     assert gap.min() > 0.4 * cell
     assert (local_pilots(position[:8], 16) == np.arange(8)).all()
+    together = local_pilots(np.repeat(position[:50], 8, axis=0), 16).reshape(50, 8)
+    assert all(len(set(row)) == 8 for row in together), "UEs at one place send different pilots"
     random = np.random.default_rng(0).integers(0, 16, 400)
     other = np.linalg.norm(position[:, None] - position[None], axis=-1) + np.where(random[:, None] == random, 0.0, np.inf)
     np.fill_diagonal(other, np.inf)

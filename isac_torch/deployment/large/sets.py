@@ -87,11 +87,11 @@ def local_pilots(position: Float[ndarray, "ue 3"], num_pilots: int) -> Int[ndarr
         return np.arange(count)
     near = min(count, 3 * num_pilots)
     gap, index = (np.asarray(found) for found in cKDTree(position).query(position, k=near))
-    pilot = np.full(count, -1)
+    pilot, free = np.full(count, -1), np.empty(num_pilots + 1)
     for ue in (*range(count), *range(count)):
-        # Farthest first, so that the nearest user of each pilot is written last; the UE itself (gap 0) is left out.
-        others, away = pilot[index[ue, :0:-1]], gap[ue, :0:-1]
-        free = np.full(num_pilots + 1, math.inf)
-        free[others] = away
+        pilot[ue] = -1  # whose place in `free` is read by nobody
+        free.fill(math.inf)
+        # Farthest first, so that the nearest user of each pilot is written last.
+        free[pilot[index[ue, ::-1]]] = gap[ue, ::-1]
         pilot[ue] = free[:-1].argmax()
     return pilot
