@@ -1,12 +1,18 @@
 """Motion, localisation from raw echoes, tracks and GOSPA: textbook filters, dense algebra, brute force, consistency."""
 
+import itertools
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from isac_torch.errors import ScenarioError
+from isac_torch.evaluation.gospa import gospa
+from isac_torch.evaluation.tracking_loop import Loop
+from isac_torch.evaluation.tracking_report import report
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.clutter import sample_clutter
 from isac_torch.tracking.echoes import echo_scene, sample_reflectivity
@@ -16,6 +22,7 @@ from isac_torch.tracking.motion import Belief, ConstantVelocity, absorb
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.sensing_setup import SensingSetup
 from isac_torch.tracking.signals import draw_blocks, transmitted
+from isac_torch.tracking.tracks import Track, Tracker, TrackRules
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)
 SETUP = SensingSetup(sensing_samples=30)
@@ -129,3 +136,58 @@ def test_a_strong_echo_is_found_where_it_is() -> None:
         )
         errors.append(float((found - true).norm()))
     assert max(errors) < 2.0
+
+
+def test_gospa_of_hand_made_sets() -> None:
+    targets = torch.tensor([[0.0, 0.0, 0.0], [100.0, 0.0, 0.0]], dtype=torch.float64)
+    score, pairs = gospa(targets, torch.tensor([[3.0, 4.0, 0.0], [300.0, 0.0, 0.0]], dtype=torch.float64), 20.0)
+    assert pairs == [(0, 0)]
+    assert (score.matched, score.missed, score.false) == (1, 1, 1)
+    assert score.distance == pytest.approx((25.0 + 400.0) ** 0.5)
+    assert gospa(targets, targets.flip(0), 20.0)[0].distance == 0.0
+    assert gospa(targets, targets[:0], 20.0)[0].distance == pytest.approx((2 * 200.0) ** 0.5)
+
+
+def test_gospa_is_the_best_assignment() -> None:
+    """Against all injective assignments of three points, each pair used or not."""
+    place = torch.rand(2, 3, 3, generator=_generator(3), dtype=torch.float64) * 30.0
+    best = min(
+        sum(min(float((place[0, i] - place[1, j]).square().sum()), 400.0) for i, j in enumerate(order))
+        for order in itertools.permutations(range(3))
+    )
+    assert gospa(place[0], place[1], 20.0)[0].distance == pytest.approx(best**0.5)
+
+
+def _track(**changes: object) -> Track:
+    return replace(Track(1, _belief()), **changes)
+
+
+def test_hits_confirm_and_misses_end() -> None:
+    tracker = Tracker(ConstantVelocity(0.5), 500.0, (20.0, 100.0))
+    track = _track()
+    for hit in (False, True, True):
+        track = tracker._counted(track, track.belief, hit)
+    assert track.confirmed
+    assert (track.hits, track.looks, track.missed) == (3, 4, 0)
+    assert tracker._alive(replace(track, missed=3))
+    assert not tracker._alive(replace(track, missed=4))
+    assert not tracker._alive(_track(hits=1, looks=3))  # one hit of three cannot become three of four
+
+
+def test_bad_rules_are_refused() -> None:
+    for bad in ({"confirm_hits": 5}, {"false_alarm": 0.0}, {"cell": 0.0}):
+        with pytest.raises(ScenarioError, match=next(iter(bad))):
+            TrackRules(**bad)  # type: ignore[arg-type]
+    with pytest.raises(ScenarioError, match="num_worlds"):
+        Loop(num_worlds=0)
+
+
+def test_the_loop_runs_and_writes_its_files(tmp_path: Path) -> None:
+    scenario = replace(SMALL, num_targets=2, area_m2=4e4, listening_aps=2)
+    loop = Loop(num_worlds=2, num_steps=4, num_blocks=2, late=0, rules=TrackRules(cell=70.0))
+    summary = report(tmp_path, scenario, loop, ["upc", "opc_batched"])
+    assert set(summary) == {"upc", "opc_batched"}
+    assert (tmp_path / "tracking.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "tracking.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 4
+    assert summary["opc_batched"]["min_rate_mbps"] > summary["upc"]["min_rate_mbps"]
+    assert summary["upc"]["missed"] < 2.0  # something was found and followed

@@ -17,14 +17,16 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from isac_torch.allocation import equal_split
+from isac_torch.allocation import Allocation, allocate, equal_split
 from isac_torch.errors import ScenarioError
+from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import trace
 from isac_torch.tracking.echoes import EchoScene, echo_scene
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
+    from isac_torch.allocation import Allocator
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.scenario import TrackingScenario
@@ -75,6 +77,38 @@ def sicnr_rows(
         echo_noise=noise / scale[..., 0],
         sir_min=torch.full_like(noise, db_to_linear(sicnr_min_db)),
     )
+
+
+def allocate_for_sicnr(
+    drop: TrackingDrop,
+    scenario: TrackingScenario,
+    setup: SensingSetup,
+    allocator: Allocator[MaxMinSinrProblem],
+    sicnr_min_db: float,
+    passes: int = 3,
+) -> tuple[MaxMinSinrProblem, Allocation]:
+    """Powers under SICNR rows whose reference is half-way to the powers themselves, pass by pass.
+
+    Args:
+        drop: networks.
+        scenario: theirs.
+        setup: clutter, cross-sections and samples of the test.
+        allocator: one that knows rows with noise, such as `BatchedOptimal`.
+        sicnr_min_db: required SICNR of every target, dB.
+        passes: allocations; 1 keeps the equal split as the reference.
+
+    Returns:
+        The last problem and its allocation.
+    """
+    if passes < 1:
+        raise ScenarioError(f"passes={passes} must be at least 1")
+    plain = power_problem(drop, scenario)
+    reference = equal_split(plain)
+    for _ in range(passes):
+        problem = sicnr_rows(plain, drop, scenario, setup, sicnr_min_db, reference)
+        found = allocate(problem, allocator)
+        reference = 0.5 * (reference + found.power)
+    return problem, found
 
 
 @dataclass(frozen=True)
