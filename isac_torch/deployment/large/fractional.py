@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
 from isac_torch.deployment.large.problem import LargeProblem
+from isac_torch.tracking.fractional import fractional_power
+from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
 def fractional_powers(
     problem: LargeProblem, comm_exponent: float = 0.0, sensing_exponent: float = 0.0
 ) -> Float[ndarray, " link"]:
     """Powers (W): each AP's budget by powers of the gains of its UEs and of its targets over the largest of either kind."""
-    ap, comm = problem.link_ap, problem.num_comm_links
-    weight = np.zeros(len(ap))
-    for links, exponent in ((slice(0, comm), comm_exponent), (slice(comm, None), sensing_exponent)):
-        logarithm = exponent * np.log(problem.link_gain[links])
-        largest = np.full(problem.num_aps, -np.inf)
-        np.maximum.at(largest, ap[links], logarithm)
-        weight[links] = np.exp(logarithm - largest[ap[links]])
-    total = np.bincount(ap, weight, problem.num_aps)
-    return weight * (problem.budget / np.maximum(total, np.finfo(float).tiny))[ap]
+    return cast(ndarray, fractional_power(_gains_only(problem), comm_exponent, sensing_exponent)[0])
+
+
+def _gains_only(problem: LargeProblem) -> MaxMinSinrProblem:
+    """The dense problem with zeros, which share one number's memory, for all that the rule does not look at."""
+    (ues, serving), links = problem.users.signal.shape, len(problem.link_ap)
+
+    def zeros(*shape: int) -> Any:
+        return np.broadcast_to(np.float64(0.0), (1, *shape))
+
+    def batch(value: ndarray) -> Any:
+        return value[None]
+
+    return MaxMinSinrProblem(
+        signal=zeros(ues, serving),
+        leakage=zeros(ues, links),
+        coherent=zeros(ues, ues, serving),
+        echo=zeros(0, links),
+        cross_echo=zeros(0, links),
+        sir_min=zeros(0),
+        budget=batch(problem.budget),
+        link_ap=batch(problem.link_ap),
+        link_gain=batch(problem.link_gain),
+        num_targets=problem.network.num_targets,
+    )
