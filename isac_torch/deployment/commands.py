@@ -15,20 +15,24 @@ if TYPE_CHECKING:
 
     from isac_torch.deployment.allocator import Allocated
 
+SHIPPED = Path(__file__).parents[1] / "weights" / "one_shot"
+"""Bundle that comes with the package."""
+
 
 def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
 
     Args:
         drop: JSON, npz or HDF5 file, also a shard of `generate`; `-` reads JSON or npz from standard input.
-        model: Bundle that `isac-torch export` wrote.
+        model: Bundle that `isac-torch export` wrote; default the one that comes with the package.
         output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
     """
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
     from isac_torch.deployment.files import read_snapshots
 
-    if model is None:
-        raise AllocationError("no model is given; write --model BUNDLE, the folder that `isac-torch export` wrote")
+    bundle = SHIPPED if model is None else model
+    if model is None and not SHIPPED.is_dir():
+        raise AllocationError("this installation comes without a bundle; write --model BUNDLE, a folder of `isac-torch export`")
     to_file = str(output) != "-"
     if to_file:
         check_output(output)
@@ -36,7 +40,7 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) ->
     snapshots = read_snapshots(drop)
     from isac_torch.deployment.allocator import Allocator  # after what is quick to refuse
 
-    allocator = Allocator.load(model)
+    allocator = Allocator.load(bundle)
     loaded = time.perf_counter()
     answers = allocator.many(snapshots)
     done = time.perf_counter()
