@@ -14,13 +14,22 @@ from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.communication import printed_nmse
 from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.solvers.pilot.ascent import descend, least_power, majorise
+from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
 from isac_torch.solvers.pilot.certificate import upper_bound
 from isac_torch.solvers.pilot.feasibility import best_localisation, restore
 from isac_torch.solvers.pilot.model import drop_arrays
 from isac_torch.solvers.pilot.paper import sequential_taylor, sufficient_condition
 from isac_torch.solvers.pilot.stationarity import kkt_residual
 
-ALLOCATORS = [FullPower(), FullPower("estimate"), PaperSca(), MinMaxNmse(), MinMaxNmse(slack=0.05), MinMaxNmse(keep="full")]
+ALLOCATORS = [
+    FullPower(),
+    FullPower("estimate"),
+    PaperSca(),
+    MinMaxNmse(),
+    MinMaxNmse(slack=0.05),
+    MinMaxNmse(keep="full"),
+    BatchedMinMaxNmse(),
+]
 
 
 def drops(num_drops=3, seed=4, **parameters):

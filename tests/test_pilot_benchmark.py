@@ -3,6 +3,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -107,3 +108,13 @@ def test_errors_in_one_line(tmp_path):
         benchmark([PilotScenario(crb_max=0.01)], ["full"], 2, 1, tmp_path)
     with pytest.raises(IsacError, match="none twice"):
         benchmark([PilotScenario(), PilotScenario()], ["full"], 2, 1, tmp_path)
+
+
+def test_configuration_of_the_table_names_nine_settings(tmp_path):
+    """Six drops each and the quickest allocator; what the file says is otherwise used as it stands."""
+    config = Path(__file__).parents[1] / "configs/pilot/evaluate.yaml"
+    options = ["--num_drops=6", "--allocators=[full]", "--tensorboard=false", f"--output={tmp_path}"]
+    assert cli.main(["pilot", "evaluate", "--config", str(config), *options]) == 0
+    settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
+    assert len(settings) == 9
+    assert {setting["num_drops"] for setting in settings.values()} == {6}

@@ -1,5 +1,7 @@
 """The pilot system's network and plain ascent: budgets, numbering, storage, training."""
 
+import hashlib
+import json
 from dataclasses import replace
 
 import pytest
@@ -10,12 +12,15 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse
 from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
 from isac_torch.errors import CheckpointError
+from isac_torch.evaluation.pilot_benchmark import allocator, score
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, start_logits
 from isac_torch.pilot.build import power_problem
 from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
+from isac_torch.weights import shipped_weights
 
 
 def drops(num_drops=6, seed=4, **parameters):
@@ -101,3 +106,18 @@ def test_nan_weights_fall_back_to_untrained_shares():
     allocation = allocate(drops(), PilotLearned(network))
     assert allocation.power.isfinite().all()
     assert (allocation.status != Status.FAILED).all()
+
+
+def test_shipped_weights_are_those_of_their_card_and_hold_the_bars():
+    path = shipped_weights("pilot")
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]
+    for result in card["results"].values():
+        assert result["nmse_ratio_mean"] <= 1.05
+        assert result["crb_violation_rate"] <= 0.02
+    assert sum(result["crb_active_share"] >= 0.25 for result in card["results"].values()) >= 2
+    problem = drops(num_drops=24, seed=910001, downlink_symbols=4, uplink_symbols=16, crb_max=0.78)
+    learned, best = allocate(problem, allocator("gnn")), allocate(problem, BatchedMinMaxNmse())
+    row = score(problem, learned, best)
+    assert row["nmse_ratio_mean"] < 1.05
+    assert row["crb_violation_rate"] <= 1 / 12  # one drop of a dozen feasible ones
