@@ -17,6 +17,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +71,16 @@ def inputs(seed: int, count: int) -> Iterator[tuple[str, int, Callable[[], list[
         fault = str(rng.choice(list(hostile_drops.FAULTS)))
         if index % 3 == 0:
             fields = hostile_drops.EDGES[edge](rng, drop)
-            yield f"edge: {edge}", index, lambda fields=fields: [Snapshot.from_mapping(fields)]
+            yield f"edge: {edge}", index, partial(_networks, fields)
         elif index % 3 == 1:
             fields = hostile_drops.FAULTS[fault](rng, drop)
-            yield f"fault: {fault}", index, lambda fields=fields: [Snapshot.from_mapping(fields)]
+            yield f"fault: {fault}", index, partial(_networks, fields)
         else:
             yield from _bytes(rng, index, drop, fault)
+
+
+def _networks(fields: dict[str, Any]) -> list[Snapshot]:
+    return [Snapshot.from_mapping(fields)]
 
 
 def _bytes(

@@ -263,7 +263,8 @@ def as_npz(drop: Fields) -> bytes:
     """A network as an npz file; whatever is no array becomes an array of text."""
     buffer = io.BytesIO()
     keys = {name.replace("\x00", "0") or "empty": value for name, value in drop.items()}
-    arrays = {name: value if isinstance(value, (np.ndarray, int, float)) else str(value) for name, value in keys.items()}
+    plain = (np.ndarray, int, float)
+    arrays: Fields = {name: value if isinstance(value, plain) else str(value) for name, value in keys.items()}
     np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
