@@ -1,6 +1,8 @@
 """Motion, localisation from raw echoes, tracks and GOSPA: textbook filters, dense algebra, brute force, consistency."""
 
 import itertools
+import json
+import runpy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,9 +12,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from isac_torch.errors import ScenarioError
+from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.gospa import gospa
-from isac_torch.evaluation.tracking_loop import Loop
-from isac_torch.evaluation.tracking_report import report
+from isac_torch.evaluation.tracking_loop import Loop, follow, make_worlds
+from isac_torch.evaluation.tracking_report import summarise
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.clutter import sample_clutter
 from isac_torch.tracking.echoes import echo_scene, sample_reflectivity
@@ -182,12 +185,33 @@ def test_bad_rules_are_refused() -> None:
         Loop(num_worlds=0)
 
 
-def test_the_loop_runs_and_writes_its_files(tmp_path: Path) -> None:
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = Path(__file__).parents[1] / "examples" / "tracking_loop.py"
+    options = ["--output", str(tmp_path), "--allocators", "upc", "--num_worlds", "1", "--num_steps", "2"]
+    monkeypatch.setattr("sys.argv", [str(example), *options])
+    runpy.run_path(str(example), run_name="__main__")
+    assert (tmp_path / "tracking.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "tracking.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2
+    assert set(json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8"))) == {"upc"}
+
+
+@pytest.mark.slow
+def test_the_loop_finds_and_follows() -> None:
     scenario = replace(SMALL, num_targets=2, area_m2=4e4, listening_aps=2)
     loop = Loop(num_worlds=2, num_steps=4, num_blocks=2, late=0, rules=TrackRules(cell=70.0))
-    summary = report(tmp_path, scenario, loop, ["upc", "opc_batched"])
-    assert set(summary) == {"upc", "opc_batched"}
-    assert (tmp_path / "tracking.png").read_bytes().startswith(b"\x89PNG")
-    assert len((tmp_path / "tracking.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2 * 4
-    assert summary["opc_batched"]["min_rate_mbps"] > summary["upc"]["min_rate_mbps"]
-    assert summary["upc"]["missed"] < 2.0  # something was found and followed
+    worlds = make_worlds(scenario, loop)
+    uniform, optimal = (
+        follow(scenario, SensingSetup(), loop, named_allocator(name), worlds) for name in ("upc", "opc_batched")
+    )
+    assert bool(optimal.min_rate.mean() > uniform.min_rate.mean())
+    assert summarise(loop, uniform)["missed"] < 2.0
+
+
+def test_targets_stay_inside_and_arrive_in_turn() -> None:
+    loop = Loop(num_worlds=2, num_steps=30, step=2.0, speed=40.0, late=3)
+    worlds = make_worlds(SMALL, loop)
+    place = worlds.path[..., :3]
+    assert float(place[..., :2].min()) >= 0.0
+    assert float(place[..., :2].max()) <= SMALL.side
+    assert float(place[..., 2].min()) >= SMALL.target_height_min
+    assert worlds.present.sum(0).tolist() == [30, 27, 24]
