@@ -16,6 +16,7 @@ from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, row_shortfall
 from isac_torch.pilot.problem import MinMaxNmseProblem
 from isac_torch.trainers.objectives import clipped_gradient
+from isac_torch.trainers.ranks import gathered
 
 Batch = tuple[MinMaxNmseProblem, dict[str, Tensor]]
 
@@ -116,7 +117,7 @@ class PilotTraining(lightning.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the quantities by which a network is judged, under the names of the benchmark."""
-        ratio, missed = (torch.cat(parts).float() for parts in zip(*self._seen, strict=True))
+        ratio, missed = (gathered(torch.cat(parts).float()) for parts in zip(*self._seen, strict=True))
         self.log("val/nmse_ratio", ratio.mean(), prog_bar=True)
         self.log("val/nmse_ratio_p95", ratio.quantile(0.95), prog_bar=True)
         self.log("val/nmse_ratio_max", ratio.max())
