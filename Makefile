@@ -49,7 +49,8 @@ demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark
 	$(BIN)/isac-torch generate --config configs/demo/generate.yaml --output $(OUTPUT)/drops
 	$(BIN)/isac-torch train --config configs/demo/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training
 	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
-	@echo "Table, summary.json, CSV and figures: $(OUTPUT). Curves and figures in a browser: make tensorboard"
+	$(BIN)/isac-torch report $(OUTPUT)
+	@echo "Table, summary.json, CSV, figures and report.html: $(OUTPUT). Curves and figures in a browser: make tensorboard"
 
 weights: $(STAMP) ## train the shipped network again (about half an hour of one core) into runs/training/sizes
 	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
