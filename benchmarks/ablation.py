@@ -171,7 +171,8 @@ def draw_pool() -> list[tuple[MaxMinSinrProblem, Tensor]]:
     """Training drops of the paper's size with mixed SIR0, and their optimal powers."""
     batches = FreshBatches([TrackingScenario()], BATCH, POOL_BATCHES, seed=TRAIN_SEED, dtype=torch.float64, mix=SirMix())
     engine = BatchedOptimal()
-    return [(p.cast(torch.float32), allocate(p, engine).power.float()) for p, _ in batches]
+    drawn = [problem for problem, _ in batches if isinstance(problem, MaxMinSinrProblem)]
+    return [(problem.cast(torch.float32), allocate(problem, engine).power.float()) for problem in drawn]
 
 
 def main() -> int:

@@ -28,6 +28,8 @@ _KEPT = 32
 _REFERENCE_WORK = 1600
 """Links times owners of a 16x16x4 drop, for which `batch_size` is meant: larger drops come in smaller batches."""
 _LEAST_BATCH = 4
+_REQUIREMENTS = 2**29
+"""Blocks between the seeds of drops and those of their requirements, which must not follow the drops' positions."""
 
 
 @dataclass(frozen=True)
@@ -129,14 +131,12 @@ class FreshBatches:
             yield self._next(), {}
 
     def _next(self) -> Problem:
-        generator = self._generator(self.given)
+        generator = self._generator(self.given + _REQUIREMENTS)
         if self.given % self.uses == 0 or not self._kept:
             self._kept = [*self._kept[1 - _KEPT :], self._draw()]
             place = len(self._kept) - 1
         else:
-            everyone = (
-                generator if self.share.rank == 0 else self._generator(self.given, 0)
-            )  # the same place, so the same scenario
+            everyone = self._generator(self.given + _REQUIREMENTS, 0)  # the same place, so the same scenario
             place = int(torch.randint(len(self._kept), (), generator=everyone))
         self.given += 1
         problem, limit = self._kept[place]

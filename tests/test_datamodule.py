@@ -7,8 +7,8 @@ import torch
 
 from isac_torch.allocation import Status
 from isac_torch.allocators.heuristics import Fractional
-from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.fresh import FreshBatches, SirMix
+from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.datasets.module import PowerDataModule
 from isac_torch.errors import DatasetError
