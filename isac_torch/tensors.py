@@ -87,8 +87,15 @@ def amplitude(power: Array) -> Array:
     return xp.where(sent, xp.sqrt(xp.where(sent, power, 1.0)), 0.0)
 
 
-def constant(values: Any, like: Array) -> Array:
+def at_least(value: Any, least: float) -> Any:
+    """Elementwise maximum with a number."""
+    return value.clamp_min(least) if is_torch_array(value) else np.maximum(value, least)
+
+
+def constant(values: Any, like: Any) -> Any:
     """Numbers as an array of the library, type and device of `like`."""
+    if isinstance(like, np.ndarray):
+        return np.asarray(values, dtype=like.dtype)
     return namespace(like).asarray(values, dtype=like.dtype, device=device(like))
 
 

@@ -61,7 +61,8 @@ def coefficients(snapshots: Sequence[Snapshot]) -> Coefficients:
 
 def _coefficients(full: Sequence[Snapshot]) -> Coefficients:
     def stacked(name: str) -> Any:
-        return np.stack([getattr(snapshot, name) for snapshot in full])
+        values = [getattr(snapshot, name) for snapshot in full]
+        return np.stack(values) if len(values) > 1 else values[0][None]
 
     first = full[0]
     arrays = {name: stacked(name) for name in _STACKED}

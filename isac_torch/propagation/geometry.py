@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, namespace
+from isac_torch.tensors import Array, at_least, namespace
 
 MIN_DISTANCE = 10.0
 """Distances below this (m) count as this in every path-loss model, which hold in the far field only."""
@@ -19,7 +19,7 @@ def distance(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"
     """3-D distance (m) from every origin to every target, at least MIN_DISTANCE."""
     xp = namespace(origin)
     vector = offsets(origin, target)
-    return xp.sqrt(xp.clip(xp.sum(vector * vector, axis=-1), MIN_DISTANCE**2, None))
+    return xp.sqrt(at_least(xp.sum(vector * vector, axis=-1), MIN_DISTANCE**2))
 
 
 def array_axis(orientation: Float[Array, "*drop ap"]) -> Float[Array, "*drop ap 3"]:

@@ -9,7 +9,7 @@ import math
 
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, from_db, namespace
+from isac_torch.tensors import Array, at_least, from_db, namespace
 from isac_torch.units import SPEED_OF_LIGHT
 
 
@@ -58,5 +58,5 @@ def three_slope_gain(
     constant_db += 1.56 * log_mhz - 0.8 - (1.1 * log_mhz - 0.7) * ue_height
     km = distance / 1e3
     near, far = THREE_SLOPE_NEAR / 1e3, THREE_SLOPE_FAR / 1e3
-    slope_db = 20.0 * xp.log10(xp.clip(km, near, far)) + 35.0 * xp.log10(xp.clip(km, far, None)) - 20.0 * math.log10(far)
+    slope_db = 20.0 * xp.log10(xp.clip(km, near, far)) + 35.0 * xp.log10(at_least(km, far)) - 20.0 * math.log10(far)
     return from_db(-(constant_db + slope_db))

@@ -8,7 +8,7 @@ import math
 
 from jaxtyping import Bool, Float
 
-from isac_torch.tensors import Array, counting, max_at, namespace, sum_at, tiniest
+from isac_torch.tensors import Array, at_least, counting, max_at, namespace, sum_at, tiniest
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
@@ -25,7 +25,7 @@ def fractional_power(
     sensing = counting(problem.num_links, problem.link_gain) >= problem.num_comm_links
     weight = _weight(problem, ~sensing, comm_exponent) + _weight(problem, sensing, sensing_exponent)
     total = sum_at(weight, problem.link_ap, problem.num_aps)
-    price = problem.budget / xp.clip(total, tiniest(total), None)
+    price = problem.budget / at_least(total, tiniest(total))
     return weight * xp.take_along_axis(price, problem.link_ap, axis=1)
 
 
@@ -36,7 +36,7 @@ def _weight(problem: MaxMinSinrProblem, kind: Bool[Array, " link"], exponent: fl
     """
     gain = problem.link_gain
     xp = namespace(gain)
-    log_weight = xp.where(kind, exponent * xp.log(xp.clip(gain, tiniest(gain), None)), -math.inf)
+    log_weight = xp.where(kind, exponent * xp.log(at_least(gain, tiniest(gain))), -math.inf)
     largest = xp.take_along_axis(max_at(log_weight, problem.link_ap, problem.num_aps), problem.link_ap, axis=1)
     # Zeros first: minus infinity less itself would be NaN where an AP has no link of this kind.
     relative = xp.where(kind, log_weight, 0.0) - xp.where(kind, largest, 0.0)

@@ -17,7 +17,18 @@ from jaxtyping import Float, Int
 
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
-from isac_torch.tensors import Array, amplitude, cast_floats, is_real, map_tensors, namespace, sum_at, tensor_fields, tiniest
+from isac_torch.tensors import (
+    Array,
+    amplitude,
+    at_least,
+    cast_floats,
+    is_real,
+    map_tensors,
+    namespace,
+    sum_at,
+    tensor_fields,
+    tiniest,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +130,7 @@ class MaxMinSinrProblem:
         The expected SIR, eq. (19) of docs/physics.md; with noise in the rows the expected SICNR, eq. (52) of docs/sensing.md.
         """
         other = _times(self.cross_echo, power) + self.row_noise
-        return _times(self.echo, power) / namespace(power).clip(other, tiniest(power), None)
+        return _times(self.echo, power) / at_least(other, tiniest(power))
 
     def ap_load(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ap"]:
         """Power that each AP sends, W."""
@@ -136,7 +147,7 @@ class MaxMinSinrProblem:
         if self.num_rows:
             excess[1] = xp.max(1.0 - self.sir(power) / self.sir_min, axis=-1)
         excess.append(-xp.min(power, axis=-1) / xp.max(self.budget, axis=-1))
-        overload, shortfall, negative = (xp.clip(value, 0.0, None) for value in excess)
+        overload, shortfall, negative = (at_least(value, 0.0) for value in excess)
         return Violations(budget=overload, sensing=shortfall, negative=negative)
 
     def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem:
