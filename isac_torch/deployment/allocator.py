@@ -97,6 +97,7 @@ class Allocator:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals are slow and mean nothing here
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot read
