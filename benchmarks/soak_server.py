@@ -123,7 +123,7 @@ def judge(tally: Tally, answer: dict[str, Any], problem: Coefficients, direct: A
         tally.problems.append("the SINR of an answer is not that of its powers")
     difference = float(np.abs(power - direct.power).max() / direct.power.max())
     tally.worst_difference = max(tally.worst_difference, difference)
-    tally.different += abs(sinr.min() / direct.sinr.min() - 1.0) > 0.01
+    tally.different += bool(abs(sinr.min() / direct.sinr.min() - 1.0) > 0.01)
     if exact and difference > 0.0:
         tally.problems.append(f"another answer than the direct call, by {difference:.1e}")
 
