@@ -49,7 +49,7 @@ def test_excess_raises_a_ue_above_the_level(problem):
     found = balance(problem, logits, **CONVERGED)
     reached = problem.sinr(found.power)
     ratio = reached[:, 3] / reached[:, 0]
-    asked = torch.nn.functional.softplus(torch.tensor([5.0, 0.0]) + EXCESS_AT_ZERO)
+    asked = torch.nn.functional.softplus(torch.tensor([5.0, 0.0], dtype=torch.float64) + EXCESS_AT_ZERO)
     expected = (asked[0] - asked[1]).exp()
     assert_close(ratio, expected.to(ratio).expand_as(ratio), rtol=1e-7, atol=0.0)
 
