@@ -6,8 +6,8 @@ Starts the server as its own process on a free port of this machine. Clients sen
 lists, several connections at once), networks with one fault, damaged bytes, oversized bodies, odd pages and raw noise on the
 socket. Every valid answer must keep the budgets and report the SINR that its powers have, and is compared with the allocator
 called directly: to the last bit where --max_batch 1 leaves a network alone, else the networks whose smallest SINR differs are
-counted, since the network's rounding depends on the batch. Every refusal must be a 4xx with one line. Memory is the server's resident set, each
-second; after a tenth of the time it must stay within 5 % of what it is then. Exit code 1 if anything fails.
+counted, since the network's rounding depends on the batch. Every refusal must be a 4xx with one line. Memory is the server's
+resident set, each second; after a tenth of the time it must stay within 5 % of what it is then. Exit code 1 if anything fails.
 """
 
 from __future__ import annotations
