@@ -15,7 +15,7 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from isac_torch.allocators.learned import LearnedAllocator
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.evaluation.metrics import SIR_MARGIN
 from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import row_shortfall
+from isac_torch.nn.merit import MAX_MIN, Aim, row_shortfall
 from isac_torch.nn.network import AllocationNetwork
 from isac_torch.solvers.batched import BatchedOptimal
 from isac_torch.tracking.build import power_problem
@@ -44,19 +44,19 @@ POOL_BATCHES, BATCH = 48, 64
 class Deaf(AllocationNetwork):
     """No messages between a link and the UEs that it disturbs."""
 
-    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Any = "max_min") -> Any:
+    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph, aim: Aim = MAX_MIN) -> Iterator[Tensor]:
         """As of the network, with empty blocks."""
         none = {name: torch.zeros_like(getattr(graph, name)) for name in ("disturbance", "disturbance_share")}
-        return super().trajectory(problem, replace(graph, **none), objective)
+        return super().trajectory(problem, replace(graph, **none), aim)
 
 
 class Blind(AllocationNetwork):
     """No messages at all from rows: targets and links do not hear of illumination and clutter."""
 
-    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph, objective: Any = "max_min") -> Any:
+    def trajectory(self, problem: MaxMinSinrProblem, graph: LinkGraph, aim: Aim = MAX_MIN) -> Iterator[Tensor]:
         """As of the network, with empty blocks."""
         none = {name: torch.zeros_like(getattr(graph, name)) for name in ("illumination", "clutter")}
-        return super().trajectory(problem, replace(graph, **none), objective)
+        return super().trajectory(problem, replace(graph, **none), aim)
 
 
 def linear_rate_loss(problem: MaxMinSinrProblem, logits: Tensor) -> Tensor:
