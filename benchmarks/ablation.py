@@ -1,7 +1,7 @@
 """What each part of the learned allocator is worth: variants trained for the same CPU time, several seeds, the same drops.
 
     python benchmarks/ablation.py --json runs/ablation.json                # 10 variants x 2 seeds x 75 s: about half an hour
-    python benchmarks/ablation.py --json /tmp/a.json --seconds 5 --seeds 1 --variants base no_steps
+    python benchmarks/ablation.py --json /tmp/a.json --seconds 5 --seeds 0 --variants base no_steps
 
 Training drops are drawn once, before any clock starts. Each run has one thread and its own share of CPU seconds, in which it
 takes as many steps as it can; the learning rate falls with the time used. All are judged on fresh drops that no other table
@@ -180,7 +180,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=75.0, help="CPU seconds of training a run")
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--drops", type=int, default=400)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     options = parser.parse_args()
@@ -193,7 +193,7 @@ def main() -> int:
     feasible = (answer.violation <= 1e-6).nonzero()[:, 0]
     test, optimum, pool = test.select(feasible), answer.value[feasible], draw_pool()
     found: dict[str, Any] = {"seconds": options.seconds, "drops": len(feasible), "runs": {}}
-    for seed in range(options.seeds):
+    for seed in options.seeds:
         for name in options.variants:
             result = judge(train(VARIANTS[name], pool, seed, options.seconds), test, optimum)
             found["runs"].setdefault(name, []).append(result)
