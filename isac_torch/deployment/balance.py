@@ -23,6 +23,10 @@ _STILL = 1e-8
 _SETTLED = 1e-5
 """Relative change by a Newton step below which it was the last: the next one would change the square of it."""
 
+_RIDGE = 1e-9
+"""Added to the diagonal of a Newton step's scaled equations: two targets heard by one receive AP at SIR0 = 0 dB have
+one row, twice, and without it the step along what that leaves free would be rounding. It moves no solution."""
+
 
 @dataclass(frozen=True)
 class Constants:
@@ -82,18 +86,22 @@ def _scales(terms: _Terms, iterations: int, newton: int) -> tuple[Float[ndarray,
     """Scales (W) from equal ones, and whether another step would leave a drop's as they are.
 
     At most `newton` Newton steps follow `iterations` of the fixed point; all but the last are followed by one more of those.
+    Each drop stops on its own, so that its scales are the same in any batch.
     """
     scale = np.ones((len(terms.noise), terms.load.shape[2]))
     scale /= _apply(terms.load, scale).max(-1, keepdims=True)
     level = np.ones(len(scale))
     for _ in range(iterations):
         scale, level = _step(terms, scale)
+    moving, old, after = np.ones(len(scale), bool), scale, scale
     for _ in range(newton):
-        old, level, change = _newton(terms, scale, level)
-        scale, level = _step(terms, old)
-        if change < _SETTLED:
+        new, level, change = _newton(terms, scale, level)
+        scale, level = _step(terms, new)
+        old, after = np.where(moving[:, None], new, old), np.where(moving[:, None], scale, after)
+        moving = moving & ~(change < _SETTLED)
+        if not moving.any():
             break
-    apart = np.abs(scale - old).max(-1) / np.maximum(old.max(-1), _TINY)
+    apart = np.abs(after - old).max(-1) / np.maximum(old.max(-1), _TINY)
     return old, apart < _STILL
 
 
@@ -188,8 +196,8 @@ def _step(terms: _Terms, scale: ndarray) -> tuple[ndarray, ndarray]:
     return new * level[:, None], level
 
 
-def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, ndarray, float]:
-    """One Newton step on the active equations, shortened where it would more than halve a scale; the largest change."""
+def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """One Newton step on the active equations, shortened where it would more than halve a scale; each drop's largest change."""
     ues, owners = terms.noise.shape[1], scale.shape[1]
     ue, target = scale[:, :ues], scale[:, ues:]
     total = ue.sum(-1, keepdims=True)
@@ -219,11 +227,13 @@ def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, nda
     matrix[:, :, :owners] *= size[:, None, :]
     matrix[:, :, owners] *= level[:, None]
     lines = np.concatenate([size, np.ones_like(level)[:, None]], -1)
-    change = _solve(matrix / lines[:, :, None], residual / lines)
+    matrix /= lines[:, :, None]
+    matrix[:, diagonal, diagonal] += _RIDGE
+    change = _solve(matrix, residual / lines)
     longest = np.abs(change).max(-1, keepdims=True)
     change = np.where(np.isfinite(longest), change * (0.5 / np.maximum(longest, 0.5)), 0.0)
     moved = np.maximum(scale - change[:, :owners] * size, 0.0)
-    return moved, level * (1.0 - change[:, owners]), float(np.where(np.isfinite(longest), longest, 0.0).max())
+    return moved, level * (1.0 - change[:, owners]), np.where(np.isfinite(longest), longest, 0.0)[:, 0]
 
 
 def _solve(matrix: ndarray, right: ndarray) -> ndarray:
