@@ -21,6 +21,7 @@ from numpy import ndarray
 
 from isac_torch.deployment.balance import Constants, balanced_power
 from isac_torch.deployment.card import ONNX, Range, checked_bytes, ranges_of, read_card, unlike_training
+from isac_torch.deployment.completion import completed
 from isac_torch.deployment.directions import OUTPUTS, network_inputs
 from isac_torch.deployment.guard import PathTaken, guard
 from isac_torch.deployment.statistics import coefficients, size_class
@@ -97,7 +98,6 @@ class Allocator:
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.log_severity_level = 4
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")  # denormals are slow and mean nothing here
         try:
             session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot read
@@ -117,17 +117,19 @@ class Allocator:
         """
         begin = time.perf_counter()
         groups: dict[Hashable, list[int]] = {}
+        full: list[Snapshot] = []
         for index, snapshot in enumerate(snapshots):
             try:
                 snapshot.check()
-                groups.setdefault(size_class(snapshot), []).append(index)
+                full.append(completed(snapshot))
+                groups.setdefault(size_class(full[index]), []).append(index)
             except DropError as error:
                 raise DropError(f"drop {index}: {error}" if len(snapshots) > 1 else str(error)) from None
         checked = (time.perf_counter() - begin) / max(len(snapshots), 1)
         answers: dict[int, Allocated] = {}
         for members in groups.values():
             begin = time.perf_counter()
-            found = self._allocate(coefficients([snapshots[index] for index in members]))
+            found = self._allocate(coefficients([full[index] for index in members]))
             spent = 1e3 * (checked + (time.perf_counter() - begin) / len(members))
             answers |= {index: replace(answer, milliseconds=spent) for index, answer in zip(members, found, strict=True)}
         return [answers[index] for index in range(len(snapshots))]
