@@ -68,6 +68,9 @@ def main() -> None:
     for index, size in enumerate(options.sizes):
         sizes[size] = measure_size(deployed, size, options, first=index == 0)
         print(f"{size}: {json.dumps(sizes[size], indent=2)}", flush=True)
+        options.json.write_text(
+            json.dumps(result | {"sizes": sizes}, indent=2) + "\n"
+        )  # what there is, should a later size fail
     result |= summary(sizes[options.sizes[0]]) | {"sizes": sizes, "card": deployed.card["versions"]}
     if not options.no_large:
         from large_network import measure  # the file beside this one
@@ -87,8 +90,9 @@ def load_seconds(bundle: Path) -> float:
 
 def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, first: bool) -> dict[str, Any]:
     """Deployed and other allocators on one size."""
-    aps = int(size.split("x")[0])
-    scenario = TrackingScenario.of_size(size)
+    aps, ues, _ = map(int, size.split("x"))
+    # A block has 200 symbols: large networks share pilots.
+    scenario = TrackingScenario.of_size(size, pilot_length=min(ues, 100))
     count = BATCH if first else max(2, BATCH * 16 // aps**2 * 4) if aps <= 64 else 2
     drops = scenario.sample(count, generator=torch.Generator().manual_seed(SEED))
     snapshots = [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
