@@ -73,6 +73,7 @@ def main() -> None:
         )  # what there is, should a later size fail
     result |= summary(sizes[options.sizes[0]]) | {"sizes": sizes, "card": deployed.card["versions"]}
     if not options.no_large:
+        sys.path.insert(0, str(Path(__file__).parent))
         from large_network import measure  # the file beside this one
 
         result |= measure()
