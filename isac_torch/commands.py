@@ -40,11 +40,10 @@ def generate(
         variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
     """
     from isac_torch.datasets.generate import generate_dataset
-    from isac_torch.tracking.variant import scenario_variant
+    from isac_torch.tracking.variant import scenario_variants
 
-    scenarios = [scenario] if variants is None else [scenario_variant(scenario, change) for change in variants]
     generate_dataset(
-        scenarios,
+        scenario_variants(scenario, variants),
         num_drops=num_drops,
         output=output,
         seed=seed,

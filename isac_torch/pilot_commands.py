@@ -31,9 +31,10 @@ def generate(
         variants: What to change in the road, one entry a size class: [{num_ues: 6}, {downlink_symbols: 4, uplink_symbols: 16}].
     """
     from isac_torch.datasets.generate import generate_dataset
+    from isac_torch.tracking.variant import scenario_variants
 
     generate_dataset(
-        _scenarios(scenario, variants),
+        scenario_variants(scenario, variants),
         num_drops=num_drops,
         output=output,
         seed=seed,
@@ -66,9 +67,10 @@ def evaluate(
         tensorboard: Whether to write event files too.
     """
     from isac_torch.evaluation.pilot_benchmark import benchmark
+    from isac_torch.tracking.variant import scenario_variants
 
     benchmark(
-        _scenarios(scenario, variants),
+        scenario_variants(scenario, variants),
         allocators=allocators,
         num_drops=num_drops,
         seed=seed,
@@ -76,9 +78,3 @@ def evaluate(
         checkpoint=checkpoint,
         tensorboard=tensorboard,
     )
-
-
-def _scenarios(scenario: PilotScenario, variants: list[dict[str, Any]] | None) -> list[PilotScenario]:
-    from isac_torch.tracking.variant import scenario_variant
-
-    return [scenario] if variants is None else [scenario_variant(scenario, change) for change in variants]

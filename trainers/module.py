@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
-from typing import Any, Literal
+from typing import Literal
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -18,6 +16,7 @@ from isac_torch.nn.one_shot import OneShotNetwork
 from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
 from isac_torch.trainers.ranks import gathered
 
@@ -27,7 +26,7 @@ _SIR_SLACK_DB = 0.1
 """A target counts as violated below SIR0 less this, as in the benchmark."""
 
 
-class AllocationTraining(lightning.LightningModule):
+class AllocationTraining(AveragedTraining):
     """Trains an `AllocationNetwork` or a `OneShotNetwork`; validates the running average of its weights against stored optima.
 
     `unsupervised` raises the smallest rate under multipliers on the sensing rows; `supervised` imitates the label's shares;
@@ -154,21 +153,6 @@ class AllocationTraining(lightning.LightningModule):
         self.log("train/supervised_share", self._supervised_share(), batch_size=size)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Leave out a step with a gradient that is not finite, and clip the others."""
-        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if not bool(length.isfinite()):
-            for parameter in self.network.parameters():
-                parameter.grad = None
-        self.log("train/gradient_norm", length.nan_to_num(0.0))
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the running average; it follows faster at first."""
-        decay = min(self.hparams["average_decay"], (1 + self.global_step) / (10 + self.global_step))
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
-
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Smallest rate over that of the stored optimum, and whether each row is met, drop by drop."""
         problem, label = batch
@@ -194,22 +178,3 @@ class AllocationTraining(lightning.LightningModule):
         self.log("val/min_rate_ratio_worst", ratio.min())
         self.log("val/sir_violation_rate", short.mean() if short.numel() else 0.0, prog_bar=True)
         self.log("val/min_sinr_db", to_db(value.clamp_min(1e-9)).mean())
-
-    def configure_optimizers(self) -> Any:
-        """AdamW, warmed up, then on a cosine over the whole run."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]
-        )
-        total = max(int(self.trainer.estimated_stepping_batches), 1)
-        warmup = max(self.hparams["warmup_steps"], 1)
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / warmup) * (0.51 + 0.49 * math.cos(math.pi * min(step / total, 1.0)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The problem and its labels on `device`."""
-        problem, label = batch
-        return problem.to(device), {name: value.to(device) for name, value in label.items()}

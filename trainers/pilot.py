@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from copy import deepcopy
-from typing import Any
 
-import lightning
 import torch
 from torch import Tensor
 
@@ -15,6 +12,7 @@ from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, row_shortfall
 from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
 from isac_torch.trainers.ranks import gathered
 
@@ -24,7 +22,7 @@ _CRB_SLACK = 1.01
 """A drop counts as violated where a bound exceeds this times Gamma, as in the benchmark."""
 
 
-class PilotTraining(lightning.LightningModule):
+class PilotTraining(AveragedTraining):
     """Trains a `PilotNetwork` to lower the largest NMSE; validates the running average of its weights against stored optima.
 
     The loss is -merit (`isac_torch.nn.shares`): log of the largest NMSE plus `row_weight` times the missing localisation, at
@@ -62,7 +60,7 @@ class PilotTraining(lightning.LightningModule):
         if not 0.0 <= average_decay < 1.0:
             raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
         self.save_hyperparameters()
-        self.network = PilotNetwork(hidden, layers, refinements, steps)
+        self.network: PilotNetwork = PilotNetwork(hidden, layers, refinements, steps)
         self.average = deepcopy(self.network).requires_grad_(False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -86,21 +84,6 @@ class PilotTraining(lightning.LightningModule):
         gradient, value = clipped_gradient(lambda leaf: -merit(problem, powers(problem, leaf), weight), logits)
         return (gradient * logits).sum() / len(logits), value.mean()
 
-    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Clip, and leave out a step with a gradient that is not finite."""
-        length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
-        if not bool(length.isfinite()):
-            for parameter in self.network.parameters():
-                parameter.grad = None
-        self.log("train/gradient_norm", length.nan_to_num(0.0))
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        """Move the running average; it follows faster at first."""
-        decay = min(self.hparams["average_decay"], (1 + self.global_step) / (10 + self.global_step))
-        with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
-                mean.lerp_(value, 1.0 - decay)
-
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
         """Largest NMSE over that of the stored optimum, and whether a localisation bound is missed, drop by drop."""
         problem, label = batch
@@ -122,22 +105,3 @@ class PilotTraining(lightning.LightningModule):
         self.log("val/nmse_ratio_p95", ratio.quantile(0.95), prog_bar=True)
         self.log("val/nmse_ratio_max", ratio.max())
         self.log("val/crb_violation_rate", missed.mean(), prog_bar=True)
-
-    def configure_optimizers(self) -> Any:
-        """AdamW, warmed up, then on a cosine over the whole run."""
-        optimizer = torch.optim.AdamW(
-            self.network.parameters(), self.hparams["learning_rate"], weight_decay=self.hparams["weight_decay"]
-        )
-        total = max(int(self.trainer.estimated_stepping_batches), 1)
-        warmup = max(self.hparams["warmup_steps"], 1)
-
-        def factor(step: int) -> float:
-            return min(1.0, (step + 1) / warmup) * (0.51 + 0.49 * math.cos(math.pi * min(step / total, 1.0)))
-
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """The problem and its labels on `device`."""
-        problem, label = batch
-        return problem.to(device), {name: value.to(device) for name, value in label.items()}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from isac_torch.errors import ScenarioError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 ScenarioT = TypeVar("ScenarioT", bound=Any)
 
@@ -30,3 +30,8 @@ def scenario_variant(scenario: ScenarioT, change: Mapping[str, Any]) -> Scenario
     except ArgumentError as error:
         raise ScenarioError(f"scenario changed by {dict(change)}: {' '.join(str(error).split())}") from None
     return cast("ScenarioT", parser.instantiate(values).scenario)
+
+
+def scenario_variants(scenario: ScenarioT, changes: Sequence[Mapping[str, Any]] | None) -> list[ScenarioT]:
+    """`scenario` changed in each of these ways; `scenario` itself where no change is listed (None)."""
+    return [scenario] if changes is None else [scenario_variant(scenario, change) for change in changes]
