@@ -99,20 +99,37 @@ def constant(values: Any, like: Any) -> Any:
     return namespace(like).asarray(values, dtype=like.dtype, device=device(like))
 
 
-def counting(count: int, like: Array) -> Array:
+def counting(count: int, like: Any) -> Any:
     """0, 1, ..., count - 1 as integers on the device of `like`."""
+    if isinstance(like, np.ndarray):
+        return np.arange(count)
     xp = namespace(like)
     return xp.arange(count, dtype=xp.int64, device=device(like))
 
 
+def all_but_own(count: int, like: Array) -> Array:
+    """Square table of the type of `like`: 0 where an item meets itself, 1 where it meets another."""
+    return constant(1.0 - np.eye(count), like)
+
+
+def stacked(*arrays: Array) -> Array:
+    """Arrays of one shape along a new first axis."""
+    return namespace(arrays[0]).concat([array[None] for array in arrays])
+
+
 def at_rows(table: Array, index: Array) -> Array:
     """Rows of each drop's table: `table` [drop, row, ...] at `index` [drop, ...] of rows, as [drop, *index, *rest]."""
-    xp = namespace(table)
-    drops, rows = table.shape[:2]
-    rest = tuple(table.shape[2:])
-    start = xp.reshape(counting(drops, table) * rows, (drops,) + (1,) * (index.ndim - 1))
-    flat = xp.take(xp.reshape(table, (drops * rows, math.prod(rest))), xp.reshape(index + start, (-1,)), axis=0)
-    return xp.reshape(flat, tuple(index.shape) + rest)
+    drops, rows, *rest = table.shape
+    start = (counting(drops, table) * rows).reshape(drops, *(1,) * (index.ndim - 1))
+    flat = table.reshape(drops * rows, math.prod(rest))
+    return namespace(table).take(flat, (index + start).reshape(-1), axis=0).reshape(*index.shape, *rest)
+
+
+def at_columns(table: Array, index: Array) -> Array:
+    """Entries of each row: `table` [drop, row, column] at `index` [drop, row, chosen] of columns."""
+    drops, rows, columns = table.shape
+    flat = at_rows(table.reshape(drops * rows, columns), index.reshape(drops * rows, index.shape[2]))
+    return flat.reshape(index.shape)
 
 
 def _is_tensor(value: Any) -> bool:
@@ -121,11 +138,12 @@ def _is_tensor(value: Any) -> bool:
 
 def sum_at(value: Any, index: Any, size: int) -> Any:
     """Sums [drop, size] of the entries of `value` [drop, link] that have the same `index` [drop, link]."""
+    drops = value.shape[0]
     if _is_tensor(value):
-        return value.new_zeros(value.shape[0], size).scatter_add(1, index, value)
-    total = np.zeros((value.shape[0], size), dtype=value.dtype)
-    np.add.at(total, (np.arange(value.shape[0])[:, None], index), value)
-    return total
+        return value.new_zeros(drops, size).scatter_add(1, index, value)
+    place = index + np.arange(0, drops * size, max(size, 1))[:, None]
+    total = np.bincount(place.ravel(), value.ravel(), drops * size)
+    return total.astype(value.dtype, copy=False).reshape(drops, size)
 
 
 def max_at(value: Any, index: Any, size: int) -> Any:

@@ -48,9 +48,9 @@ def toeplitz(lags: Float[Array, "*shape lag"]) -> Complex[Array, "*shape antenna
 
 def turned(lags: Float[Array, "*shape lag"]) -> Float[Array, "*shape antenna antenna"]:
     """Q^H T Q of the Hermitian Toeplitz matrix T of some lags: real and symmetric."""
-    xp = namespace(lags)
     size = (lags.shape[-1] + 1) // 2
-    return xp.reshape(lags @ constant(_turned_basis(size), lags), (*lags.shape[:-1], size, size))
+    flat = lags.reshape(-1, 2 * size - 1) @ constant(_turned_basis(size), lags)
+    return flat.reshape(*lags.shape[:-1], size, size)
 
 
 def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array, "*shape antenna antenna"]:
@@ -65,9 +65,22 @@ def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array
 
 def weights_of(matrix: Float[Array, "*shape antenna antenna"]) -> Float[Array, "*shape lag"]:
     """Numbers w with tr(T X) = sum_d w_d t_d for a turned matrix X and the lags t of any T."""
-    xp = namespace(matrix)
     size = matrix.shape[-1]
-    return xp.reshape(matrix, (*matrix.shape[:-2], size**2)) @ constant(_turned_basis(size).T.copy(), matrix)
+    flat = matrix.reshape(-1, size**2) @ constant(_turned_basis(size), matrix).T
+    return flat.reshape(*matrix.shape[:-2], 2 * size - 1)
+
+
+def toeplitz_weights(lags: Float[Array, "*shape lag"]) -> Float[Array, "*shape lag"]:
+    """The weights of the Hermitian Toeplitz matrix of some lags: each counts as often as it stands in the matrix."""
+    size = (lags.shape[-1] + 1) // 2
+    return lags * constant(_times_of_lag(size), lags)
+
+
+@lru_cache(maxsize=64)
+def _times_of_lag(size: int) -> np.ndarray:
+    """How often each lag stands in the matrix, with its conjugate."""
+    beside = 2.0 * np.arange(size - 1, 0, -1)
+    return np.concatenate([[float(size)], beside, beside])
 
 
 @lru_cache(maxsize=64)

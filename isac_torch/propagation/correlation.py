@@ -7,19 +7,24 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from array_api_compat import device
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, constant, namespace
+from isac_torch.tensors import Array, constant, namespace, stacked
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy import ndarray
 
 QUADRATURE_ERROR = 1e-12
 """Largest error of an average over normal angles, of numbers of modulus at most one."""
 _REACH = 7.3
 """Deviations that the trapezoidal rule covers; 3e-13 of a normal variable lies beyond."""
-_PART = 2**21
-"""Directions times nodes that are worked off at once."""
+_PART, _PART_OF_ACCELERATOR = 2**14, 2**21
+"""Directions times nodes that are worked off at once: few stay in a processor's cache, an accelerator wants many."""
+_START = np.array([[1.0], [0.0]])
+"""exp(j 0), real and imaginary."""
 
 
 def local_scattering_lags(
@@ -30,9 +35,9 @@ def local_scattering_lags(
     Scatterers lie around the nominal direction, their azimuth deviation is normal with standard deviation `azimuth_spread`
     (rad). Quadrature by positive weights keeps R positive semidefinite. Args: azimuth from broadside and elevation, rad.
     """
-    xp = namespace(azimuth)
-    real, imag = _mean_response(azimuth, xp.cos(elevation), num_antennas, azimuth_spread)
-    return xp.stack([*real, *imag[1:]], axis=-1)
+    scale = namespace(azimuth).cos(elevation).reshape(-1)
+    mean = _mean_response(azimuth.reshape(-1), scale, num_antennas, azimuth_spread)
+    return _as_lags(mean[:, 0], mean[:, 1], azimuth.shape)
 
 
 def pointing_lags(
@@ -44,59 +49,60 @@ def pointing_lags(
     sin(phi - theta), and sum and difference of the errors are independent as well, so that the double average is a product
     of two single ones. Args: azimuth from broadside and elevation, rad.
     """
-    xp = namespace(azimuth)
-    spread = math.sqrt(2.0) * angle_error
-    first = _mean_response(azimuth + elevation, 0.5, num_antennas, spread)
-    second = _mean_response(azimuth - elevation, 0.5, num_antennas, spread)
-    pairs = list(zip(*first, *second, strict=True))
-    real = [a * c - b * d for a, b, c, d in pairs]
-    imag = [a * d + b * c for a, b, c, d in pairs]
-    return xp.stack([*real, *imag[1:]], axis=-1)
+    flat = azimuth.reshape(-1), elevation.reshape(-1)
+    both = namespace(azimuth).concat([flat[0] + flat[1], flat[0] - flat[1]])
+    mean = _mean_response(both, 0.5, num_antennas, math.sqrt(2.0) * angle_error)
+    first, second = mean[..., : len(flat[0])], mean[..., len(flat[0]) :]
+    real = first[:, 0] * second[:, 0] - first[:, 1] * second[:, 1]
+    imag = first[:, 0] * second[:, 1] + first[:, 1] * second[:, 0]
+    return _as_lags(real, imag, azimuth.shape)
 
 
-def _mean_response(angle: Array, scale: Array | float, num_antennas: int, spread: float) -> tuple[list[Array], list[Array]]:
-    """Real and imaginary parts of E exp(j pi d scale sin(angle + delta)), delta ~ N(0, spread^2), for d = 0, 1, ..., N - 1.
+def _as_lags(
+    real: Float[Array, "antenna direction"], imag: Float[Array, "antenna direction"], shape: Sequence[int]
+) -> Float[Array, "*shape lag"]:
+    """Lags by direction, from their real and imaginary parts; at distance 0 there is no imaginary one."""
+    return namespace(real).concat([real, imag[1:]]).mT.reshape(*shape, 2 * len(real) - 1)
 
-    Nodes come in pairs +-x: exp(j pi scale sin(angle +- x)) = exp(j u) exp(+-j v), whose mean is exp(j u) cos(v). Multiples
-    of u and v follow from the Chebyshev recurrence.
-    """
+
+def _mean_response(
+    angle: Float[Array, " direction"], scale: Float[Array, " direction"] | float, num_antennas: int, spread: float
+) -> Float[Array, "antenna 2 direction"]:
+    """Real and imaginary parts of E exp(j pi d scale sin(angle + delta)), delta ~ N(0, spread^2), for d = 0, 1, ..., N - 1."""
     xp = namespace(angle)
-    nodes, weights = normal_quadrature(num_antennas, spread)
-    half = len(nodes) // 2
-    size = math.prod(angle.shape)
-    if size > 1 and size * half > _PART:
-        return _mean_response_in_parts(angle, scale, num_antennas, spread, max(1, _PART // half))
-    node, weight = nodes[half:], constant(2.0 * weights[half:], angle)
-    u = (math.pi * scale * xp.sin(angle))[..., None] * constant(np.cos(node), angle)
-    v = (math.pi * scale * xp.cos(angle))[..., None] * constant(np.sin(node), angle)
-    one = xp.ones_like(angle)
-    real, imag = [one], [xp.zeros_like(angle)]
-    parts = xp.cos(u), xp.sin(u), xp.cos(v)
-    twice = 2.0 * parts[0], 2.0 * parts[0], 2.0 * parts[2]
-    before = (1.0, 0.0, 1.0)
+    node, weight = (constant(table, angle) for table in _nodes(num_antennas, spread))
+    wave = stacked(xp.sin(angle), xp.cos(angle)) * (0.5 * math.pi * scale)
+    part = max(1, (_PART if str(device(angle)) == "cpu" else _PART_OF_ACCELERATOR) // len(weight))
+    parts = [_mean_over_nodes(wave[:, i : i + part], node, weight, num_antennas) for i in range(0, max(1, len(angle)), part)]
+    return parts[0] if len(parts) == 1 else xp.concat(parts, axis=2)
+
+
+def _mean_over_nodes(
+    wave: Float[Array, "2 direction"], node: Float[Array, "node 2"], weight: Float[Array, " node"], num_antennas: int
+) -> Float[Array, "antenna 2 direction"]:
+    """Weighted sums of cos(2 d u) and sin(2 d u) over the nodes, u = node . wave, for d = 0, 1, ..., N - 1.
+
+    Both follow from tan(u) for d = 1, from the Chebyshev recurrence for the others.
+    """
+    xp = namespace(wave)
+    tangent = xp.tan(node @ wave)
+    versed = 2.0 / (1.0 + tangent * tangent)  # 1 + cos(2 u)
+    start = constant(_START, wave)
+    now, before = stacked(versed - 1.0, tangent * versed), start[:, None]
+    twice = 2.0 * now[0]
+    mean = [start + xp.zeros_like(wave)]
     for lag in range(1, num_antennas):
         if lag > 1:
-            parts, before = tuple(t * now - past for t, now, past in zip(twice, parts, before, strict=True)), parts
-        real.append((parts[0] * parts[2]) @ weight)
-        imag.append((parts[1] * parts[2]) @ weight)
-    return real, imag
+            now, before = twice * now - before, now
+        mean.append(weight @ now)
+    return stacked(*mean)
 
 
-def _mean_response_in_parts(
-    angle: Array, scale: Array | float, num_antennas: int, spread: float, part: int
-) -> tuple[list[Array], list[Array]]:
-    """The same, so many directions at a time: the nodes of all of them would fill the memory."""
-    xp = namespace(angle)
-    flat, shape = xp.reshape(angle, (-1,)), angle.shape
-    scales = None if isinstance(scale, float) else xp.reshape(scale, (-1,))
-    found = [
-        _mean_response(flat[i : i + part], scale if scales is None else scales[i : i + part], num_antennas, spread)
-        for i in range(0, flat.shape[0], part)
-    ]
-    real, imag = (
-        [xp.reshape(xp.concat(lag, axis=0), shape) for lag in zip(*kind, strict=True)] for kind in zip(*found, strict=True)
-    )
-    return real, imag
+@lru_cache(maxsize=64)
+def _nodes(num_antennas: int, spread: float) -> tuple[ndarray, ndarray]:
+    """Cosine and sine [node, 2] of the nodes of `normal_quadrature`, and their weights."""
+    nodes, weights = normal_quadrature(num_antennas, spread)
+    return np.column_stack([np.cos(nodes), np.sin(nodes)]), weights
 
 
 @lru_cache(maxsize=64)

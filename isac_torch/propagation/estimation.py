@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxtyping import Float, Inexact
 
-from isac_torch.tensors import Array, namespace
+from isac_torch.tensors import Array, constant, namespace
 
 
 def observation_lags(
@@ -18,10 +18,10 @@ def observation_lags(
     Args: lags, of the covariance C_j of every UE at this AP; gram, |pi_j^H pi_k| against this UE's pilot; pilot_energy, pilot
     length times uplink power of every UE, W; noise_power, W.
     """
-    xp = namespace(lags)
     weight = pilot_energy * (gram * gram)
     total = (weight[..., None, :] @ lags)[..., 0, :]
-    return xp.concat([total[..., :1] + noise_power, total[..., 1:]], axis=-1)
+    noise = constant([noise_power] + [0.0] * (lags.shape[-1] - 1), lags)
+    return total + noise
 
 
 def mmse_matrix(
@@ -33,9 +33,6 @@ def mmse_matrix(
 
     Both matrices are Hermitian: complex ones, or the real symmetric ones that `turned` makes of them.
     """
-    xp = namespace(covariance)
-    # (C Gamma^-1) = (Gamma^-1 C)^H because both are Hermitian; a solve, never an inverse.
-    solved = xp.matrix_transpose(xp.linalg.solve(observation, covariance))
-    if xp.isdtype(solved.dtype, "complex floating"):
-        solved = xp.conj(solved)
+    # C Gamma^-1 is the transpose of the solution of Gamma^T X = C^T; a solve, never an inverse.
+    solved = namespace(covariance).linalg.solve(observation.mT, covariance.mT).mT
     return pilot_energy[..., None, None] * solved

@@ -12,14 +12,19 @@ MIN_DISTANCE = 10.0
 
 def offsets(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]) -> Float[Array, "*drop a b 3"]:
     """Vectors (m) from every origin to every target."""
-    return target[..., None, :, :] - origin[..., :, None, :]
+    return namespace(origin).moveaxis(_coordinates(origin, target), -3, -1)
+
+
+def _coordinates(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]) -> Float[Array, "*drop 3 a b"]:
+    """Of the vectors (m) from every origin to every target."""
+    return target.mT[..., None, :] - origin.mT[..., None]
 
 
 def distance(origin: Float[Array, "*drop a 3"], target: Float[Array, "*drop b 3"]) -> Float[Array, "*drop a b"]:
     """3-D distance (m) from every origin to every target, at least MIN_DISTANCE."""
     xp = namespace(origin)
-    vector = offsets(origin, target)
-    return xp.sqrt(at_least(xp.sum(vector * vector, axis=-1), MIN_DISTANCE**2))
+    gap = _coordinates(origin, target)
+    return xp.sqrt(at_least((gap * gap).sum(-3), MIN_DISTANCE**2))
 
 
 def array_axis(orientation: Float[Array, "*drop ap"]) -> Float[Array, "*drop ap 3"]:
@@ -33,7 +38,6 @@ def angles(
 ) -> tuple[Float[Array, "*drop ap point"], Float[Array, "*drop ap point"]]:
     """Azimuth from broadside and elevation above the horizon (rad) at which each AP sees each point."""
     xp = namespace(position)
-    vector = offsets(position, target)
-    azimuth = xp.atan2(vector[..., 1], vector[..., 0]) - orientation[..., None]
-    elevation = xp.atan2(vector[..., 2], xp.hypot(vector[..., 0], vector[..., 1]))
-    return azimuth, elevation
+    gap = _coordinates(position, target)
+    x, y, z = gap[..., 0, :, :], gap[..., 1, :, :], gap[..., 2, :, :]
+    return xp.atan2(y, x) - orientation[..., None], xp.atan2(z, xp.hypot(x, y))

@@ -8,8 +8,8 @@ from jaxtyping import Float
 
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_los_gain
-from isac_torch.tensors import Array, namespace
-from isac_torch.tracking.channel import channel_statistics, link_aps
+from isac_torch.tensors import Array, at_columns, namespace
+from isac_torch.tracking.channel import by_link, channel_statistics, link_aps
 from isac_torch.tracking.communication import coherent_amplitude, leakage_gain, signal_amplitude
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.sensing import echo_coefficients
@@ -44,11 +44,8 @@ def network_problem(
     statistics = channel_statistics(drop, physics, ue_angles)
     noise = physics.noise_power
     echo, cross_echo = echo_coefficients(statistics, drop, physics)
-    target_gain = umi_los_gain(distance(drop.target_position, drop.tx_position), physics.carrier_frequency)
-    link_gain = [
-        xp.take_along_axis(gain, sets, axis=2)
-        for gain, sets in ((drop.ue_gain, drop.serving_ap), (target_gain, drop.sensing_ap))
-    ]
+    sensing_gap = at_columns(distance(drop.target_position, drop.tx_position), drop.sensing_ap)
+    target_gain = umi_los_gain(sensing_gap, physics.carrier_frequency)
     return MaxMinSinrProblem(
         signal=signal_amplitude(statistics, noise),
         leakage=leakage_gain(statistics, noise),
@@ -58,6 +55,6 @@ def network_problem(
         sir_min=xp.zeros_like(echo[..., 0]) + sir_min[:, None],
         budget=budget,
         link_ap=link_aps(drop),
-        link_gain=xp.concat([xp.reshape(part, (part.shape[0], -1)) for part in link_gain], axis=1),
+        link_gain=by_link(at_columns(drop.ue_gain, drop.serving_ap), target_gain),
         num_targets=drop.target_position.shape[1],
     )

@@ -10,14 +10,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from jaxtyping import Complex, Float, Int
+from jaxtyping import Complex, Float, Int, Shaped
 
-from isac_torch.propagation.arrays import response_lags, toeplitz, turned, turned_back, weights_of
+from isac_torch.propagation.arrays import response_lags, toeplitz, toeplitz_weights, turned, turned_back, weights_of
 from isac_torch.propagation.correlation import local_scattering_lags, pointing_lags
 from isac_torch.propagation.estimation import mmse_matrix, observation_lags
 from isac_torch.propagation.geometry import angles
 from isac_torch.propagation.pilots import pilot_gram
-from isac_torch.tensors import Array, at_rows, counting, namespace
+from isac_torch.tensors import Array, at_columns, at_rows, namespace, stacked
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
@@ -91,10 +91,10 @@ def channel_statistics(
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
     at_serving, at_sensing = at_rows(lags, drop.serving_ap), at_rows(lags, drop.sensing_ap)  # [drop, owner, link, node, lag]
     observed, mmse, estimate = _estimates(drop, physics, at_serving, gram)
-    energy = xp.sum(xp.linalg.diagonal(estimate), axis=-1)
-    weights = xp.stack([weights_of(estimate) / energy[..., None], weights_of(mmse)], axis=-1)
-    of_data = at_serving @ weights
-    of_probes = at_sensing @ weights_of(turned(beam_lags))[..., None]
+    energy = estimate.diagonal(0, -2, -1).sum(-1)
+    of_estimate, of_mmse = weights_of(stacked(estimate, mmse))
+    of_data = at_serving @ xp.stack([of_estimate / energy[..., None], of_mmse], axis=-1)
+    of_probes = at_sensing @ toeplitz_weights(beam_lags)[..., None]
     return ChannelStatistics(
         lags=lags,
         observation_lags=observed,
@@ -110,14 +110,20 @@ def channel_statistics(
 
 def link_aps(drop: TrackingDrop) -> Int[Array, "drop link"]:
     """Transmit AP of every link: those of UE 0, ..., then those of target 0, ..."""
-    xp = namespace(drop.serving_ap)
-    return xp.concat([xp.reshape(part, (part.shape[0], -1)) for part in (drop.serving_ap, drop.sensing_ap)], axis=1)
+    return by_link(drop.serving_ap, drop.sensing_ap)
+
+
+def by_link(
+    of_ues: Shaped[Array, "drop ue serving"], of_targets: Shaped[Array, "drop target sensing"]
+) -> Shaped[Array, "drop link"]:
+    """Values by owner as one a link, those of the UEs first."""
+    parts = [part.reshape(len(part), math.prod(part.shape[1:])) for part in (of_ues, of_targets)]
+    return namespace(of_ues).concat(parts, axis=1)
 
 
 def _by_node(value: Float[Array, "drop owner serving node"]) -> Float[Array, "drop node link"]:
-    xp = namespace(value)
     num_drops, owners, each, nodes = value.shape
-    return xp.reshape(xp.permute_dims(value, (0, 3, 1, 2)), (num_drops, nodes, owners * each))
+    return value.reshape(num_drops, owners * each, nodes).mT
 
 
 def _all_lags(
@@ -132,20 +138,18 @@ def _all_lags(
         ue_angles = azimuth[..., :ues], elevation[..., :ues]
         azimuth, elevation = azimuth[..., ues:], elevation[..., ues:]
     spread = math.radians(physics.azimuth_spread_deg)
-    of_ues = local_scattering_lags(*ue_angles, antennas, spread) * xp.matrix_transpose(drop.ue_gain)[..., None]
+    of_ues = local_scattering_lags(*ue_angles, antennas, spread) * drop.ue_gain.mT[..., None]
     lags = xp.concat([of_ues, response_lags(azimuth, elevation, antennas)], axis=2)
-    believed, height = (xp.take_along_axis(xp.matrix_transpose(a), drop.sensing_ap, axis=2) for a in (azimuth, elevation))
+    believed, height = (at_columns(angle.mT, drop.sensing_ap) for angle in (azimuth, elevation))
     return lags, pointing_lags(believed, height, antennas, physics.angle_error) / antennas
 
 
 def _estimates(drop: TrackingDrop, physics: Physics, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
     """Lags of Gamma, turned Lambda and turned Phi at the serving links."""
-    xp = namespace(gram)
     energy = physics.pilot_symbols * drop.pilot_power
     observed = observation_lags(
         at_serving[..., : gram.shape[1], :], gram[:, :, None, :], energy[:, None, None, :], physics.noise_power
     )
-    ues = counting(gram.shape[1], gram)
-    own = turned(xp.permute_dims(at_serving[:, ues, :, ues, :], (1, 0, 2, 3)))
-    mmse = mmse_matrix(own, turned(observed), energy[..., None])
+    own, received = turned(stacked(at_serving.diagonal(0, 1, 3).swapaxes(2, 3).swapaxes(1, 2), observed))
+    mmse = mmse_matrix(own, received, energy[..., None])
     return observed, mmse, mmse @ own

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from array_api_compat import device
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, namespace
+from isac_torch.tensors import Array, all_but_own, namespace
 from isac_torch.tracking.channel import ChannelStatistics
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ def coherent_amplitude(
     It is real: covariances of a uniform linear array are Hermitian Toeplitz, so that all of them turn real together.
     """
     xp = namespace(statistics.gram)
-    num_ues = statistics.gram.shape[1]
-    shared = statistics.gram * (1.0 - xp.eye(num_ues, dtype=statistics.gram.dtype, device=device(statistics.gram)))
+    shared = statistics.gram * all_but_own(statistics.gram.shape[1], statistics.gram)
     power_ratio = xp.sqrt(drop.pilot_power[:, :, None] / drop.pilot_power[:, None, :])
     amplitude = statistics.contamination / xp.sqrt(statistics.energy * noise_power)[..., None]
     return (shared * power_ratio)[..., None] * xp.permute_dims(amplitude, (0, 3, 1, 2))

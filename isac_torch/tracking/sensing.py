@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from array_api_compat import device
 from jaxtyping import Float
 
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import bistatic_leg, umi_los_gain
-from isac_torch.tensors import Array, at_rows, namespace
+from isac_torch.tensors import Array, all_but_own, at_rows, namespace
 from isac_torch.tracking.channel import link_aps
 
 if TYPE_CHECKING:
@@ -48,13 +47,12 @@ def echo_coefficients(
     num_targets = lit.shape[1]
     if num_targets < 2:
         return lit[:, :0], lit[:, :0]
-    out = echo_leg(distance(drop.target_position, drop.tx_position), physics)
-    back = echo_leg(distance(drop.target_position, drop.rx_position), physics)
+    legs = echo_leg(distance(xp.concat([drop.tx_position, drop.rx_position], axis=1), drop.target_position), physics)
+    out, back = legs[:, : drop.tx_position.shape[1]], legs[:, drop.tx_position.shape[1] :]
     # Way back from every target to the receive APs of each row's target: [drop, row, target].
-    heard_back = xp.sum(at_rows(xp.matrix_transpose(back), drop.listening_ap), axis=2)
-    sent_out = xp.take_along_axis(out, link_aps(drop)[:, None, :], axis=2) * lit
-    own_back = xp.linalg.diagonal(heard_back)
-    own = own_back[..., None] * sent_out
+    heard_back = at_rows(back, drop.listening_ap).sum(2)
+    sent_out = at_rows(out, link_aps(drop)).mT * lit
+    own = heard_back.diagonal(0, 1, 2)[..., None] * sent_out
     scale = xp.max(own, axis=-1, keepdims=True)
-    others = heard_back * (1.0 - xp.eye(num_targets, dtype=back.dtype, device=device(back)))
+    others = heard_back * all_but_own(num_targets, heard_back)
     return own / scale, (others @ sent_out) / scale
