@@ -86,7 +86,6 @@ class _System:
         value: of every row.
         slope: J.
         inverse, block, weight: W^-1 = diag(inverse) + weight block block^T, one block a UE.
-        along: J W^-1.
         inverted: inverse of the matrix of y + dy and dt.
         unwanted: v of the UEs.
         total: sum of the products.
@@ -99,7 +98,6 @@ class _System:
     inverse: Float[ndarray, "drop link"]
     block: Float[ndarray, "drop ue serving"]
     weight: Float[ndarray, "drop ue"]
-    along: Float[ndarray, "drop constraint link"]
     inverted: Float[ndarray, "drop unknown unknown"]
     unwanted: Float[ndarray, "drop ue"]
     total: Float[ndarray, " drop"]
@@ -139,12 +137,12 @@ def ascend(
             break
         if len(stay) < len(index):
             index, program, point, system = index[stay], program.select(stay), point.select(stay), _select(system, stay)
-        point = _advance(program, point, system, to_boundary)
+        point = _advance(point, system, to_boundary)
     return answer * limit, closed
 
 
 def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray, " drop"]:
-    """Smallest SINR within the budgets, in units of the level; -inf where a target's row is missed."""
+    """Smallest SINR within the budgets, in units of the level; what the worst row lacks, negative, where a target's is missed."""
     rows, ues, aps = program.slope.shape[1], program.amplitude.shape[1], int(program.constant.sum())
     level = point.level + (system.value[:, :ues] / system.unwanted).min(-1)
     level /= np.maximum(1.0 - system.value[:, rows - aps :].min(-1), 1.0)
@@ -220,18 +218,17 @@ def _system(program: _Program, point: _Point) -> _System:
     inverse = 1.0 / diagonal
     block = theta * inverse[:, :comm].reshape(drops, ues, serving)
     weight = half / (block * bound).sum(-1)  # its denominator, 1 - half theta block, in a form that cannot cancel
-    along = slope * inverse[:, None]
     shared = (slope[..., :comm] * block.reshape(drops, 1, comm)).reshape(drops, rows, ues, serving).sum(-1)
-    along[..., :comm] += ((shared * weight[:, None])[..., None] * block[:, None]).reshape(drops, rows, comm)
     matrix = np.zeros((drops, rows + 1, rows + 1))
-    matrix[:, :rows, :rows] = along @ slope.transpose(0, 2, 1)
-    diagonal = np.arange(rows)
-    matrix[:, diagonal, diagonal] += point.partner[:, :rows] / point.lead[:, :rows]
+    matrix[:, :rows, :rows] = (slope * inverse[:, None]) @ slope.transpose(0, 2, 1)
+    matrix[:, :rows, :rows] += (shared * weight[:, None]) @ shared.transpose(0, 2, 1)
+    row = np.arange(rows)
+    matrix[:, row, row] += point.partner[:, :rows] / point.lead[:, :rows]
     matrix[:, :ues, rows] = -unwanted
     matrix[:, rows, :ues] = unwanted
     residual = (point.lead[:, :rows] * np.abs(value - point.partner[:, :rows])).sum(-1)
     total = product.sum(-1)
-    return _System(product, value, slope, inverse, block, weight, along, _inverted(matrix), unwanted, total, residual)
+    return _System(product, value, slope, inverse, block, weight, _inverted(matrix), unwanted, total, residual)
 
 
 def _select(system: _System, index: ndarray) -> _System:
@@ -246,16 +243,16 @@ def _done(program: _Program, point: _Point, system: _System, gap: float) -> Bool
     return (left <= limit) | ~np.isfinite(left)
 
 
-def _advance(program: _Program, point: _Point, system: _System, to_boundary: float) -> _Point:
+def _advance(point: _Point, system: _System, to_boundary: float) -> _Point:
     """One predictor-corrector step; powers, slacks and prices stay positive."""
-    lead, partner, _ = _direction(program, point, system, np.zeros_like(system.product))
+    lead, partner, _ = _direction(point, system, None)
     length = np.minimum(_longest(lead, partner), 1.0)[:, None]
     ahead = (system.product * (1.0 + length * lead) * (1.0 + length * partner)).sum(-1) / system.total
     # complementarity must not run ahead of the curved rows' residuals, or the iterates stick to the boundary
     share = np.maximum(np.minimum(ahead, 1.0) ** 3, np.minimum(system.residual / system.total, 0.1))
     target = share * system.total / system.product.shape[1]
     wanted = target[:, None] / system.product - lead * partner
-    lead, partner, level = _direction(program, point, system, wanted)
+    lead, partner, level = _direction(point, system, wanted)
     length = np.minimum(to_boundary * _longest(lead, partner), 1.0)
     along = length[:, None]
     return _Point(point.lead * (1.0 + along * lead), point.partner * (1.0 + along * partner), point.level + length * level)
@@ -266,21 +263,32 @@ def _longest(lead: ndarray, partner: ndarray) -> Float[ndarray, " drop"]:
     return -1.0 / np.minimum(np.minimum(lead, partner).min(-1), -1e-12)
 
 
-def _direction(program: _Program, point: _Point, system: _System, wanted: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-    """Relative changes of `lead` and `partner` that ask the products for `wanted` times what they are; change of the level."""
-    drops, ues, serving = program.amplitude.shape
-    rows, comm = program.slope.shape[1], ues * serving
-    asked = wanted[:, rows:] * system.product[:, rows:]
-    right = np.ones((drops, rows + 1))
-    right[:, :rows] = point.partner[:, :rows] * (1.0 + wanted[:, :rows]) - system.value - _apply(system.along, asked)
+def _direction(point: _Point, system: _System, wanted: ndarray | None) -> tuple[ndarray, ndarray, ndarray]:
+    """Relative changes of `lead` and `partner` that ask the products for `wanted` times what they are; change of the level.
+
+    None asks them for zero.
+    """
+    rows = system.value.shape[1]
+    right = np.ones((len(system.value), rows + 1))
+    right[:, :rows] = point.partner[:, :rows] - system.value
+    if wanted is not None:
+        asked = wanted[:, rows:] * system.product[:, rows:]
+        right[:, :rows] += point.partner[:, :rows] * wanted[:, :rows] - _apply(system.slope, _unbent(system, asked))
     found = _apply(system.inverted, right)
-    price, level = found[:, :rows], found[:, rows]
-    pull = asked + (price[:, None] @ system.slope)[:, 0]
-    power = system.inverse * pull
-    shared = (system.block * pull[:, :comm].reshape(drops, ues, serving)).sum(-1) * system.weight
-    power[:, :comm] += (shared[..., None] * system.block).reshape(drops, comm)
-    lead = np.concatenate([price / point.lead[:, :rows] - 1.0, power], 1)
-    return lead, wanted - 1.0 - lead, level
+    pull = (found[:, None, :rows] @ system.slope)[:, 0]
+    power = _unbent(system, pull if wanted is None else pull + asked)
+    lead = np.concatenate([found[:, :rows] / point.lead[:, :rows] - 1.0, power], 1)
+    return lead, (-1.0 if wanted is None else wanted - 1.0) - lead, found[:, rows]
+
+
+def _unbent(system: _System, vector: ndarray) -> ndarray:
+    """W^-1 times a vector over the links."""
+    drops, ues, serving = system.block.shape
+    comm = ues * serving
+    answer = system.inverse * vector
+    shared = (system.block * vector[:, :comm].reshape(drops, ues, serving)).sum(-1) * system.weight
+    answer[:, :comm] += (shared[..., None] * system.block).reshape(drops, comm)
+    return answer
 
 
 def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
