@@ -142,7 +142,7 @@ def ascend(
 
 
 def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray, " drop"]:
-    """Smallest SINR within the budgets, in units of the level; what the worst row lacks, negative, where a target's is missed."""
+    """Smallest SINR within the budgets, in units of the level; where a target's row is missed, what it lacks, negative."""
     rows, ues, aps = program.slope.shape[1], program.amplitude.shape[1], int(program.constant.sum())
     level = point.level + (system.value[:, :ues] / system.unwanted).min(-1)
     level /= np.maximum(1.0 - system.value[:, rows - aps :].min(-1), 1.0)
