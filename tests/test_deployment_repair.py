@@ -42,7 +42,7 @@ def _check(problem: Coefficients, power: np.ndarray, share: np.ndarray) -> None:
 
 @pytest.mark.parametrize(("size", "sir_min_db"), [("16x16x4", -5.0), ("8x4x2", -3.0), ("16x24x4", -4.0)])
 def test_repaired_drops_come_near_the_certified_optimum(size: str, sir_min_db: float) -> None:
-    """From fractional power control, far off: at least 92 % of the optimal smallest rate, 98 % on average."""
+    """From fractional power control, far off: at least 85 % of the optimal smallest rate, 98.5 % on average."""
     scenario = TrackingScenario.of_size(size, sir_min_db=sir_min_db)
     drop = scenario.sample(24, generator=torch.Generator().manual_seed(900_501))
     tensors = power_problem(drop, scenario)
@@ -53,8 +53,8 @@ def test_repaired_drops_come_near_the_certified_optimum(size: str, sir_min_db: f
     _check(problem, power, share)
     np.testing.assert_array_equal(share == 1.0, feasible)
     ratio = np.log2(1.0 + problem.objective(power)) / np.log2(1.0 + best.value.numpy())
-    assert ratio[feasible].min() >= 0.92
-    assert 0.98 <= ratio[feasible].mean() <= 1.0 + 1e-4
+    assert ratio[feasible].min() >= 0.85
+    assert 0.985 <= ratio[feasible].mean() <= 1.0 + 1e-4
 
 
 @pytest.mark.parametrize("sir_min_db", [-8.0, -4.0, 0.0])
@@ -147,6 +147,6 @@ def test_more_steps_reach_the_optimum() -> None:
     drop = scenario.sample(6, generator=torch.Generator().manual_seed(900_503))
     best = allocate(power_problem(drop, scenario), BatchedOptimal(tie="none"))
     problem = coefficients([Snapshot.from_drop(drop, index, scenario) for index in range(6)])
-    found = repairs.full_power(problem, ascend(problem, with_rows(problem, _start(problem))[0], 1e-5, 80)[0])
+    found = repairs.full_power(problem, ascend(problem, with_rows(problem, _start(problem))[0], 1e-3, 300))
     assert problem.violations(found).sensing.max() <= 1e-6
     np.testing.assert_allclose(problem.objective(found), best.value.numpy(), rtol=5e-4)

@@ -1,24 +1,26 @@
-"""Max-min SINR by an interior-point method in numpy: a few exact improvements of given powers, many networks at once.
+"""Max-min SINR by an interior-point method in numpy: a few large improvements of given powers, many networks at once.
 
-With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 (concave) and v_k(x) = N_k^T x + 1,
+With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 and v_k(x) = N_k^T x + 1,
 
-    maximise t   subject to   u_k(x) >= t v_k(x),   C_l x >= 0,   A x <= 1,   x >= 0 .
+    maximise t   subject to   log u_k(x) - log v_k(x) >= t,   C_l x >= 0,   A x <= 1,   x >= 0 .
 
-The method is that of `isac_torch.solvers.interior` (Newton's on the perturbed optimality conditions, Mehrotra's predictor and
-corrector, Dinkelbach's step folded into each), written for few and small arrays: a deployed allocator runs it for one network
-now and then. Everything is relative to the point: with y and s the prices and slacks of the rows, z those of x >= 0, unknown
-are eta = dx/x and y + dy. In these,
+The method is Newton's on the perturbed optimality conditions with Mehrotra's predictor and corrector, as in
+`isac_torch.solvers.interior`, which certifies optima; this one is for being within a per cent or two after some ten steps on
+few and small arrays. Logarithms let the level rise by decades in a step. Everything is relative to the point: with y and s the
+prices and slacks of the rows, z those of x >= 0 and J the slope of the rows in log x, unknown are eta = dx/x and y + dy in
 
-    W = diag(x z + h theta) - h theta theta^T  (one block a UE, theta_e = a_e sqrt x_e / sqrt u_k, h_k = y_k u_k / 2),
-    (J W^-1 J^T + diag(s/y)) (y + dy) - v dt = s (1 + omega) - value - J W^-1 (omega x z),     v^T (y + dy) = 1,
+    W = diag(x z + y_k theta / 2),   theta_e = a_e sqrt x_e / sqrt u_k,
+    (J W^-1 J^T + diag(s/y)) (y + dy) - dt = s (1 + omega) - value - J W^-1 (omega x z),   the UEs' prices sum to 1,
     eta = W^-1 (J^T (y + dy) + omega x z),
 
-where J is the slope of the rows in the logarithms of x, and omega asks each product of a price and its slack to become omega
-times what it is. u_k is homogeneous: so J 1 gives the rows' values as well.
+where omega asks each product of a price and its slack to become omega times what it is. The curvature of log u_k is W's and a
+term theta theta^T, which that of log v_k outweighs along the powers that keep the level: W leaves both out. That costs the last
+digits, which take some steps more, and saves the wandering that the exact curvature, not convex, brings far from the end.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -32,12 +34,16 @@ if TYPE_CHECKING:
 _TINY = 1e-300
 _EVEN, _BELOW = 0.05, 0.1
 """Start: share of equal powers mixed into the given ones, and of each budget that is left free."""
-_LEVEL = 0.5
+_LEVEL = math.log(0.5)
 """Level of the start, relative to what its powers reach."""
 _SLACK, _FREE = 0.1, 0.05
-"""Smallest slack of the start: of a row relative to its two sides, of a budget."""
-_PRODUCT = 3.0
+"""Smallest slack of the start: of the UEs' rows, and of the targets' relative to their terms; of a budget."""
+_PRODUCT = 1.0
 """Products of prices and slacks at the start, relative to those of even prices."""
+_CENTRE = 0.5
+"""Share of the mean product that a step aims at, at most, while residuals are left."""
+_BOUNDARY = 0.95
+"""Share of the way to the nearest bound that a step goes."""
 
 
 @dataclass(frozen=True)
@@ -45,18 +51,18 @@ class _Program:
     """The module's problem. K rows of UEs, then those of targets, then those of APs.
 
     Attributes:
-        amplitude: a of each serving link, in units in which the start reaches level 1.
+        amplitude: a of each serving link, in units in which the start reaches level 0.
         slope: -N of the UEs' rows, C of the targets', -A of the APs'.
         coherent: amplitude of each UE's links at UEs of its pilot; None where no pilot is shared.
-        constant: of the value of each row but for the UEs' share -t: 0, of APs 1.
         own: 1 where a serving link is a UE's own.
+        aps: number of APs.
     """
 
     amplitude: Float[ndarray, "drop ue serving"]
     slope: Float[ndarray, "drop constraint link"]
     coherent: Float[ndarray, "drop ue ue serving"] | None
-    constant: Float[ndarray, " constraint"]
     own: Float[ndarray, "ue comm_link"]
+    aps: int
 
     def select(self, index: Int[ndarray, " chosen"]) -> _Program:
         """The drops at `index`."""
@@ -85,69 +91,55 @@ class _System:
         product: lead times partner.
         value: of every row.
         slope: J.
-        inverse, block, weight: W^-1 = diag(inverse) + weight block block^T, one block a UE.
+        inverse: of W's diagonal.
         inverted: inverse of the matrix of y + dy and dt.
-        unwanted: v of the UEs.
         total: sum of the products.
-        residual: sum of what the rows lack of their slacks, priced.
+        residual: sum of what the rows lack of their slacks, priced, or of what the prices lack at the links, if larger.
     """
 
     product: Float[ndarray, "drop variable"]
     value: Float[ndarray, "drop constraint"]
     slope: Float[ndarray, "drop constraint link"]
     inverse: Float[ndarray, "drop link"]
-    block: Float[ndarray, "drop ue serving"]
-    weight: Float[ndarray, "drop ue"]
     inverted: Float[ndarray, "drop unknown unknown"]
-    unwanted: Float[ndarray, "drop ue"]
     total: Float[ndarray, " drop"]
     residual: Float[ndarray, " drop"]
 
+    def select(self, index: ndarray) -> _System:
+        """The drops at `index`."""
+        return _System(*(value[index] for value in vars(self).values()))
 
-def ascend(
-    problem: Coefficients, power: Float[ndarray, "drop link"], gap: float, steps: int, to_boundary: float = 0.95
-) -> tuple[Float[ndarray, "drop link"], Bool[ndarray, " drop"]]:
-    """Powers (W) of a smallest SINR near the largest, from given ones, and whether the gap was reached.
 
-    Each drop stops on its own, and keeps the best of its steps: rows and budgets are met but for what that step left.
+def ascend(problem: Coefficients, power: Float[ndarray, "drop link"], gap: float, steps: int) -> Float[ndarray, "drop link"]:
+    """Powers (W) of a smallest SINR near the largest, from given ones.
+
+    Each drop stops on its own, and keeps the best of its steps: rows and budgets are met but for what that step left. One
+    whose numbers overflow keeps the start.
 
     Args:
         problem: rows without noise; with shared pilots the end is a local optimum.
         power: W, not negative, within the budgets, every UE served.
-        gap: bound on what prices and slacks leave of the level, relative.
+        gap: what prices and slacks, and residuals, may leave of the SINR, relative.
         steps: Newton steps at most.
-        to_boundary: share of the way to the nearest bound that a step may go; smaller is slower and steadier.
     """
     limit = np.take_along_axis(problem.budget, problem.link_ap, 1)
     program, power = _program(problem, limit, power / limit)
     rows = program.slope.shape[1]
     point = _start(program, power)
     answer, best, index = power.copy(), np.full(len(power), -np.inf), np.arange(len(power))
-    closed = np.zeros(len(power), bool)
     for step in range(steps + 1):
         system = _system(program, point)
         reached = _reached(program, point, system)
         better = reached > best[index]
         if better.any():
             best[index[better]], answer[index[better]] = reached[better], point.lead[better, rows:]
-        done = _done(program, point, system, gap) & ~(reached <= 0.0)
-        closed[index[done]] = True
-        stay = np.flatnonzero(~done)
+        stay = np.flatnonzero(~_done(system, reached, gap))
         if not len(stay) or step == steps:
             break
         if len(stay) < len(index):
-            index, program, point, system = index[stay], program.select(stay), point.select(stay), _select(system, stay)
-        point = _advance(point, system, to_boundary)
-    return answer * limit, closed
-
-
-def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray, " drop"]:
-    """Smallest SINR within the budgets, in units of the level; where a target's row is missed, what it lacks, negative."""
-    rows, ues, aps = program.slope.shape[1], program.amplitude.shape[1], int(program.constant.sum())
-    level = point.level + (system.value[:, :ues] / system.unwanted).min(-1)
-    level /= np.maximum(1.0 - system.value[:, rows - aps :].min(-1), 1.0)
-    short = system.value[:, ues : rows - aps].min(-1, initial=0.0)
-    return np.where(short < 0.0, short, level)
+            index, program, point, system = index[stay], program.select(stay), point.select(stay), system.select(stay)
+        point = _advance(point, system)
+    return answer * limit
 
 
 def _program(problem: Coefficients, limit: ndarray, relative: ndarray) -> tuple[_Program, ndarray]:
@@ -168,92 +160,91 @@ def _program(problem: Coefficients, limit: ndarray, relative: ndarray) -> tuple[
         amplitude=problem.signal * reach / np.sqrt(reached)[:, None, None],
         slope=slope,
         coherent=problem.coherent * reach[:, None] if problem.has_pilot_reuse else None,
-        constant=np.repeat([0.0, 1.0], [ratios, aps]),
         own=np.eye(ues).repeat(serving, 1),
+        aps=aps,
     )
     return program, start
 
 
 def _start(program: _Program, power: ndarray) -> _Point:
     """Slacks from the powers, kept off zero, and prices that make all products of a drop the same."""
-    ues, aps = program.amplitude.shape[1], int(program.constant.sum())
+    ues = program.amplitude.shape[1]
     level = np.full(len(power), _LEVEL)
-    slope, unwanted, _, signal = _rows(program, power, level)
-    slack = np.maximum(slope.sum(-1) + program.constant, _SLACK * np.abs(slope).sum(-1))
-    slack[:, :ues] = np.maximum(signal - level[:, None] * unwanted, _SLACK * signal)
-    slack[:, -aps:] = np.maximum(slope[:, -aps:].sum(-1) + 1.0, _FREE)
-    product = _PRODUCT / (unwanted / slack[:, :ues]).sum(-1, keepdims=True)
+    slope, value, _ = _rows(program, power, level)
+    slack = np.maximum(value, _SLACK * np.abs(slope).sum(-1))
+    slack[:, :ues] = np.maximum(value[:, :ues], _SLACK)
+    slack[:, -program.aps :] = np.maximum(value[:, -program.aps :], _FREE)
+    product = _PRODUCT / (1.0 / slack[:, :ues]).sum(-1, keepdims=True)
     return _Point(np.concatenate([product / slack, power], 1), np.concatenate([slack, product / power], 1), level)
 
 
-def _rows(program: _Program, power: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray, ndarray]:
-    """Slopes J of all rows in the logarithms of the powers, the UEs' v, theta and u."""
+def _rows(program: _Program, power: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+    """Slopes J of all rows in the logarithms of the powers, their values, and theta."""
     drops, ues, serving = program.amplitude.shape
     comm = ues * serving
     slope = program.slope * power[:, None]
     root = np.sqrt(power[:, :comm]).reshape(drops, ues, serving)
-    if program.coherent is not None:  # the tangent of v at the powers stands for its concave part
+    if program.coherent is not None:
         heard = program.coherent * root[:, None]
         slope[:, :ues, :comm] -= (heard * heard.sum(-1, keepdims=True)).reshape(drops, ues, comm)
-    unwanted = 1.0 - slope[:, :ues].sum(-1)
-    slope[:, :ues] *= level[:, None, None]
+    value = slope.sum(-1)  # every part of every row grows in proportion to all powers, but for the UEs' noise
+    unwanted = 1.0 - value[:, :ues]
     part = program.amplitude * root
-    total = part.sum(-1, keepdims=True)
-    signal, theta = total * total, part / total
-    slope[:, :ues, :comm] += program.own * (signal * theta).reshape(drops, 1, comm)
-    return slope, unwanted, theta, signal[..., 0]
+    total = part.sum(-1)
+    theta = part / total[..., None]
+    slope[:, :ues] /= unwanted[..., None]
+    slope[:, :ues, :comm] += program.own * theta.reshape(drops, 1, comm)
+    value[:, :ues] = np.log(total * total / unwanted) - level[:, None]
+    value[:, -program.aps :] += 1.0
+    return slope, value, theta
 
 
 def _system(program: _Program, point: _Point) -> _System:
     drops, ues, serving = program.amplitude.shape
     comm, rows = ues * serving, program.slope.shape[1]
-    slope, unwanted, theta, signal = _rows(program, point.lead[:, rows:], point.level)
-    value = slope.sum(-1) + program.constant
-    value[:, :ues] -= point.level[:, None]
+    price = point.lead[:, :rows]
+    slope, value, theta = _rows(program, point.lead[:, rows:], point.level)
     product = point.lead * point.partner
-    diagonal = product[:, rows:].copy()
-    bound = diagonal[:, :comm].reshape(drops, ues, serving).copy()
-    half = 0.5 * point.lead[:, :ues] * signal
-    diagonal[:, :comm] += (half[..., None] * theta).reshape(drops, comm)
-    inverse = 1.0 / diagonal
-    block = theta * inverse[:, :comm].reshape(drops, ues, serving)
-    weight = half / (block * bound).sum(-1)  # its denominator, 1 - half theta block, in a form that cannot cancel
-    shared = (slope[..., :comm] * block.reshape(drops, 1, comm)).reshape(drops, rows, ues, serving).sum(-1)
+    curvature = product[:, rows:].copy()
+    curvature[:, :comm] += (0.5 * price[:, :ues, None] * theta).reshape(drops, comm)
+    inverse = 1.0 / curvature
     matrix = np.zeros((drops, rows + 1, rows + 1))
     matrix[:, :rows, :rows] = (slope * inverse[:, None]) @ slope.transpose(0, 2, 1)
-    matrix[:, :rows, :rows] += (shared * weight[:, None]) @ shared.transpose(0, 2, 1)
     row = np.arange(rows)
-    matrix[:, row, row] += point.partner[:, :rows] / point.lead[:, :rows]
-    matrix[:, :ues, rows] = -unwanted
-    matrix[:, rows, :ues] = unwanted
-    residual = (point.lead[:, :rows] * np.abs(value - point.partner[:, :rows])).sum(-1)
-    total = product.sum(-1)
-    return _System(product, value, slope, inverse, block, weight, _inverted(matrix), unwanted, total, residual)
+    matrix[:, row, row] += point.partner[:, :rows] / price
+    matrix[:, :ues, rows] = -1.0
+    matrix[:, rows, :ues] = 1.0
+    short = (price * np.abs(value - point.partner[:, :rows])).sum(-1)
+    dear = np.abs((price[:, None] @ slope)[:, 0] + product[:, rows:]).sum(-1)
+    return _System(product, value, slope, inverse, _inverted(matrix), product.sum(-1), np.maximum(short, dear))
 
 
-def _select(system: _System, index: ndarray) -> _System:
-    return _System(*(value[index] for value in vars(system).values()))
+def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray, " drop"]:
+    """Smallest SINR within the budgets, in the program's units; where a target's row is missed, what it lacks, negative."""
+    ues = program.amplitude.shape[1]
+    sinr = np.exp(point.level + system.value[:, :ues].min(-1))
+    sinr /= np.maximum(1.0 - system.value[:, -program.aps :].min(-1), 1.0)
+    short = system.value[:, ues : -program.aps].min(-1, initial=0.0)
+    return np.where(short < 0.0, short, sinr)
 
 
-def _done(program: _Program, point: _Point, system: _System, gap: float) -> Bool[ndarray, " drop"]:
-    """Whether what prices and slacks leave of the level, and the rows' priced residuals, are small; or a number overflowed."""
-    rows, aps = program.slope.shape[1], int(program.constant.sum())
-    limit = gap * point.lead[:, rows - aps : rows].sum(-1)  # the prices of the budgets add up to the level
-    left = np.maximum(system.total, system.residual)
-    return (left <= limit) | ~np.isfinite(left)
+def _done(system: _System, reached: ndarray, gap: float) -> Bool[ndarray, " drop"]:
+    """Whether little is left to gain and the rows are met; or a number overflowed."""
+    left = np.maximum(system.total, system.residual)  # of the logarithm of the SINR, as the UEs' prices sum to 1
+    return ((left <= gap) & (reached > 0.0)) | ~np.isfinite(left + reached)
 
 
-def _advance(point: _Point, system: _System, to_boundary: float) -> _Point:
+def _advance(point: _Point, system: _System) -> _Point:
     """One predictor-corrector step; powers, slacks and prices stay positive."""
     lead, partner, _ = _direction(point, system, None)
     length = np.minimum(_longest(lead, partner), 1.0)[:, None]
     ahead = (system.product * (1.0 + length * lead) * (1.0 + length * partner)).sum(-1) / system.total
-    # complementarity must not run ahead of the curved rows' residuals, or the iterates stick to the boundary
-    share = np.maximum(np.minimum(ahead, 1.0) ** 3, np.minimum(system.residual / system.total, 0.1))
+    # complementarity must not run ahead of the residuals, or the iterates stick to the boundary
+    share = np.maximum(np.minimum(ahead, 1.0) ** 3, np.minimum(system.residual / system.total, _CENTRE))
     target = share * system.total / system.product.shape[1]
     wanted = target[:, None] / system.product - lead * partner
     lead, partner, level = _direction(point, system, wanted)
-    length = np.minimum(to_boundary * _longest(lead, partner), 1.0)
+    length = np.minimum(_BOUNDARY * _longest(lead, partner), 1.0)
     along = length[:, None]
     return _Point(point.lead * (1.0 + along * lead), point.partner * (1.0 + along * partner), point.level + length * level)
 
@@ -273,22 +264,12 @@ def _direction(point: _Point, system: _System, wanted: ndarray | None) -> tuple[
     right[:, :rows] = point.partner[:, :rows] - system.value
     if wanted is not None:
         asked = wanted[:, rows:] * system.product[:, rows:]
-        right[:, :rows] += point.partner[:, :rows] * wanted[:, :rows] - _apply(system.slope, _unbent(system, asked))
+        right[:, :rows] += point.partner[:, :rows] * wanted[:, :rows] - _apply(system.slope, system.inverse * asked)
     found = _apply(system.inverted, right)
     pull = (found[:, None, :rows] @ system.slope)[:, 0]
-    power = _unbent(system, pull if wanted is None else pull + asked)
+    power = system.inverse * (pull if wanted is None else pull + asked)
     lead = np.concatenate([found[:, :rows] / point.lead[:, :rows] - 1.0, power], 1)
     return lead, (-1.0 if wanted is None else wanted - 1.0) - lead, found[:, rows]
-
-
-def _unbent(system: _System, vector: ndarray) -> ndarray:
-    """W^-1 times a vector over the links."""
-    drops, ues, serving = system.block.shape
-    comm = ues * serving
-    answer = system.inverse * vector
-    shared = (system.block * vector[:, :comm].reshape(drops, ues, serving)).sum(-1) * system.weight
-    answer[:, :comm] += (shared[..., None] * system.block).reshape(drops, comm)
-    return answer
 
 
 def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
