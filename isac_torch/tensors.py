@@ -119,10 +119,8 @@ def stacked(*arrays: Array) -> Array:
 
 def at_rows(table: Array, index: Array) -> Array:
     """Rows of each drop's table: `table` [drop, row, ...] at `index` [drop, ...] of rows, as [drop, *index, *rest]."""
-    drops, rows, *rest = table.shape
-    start = (counting(drops, table) * rows).reshape(drops, *(1,) * (index.ndim - 1))
-    flat = table.reshape(drops * rows, math.prod(rest))
-    return namespace(table).take(flat, (index + start).reshape(-1), axis=0).reshape(*index.shape, *rest)
+    drop = counting(len(table), table).reshape(len(table), *(1,) * (index.ndim - 1))
+    return table[drop, index]
 
 
 def at_columns(table: Array, index: Array) -> Array:

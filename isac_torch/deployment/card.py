@@ -12,6 +12,7 @@ import numpy as np
 
 from isac_torch.deployment.balance import Constants
 from isac_torch.errors import BundleError
+from isac_torch.tensors import at_rows
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
@@ -21,6 +22,8 @@ CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
 _REMEDY = "write it again with `isac-torch export`"
 _SLACK = 1e-6
 """Of a range's width: rounding is no reason to call a network unlike those seen."""
+_LEAST = 1e-30
+"""Smallest number that is given in dB."""
 
 
 @dataclass(frozen=True)
@@ -107,34 +110,31 @@ def quantities(problem: Coefficients) -> dict[str, np.ndarray]:
     drops, ues, targets = problem.num_drops, problem.num_ues, problem.num_targets
     sensing = (problem.num_links - problem.num_comm_links) // max(targets, 1)
     sizes = (problem.num_aps, ues, targets, problem.serving, sensing, ues / problem.num_aps)
-    names = iter(UNITS)
-    found: dict[str, np.ndarray] = {name: np.full(drops, float(size)) for size, name in zip(sizes, names, strict=False)}
-    limit = problem.budget[np.arange(drops)[:, None], problem.link_ap]
-    serving = limit[:, : problem.num_comm_links].reshape(drops, ues, -1)
-    best = (problem.signal**2 * serving).max(-1)
-    shared = ((problem.coherent * np.sqrt(serving)[:, None]).sum(-1) ** 2).sum(-1)
-    found["pilot_contamination"] = _decibel(1.0 + shared.max(-1))
-    found["weakest_ue"], found["strongest_ue"] = _decibel(best.min(-1)), _decibel(best.max(-1))
-    found["disturbance"] = _decibel((problem.leakage @ limit[..., None])[..., 0].max(-1))
+    limit = at_rows(problem.budget, problem.link_ap)
+    serving = problem.serving_power(limit)
+    best = (problem.signal * problem.signal * serving).max(-1)
+    coherent = np.vecdot(problem.coherent, np.sqrt(serving)[:, None])
+    disturbance = (problem.leakage @ limit[..., None])[..., 0]
+    linear = [1.0 + (coherent * coherent).sum(-1).max(-1), best.min(-1), best.max(-1), disturbance.max(-1)]
     if problem.num_rows:
-        ratio = np.maximum(problem.echo, 1e-30) / np.maximum(problem.cross_echo, 1e-30)
-        found["least_echo_ratio"] = _decibel(ratio.max(-1).min(-1))
-        found["sir_min"] = _decibel(problem.sir_min.max(-1))
-    return found
-
-
-def _decibel(value: np.ndarray) -> np.ndarray:
-    return 10.0 * np.log10(np.maximum(value, 1e-30))
+        ratio = np.maximum(problem.echo, _LEAST) / np.maximum(problem.cross_echo, _LEAST)
+        linear += [ratio.max(-1).min(-1), problem.sir_min.max(-1)]
+    table = np.empty((len(sizes) + len(linear), drops))
+    table[: len(sizes)] = np.array(sizes)[:, None]
+    table[len(sizes) :] = 10.0 * np.log10(np.maximum(linear, _LEAST))
+    return dict(zip(UNITS, table, strict=False))
 
 
 def unlike_training(problem: Coefficients, ranges: dict[str, Range]) -> list[tuple[str, ...]]:
     """For each drop what lies outside the ranges, in words; empty where nothing does."""
+    found = {name: value for name, value in quantities(problem).items() if name in ranges}
     strange: list[list[str]] = [[] for _ in range(problem.num_drops)]
-    for name, value in quantities(problem).items():
-        seen = ranges.get(name)
-        if seen is None:
-            continue
-        slack = _SLACK * max(seen.most - seen.least, 1.0)
-        for index in np.flatnonzero((value < seen.least - slack) | (value > seen.most + slack)):
-            strange[index].append(f"{name} {value[index]:.4g} {seen.unit}, seen {seen.least:.4g} to {seen.most:.4g}")
+    if found:
+        limits = np.array([(ranges[name].least, ranges[name].most) for name in found])
+        slack = _SLACK * np.maximum(limits[:, 1] - limits[:, 0], 1.0)
+        value, names = np.array(list(found.values())), list(found)
+        outside = (value < (limits[:, 0] - slack)[:, None]) | (value > (limits[:, 1] + slack)[:, None])
+        for row, drop in zip(*outside.nonzero(), strict=True):
+            seen = ranges[names[row]]
+            strange[drop].append(f"{names[row]} {value[row, drop]:.4g} {seen.unit}, seen {seen.least:.4g} to {seen.most:.4g}")
     return [tuple(items) for items in strange]

@@ -54,7 +54,7 @@ def within(name: str, value: Any, least: float | int, most: float | int, unit: s
     if isinstance(value, ndarray):
         if not value.size:
             return
-        low, high = value.min(), value.max()
+        low, high = value.item(value.argmin()), value.item(value.argmax())  # either finds NaN first
     else:
         low = high = value
     if low >= least and high <= most:

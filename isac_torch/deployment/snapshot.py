@@ -239,7 +239,7 @@ class Snapshot:
         if self.serving_ap is None:
             served = np.sort(self.ue_gain, axis=1)[:, -self.serving_aps :]
         else:
-            served = self.ue_gain[range(self.num_ues), self.serving_ap.T]
+            served = self.ue_gain[np.arange(self.num_ues)[:, None], self.serving_ap]
         if served.min() < LEAST_SERVING_GAIN:
             raise DropError(
                 f"ue_gain is {served.min():g} at an AP that should serve; serve each UE by APs of at least "
@@ -253,9 +253,8 @@ _SCALARS = tuple(name for name in _RANGE if name not in _REAL)
 
 def _check_distinct(name: str, sets: ndarray) -> None:
     if sets.ndim == 2 and sets.shape[1] > 1:
-        ordered = sets.copy()
-        ordered.sort(axis=1)
-        if (ordered[:, 1:] == ordered[:, :-1]).any():
+        ordered = np.sort(sets, axis=1)
+        if np.count_nonzero(ordered[:, 1:] == ordered[:, :-1]):
             raise DropError(f"{name} names an AP twice in one row; name each AP once")
 
 

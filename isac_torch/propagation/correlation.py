@@ -90,7 +90,7 @@ def _mean_over_nodes(
     start = constant(_START, wave)
     now, before = stacked(versed - 1.0, tangent * versed), start[:, None]
     twice = 2.0 * now[0]
-    mean = [start + xp.zeros_like(wave)]
+    mean = [start + 0.0 * wave]
     for lag in range(1, num_antennas):
         if lag > 1:
             now, before = twice * now - before, now

@@ -43,9 +43,9 @@ def network_problem(
     xp = namespace(drop.ue_gain)
     statistics = channel_statistics(drop, physics, ue_angles)
     noise = physics.noise_power
-    echo, cross_echo = echo_coefficients(statistics, drop, physics)
-    sensing_gap = at_columns(distance(drop.target_position, drop.tx_position), drop.sensing_ap)
-    target_gain = umi_los_gain(sensing_gap, physics.carrier_frequency)
+    gap = distance(xp.concat([drop.tx_position, drop.rx_position], axis=1), drop.target_position)
+    echo, cross_echo = echo_coefficients(statistics, drop, physics, gap)
+    sensing_gap = at_columns(gap[:, : budget.shape[1]].mT, drop.sensing_ap)
     return MaxMinSinrProblem(
         signal=signal_amplitude(statistics, noise),
         leakage=leakage_gain(statistics, noise),
@@ -55,6 +55,6 @@ def network_problem(
         sir_min=xp.zeros_like(echo[..., 0]) + sir_min[:, None],
         budget=budget,
         link_ap=link_aps(drop),
-        link_gain=by_link(at_columns(drop.ue_gain, drop.serving_ap), target_gain),
+        link_gain=by_link(at_columns(drop.ue_gain, drop.serving_ap), umi_los_gain(sensing_gap, physics.carrier_frequency)),
         num_targets=drop.target_position.shape[1],
     )

@@ -115,14 +115,18 @@ class MaxMinSinrProblem:
 
     def interference(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue"]:
         """Interference plus noise of each UE over the noise: the denominator of the SINR. `power` in W."""
-        xp = namespace(power)
-        shared = xp.sum(self.coherent * amplitude(self.serving_power(power))[:, None], axis=-1)
-        return _times(self.leakage, power) + xp.sum(shared * shared, axis=-1) + 1.0
+        return self._interference(power, amplitude(self.serving_power(power)))
+
+    def _interference(self, power: Float[Array, "drop link"], sent: Float[Array, "drop ue serving"]) -> Float[Array, "drop ue"]:
+        """The same where the serving links' amplitudes are known."""
+        shared = namespace(power).vecdot(self.coherent, sent[:, None])
+        return _times(self.leakage, power) + (shared * shared).sum(-1) + 1.0
 
     def sinr(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ue"]:
         """SINR of each UE, linear; `power` in W. Eq. (14) of docs/physics.md."""
-        wanted = namespace(power).sum(self.signal * amplitude(self.serving_power(power)), axis=-1)
-        return wanted * wanted / self.interference(power)
+        sent = amplitude(self.serving_power(power))
+        wanted = namespace(power).vecdot(self.signal, sent)
+        return wanted * wanted / self._interference(power, sent)
 
     def sir(self, power: Float[Array, "drop link"]) -> Float[Array, "drop row"]:
         """Sensing quality of each row, linear; `power` in W; 0 where no power is sent.

@@ -36,22 +36,23 @@ def echo_gain(drop: TrackingDrop, physics: Physics) -> Float[Array, "drop target
 
 
 def echo_coefficients(
-    statistics: ChannelStatistics, drop: TrackingDrop, physics: Physics
+    statistics: ChannelStatistics, drop: TrackingDrop, physics: Physics, gap: Float[Array, "drop allap target"]
 ) -> tuple[Float[Array, "drop row link"], Float[Array, "drop row link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 
     Both are divided by the row's largest own echo, which the ratio does not see. No rows with fewer than two targets.
+    `gap` is the distance (m) of every transmit AP, then every receive AP, to every target.
     """
     xp = namespace(statistics.heard)
     lit = illumination(statistics)
     num_targets = lit.shape[1]
     if num_targets < 2:
         return lit[:, :0], lit[:, :0]
-    legs = echo_leg(distance(xp.concat([drop.tx_position, drop.rx_position], axis=1), drop.target_position), physics)
-    out, back = legs[:, : drop.tx_position.shape[1]], legs[:, drop.tx_position.shape[1] :]
+    legs, num_aps = echo_leg(gap, physics), drop.tx_position.shape[1]
+    out, back = legs[:, :num_aps], legs[:, num_aps:]
     # Way back from every target to the receive APs of each row's target: [drop, row, target].
     heard_back = at_rows(back, drop.listening_ap).sum(2)
-    sent_out = at_rows(out, link_aps(drop)).mT * lit
+    sent_out = lit * at_rows(out, link_aps(drop)).mT
     own = heard_back.diagonal(0, 1, 2)[..., None] * sent_out
     scale = xp.max(own, axis=-1, keepdims=True)
     others = heard_back * all_but_own(num_targets, heard_back)
