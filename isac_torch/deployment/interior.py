@@ -42,6 +42,9 @@ _PRODUCT = 1.0
 """Products of prices and slacks at the start, relative to those of even prices."""
 _CENTRE = 0.5
 """Share of the mean product that a step aims at, at most, while residuals are left."""
+_ONE_THREAD = 200_000
+"""Multiplications up to which libraries for matrices keep to one thread. More threads pay off for none of these sizes, and
+where others use the processor they wait for each other ten times as long as they work; so products are taken in parts."""
 _BOUNDARY = 0.95
 """Share of the way to the nearest bound that a step goes."""
 
@@ -209,13 +212,16 @@ def _system(program: _Program, point: _Point) -> _System:
     curvature[:, :comm] += (0.5 * price[:, :ues, None] * theta).reshape(drops, comm)
     inverse = 1.0 / curvature
     matrix = np.zeros((drops, rows + 1, rows + 1))
-    matrix[:, :rows, :rows] = (slope * inverse[:, None]) @ slope.transpose(0, 2, 1)
+    part = max(2, _ONE_THREAD // slope[0].size)
+    for first in range(0, rows, part):
+        some = slice(first, min(first + part, rows))
+        matrix[:, some, :rows] = (slope[:, some] * inverse[:, None]) @ slope.transpose(0, 2, 1)
     row = np.arange(rows)
     matrix[:, row, row] += point.partner[:, :rows] / price
     matrix[:, :ues, rows] = -1.0
     matrix[:, rows, :ues] = 1.0
     short = (price * np.abs(value - point.partner[:, :rows])).sum(-1)
-    dear = np.abs((price[:, None] @ slope)[:, 0] + product[:, rows:]).sum(-1)
+    dear = np.abs(_earned(price, slope) + product[:, rows:]).sum(-1)
     return _System(product, value, slope, inverse, _inverted(matrix), product.sum(-1), np.maximum(short, dear))
 
 
@@ -264,16 +270,22 @@ def _direction(point: _Point, system: _System, wanted: ndarray | None) -> tuple[
     right[:, :rows] = point.partner[:, :rows] - system.value
     if wanted is not None:
         asked = wanted[:, rows:] * system.product[:, rows:]
-        right[:, :rows] += point.partner[:, :rows] * wanted[:, :rows] - _apply(system.slope, system.inverse * asked)
-    found = _apply(system.inverted, right)
-    pull = (found[:, None, :rows] @ system.slope)[:, 0]
+        right[:, :rows] += point.partner[:, :rows] * wanted[:, :rows] - _along(system.slope, system.inverse * asked)
+    found = _along(system.inverted, right)
+    pull = _earned(found[:, :rows], system.slope)
     power = system.inverse * (pull if wanted is None else pull + asked)
     lead = np.concatenate([found[:, :rows] / point.lead[:, :rows] - 1.0, power], 1)
     return lead, (-1.0 if wanted is None else wanted - 1.0) - lead, found[:, rows]
 
 
-def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
-    return (matrix @ vector[..., None])[..., 0]
+def _earned(price: ndarray, slope: ndarray) -> ndarray:
+    """Sums over the rows, weighted with their prices."""
+    return np.einsum("dr,drl->dl", price, slope)
+
+
+def _along(matrix: ndarray, vector: ndarray) -> ndarray:
+    """Sums of each row over the columns, weighted with the vector."""
+    return np.einsum("drl,dl->dr", matrix, vector)
 
 
 def _inverted(matrix: ndarray) -> ndarray:
