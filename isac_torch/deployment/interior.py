@@ -42,7 +42,7 @@ _PRODUCT = 1.0
 """Products of prices and slacks at the start, relative to those of even prices."""
 _CENTRE = 0.5
 """Share of the mean product that a step aims at, at most, while residuals are left."""
-_ONE_THREAD = 200_000
+_ONE_THREAD = 60_000
 """Multiplications up to which libraries for matrices keep to one thread. More threads pay off for none of these sizes, and
 where others use the processor they wait for each other ten times as long as they work; so products are taken in parts."""
 _BOUNDARY = 0.95
@@ -95,7 +95,8 @@ class _System:
         value: of every row.
         slope: J.
         inverse: of W's diagonal.
-        inverted: inverse of the matrix of y + dy and dt.
+        matrix: of y + dy of UEs and targets, and dt, after the APs' are eliminated.
+        shared: J W^-1 J^T between those and the APs; stiffness: the APs' own, diagonal because no link has two APs.
         total: sum of the products.
         residual: sum of what the rows lack of their slacks, priced, or of what the prices lack at the links, if larger.
     """
@@ -104,7 +105,9 @@ class _System:
     value: Float[ndarray, "drop constraint"]
     slope: Float[ndarray, "drop constraint link"]
     inverse: Float[ndarray, "drop link"]
-    inverted: Float[ndarray, "drop unknown unknown"]
+    matrix: Float[ndarray, "drop unknown unknown"]
+    shared: Float[ndarray, "drop ratio ap"]
+    stiffness: Float[ndarray, "drop ap"]
     total: Float[ndarray, " drop"]
     residual: Float[ndarray, " drop"]
 
@@ -211,18 +214,20 @@ def _system(program: _Program, point: _Point) -> _System:
     curvature = product[:, rows:].copy()
     curvature[:, :comm] += (0.5 * price[:, :ues, None] * theta).reshape(drops, comm)
     inverse = 1.0 / curvature
-    matrix = np.zeros((drops, rows + 1, rows + 1))
-    part = max(2, _ONE_THREAD // slope[0].size)
-    for first in range(0, rows, part):
-        some = slice(first, min(first + part, rows))
-        matrix[:, some, :rows] = (slope[:, some] * inverse[:, None]) @ slope.transpose(0, 2, 1)
-    row = np.arange(rows)
-    matrix[:, row, row] += point.partner[:, :rows] / price
-    matrix[:, :ues, rows] = -1.0
-    matrix[:, rows, :ues] = 1.0
+    looseness = point.partner[:, :rows] / price
+    ratio, load = slope[:, : -program.aps], slope[:, -program.aps :]
+    weighted, ratios = ratio * inverse[:, None], ratio.shape[1]
+    shared = _product(weighted, load)
+    stiffness = looseness[:, ratios:] + _along(load * load, inverse)
+    matrix = np.zeros((drops, ratios + 1, ratios + 1))
+    matrix[:, :ratios, :ratios] = _product(weighted, ratio) - _product(shared / stiffness[:, None], shared)
+    row = np.arange(ratios)
+    matrix[:, row, row] += looseness[:, :ratios]
+    matrix[:, :ues, ratios] = -1.0
+    matrix[:, ratios, :ues] = 1.0
     short = (price * np.abs(value - point.partner[:, :rows])).sum(-1)
     dear = np.abs(_earned(price, slope) + product[:, rows:]).sum(-1)
-    return _System(product, value, slope, inverse, _inverted(matrix), product.sum(-1), np.maximum(short, dear))
+    return _System(product, value, slope, inverse, matrix, shared, stiffness, product.sum(-1), np.maximum(short, dear))
 
 
 def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray, " drop"]:
@@ -265,17 +270,20 @@ def _direction(point: _Point, system: _System, wanted: ndarray | None) -> tuple[
 
     None asks them for zero.
     """
-    rows = system.value.shape[1]
-    right = np.ones((len(system.value), rows + 1))
-    right[:, :rows] = point.partner[:, :rows] - system.value
+    rows, ratios = system.value.shape[1], system.shared.shape[1]
+    right = point.partner[:, :rows] - system.value
     if wanted is not None:
         asked = wanted[:, rows:] * system.product[:, rows:]
-        right[:, :rows] += point.partner[:, :rows] * wanted[:, :rows] - _along(system.slope, system.inverse * asked)
-    found = _along(system.inverted, right)
-    pull = _earned(found[:, :rows], system.slope)
+        right += point.partner[:, :rows] * wanted[:, :rows] - _along(system.slope, system.inverse * asked)
+    load = right[:, ratios:] / system.stiffness
+    reduced = np.ones((len(right), ratios + 1))
+    reduced[:, :ratios] = right[:, :ratios] - _along(system.shared, load)
+    found = _solved(system.matrix, reduced)
+    price = np.concatenate([found[:, :ratios], load - _earned(found[:, :ratios], system.shared) / system.stiffness], 1)
+    pull = _earned(price, system.slope)
     power = system.inverse * (pull if wanted is None else pull + asked)
-    lead = np.concatenate([found[:, :rows] / point.lead[:, :rows] - 1.0, power], 1)
-    return lead, (-1.0 if wanted is None else wanted - 1.0) - lead, found[:, rows]
+    lead = np.concatenate([price / point.lead[:, :rows] - 1.0, power], 1)
+    return lead, (-1.0 if wanted is None else wanted - 1.0) - lead, found[:, ratios]
 
 
 def _earned(price: ndarray, slope: ndarray) -> ndarray:
@@ -288,11 +296,18 @@ def _along(matrix: ndarray, vector: ndarray) -> ndarray:
     return np.einsum("drl,dl->dr", matrix, vector)
 
 
-def _inverted(matrix: ndarray) -> ndarray:
-    """Inverses drop by drop; NaN where a matrix is singular."""
+def _product(left: ndarray, right: ndarray) -> ndarray:
+    """Of each row of one with each row of the other."""
+    part = max(2, _ONE_THREAD // right[0].size) if right[0].size else left.shape[1]
+    parts = [left[:, first : first + part] @ right.transpose(0, 2, 1) for first in range(0, left.shape[1], part)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
+
+
+def _solved(matrix: ndarray, right: ndarray) -> ndarray:
+    """Solutions drop by drop; NaN where a matrix is singular."""
     try:
-        return np.linalg.inv(matrix)
+        return np.linalg.solve(matrix, right[..., None])[..., 0]
     except np.linalg.LinAlgError:
         if len(matrix) == 1:
-            return np.full_like(matrix, np.nan)
-        return np.concatenate([_inverted(matrix[index : index + 1]) for index in range(len(matrix))])
+            return np.full_like(right, np.nan)
+        return np.concatenate([_solved(matrix[one : one + 1], right[one : one + 1]) for one in range(len(matrix))])
