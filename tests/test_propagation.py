@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.propagation.arrays import response_lags, steering, toeplitz, turned, turned_back, weights_of
+from isac_torch.propagation.arrays import response_lags, steering, toeplitz, toeplitz_weights, turned, turned_back, weights_of
 from isac_torch.propagation.correlation import local_scattering_lags, normal_quadrature, pointing_lags
 from isac_torch.propagation.estimation import mmse_matrix, observation_lags
 from isac_torch.propagation.geometry import angles, array_axis, distance
@@ -113,6 +113,20 @@ def test_many_directions_are_worked_off_in_parts(generator: torch.Generator, mon
         assert_close(average(azimuth, elevation, 4, spread), expected, rtol=1e-14, atol=1e-15)
 
 
+def test_averages_and_their_slopes_hold_at_endfire() -> None:
+    """Along the array the half phase between neighbours is 90 degrees, where its tangent has a pole."""
+    azimuth = torch.tensor([0.5, -0.5, 0.5 - 1e-9], dtype=torch.float64).mul(math.pi).requires_grad_()
+    flat = torch.zeros(3, dtype=torch.float64)
+    lags = local_scattering_lags(azimuth, flat, 4, 0.0)
+    assert_close(lags, response_lags(azimuth, flat, 4), rtol=0.0, atol=1e-14)
+    for lag in range(7):
+        found, expected = (
+            torch.autograd.grad(values[:, lag].sum(), azimuth, retain_graph=True)[0]
+            for values in (lags, response_lags(azimuth, flat, 4))
+        )
+        assert_close(found, expected, rtol=0.0, atol=1e-12)
+
+
 def test_no_spread_leaves_one_path() -> None:
     azimuth = torch.tensor([0.7], dtype=torch.float64)
     response = steering(azimuth, azimuth, 4)
@@ -159,6 +173,12 @@ def test_turned_matrices_are_real_and_keep_products_and_traces(generator: torch.
     assert_close(turned_back(product), first @ second, **ROUNDING)
     trace = (first @ second @ first).diagonal(dim1=-2, dim2=-1).sum(-1)
     assert_close((weights_of(product) * lags[0]).sum(-1), trace.real, rtol=1e-11, atol=1e-12)
+
+
+@pytest.mark.parametrize("num_antennas", [1, 2, 5, 16])
+def test_weights_of_toeplitz_matrices_need_no_matrix(generator: torch.Generator, num_antennas: int) -> None:
+    lags = torch.rand(3, 2 * num_antennas - 1, generator=generator, dtype=torch.float64)
+    assert_close(toeplitz_weights(lags), weights_of(turned(lags)), rtol=1e-12, atol=1e-14)
 
 
 def test_response_lags_are_those_of_the_response(generator: torch.Generator) -> None:

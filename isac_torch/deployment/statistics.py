@@ -51,7 +51,7 @@ def coefficients(snapshots: Sequence[Snapshot]) -> Coefficients:
     if not snapshots:
         raise DropError("there is no snapshot; give at least one")
     full = [completed(snapshot) for snapshot in snapshots]
-    if len({size_class(snapshot) for snapshot in full}) > 1:
+    if len(full) > 1 and len({size_class(snapshot) for snapshot in full}) > 1:
         raise DropError("snapshots of one batch must have the same sizes and physics; sort them by size_class first")
     numbers = full[0].num_aps * (full[0].num_ues + full[0].num_targets) * (2 * full[0].num_antennas - 1)
     part = max(1, _CACHE // numbers)
