@@ -89,12 +89,13 @@ def channel_statistics(
     xp = namespace(drop.ue_gain)
     lags, beam_lags = _all_lags(drop, physics, ue_angles)
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
-    at_serving, at_sensing = at_rows(lags, drop.serving_ap), at_rows(lags, drop.sensing_ap)  # [drop, owner, link, node, lag]
+    at_links = at_rows(lags, link_aps(drop))  # [drop, link, node, lag]
+    comm, rest = math.prod(drop.serving_ap.shape[1:]), at_links.shape[2:]
+    at_serving = at_links[:, :comm].reshape(*drop.serving_ap.shape, *rest)
     observed, mmse, estimate = _estimates(drop, physics, at_serving, gram)
     energy = estimate.diagonal(0, -2, -1).sum(-1)
     of_estimate, of_mmse = weights_of(stacked(estimate, mmse))
-    of_data = at_serving @ xp.stack([of_estimate / energy[..., None], of_mmse], axis=-1)
-    of_probes = at_sensing @ toeplitz_weights(beam_lags)[..., None]
+    sent = [x.reshape(len(lags), -1, lags.shape[-1]) for x in (of_estimate / energy[..., None], toeplitz_weights(beam_lags))]
     return ChannelStatistics(
         lags=lags,
         observation_lags=observed,
@@ -102,8 +103,8 @@ def channel_statistics(
         turned_estimate=estimate,
         beam_lags=beam_lags,
         energy=energy,
-        heard=xp.concat([_by_node(of_data[..., 0]), _by_node(of_probes[..., 0])], axis=2),
-        contamination=of_data[:, :, :, : gram.shape[1], 1],
+        heard=(at_links @ xp.concat(sent, axis=1)[..., None])[..., 0].mT,
+        contamination=(at_serving[..., : gram.shape[1], :] @ of_mmse[..., None])[..., 0],
         gram=gram,
     )
 
@@ -119,11 +120,6 @@ def by_link(
     """Values by owner as one a link, those of the UEs first."""
     parts = [part.reshape(len(part), math.prod(part.shape[1:])) for part in (of_ues, of_targets)]
     return namespace(of_ues).concat(parts, axis=1)
-
-
-def _by_node(value: Float[Array, "drop owner serving node"]) -> Float[Array, "drop node link"]:
-    num_drops, owners, each, nodes = value.shape
-    return value.reshape(num_drops, owners * each, nodes).mT
 
 
 def _all_lags(
