@@ -35,7 +35,7 @@ from tests import hostile_drops
 
 BUDGET_TOLERANCE = 1e-9
 """Largest relative overload of an AP that is not a violation."""
-PATHS = ("network", "repaired", "fallback_fpc", "best_effort")
+PATHS = ("network", "refined", "repaired", "fallback_fpc", "best_effort")
 MAX_BYTES = 2**20
 
 
@@ -187,9 +187,10 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="bundle that `isac-torch export` wrote")
     parser.add_argument("--count", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=900_700)
+    parser.add_argument("--refine", action="store_true", help="improve every answer, as `isac-torch allocate --refine`")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    allocator = Allocator.load(options.model)
+    allocator = Allocator.load(options.model, refine=options.refine)
     begin, cpu = time.perf_counter(), time.process_time()
     tally = fuzz(allocator, options.count, options.seed)
     result = {

@@ -15,7 +15,7 @@ import torch
 import isac_torch
 from isac_torch.deployment.allocator import Allocator
 from isac_torch.deployment.card import CARD, ONNX, quantities
-from isac_torch.deployment.directions import INPUTS, network_inputs
+from isac_torch.deployment.directions import INPUTS, OwnedProblem
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import BundleError, DropError
@@ -83,6 +83,16 @@ def test_alone_in_a_batch_twice_and_in_threads_the_answer_is_one(allocator, mixe
         assert one.path == three.path
 
 
+def test_refined_answers_are_never_worse_and_say_so(allocator, mixed):
+    plain, refined = allocator.many(mixed), Allocator.load(BUNDLE, refine=True).many(mixed)
+    for before, after in zip(plain, refined, strict=True):
+        assert after.path == ("refined" if before.path == "network" else before.path)
+        assert after.sinr.min() >= before.sinr.min() * (1 - 1e-9)
+        assert (after.sir >= np.minimum(before.sir, 10**-0.5) * (1 - 2e-6)).all()
+    gain = [after.sinr.min() / before.sinr.min() for before, after in zip(plain, refined, strict=True)]
+    assert max(gain) > 1.001
+
+
 def test_bad_snapshots_are_refused_by_number(allocator, mixed):
     bad = replace(mixed[0], ue_gain=np.full_like(mixed[0].ue_gain, np.nan))
     with pytest.raises(DropError, match=r"^drop 1: ue_gain"):
@@ -103,10 +113,10 @@ def test_inputs_are_those_of_the_network_in_torch():
     for size in ("8x6x2", "8x6x1", "8x6x0"):
         scenario = TrackingScenario.of_size(size)
         problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(5)), scenario)
-        found = network_inputs(map_tensors(problem, lambda t: t.numpy()))
+        found = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy())).network_inputs()
         dense = DenseProblem.of(problem.cast(torch.float32))
         for name in INPUTS:
-            np.testing.assert_array_equal(found[name], getattr(dense, name).numpy(), err_msg=name)
+            np.testing.assert_allclose(found[name], getattr(dense, name).numpy(), rtol=1e-6, err_msg=name)
 
 
 def test_quantities_of_a_network():
@@ -126,7 +136,7 @@ def test_quantities_of_a_network():
         (CARD, b"{", "not readable"),
         (CARD, b"[1]", "not the card"),
         (CARD, b'{"format": "isac-torch-bundle", "format_version": 99}', "format_version is 99"),
-        (CARD, b'{"format": "isac-torch-bundle", "format_version": 1}', "are missing"),
+        (CARD, b'{"format": "isac-torch-bundle", "format_version": 2}', "are missing"),
         (ONNX, None, "missing"),
         (ONNX, b"not a graph", "checksum"),
     ],

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from isac_torch.deployment.balance import Constants, balanced_power
+from isac_torch.deployment.directions import OwnedProblem
 from isac_torch.nn.balance import (
     EXCESS_AT_ZERO,
     EXCESS_CAP,
@@ -23,6 +24,11 @@ from isac_torch.tracking.scenario import TrackingScenario
 CONSTANTS = Constants(SENSING_CAP, LEAST_NET_GAIN, EXCESS_AT_ZERO, EXCESS_CAP)
 
 
+def numpy_power(problem, logits, start=None):
+    link, owner = np.split(logits, [problem.num_links], 1)
+    return balanced_power(OwnedProblem.of(problem), link, owner, CONSTANTS, start)
+
+
 def make_problem(size, drops, **parameters):
     scenario = TrackingScenario.of_size(size, **parameters)
     return power_problem(scenario.sample(drops, generator=torch.Generator().manual_seed(1_950_000_000)), scenario)
@@ -35,13 +41,13 @@ def test_numpy_finds_the_powers_of_torch(size, pilots):
     problem = make_problem(size, 32, pilot_length=pilots)
     noise = torch.randn(32, logit_size(problem), generator=torch.Generator().manual_seed(4), dtype=torch.float64)
     logits = start_logits(problem) + 0.3 * noise
-    wanted = balance(problem, logits, None, 300, 4).power.numpy()
-    found = balanced_power(map_tensors(problem, lambda t: t.numpy()), logits.numpy(), CONSTANTS)
+    wanted, sooner = (balance(problem, logits, None, steps, 4).power.numpy() for steps in (300, 250))
+    found = numpy_power(map_tensors(problem, lambda t: t.numpy()), logits.numpy())
+    # Among 32 crowded drops one has rows so tightly coupled that torch, which takes fewer Newton steps, is not at rest.
+    steady = np.abs(wanted - sooner).max(-1) < 1e-9 * wanted.max(-1)
+    assert steady.mean() > 0.95
     error = np.abs(found - wanted).max(-1) / wanted.max(-1)
-    # Newton steps end below 1e-5 and square what is left; among 32 crowded drops one has rows so tightly coupled that
-    # neither side has come to rest.
-    assert float(np.quantile(error, 0.9)) < 1e-7
-    assert float(error.max()) < 2e-2
+    assert float(error[steady].max()) < 1e-6
 
 
 def test_excess_and_floor_mean_the_same():
@@ -50,7 +56,7 @@ def test_excess_and_floor_mean_the_same():
     logits[:, problem.num_links + 2] = 4.0
     logits[:, -1] = 6.0
     wanted = balance(problem, logits, None, 300, 4).power.numpy()
-    found = balanced_power(map_tensors(problem, lambda t: t.numpy()), logits.numpy(), CONSTANTS)
+    found = numpy_power(map_tensors(problem, lambda t: t.numpy()), logits.numpy())
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-9)
 
 
@@ -66,9 +72,9 @@ def drops_with_two_targets_at_one_receiver(drops):
 def test_a_drop_gets_the_same_powers_in_any_batch():
     problem = drops_with_two_targets_at_one_receiver(32)
     logits = 2.0 * np.random.default_rng(7).standard_normal((32, problem.num_links + 4))
-    together = balanced_power(problem, logits, CONSTANTS)
+    together = numpy_power(problem, logits)
     for drop in range(32):
-        alone = balanced_power(problem.select(np.array([drop])), logits[[drop]], CONSTANTS)[0]
+        alone = numpy_power(problem.select(np.array([drop])), logits[[drop]])[0]
         assert np.abs(alone - together[drop]).max() <= 1e-8 * alone.max()
 
 
@@ -77,7 +83,7 @@ def test_rounding_of_the_logits_stays_rounding_of_the_powers():
     generator = np.random.default_rng(7)
     logits = 2.0 * generator.standard_normal((32, problem.num_links + 4))
     noise = generator.uniform(-1e-6, 1e-6, logits.shape)
-    power, other = (balanced_power(problem, values, CONSTANTS) for values in (logits, logits + noise))
+    power, other = (numpy_power(problem, values) for values in (logits, logits + noise))
     # A hundredfold for what crowded drops amplify; without a unique answer to each, some would change by a good part of it.
     assert (np.abs(other - power).max(-1) / power.max(-1)).max() < 1e-4
 
@@ -88,4 +94,4 @@ def test_nonsense_never_raises():
     logits[0] = np.nan
     logits[1] = 1e30
     with np.errstate(all="ignore"):
-        assert balanced_power(problem, logits, CONSTANTS).shape == (3, problem.num_links)
+        assert numpy_power(problem, logits).shape == (3, problem.num_links)

@@ -52,6 +52,9 @@ def test_allocate_needs_no_torch(tmp_path):
     assert b"1 drop: " in done.stderr
     assert run("allocate", str(drop), "--output", str(tmp_path / "powers.csv")).returncode == 0
     assert len((tmp_path / "powers.csv").read_text().splitlines()) == 1 + len(answer["power"])
+    (refined,) = json.loads(run("allocate", str(drop), "--refine").stdout)["drops"]
+    assert refined["path"] in {"refined", "repaired"}
+    assert min(refined["sinr"]) >= min(answer["sinr"]) * (1 - 1e-9)
 
 
 def test_slips_are_one_line(capsys, tmp_path):

@@ -22,9 +22,9 @@ ROOT = Path(__file__).parents[1]
 def checkpoint(folder, network=None):
     torch.manual_seed(0)
     if network is None:
-        network = OneShotNetwork(hidden=8, layers=1, refinements=0)
+        network = OneShotNetwork(hidden=8, layers=1)
         with torch.no_grad():
-            for parameter in network.heads.parameters():
+            for parameter in network.head_parameters():
                 parameter.normal_(0.0, 0.2)
     save_network(folder / "model.pt", network, {"steps": 0, "metrics": {"val/min_rate_ratio": 0.5}})
     return folder / "model.pt"
@@ -50,7 +50,7 @@ def test_export_writes_a_bundle_that_answers(tmp_path):
     assert json.loads((tmp_path / "bundle" / CARD).read_text()) == json.loads(json.dumps(card))
     assert card["metrics"] == {"val/min_rate_ratio": 0.5}
     assert len(card["parity"]) == 10
-    assert Allocator.load(tmp_path / "bundle").card["inputs"]["link_ap"] == "int64"
+    assert Allocator.load(tmp_path / "bundle").card["inputs"]["sent"] == "float32"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]  # no scratch folder is left
 
 

@@ -78,7 +78,7 @@ class AllocationTraining(AveragedTraining):
         self.save_hyperparameters()
         one_shot = network == "one_shot"
         self.network: AllocationNetwork | OneShotNetwork = (
-            OneShotNetwork(hidden, layers, refinements) if one_shot else AllocationNetwork(hidden, layers, refinements, steps)
+            OneShotNetwork(hidden, layers) if one_shot else AllocationNetwork(hidden, layers, refinements, steps)
         )
         self.average = deepcopy(self.network).requires_grad_(False)
         self.row_weight: Tensor
@@ -89,7 +89,7 @@ class AllocationTraining(AveragedTraining):
         problem, label = batch
         aim = self._aim()
         points = self._points(problem, aim)
-        early = points[self.hparams["refinements"]]
+        early = points[0] if isinstance(self.network, OneShotNetwork) else points[self.hparams["refinements"]]
         total, value = self._pull(problem, label, points[-1], aim, float(self.row_weight))
         if early is not points[-1]:
             total = total + self.hparams["early_weight"] * self._pull(problem, label, early, aim, FIRST_ROW_WEIGHT)[0]
@@ -100,7 +100,7 @@ class AllocationTraining(AveragedTraining):
     def _points(self, problem: MaxMinSinrProblem, aim: Aim) -> list[Tensor]:
         """Directions after each correction and step."""
         if isinstance(self.network, OneShotNetwork):
-            return list(self.network.trajectory(problem))
+            return [self.network(problem)]
         return list(self.network.trajectory(problem, link_graph(problem), aim))
 
     def _aim(self) -> Aim:

@@ -9,9 +9,9 @@ Every answer keeps the budgets; `path` says whether the network's powers were us
 
 from __future__ import annotations
 
-import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,9 +20,9 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from isac_torch.deployment.balance import Constants, balanced_power
-from isac_torch.deployment.card import ONNX, Range, checked_bytes, ranges_of, read_card, unlike_training
+from isac_torch.deployment.card import ONNX, Seen, checked_bytes, ranges_of, read_card
 from isac_torch.deployment.completion import completed
-from isac_torch.deployment.directions import OUTPUTS, network_inputs
+from isac_torch.deployment.directions import OUTPUTS, OwnedProblem
 from isac_torch.deployment.guard import PathTaken, guard
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
@@ -47,8 +47,8 @@ class Allocated:
         owner_index: which UE or target.
         sinr: of each UE, linear.
         sir: expected sensing SIR of each target, linear; empty where fewer than two targets are tracked.
-        path: whose powers these are: the network's, the network's after a repair, fractional power control's, or the best
-            there is where no powers tried meet every sensing row.
+        path: whose powers these are: the network's, the network's improved (`refine`), the network's after a repair, fractional
+            power control's, or the best there is where no powers meet every sensing row.
         reason: why not the network's; empty for those.
         out_of_distribution: what about the network is unlike those of the training, in words.
         milliseconds: share of the call's time, from validation to the guard.
@@ -69,20 +69,22 @@ class Allocated:
 class Allocator:
     """A loaded bundle. It holds no state between calls and may be called from several threads."""
 
-    def __init__(self, session: InferenceSession, card: dict[str, Any]) -> None:
+    def __init__(self, session: InferenceSession, card: dict[str, Any], refine: bool = False) -> None:
         """Around an open session; see `load`."""
         self._session = session
-        self._ranges: dict[str, Range] = ranges_of(card)
+        self._seen = Seen(ranges_of(card))
         self._constants = Constants(**card["balance"])
+        self._refine = refine
         self.card = card
 
     @classmethod
-    def load(cls, bundle: Path | str, threads: int = 1) -> Allocator:
+    def load(cls, bundle: Path | str, threads: int = 1, refine: bool = False) -> Allocator:
         """The bundle in a folder that `isac-torch export` wrote.
 
         Args:
             bundle: the folder.
             threads: of one call of the network. Several callers in threads of their own use the cores better.
+            refine: improve every answer by Newton steps: nearer to the optimum, milliseconds later; not above 512 links.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another version, or onnxruntime is not installed.
@@ -103,7 +105,7 @@ class Allocator:
         except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot read
             text = " ".join(str(error).split())[:200]
             raise BundleError(f"{folder / ONNX}: onnxruntime cannot open it ({text}); export the bundle again") from None
-        return cls(session, card)
+        return cls(session, card, refine)
 
     def __call__(self, snapshot: Snapshot) -> Allocated:
         """Powers for one network. DropError where it is none."""
@@ -128,36 +130,39 @@ class Allocator:
         checked = (time.perf_counter() - begin) / max(len(snapshots), 1)
         answers: dict[int, Allocated] = {}
         for members in groups.values():
-            begin = time.perf_counter()
-            found = self._allocate(coefficients([full[index] for index in members]))
-            spent = 1e3 * (checked + (time.perf_counter() - begin) / len(members))
-            answers |= {index: replace(answer, milliseconds=spent) for index, answer in zip(members, found, strict=True)}
+            begin = time.perf_counter() - checked * len(members)
+            problem = coefficients([full[index] for index in members])
+            found, strange = guard(problem, self.powers(problem), self._refine), self._seen.unlike(problem)
+            kind, owner = _owners(problem.num_ues, problem.serving, problem.num_targets, problem.num_links)
+            spent = 1e3 * (time.perf_counter() - begin) / len(members)
+            for drop, index in enumerate(members):
+                answers[index] = Allocated(
+                    power=found.power[drop],
+                    link_ap=problem.link_ap[drop],
+                    owner_kind=kind,
+                    owner_index=owner,
+                    sinr=found.sinr[drop],
+                    sir=found.sir[drop],
+                    path=found.path[drop],
+                    reason=found.reason[drop],
+                    out_of_distribution=strange[drop],
+                    milliseconds=spent,
+                )
         return [answers[index] for index in range(len(snapshots))]
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
         """The network's own powers (W), before the guard; NaN where it fails."""
+        owned = OwnedProblem.of(problem)
         with np.errstate(all="ignore"):
-            logits = np.concatenate(self._session.run(list(OUTPUTS), network_inputs(problem)), 1, dtype=np.float64)
-            return balanced_power(problem, logits, self._constants)
-
-    def _allocate(self, problem: Coefficients) -> list[Allocated]:
-        """Answers of every drop, without the time."""
-        found = guard(problem, self.powers(problem))
-        power, strange = found.power, unlike_training(problem, self._ranges)
-        with np.errstate(all="ignore"):
-            sinr, sir = problem.sinr(power), problem.sir(power)
-        kind, owner = _owners(problem)
-        return [
-            Allocated(
-                power[drop], problem.link_ap[drop], kind, owner, sinr[drop], sir[drop], path, reason, strange[drop], math.nan
-            )
-            for drop, (path, reason) in enumerate(zip(found.path, found.reason, strict=True))
-        ]
+            found = self._session.run(OUTPUTS, owned.network_inputs())
+            link, owner, scale = (value[:, 0].astype(np.float64) for value in found)
+            return balanced_power(owned, link, owner, self._constants, scale)
 
 
-def _owners(problem: Coefficients) -> tuple[tuple[str, ...], ndarray]:
+@lru_cache(maxsize=256)
+def _owners(ues: int, serving: int, targets: int, links: int) -> tuple[tuple[str, ...], ndarray]:
     """Kind and index of the owner of every link."""
-    comm, targets = problem.num_comm_links, max(problem.num_targets, 1)
-    ues = np.arange(problem.num_ues).repeat(problem.serving)
-    beams = np.arange(problem.num_targets).repeat((problem.num_links - comm) // targets)
-    return ("ue",) * comm + ("target",) * (problem.num_links - comm), np.concatenate([ues, beams])
+    comm = ues * serving
+    index = np.concatenate([np.arange(ues).repeat(serving), np.arange(targets).repeat((links - comm) // max(targets, 1))])
+    index.flags.writeable = False
+    return ("ue",) * comm + ("target",) * (links - comm), index

@@ -1,6 +1,6 @@
 """The balancing layer of `isac_torch.nn.balance` in numpy: from directions to powers, without gradients.
 
-Tests hold the two against each other; docs/learning.md has the equations.
+Tests hold the two against each other; docs/learning.md has the equations. Owners are rows, as in `isac_torch.nn.prices`.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 if TYPE_CHECKING:
-    from isac_torch.deployment.statistics import Coefficients
+    from isac_torch.deployment.directions import OwnedProblem, Owners
 
 _TINY = 1e-30
-_FEW, _MANY, _NEWTON = 6, 60, 4
-"""Steps of the fixed point for all drops, and for those that are not settled then; Newton steps after either, at most."""
-_STILL = 1e-8
-"""Relative change by a step of the fixed point that a settled drop makes at most."""
-_SETTLED = 1e-5
-"""Relative change by a Newton step below which it was the last: the next one would change the square of it."""
-
-_RIDGE = 1e-9
-"""Added to the diagonal of a Newton step's scaled equations: two targets heard by one receive AP at SIR0 = 0 dB have
+_FEW, _NEWTON = 1, 6
+"""Steps of the fixed point from the start, and most steps of Newton's after them."""
+_MANY = (60, 300)
+"""Steps of the fixed point for drops that are not settled then, each time with as many of Newton's after them."""
+_SETTLED, _NOTHING = 1e-7, 1e-15
+"""Relative and absolute distance of an owner's scale to the next one, below which it is settled; rows have ten times that."""
+_KEPT = 0.1
+"""Share of a UE's scale that a Newton step leaves at least."""
+_RIDGED = 1.0 + 1e-9
+"""Instead of ones on the diagonal of a Newton step's scaled equations: two targets heard by one receive AP at SIR0 = 0 dB have
 one row, twice, and without it the step along what that leaves free would be rounding. It moves no solution."""
 
 
@@ -47,193 +48,154 @@ class Constants:
 
 @dataclass(frozen=True)
 class _Terms:
-    """The problem at fixed shares: matrices over the owners (UEs, then targets)."""
+    """The problem at fixed shares.
+
+    Attributes:
+        share: of each link in its owner's power.
+        asks: power that a UE (at SINR 1) or target asks for, of a watt of each other owner.
+        noise: the same of the noise, W; 0 at targets.
+        least, most: bounds of each owner's power over the UEs' sum.
+        load: share of the AP's budget that a watt of each owner takes, 1/W.
+        owners: whose the links are.
+        drop: 0, 1, ...
+    """
 
     share: Float[ndarray, "drop link"]
-    disturbance: Float[ndarray, "drop ue owner"]
-    noise: Float[ndarray, "drop ue"]
-    floor: Float[ndarray, "drop target"]
-    row: Float[ndarray, "drop row owner"]
+    asks: Float[ndarray, "drop owner owner"]
+    noise: Float[ndarray, "drop owner"]
+    least: Float[ndarray, "drop owner"]
+    most: Float[ndarray, "drop owner"]
     load: Float[ndarray, "drop ap owner"]
-    useful: Bool[ndarray, "drop target"]
-    cap: float
+    owners: Owners
+    drop: Int[ndarray, " drop"]
+
+
+_BY_DROP = frozenset(("share", "asks", "noise", "least", "most", "load"))
 
 
 def balanced_power(
-    problem: Coefficients, logits: Float[ndarray, "drop logit"], constants: Constants
+    problem: OwnedProblem,
+    link: Float[ndarray, "drop link"],
+    owner: Float[ndarray, "drop owner"],
+    constants: Constants,
+    start: Float[ndarray, "drop owner"] | None = None,
 ) -> Float[ndarray, "drop link"]:
     """Powers (W) that give every UE the same SINR (times its own excess) and every target its SIR; one AP sends its budget.
 
     Args:
         problem: float64 coefficients.
-        logits: directions as `isac_torch.nn.balance.balance` takes them: links, excesses, floors.
+        link: logits of each owner's shares.
+        owner: logits of the excess of each UE, then of the floor of each target, as `isac_torch.nn.balance.balance` takes them.
         constants: those of the network's training.
+        start: positive scales near the answer's, up to a factor; default equal ones.
     """
-    terms = _terms(problem, logits, constants)
-    scale, settled = _scales(terms, _FEW, _NEWTON)
-    if not settled.all():
+    terms = _terms(problem, link, owner, constants)
+    scale, settled = _scales(terms, np.ones_like(terms.noise) if start is None else start, _FEW)
+    for steps in _MANY:
+        if settled.all():
+            break
         # Tightly coupled rows: near the fixed point Newton's active set is right, farther off it may be another one.
         index = np.flatnonzero(~settled)
-        hard: dict[str, Any] = {name: value[index] for name, value in vars(terms).items() if isinstance(value, ndarray)}
-        scale[index], _ = _scales(replace(terms, **hard), _MANY, _NEWTON)
-    ues, serving, sensing = problem.num_ues, problem.serving, _links_per_target(problem)
-    power = terms.share * np.concatenate([scale[:, :ues].repeat(serving, 1), scale[:, ues:].repeat(sensing, 1)], 1)
-    overload = (problem.ap_load(power) / problem.budget).max(-1, keepdims=True)
-    return power / overload
+        hard: dict[str, Any] = {name: value[index] for name, value in vars(terms).items() if name in _BY_DROP}
+        hard["drop"] = np.arange(len(index))
+        scale[index], settled[index] = _scales(replace(terms, **hard), np.ones_like(terms.noise[index]), steps)
+    power = terms.share * scale[:, problem.owners.of_link]
+    return power / _apply(terms.load, scale).max(-1, keepdims=True)
 
 
-def _scales(terms: _Terms, iterations: int, newton: int) -> tuple[Float[ndarray, "drop owner"], Bool[ndarray, " drop"]]:
-    """Scales (W) from equal ones, and whether another step would leave a drop's as they are.
+def _scales(terms: _Terms, scale: ndarray, iterations: int) -> tuple[Float[ndarray, "drop owner"], Bool[ndarray, " drop"]]:
+    """Scales over the UEs' sum, from positive ones, and whether a drop's are settled.
 
-    At most `newton` Newton steps follow `iterations` of the fixed point; all but the last are followed by one more of those.
-    Each drop stops on its own, so that its scales are the same in any batch.
+    At most `_NEWTON` steps of Newton's follow `iterations` of the fixed point. Each drop stops on its own, so that its scales
+    are the same in any batch.
     """
-    scale = np.ones((len(terms.noise), terms.load.shape[2]))
-    scale /= _apply(terms.load, scale).max(-1, keepdims=True)
-    level = np.ones(len(scale))
+    scale = scale / (scale @ terms.owners.is_ue)[:, None]
     for _ in range(iterations):
-        scale, level = _step(terms, scale)
-    moving, old, after = np.ones(len(scale), bool), scale, scale
-    for _ in range(newton):
-        new, level, change = _newton(terms, scale, level)
-        scale, level = _step(terms, new)
-        old, after = np.where(moving[:, None], new, old), np.where(moving[:, None], scale, after)
-        moving = moving & ~(change < _SETTLED)
-        if not moving.any():
+        aim = _wanted(terms, scale).aim
+        scale = np.where(terms.owners.ue, aim, 0.5 * (scale + aim))
+    for newton in range(_NEWTON + 1):
+        wanted = _wanted(terms, scale)
+        settled = (np.abs(wanted.aim - scale) <= _SETTLED * scale + _NOTHING).all(-1)
+        if newton == _NEWTON or settled.all():
             break
-    apart = np.abs(after - old).max(-1) / np.maximum(old.max(-1), _TINY)
-    return old, apart < _STILL
+        scale = np.where(settled[:, None], scale, _newton(terms, scale, wanted))
+    return scale, settled
 
 
-def _links_per_target(problem: Coefficients) -> int:
-    return (problem.num_links - problem.num_comm_links) // max(problem.num_targets, 1)
+@dataclass(frozen=True)
+class _Wanted:
+    """What owners ask for at some scales.
+
+    Attributes:
+        aim: scales of the fixed point's next step, the UEs' adding up to one.
+        free: before the targets' bounds.
+        level: SINR that the UEs reach then.
+        loudest: index of the AP whose budget is tightest.
+    """
+
+    aim: Float[ndarray, "drop owner"]
+    free: Float[ndarray, "drop owner"]
+    level: Float[ndarray, "drop 1"]
+    loudest: ndarray
 
 
-def _blocks(problem: Coefficients, value: ndarray) -> tuple[ndarray, ndarray]:
-    """A table over links as one block over (UE, its links) and one over (target, its links)."""
-    lead, comm = value.shape[:-1], problem.num_comm_links
-    ue = value[..., :comm].reshape(*lead, problem.num_ues, problem.serving)
-    return ue, value[..., comm:].reshape(*lead, problem.num_targets, _links_per_target(problem))
+def _wanted(terms: _Terms, scale: ndarray) -> _Wanted:
+    load = _apply(terms.load, scale)
+    loudest = load.argmax(-1)
+    free = _apply(terms.asks, scale) + terms.noise * load[terms.drop, loudest][:, None]
+    level = 1.0 / (free @ terms.owners.is_ue)[:, None]
+    free = np.where(terms.owners.ue, free * level, free)
+    return _Wanted(np.minimum(np.maximum(free, terms.least), terms.most), free, level, loudest)
 
 
-def _terms(problem: Coefficients, logits: ndarray, constants: Constants) -> _Terms:
-    links, ues, targets = problem.num_links, problem.num_ues, problem.num_targets
-    comm, sensing = (_softmax(block) for block in _blocks(problem, logits[:, :links]))
-    share = np.concatenate([comm.reshape(len(comm), -1), sensing.reshape(len(comm), -1)], 1)
-    amplitude = np.sqrt(comm)
-    gain = np.maximum((problem.signal * amplitude).sum(-1) ** 2, _TINY)
-    disturbance = _by_owner(problem, problem.leakage, comm, sensing)
-    if problem.has_pilot_reuse:
-        disturbance[..., :ues] += (problem.coherent * amplitude[:, None]).sum(-1) ** 2
-    excess, floor = np.split(np.logaddexp(0.0, logits[:, links:] + constants.excess_at_zero), [ues], 1)
-    asked = np.exp(np.minimum(excess, constants.excess_cap)) / gain
-    floor = floor * (0.01 if problem.num_rows else 0.0)
-    owner = np.concatenate(
-        [np.arange(ues).repeat(problem.serving), ues + np.arange(targets).repeat(_links_per_target(problem))]
-    )
-    load = np.zeros((len(comm), problem.num_aps, ues + targets))
-    load[np.arange(len(comm))[:, None], problem.link_ap, owner] = share  # an AP has one link at most to each owner
-    row, useful = _rows(problem, comm, sensing, constants.least_net_gain)
+def _terms(problem: OwnedProblem, link: ndarray, owner: ndarray, constants: Constants) -> _Terms:
+    owners, first, heard = problem.owners, problem.owners.first, problem.heard
+    weight = np.exp(link - np.maximum.reduceat(link, first, 1)[:, owners.of_link])
+    share = np.maximum(weight / np.add.reduceat(weight, first, 1)[:, owners.of_link], 1e-12)
+    root = np.sqrt(share)
+    gain = np.maximum(np.add.reduceat(problem.signal * root, first, 1) ** 2, _TINY)
+    answer = np.add.reduceat((heard - problem.required) * share[:, None], first, 2)
+    if problem.coherent is not None:
+        answer += np.add.reduceat(problem.coherent * root[:, None], first, 2) ** 2
+    extra = np.logaddexp(0.0, owner + constants.excess_at_zero)
+    noise = owners.is_ue * np.exp(np.minimum(extra, constants.excess_cap)) / gain
+    own_row = answer.diagonal(0, 1, 2)
+    own_echo = np.add.reduceat(heard * share[:, None], first, 2).diagonal(0, 1, 2)
+    enough = np.maximum(constants.least_net_gain * own_echo, 1e-9)
+    least = np.where((own_echo > 0.0) & ~owners.ue, 0.01 * extra, 0.0)
+    most = np.where(owners.ue, np.inf, np.where(own_row > enough, constants.sensing_cap, least))
+    per_watt = np.where(owners.ue, noise, -1.0 / np.maximum(own_row, enough))
+    drop = np.arange(len(link))
+    load = np.zeros((len(link), problem.budget.shape[1], len(first)))
+    load[drop[:, None], problem.link_ap, owners.of_link] = share  # an AP has one link at most to each owner
     load /= problem.budget[..., None]
-    return _Terms(share, disturbance * asked[..., None], asked, floor, row, load, useful, constants.sensing_cap)
+    return _Terms(share, answer * per_watt[..., None] * owners.others, noise, least, most, load, owners, drop)
 
 
-def _softmax(block: ndarray) -> ndarray:
-    if not block.size:
-        return block
-    weight = np.exp(block - block.max(-1, keepdims=True))
-    return np.maximum(weight / weight.sum(-1, keepdims=True), 1e-12)
+def _newton(terms: _Terms, scale: ndarray, wanted: _Wanted) -> ndarray:
+    """Scales after one Newton step on the active equations, which keeps the UEs' positive.
 
-
-def _by_owner(problem: Coefficients, weight: ndarray, comm: ndarray, sensing: ndarray) -> ndarray:
-    """Rows over links, weighted with the shares and summed over each owner's links."""
-    ue, target = _blocks(problem, weight)
-    return np.concatenate([(ue * comm[:, None]).sum(-1), (target * sensing[:, None]).sum(-1)], -1)
-
-
-def _rows(problem: Coefficients, comm: ndarray, sensing: ndarray, least_net_gain: float) -> tuple[ndarray, ndarray]:
-    """Sensing rows over owners, each divided by the net gain of its own beam, and whether that gain is worth sending."""
-    ues, targets = problem.num_ues, problem.num_targets
-    if not problem.num_rows:
-        return np.zeros((len(comm), 0, ues + targets)), np.zeros((len(comm), targets), bool)
-    size = np.maximum(problem.echo.max(-1, keepdims=True), _TINY)
-    echo = problem.echo / size
-    row = _by_owner(problem, echo - problem.sir_min[..., None] * problem.cross_echo / size, comm, sensing)
-    target = np.arange(targets)
-    own_beams = _blocks(problem, echo)[1][:, target, target]  # drop target sensing
-    least = np.maximum(least_net_gain * (own_beams * sensing).sum(-1), 1e-9)
-    gain = row[:, target, ues + target]
-    useful = gain > least
-    row = row / np.maximum(gain, least)[..., None]
-    row[:, target, ues + target] = 1.0
-    return row, useful
+    Unknown beside the scales x is the level at which the UEs ask: x = level (D x + n load_m x) at UEs, m the loudest AP, and
+    the row's or the bound's scale at targets, with the UEs' sum held at one.
+    """
+    owners, is_ue = terms.owners, terms.owners.is_ue
+    size = len(is_ue)
+    line = terms.load[terms.drop, wanted.loudest]
+    slope = terms.asks + terms.noise[..., None] * line[:, None]
+    factor = np.where(owners.ue, wanted.level, wanted.free == wanted.aim)  # a target at a bound does not answer
+    matrix = np.zeros((len(scale), size + 1, size + 1))
+    np.subtract(_RIDGED * owners.eye, slope * factor[..., None], out=matrix[:, :size, :size])
+    matrix[:, :size, size] = -is_ue * wanted.aim
+    matrix[:, size, :size] = is_ue
+    right = np.zeros((len(scale), size + 1))
+    np.subtract(wanted.aim, scale, out=right[:, :size])
+    least = np.where(owners.ue, _KEPT * scale, terms.least)
+    new = np.maximum(scale + _solve(matrix, right)[:, :size], least)
+    return new / (new @ is_ue)[:, None]
 
 
 def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
     return (matrix @ vector[..., None])[..., 0]
-
-
-def _need(terms: _Terms, ue: ndarray, target: ndarray, floor: ndarray) -> ndarray:
-    """Scale that each row asks of its own beams, all else held."""
-    if not terms.row.shape[1]:
-        return floor
-    return np.where(terms.useful, target - _apply(terms.row, np.concatenate([ue, target], -1)), floor)
-
-
-def _step(terms: _Terms, scale: ndarray) -> tuple[ndarray, ndarray]:
-    """One step of the fixed point: demanded scales of the UEs, two averaged sweeps over the rows, then the budgets."""
-    ues = terms.noise.shape[1]
-    ue = _apply(terms.disturbance, scale) + terms.noise
-    target = scale[:, ues:] * (ue.sum(-1, keepdims=True) / scale[:, :ues].sum(-1, keepdims=True))
-    if target.shape[1]:
-        total = ue.sum(-1, keepdims=True)
-        floor, cap = terms.floor * total, terms.cap * total
-        first = np.minimum(np.maximum(_need(terms, ue, target, floor), floor), cap)
-        second = np.minimum(np.maximum(_need(terms, ue, first, floor), floor), cap)
-        target = 0.5 * (first + second)
-    new = np.concatenate([ue, target], -1)
-    level = 1.0 / _apply(terms.load, new).max(-1)
-    return new * level[:, None], level
-
-
-def _newton(terms: _Terms, scale: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-    """One Newton step on the active equations, shortened where it would more than halve a scale; each drop's largest change."""
-    ues, owners = terms.noise.shape[1], scale.shape[1]
-    ue, target = scale[:, :ues], scale[:, ues:]
-    total = ue.sum(-1, keepdims=True)
-    floor, cap = terms.floor * total, terms.cap * total
-    need = _need(terms, ue, target, floor)
-    active = (need > floor) & (need < cap)
-    capped = (target >= cap * (1 - 1e-6)) & ~active
-    heard = _apply(terms.disturbance, scale) + terms.noise
-    tightest = _apply(terms.load, scale).argmax(-1)
-    line = terms.load[np.arange(len(scale)), tightest]
-    held = np.where(capped, terms.cap, terms.floor)  # scale over the UEs' sum where no row decides
-
-    matrix = np.zeros((len(scale), owners + 1, owners + 1))
-    matrix[:, :ues, :owners] = -level[:, None, None] * terms.disturbance
-    matrix[:, :ues, owners] = -heard
-    matrix[:, ues:owners, :ues] = -held[..., None]
-    diagonal = np.arange(owners)
-    matrix[:, diagonal, diagonal] += 1.0
-    of_target = target - held * total
-    if terms.row.shape[1]:
-        matrix[:, ues:owners, :owners] = np.where(active[..., None], terms.row, matrix[:, ues:owners, :owners])
-        of_target = np.where(active, _apply(terms.row, scale), of_target)
-    matrix[:, owners, :owners] = line
-    residual = np.concatenate([ue - level[:, None] * heard, of_target, (line * scale).sum(-1, keepdims=True) - 1.0], -1)
-
-    size = np.concatenate([ue, np.maximum(target, 1e-3 * ue.mean(-1, keepdims=True))], -1)
-    matrix[:, :, :owners] *= size[:, None, :]
-    matrix[:, :, owners] *= level[:, None]
-    lines = np.concatenate([size, np.ones_like(level)[:, None]], -1)
-    matrix /= lines[:, :, None]
-    matrix[:, diagonal, diagonal] += _RIDGE
-    change = _solve(matrix, residual / lines)
-    longest = np.abs(change).max(-1, keepdims=True)
-    change = np.where(np.isfinite(longest), change * (0.5 / np.maximum(longest, 0.5)), 0.0)
-    moved = np.maximum(scale - change[:, :owners] * size, 0.0)
-    return moved, level * (1.0 - change[:, owners]), np.where(np.isfinite(longest), longest, 0.0)[:, 0]
 
 
 def _solve(matrix: ndarray, right: ndarray) -> ndarray:

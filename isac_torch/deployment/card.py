@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from isac_torch.deployment.balance import Constants
 from isac_torch.errors import BundleError
@@ -17,7 +18,7 @@ from isac_torch.tensors import at_rows
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
-FORMAT, FORMAT_VERSION = "isac-torch-bundle", 1
+FORMAT, FORMAT_VERSION = "isac-torch-bundle", 2
 CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
 _REMEDY = "write it again with `isac-torch export`"
 _SLACK = 1e-6
@@ -107,6 +108,11 @@ def quantities(problem: Coefficients) -> dict[str, np.ndarray]:
     least_echo_ratio: of the target with the worst best link, own echo over the other targets'. Without rows the last two
     do not exist and are left out.
     """
+    return dict(zip(UNITS, _table(problem), strict=False))
+
+
+def _table(problem: Coefficients) -> Float[np.ndarray, "quantity drop"]:
+    """The quantities, one row each."""
     drops, ues, targets = problem.num_drops, problem.num_ues, problem.num_targets
     sensing = (problem.num_links - problem.num_comm_links) // max(targets, 1)
     sizes = (problem.num_aps, ues, targets, problem.serving, sensing, ues / problem.num_aps)
@@ -122,19 +128,29 @@ def quantities(problem: Coefficients) -> dict[str, np.ndarray]:
     table = np.empty((len(sizes) + len(linear), drops))
     table[: len(sizes)] = np.array(sizes)[:, None]
     table[len(sizes) :] = 10.0 * np.log10(np.maximum(linear, _LEAST))
-    return dict(zip(UNITS, table, strict=False))
+    return table
 
 
-def unlike_training(problem: Coefficients, ranges: dict[str, Range]) -> list[tuple[str, ...]]:
-    """For each drop what lies outside the ranges, in words; empty where nothing does."""
-    found = {name: value for name, value in quantities(problem).items() if name in ranges}
-    strange: list[list[str]] = [[] for _ in range(problem.num_drops)]
-    if found:
-        limits = np.array([(ranges[name].least, ranges[name].most) for name in found])
-        slack = _SLACK * np.maximum(limits[:, 1] - limits[:, 0], 1.0)
-        value, names = np.array(list(found.values())), list(found)
-        outside = (value < (limits[:, 0] - slack)[:, None]) | (value > (limits[:, 1] + slack)[:, None])
-        for row, drop in zip(*outside.nonzero(), strict=True):
-            seen = ranges[names[row]]
-            strange[drop].append(f"{names[row]} {value[row, drop]:.4g} {seen.unit}, seen {seen.least:.4g} to {seen.most:.4g}")
-    return [tuple(items) for items in strange]
+class Seen:
+    """The ranges of a card, ready to hold networks against."""
+
+    def __init__(self, ranges: dict[str, Range]) -> None:
+        """Quantities without a range are not judged."""
+        self.ranges = ranges
+        limits = [(ranges[name].least, ranges[name].most) if name in ranges else (-np.inf, np.inf) for name in UNITS]
+        self._least, self._most = np.array(limits).T[..., None]
+        slack = _SLACK * np.maximum(self._most - self._least, 1.0)
+        self._least, self._most = self._least - slack, self._most + slack
+
+    def unlike(self, problem: Coefficients) -> list[tuple[str, ...]]:
+        """For each drop what lies outside the ranges, in words; empty where nothing does."""
+        value = _table(problem)
+        outside = (value < self._least[: len(value)]) | (value > self._most[: len(value)])
+        strange: list[tuple[str, ...]] = [()] * problem.num_drops
+        if outside.any():
+            names = list(UNITS)
+            for row, drop in zip(*outside.nonzero(), strict=True):
+                seen, name = self.ranges[names[row]], names[row]
+                words = f"{name} {value[row, drop]:.4g} {seen.unit}, seen {seen.least:.4g} to {seen.most:.4g}"
+                strange[drop] = (*strange[drop], words)
+        return strange

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections import Counter
@@ -19,14 +20,16 @@ SHIPPED = Path(__file__).parents[1] / "weights" / "one_shot"
 """Bundle that comes with the package."""
 
 
-def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) -> None:
+def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
 
     Args:
         drop: JSON, npz or HDF5 file, also a shard of `generate`; `-` reads JSON or npz from standard input.
         model: Bundle that `isac-torch export` wrote; default the one that comes with the package.
         output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
+        refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
     """
+    _one_thread()
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
     from isac_torch.deployment.files import read_snapshots
 
@@ -40,7 +43,7 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) ->
     snapshots = read_snapshots(drop)
     from isac_torch.deployment.allocator import Allocator  # after what is quick to refuse
 
-    allocator = Allocator.load(bundle)
+    allocator = Allocator.load(bundle, refine=refine)
     loaded = time.perf_counter()
     answers = allocator.many(snapshots)
     done = time.perf_counter()
@@ -49,6 +52,12 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-")) ->
     else:
         sys.stdout.buffer.write(answers_json(answers))
     sys.stderr.write(f"{_summary(answers)}; {1e3 * (done - loaded):.1f} ms after {loaded - begin:.2f} s of loading\n")
+
+
+def _one_thread() -> None:
+    """Keep the algebra of small matrices to one thread: two that wait for each other are slower, on a busy machine by far."""
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # read when numpy is imported, which has not happened yet
 
 
 def _summary(answers: Sequence[Allocated]) -> str:
@@ -71,6 +80,7 @@ def serve(
     max_waiting: int = 1024,
     window_ms: float = 1.0,
     max_batch: int = 64,
+    refine: bool = False,
 ) -> None:
     """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
 
@@ -86,7 +96,9 @@ def serve(
         max_waiting: Networks that may wait for their turn; further requests get 503.
         window_ms: That the first request of a batch waits for company, ms.
         max_batch: Networks in a batch.
+        refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
     """
+    _one_thread()
     try:
         from isac_torch.deployment.serving import Limits
     except ImportError as error:
@@ -104,7 +116,7 @@ def serve(
     from isac_torch.deployment.allocator import Allocator
     from isac_torch.deployment.server import run_server
 
-    run_server(Allocator.load(bundle), host, port, limits)
+    run_server(Allocator.load(bundle, refine=refine), host, port, limits)
 
 
 def import_geometry(

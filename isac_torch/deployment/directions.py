@@ -1,50 +1,119 @@
-"""What an exported network reads, from the coefficients of a batch: the layout of `isac_torch.nn.dense` in numpy."""
+"""A batch's coefficients with owners as rows: what an exported network reads, and what its directions are balanced with.
+
+The layout is that of `isac_torch.nn.dense`: owners are the UEs, then the targets; links are in the order of their owners.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
-INPUTS = (
-    "signal", "leakage", "coherent", "echo", "cross_echo", "sir_min", "budget", "link_ap", "ue_of", "target_of",
-)  # fmt: skip
-"""Fields of `isac_torch.nn.dense.DenseProblem`, which says what they mean; float32 but for link_ap (int64)."""
-OUTPUTS = ("link", "excess", "floor")
-"""Logits [drop, link], [drop, UE] and [drop, target] of the balancing layer."""
+INPUTS = ("signal", "heard", "required", "coherent", "budget", "sent", "owner", "is_ue")
+"""Fields of `isac_torch.nn.dense.DenseProblem`, which says what they mean; all float32."""
+OUTPUTS = ["link", "owner_logit", "scale"]
+"""Logits [drop, 1, link] and [drop, 1, owner] of the balancing layer, and the owners' scales that it starts from."""
+_TINY = 1e-20
 
 
-def network_inputs(problem: Coefficients) -> dict[str, ndarray]:
-    """The inputs by name."""
-    drops, links, comm = problem.num_drops, problem.num_links, problem.num_comm_links
-    ues, targets = problem.num_ues, problem.num_targets
-    signal = np.zeros((drops, links), np.float32)
-    signal[:, :comm] = problem.signal.reshape(drops, comm)
-    coherent = np.zeros((drops, ues, links), np.float32)
-    coherent[..., :comm] = problem.coherent.reshape(drops, ues, comm)
-    rows = problem.num_rows > 0
-    empty = np.zeros((drops, targets, links), np.float32)
-    return {
-        "signal": signal,
-        "leakage": problem.leakage.astype(np.float32),
-        "coherent": coherent,
-        "echo": problem.echo.astype(np.float32) if rows else empty,
-        "cross_echo": problem.cross_echo.astype(np.float32) if rows else empty,
-        "sir_min": problem.sir_min.astype(np.float32) if rows else np.ones((drops, targets), np.float32),
-        "budget": problem.budget.astype(np.float32),
-        "link_ap": np.ascontiguousarray(problem.link_ap, dtype=np.int64),
-        "ue_of": _owned(ues, problem.serving, 0, links),
-        "target_of": _owned(targets, (links - comm) // max(targets, 1), comm, links),
-    }
+@dataclass(frozen=True)
+class Owners:
+    """Whose the links are; the same for all drops of a size class.
+
+    Attributes:
+        of_link: owner of each link.
+        first: first link of each owner.
+        owns: 1 where the owner owns the link; float32.
+        is_ue: 1 for UEs, 0 for targets.
+        ue: the same as truths.
+        others: 0 where both are the same target, else 1.
+        eye: the unit matrix.
+    """
+
+    of_link: Int[ndarray, " link"]
+    first: Int[ndarray, " owner"]
+    owns: Float[ndarray, "owner link"]
+    is_ue: Float[ndarray, " owner"]
+    ue: Bool[ndarray, " owner"]
+    others: Float[ndarray, "owner owner"]
+    eye: Float[ndarray, "owner owner"]
 
 
-def _owned(owners: int, each: int, first: int, links: int) -> ndarray:
-    """1 where the owner owns the link; owners own `each` links in a row from `first` on."""
-    matrix = np.zeros((owners, links), np.float32)
-    index = np.arange(owners * each)
-    matrix[index // max(each, 1), first + index] = 1.0
-    return matrix
+@dataclass(frozen=True)
+class OwnedProblem:
+    """Coefficients with owners as rows, float64; see `isac_torch.nn.dense.DenseProblem`.
+
+    Attributes:
+        owners: whose the links are.
+        signal, heard, required, budget: as there.
+        coherent: as there; None where no pilot is shared.
+        link_ap: AP of each link.
+    """
+
+    owners: Owners
+    signal: Float[ndarray, "drop link"]
+    heard: Float[ndarray, "drop owner link"]
+    required: Float[ndarray, "drop owner link"]
+    coherent: Float[ndarray, "drop owner link"] | None
+    budget: Float[ndarray, "drop ap"]
+    link_ap: Int[ndarray, "drop link"]
+
+    @classmethod
+    def of(cls, problem: Coefficients) -> OwnedProblem:
+        """The same problems."""
+        drops, links, comm, ues = problem.num_drops, problem.num_links, problem.num_comm_links, problem.num_ues
+        shape = (drops, ues + problem.num_targets, links)
+        signal = np.zeros((drops, links))
+        signal[:, :comm] = problem.signal.reshape(drops, comm)
+        heard, required = np.zeros(shape), np.zeros(shape)
+        heard[:, :ues] = problem.leakage
+        if problem.num_rows:
+            size = np.maximum(problem.echo.max(-1, keepdims=True), _TINY)
+            np.divide(problem.echo, size, out=heard[:, ues:])
+            np.multiply(problem.cross_echo, problem.sir_min[..., None] / size, out=required[:, ues:])
+        coherent = None
+        if problem.coherent.any():
+            coherent = np.zeros(shape)
+            coherent[:, :ues, :comm] = problem.coherent.reshape(drops, ues, comm)
+        owners = _owners(ues, problem.serving, problem.num_targets, links)
+        return cls(owners, signal, heard, required, coherent, problem.budget, problem.link_ap)
+
+    def network_inputs(self) -> dict[str, ndarray]:
+        """What an exported network reads, by name."""
+        heard = self.heard.astype(np.float32)
+        return {
+            "signal": self.signal.astype(np.float32)[:, None],
+            "heard": heard,
+            "required": self.required.astype(np.float32),
+            "coherent": np.zeros_like(heard) if self.coherent is None else self.coherent.astype(np.float32),
+            "budget": self.budget.astype(np.float32)[:, None],
+            "sent": (self.link_ap[:, None] == np.arange(self.budget.shape[1])[:, None]).astype(np.float32),
+            "owner": self.owners.owns,
+            "is_ue": self.owners.is_ue.astype(np.float32)[None],
+        }
+
+
+@lru_cache(maxsize=256)
+def _owners(ues: int, serving: int, targets: int, links: int) -> Owners:
+    sensing = (links - ues * serving) // max(targets, 1)
+    of_link = np.concatenate([np.arange(ues).repeat(serving), ues + np.arange(targets).repeat(sensing)])
+    owner = np.arange(ues + targets)
+    found = Owners(
+        of_link=of_link,
+        first=np.searchsorted(of_link, owner),
+        owns=(owner[:, None] == of_link).astype(np.float32),
+        is_ue=(owner < ues).astype(np.float64),
+        ue=owner < ues,
+        others=1.0 - np.diag((owner >= ues).astype(np.float64)),
+        eye=np.eye(len(owner)),
+    )
+    for array in vars(found).values():
+        array.flags.writeable = False
+    return found

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch import __version__
 from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
-from isac_torch.deployment.directions import INPUTS, OUTPUTS, network_inputs
+from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError
 from isac_torch.nn import balance
@@ -50,15 +50,13 @@ PARITY = 5e-3
 _SEED = 70_000_000
 INPUT_UNITS = {
     "signal": "1/sqrt(W)",
-    "leakage": "1/W",
+    "heard": "1/W at UEs, 1 at targets",
+    "required": "0 at UEs, 1 at targets",
     "coherent": "1/sqrt(W)",
-    "echo": "any, per row",
-    "cross_echo": "as echo",
-    "sir_min": "1",
     "budget": "W",
-    "link_ap": "index from 0",
-    "ue_of": "0 or 1",
-    "target_of": "0 or 1",
+    "sent": "0 or 1",
+    "owner": "0 or 1",
+    "is_ue": "0 or 1",
 }
 
 
@@ -76,21 +74,19 @@ class Archive(nn.Module):
 
     def forward(
         self,
-        signal: Float[Tensor, "drop link"],
-        leakage: Float[Tensor, "drop ue link"],
-        coherent: Float[Tensor, "drop ue link"],
-        echo: Float[Tensor, "drop target link"],
-        cross_echo: Float[Tensor, "drop target link"],
-        sir_min: Float[Tensor, "drop target"],
-        budget: Float[Tensor, "drop ap"],
-        link_ap: Int[Tensor, "drop link"],
-        ue_of: Float[Tensor, "ue link"],
-        target_of: Float[Tensor, "target link"],
+        signal: Float[Tensor, "drop 1 link"],
+        heard: Float[Tensor, "drop owner link"],
+        required: Float[Tensor, "drop owner link"],
+        coherent: Float[Tensor, "drop owner link"],
+        budget: Float[Tensor, "drop 1 ap"],
+        sent: Float[Tensor, "drop ap link"],
+        owner: Float[Tensor, "owner link"],
+        is_ue: Float[Tensor, "1 owner"],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of links, excesses and floors, one row a drop."""
-        problem = DenseProblem(signal, leakage, coherent, echo, cross_echo, sir_min, budget, link_ap, ue_of, target_of)
-        *_, found = self.network.directions(problem)
-        return found.link.squeeze(1), found.excess.squeeze(1), found.floor.squeeze(1)
+        """Logits of links and of owners and a start for balancing, [drop, 1, n]."""
+        problem = DenseProblem(signal, heard, required, coherent, budget, sent, owner, is_ue)
+        found = self.network.directions(problem)
+        return found.link, found.owner, found.scale
 
 
 class Parity(NamedTuple):
@@ -136,12 +132,19 @@ def export_bundle(checkpoint: Path, output: Path, scenarios: list[TrackingScenar
 def _write_graphs(archive: Archive, folder: Path) -> None:
     """ONNX and .pt2, every size open."""
     from torch.export import Dim, export, save
-    from torch.fx.experimental import _config as symbolic
 
     example = DenseProblem.of(_problem("16x14x5", 6, serving_aps=3))
     inputs = tuple(getattr(example, name) for name in INPUTS)
-    sizes = tuple(dict.fromkeys(range(value.ndim), Dim.DYNAMIC) for value in inputs)
-    with warnings.catch_warnings(), torch.no_grad(), symbolic.patch(backed_size_oblivious=True):  # type: ignore[attr-defined]
+    drop, owner, ap, link = (Dim(name, min=2) for name in ("drops", "owners", "aps", "links"))
+    axes = {
+        "signal": (drop, None, link),
+        "budget": (drop, None, ap),
+        "sent": (drop, ap, link),
+        "owner": (owner, link),
+        "is_ue": (None, owner),
+    }
+    sizes = tuple(dict(enumerate(axes.get(name, (drop, owner, link)))) for name in INPUTS)
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = export(archive, inputs, dynamic_shapes=sizes)
         save(program, folder / ARCHIVE)
@@ -161,12 +164,12 @@ def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
     found = []
     for size, changes in PARITY_SIZES:
         problem = _problem(size, 1 if size.startswith("400") else 3, **changes)
-        inputs = network_inputs(_arrays(problem))
+        inputs = OwnedProblem.of(_arrays(problem)).network_inputs()
         with torch.no_grad():
-            wanted = network(problem).numpy()
-            stored = torch.cat(archive(*(torch.as_tensor(inputs[name]) for name in INPUTS)), 1).numpy()
-        got = np.concatenate(session.run(list(OUTPUTS), inputs), 1)
-        apart = [np.abs(answer - wanted).max(-1) for answer in (got, stored)]
+            tensors = [torch.tensor(inputs[name]) for name in INPUTS]
+            wanted, stored = (torch.cat(graph(*tensors), 2).numpy() for graph in (Archive(network), archive))
+        got = np.concatenate(session.run(OUTPUTS, inputs), 2)
+        apart = [np.abs(answer - wanted).max((1, 2)) for answer in (got, stored)]
         row = Parity(size, float(apart[0].max()), float(apart[1].max()), len(wanted))
         if not all(float(np.median(value)) <= PARITY for value in apart):
             raise BundleError(
@@ -222,14 +225,13 @@ def _card(
     """Everything but the checksums."""
     import onnxruntime
 
-    inputs = {name: "int64" if name == "link_ap" else "float32" for name in INPUTS}
     versions = {"isac-torch": __version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "opset": OPSET}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
         "scenario": "tracking system: max-min SINR, per-AP budgets, sensing SIR rows",
         "network": {"system": network.SYSTEM, "feature_version": network.FEATURE_VERSION, **network.shape},
-        "inputs": inputs,
+        "inputs": dict.fromkeys(INPUTS, "float32"),
         "input_units": INPUT_UNITS,
         "balance": asdict(CONSTANTS),
         "outputs": dict.fromkeys(OUTPUTS, "logits of the balancing layer"),
