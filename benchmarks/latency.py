@@ -57,7 +57,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="bundle that `isac-torch export` wrote")
     parser.add_argument("--sizes", nargs="+", default=["16x16x4", "64x64x8", "400x400x20"], help="the first one counts")
     parser.add_argument("--calls", type=int, default=500, help="single calls at the first size; fewer at larger ones")
-    parser.add_argument("--slow-drops", type=int, default=8, help="drops for the algorithms that take seconds")
+    parser.add_argument("--slow-drops", type=int, default=32, help="drops for the algorithms that take seconds")
     parser.add_argument("--quality-drops", type=int, default=400, help="drops whose powers are judged by the optimum")
     parser.add_argument("--no-large", action="store_true", help="leave the 10,000-AP network out")
     options = parser.parse_args()

@@ -43,7 +43,7 @@ def test_numpy_finds_the_powers_of_torch(size, pilots):
     logits = start_logits(problem) + 0.3 * noise
     wanted, sooner = (balance(problem, logits, None, steps, 4).power.numpy() for steps in (300, 250))
     found = numpy_power(map_tensors(problem, lambda t: t.numpy()), logits.numpy())
-    # Among 32 crowded drops one has rows so tightly coupled that torch, which takes fewer Newton steps, is not at rest.
+    # Among 32 crowded drops one has rows so tightly coupled that torch is not at rest.
     steady = np.abs(wanted - sooner).max(-1) < 1e-9 * wanted.max(-1)
     assert steady.mean() > 0.95
     error = np.abs(found - wanted).max(-1) / wanted.max(-1)

@@ -16,17 +16,19 @@ if TYPE_CHECKING:
     from isac_torch.deployment.directions import OwnedProblem, Owners
 
 _TINY = 1e-30
-_FEW, _NEWTON = 1, 6
-"""Steps of the fixed point from the start, and most steps of Newton's after them."""
-_MANY = (60, 300)
-"""Steps of the fixed point for drops that are not settled then, each time with as many of Newton's after them."""
+_SOLVES = 6
+"""Solutions for what decides (rows, bounds, AP), at most."""
+_STEPS = (60, 300)
+"""Steps of the fixed point for drops that are not settled then, from the beginning, each time before as many solutions."""
 _SETTLED, _NOTHING = 1e-7, 1e-15
 """Relative and absolute distance of an owner's scale to the next one, below which it is settled; rows have ten times that."""
 _KEPT = 0.1
-"""Share of a UE's scale that a Newton step leaves at least."""
+"""Share of a UE's scale that a solution leaves at least."""
 _RIDGED = 1.0 + 1e-9
-"""Instead of ones on the diagonal of a Newton step's scaled equations: two targets heard by one receive AP at SIR0 = 0 dB have
-one row, twice, and without it the step along what that leaves free would be rounding. It moves no solution."""
+"""Instead of ones on the diagonal of the targets' equations: two targets heard by one receive AP at SIR0 = 0 dB have one row,
+twice, and without it the solution along what that leaves free would be rounding. It moves no other one."""
+_DOUBLINGS, _DOUBLINGS_OF_MANY, _MANY_UES = 8, 5, 128
+"""Squarings of the UEs' matrix on the way to its dominant eigenvector: 2^8 steps of power iteration, fewer for many UEs."""
 
 
 @dataclass(frozen=True)
@@ -90,11 +92,11 @@ def balanced_power(
         start: positive scales near the answer's, up to a factor; default equal ones.
     """
     terms = _terms(problem, link, owner, constants)
-    scale, settled = _scales(terms, np.ones_like(terms.noise) if start is None else start, _FEW)
-    for steps in _MANY:
+    scale, settled = _scales(terms, np.ones_like(terms.noise) if start is None else start, 0)
+    for steps in _STEPS:
         if settled.all():
             break
-        # Tightly coupled rows: near the fixed point Newton's active set is right, farther off it may be another one.
+        # Tightly coupled rows: near the fixed point it is clear what decides, farther off it may be something else.
         index = np.flatnonzero(~settled)
         hard: dict[str, Any] = {name: value[index] for name, value in vars(terms).items() if name in _BY_DROP}
         hard["drop"] = np.arange(len(index))
@@ -106,19 +108,19 @@ def balanced_power(
 def _scales(terms: _Terms, scale: ndarray, iterations: int) -> tuple[Float[ndarray, "drop owner"], Bool[ndarray, " drop"]]:
     """Scales over the UEs' sum, from positive ones, and whether a drop's are settled.
 
-    At most `_NEWTON` steps of Newton's follow `iterations` of the fixed point. Each drop stops on its own, so that its scales
-    are the same in any batch.
+    At most `_SOLVES` solutions for what decides follow `iterations` steps of the fixed point. Each drop stops on its own, so
+    that its scales are the same in any batch.
     """
     scale = scale / (scale @ terms.owners.is_ue)[:, None]
     for _ in range(iterations):
         aim = _wanted(terms, scale).aim
         scale = np.where(terms.owners.ue, aim, 0.5 * (scale + aim))
-    for newton in range(_NEWTON + 1):
+    for solves in range(_SOLVES + 1):
         wanted = _wanted(terms, scale)
         settled = (np.abs(wanted.aim - scale) <= _SETTLED * scale + _NOTHING).all(-1)
-        if newton == _NEWTON or settled.all():
+        if solves == _SOLVES or settled.all():
             break
-        scale = np.where(settled[:, None], scale, _newton(terms, scale, wanted))
+        scale = np.where(settled[:, None], scale, _solved(terms, scale, wanted))
     return scale, settled
 
 
@@ -172,26 +174,26 @@ def _terms(problem: OwnedProblem, link: ndarray, owner: ndarray, constants: Cons
     return _Terms(share, answer * per_watt[..., None] * owners.others, noise, least, most, load, owners, drop)
 
 
-def _newton(terms: _Terms, scale: ndarray, wanted: _Wanted) -> ndarray:
-    """Scales after one Newton step on the active equations, which keeps the UEs' positive.
+def _solved(terms: _Terms, scale: ndarray, wanted: _Wanted) -> ndarray:
+    """Scales at which what decides now is met exactly: each target's row or bound, and the loudest AP's budget.
 
-    Unknown beside the scales x is the level at which the UEs ask: x = level (D x + n load_m x) at UEs, m the loudest AP, and
-    the row's or the bound's scale at targets, with the UEs' sum held at one.
+    Then targets follow from the UEs, tau = N t, by a small linear system, and the UEs ask for t = level G t, with noise in
+    proportion to the loudest AP's load: t is the dominant eigenvector of G, found by squaring level G.
     """
-    owners, is_ue = terms.owners, terms.owners.is_ue
-    size = len(is_ue)
+    owners, ues = terms.owners, terms.owners.ues
     line = terms.load[terms.drop, wanted.loudest]
-    slope = terms.asks + terms.noise[..., None] * line[:, None]
-    factor = np.where(owners.ue, wanted.level, wanted.free == wanted.aim)  # a target at a bound does not answer
-    matrix = np.zeros((len(scale), size + 1, size + 1))
-    np.subtract(_RIDGED * owners.eye, slope * factor[..., None], out=matrix[:, :size, :size])
-    matrix[:, :size, size] = -is_ue * wanted.aim
-    matrix[:, size, :size] = is_ue
-    right = np.zeros((len(scale), size + 1))
-    np.subtract(wanted.aim, scale, out=right[:, :size])
-    least = np.where(owners.ue, _KEPT * scale, terms.least)
-    new = np.maximum(scale + _solve(matrix, right)[:, :size], least)
-    return new / (new @ is_ue)[:, None]
+    of_ue = terms.asks[:, :ues] + terms.noise[:, :ues, None] * line[:, None]
+    held = wanted.free[:, ues:] != wanted.aim[:, ues:]
+    of_target = np.where(held[..., None], wanted.aim[:, ues:, None] * owners.is_ue, terms.asks[:, ues:])
+    follow = _solve(_RIDGED * owners.eye[ues:, ues:] - of_target[..., ues:], of_target[..., :ues])
+    power = (of_ue[..., :ues] + of_ue[..., ues:] @ follow) * wanted.level[..., None]
+    for _ in range(_DOUBLINGS if ues <= _MANY_UES else _DOUBLINGS_OF_MANY):
+        power = power @ power
+    ue = _apply(power, scale[:, :ues])
+    ue = np.maximum(ue / ue.sum(-1, keepdims=True), _KEPT * scale[:, :ues])
+    target = np.maximum(_apply(follow, ue), terms.least[:, ues:])
+    new = np.concatenate([ue, target], 1) / ue.sum(-1, keepdims=True)
+    return np.where(np.isfinite(new).all(-1, keepdims=True), new, scale)
 
 
 def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
@@ -201,7 +203,7 @@ def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
 def _solve(matrix: ndarray, right: ndarray) -> ndarray:
     """Solutions drop by drop; NaN where a matrix is singular."""
     try:
-        return np.linalg.solve(matrix, right[..., None])[..., 0]
+        return np.linalg.solve(matrix, right)
     except np.linalg.LinAlgError:
         answer = np.full_like(right, np.nan)
         if len(right) > 1:

@@ -119,9 +119,11 @@ def _table(problem: Coefficients) -> Float[np.ndarray, "quantity drop"]:
     limit = at_rows(problem.budget, problem.link_ap)
     serving = problem.serving_power(limit)
     best = (problem.signal * problem.signal * serving).max(-1)
-    coherent = np.vecdot(problem.coherent, np.sqrt(serving)[:, None])
+    shared = np.zeros((drops, 1))
+    if problem.has_pilot_reuse:
+        shared = (np.vecdot(problem.coherent, np.sqrt(serving)[:, None]) ** 2).sum(-1)
     disturbance = (problem.leakage @ limit[..., None])[..., 0]
-    linear = [1.0 + (coherent * coherent).sum(-1).max(-1), best.min(-1), best.max(-1), disturbance.max(-1)]
+    linear = [1.0 + shared.max(-1), best.min(-1), best.max(-1), disturbance.max(-1)]
     if problem.num_rows:
         ratio = np.maximum(problem.echo, _LEAST) / np.maximum(problem.cross_echo, _LEAST)
         linear += [ratio.max(-1).min(-1), problem.sir_min.max(-1)]

@@ -28,6 +28,7 @@ class Owners:
     """Whose the links are; the same for all drops of a size class.
 
     Attributes:
+        ues: how many owners are UEs: the first ones.
         of_link: owner of each link.
         first: first link of each owner.
         owns: 1 where the owner owns the link; float32.
@@ -37,6 +38,7 @@ class Owners:
         eye: the unit matrix.
     """
 
+    ues: int
     of_link: Int[ndarray, " link"]
     first: Int[ndarray, " owner"]
     owns: Float[ndarray, "owner link"]
@@ -106,6 +108,7 @@ def _owners(ues: int, serving: int, targets: int, links: int) -> Owners:
     of_link = np.concatenate([np.arange(ues).repeat(serving), ues + np.arange(targets).repeat(sensing)])
     owner = np.arange(ues + targets)
     found = Owners(
+        ues=ues,
         of_link=of_link,
         first=np.searchsorted(of_link, owner),
         owns=(owner[:, None] == of_link).astype(np.float32),
@@ -114,6 +117,7 @@ def _owners(ues: int, serving: int, targets: int, links: int) -> Owners:
         others=1.0 - np.diag((owner >= ues).astype(np.float64)),
         eye=np.eye(len(owner)),
     )
-    for array in vars(found).values():
-        array.flags.writeable = False
+    for value in vars(found).values():
+        if isinstance(value, ndarray):
+            value.flags.writeable = False
     return found

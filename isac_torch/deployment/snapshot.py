@@ -199,7 +199,8 @@ class Snapshot:
         """Raise DropError, naming the field, its unit and the remedy, where a value describes no network."""
         for name, (least, most, unit) in _RANGE.items():
             value = getattr(self, name)
-            if value is not None:
+            # Numbers in their range, which is what nearly all are, need no further look; NaN is in none.
+            if value is not None and (isinstance(value, ndarray) or not least <= value <= most):
                 within(name, value, least, most, unit)
         self._check_sizes()
         pilots = self.num_ues if self.pilot_symbols is None else self.pilot_symbols

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_los_gain
 from isac_torch.tensors import Array, at_columns, namespace
-from isac_torch.tracking.channel import by_link, channel_statistics, link_aps
+from isac_torch.tracking.channel import by_link, channel_statistics
 from isac_torch.tracking.communication import coherent_amplitude, leakage_gain, signal_amplitude
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.sensing import echo_coefficients
@@ -54,7 +54,7 @@ def network_problem(
         cross_echo=cross_echo,
         sir_min=xp.zeros_like(echo[..., 0]) + sir_min[:, None],
         budget=budget,
-        link_ap=link_aps(drop),
+        link_ap=statistics.link_ap,
         link_gain=by_link(at_columns(drop.ue_gain, drop.serving_ap), umi_los_gain(sensing_gap, physics.carrier_frequency)),
         num_targets=drop.target_position.shape[1],
     )

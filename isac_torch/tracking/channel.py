@@ -29,6 +29,7 @@ class ChannelStatistics:
     """All that power control needs of the channels. Nodes are the UEs, then the targets; links as in the power problem.
 
     Attributes:
+        link_ap: transmit AP of every link.
         lags: of C[k, m] between transmit AP m and UE k, and of a a^H towards the true position of target l.
         observation_lags: of Gamma[k, s], the despread pilot observation of UE k at its s-th serving AP, W.
         turned_mmse: turned Lambda[k, s].
@@ -36,10 +37,11 @@ class ChannelStatistics:
         beam_lags: of W[l, s] = E[w_0 w_0^H] of the unit-norm beam at target l from its s-th sensing AP, unit trace.
         energy: tr Phi[k, s].
         heard: tr(C X_e) at a UE, a^H X_e a at a target, where X_e = Phi / tr Phi or W of link e, C and a those at its AP.
-        contamination: tr(C[k, m] Lambda[j, s]) for the s-th link of UE j, at AP m.
+        contamination: tr(C[k, m] Lambda[j, s]) for the s-th link of UE j, at AP m; None where no UEs share a pilot.
         gram: |pi_j^H pi_k| of the uplink pilots.
     """
 
+    link_ap: Int[Array, "drop link"]
     lags: Float[Array, "drop ap node lag"]
     observation_lags: Float[Array, "drop ue serving lag"]
     turned_mmse: Float[Array, "drop ue serving antenna antenna"]
@@ -47,7 +49,7 @@ class ChannelStatistics:
     beam_lags: Float[Array, "drop target sensing lag"]
     energy: Float[Array, "drop ue serving"]
     heard: Float[Array, "drop node link"]
-    contamination: Float[Array, "drop ue serving ue"]
+    contamination: Float[Array, "drop ue serving ue"] | None
     gram: Float[Array, "drop ue ue"]
 
     @property
@@ -89,14 +91,17 @@ def channel_statistics(
     xp = namespace(drop.ue_gain)
     lags, beam_lags = _all_lags(drop, physics, ue_angles)
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
-    at_links = at_rows(lags, link_aps(drop))  # [drop, link, node, lag]
+    link_ap = by_link(drop.serving_ap, drop.sensing_ap)
+    at_links = at_rows(lags, link_ap)  # [drop, link, node, lag]
     comm, rest = math.prod(drop.serving_ap.shape[1:]), at_links.shape[2:]
     at_serving = at_links[:, :comm].reshape(*drop.serving_ap.shape, *rest)
     observed, mmse, estimate = _estimates(drop, physics, at_serving, gram)
     energy = estimate.diagonal(0, -2, -1).sum(-1)
-    of_estimate, of_mmse = weights_of(stacked(estimate, mmse))
-    sent = [x.reshape(len(lags), -1, lags.shape[-1]) for x in (of_estimate / energy[..., None], toeplitz_weights(beam_lags))]
+    shared = bool((gram.sum(-1) > 1.0).any())
+    weights = weights_of(estimate) / energy[..., None], toeplitz_weights(beam_lags)
+    sent = [x.reshape(len(lags), -1, lags.shape[-1]) for x in weights]
     return ChannelStatistics(
+        link_ap=link_ap,
         lags=lags,
         observation_lags=observed,
         turned_mmse=mmse,
@@ -104,14 +109,9 @@ def channel_statistics(
         beam_lags=beam_lags,
         energy=energy,
         heard=(at_links @ xp.concat(sent, axis=1)[..., None])[..., 0].mT,
-        contamination=(at_serving[..., : gram.shape[1], :] @ of_mmse[..., None])[..., 0],
+        contamination=(at_serving[..., : gram.shape[1], :] @ weights_of(mmse)[..., None])[..., 0] if shared else None,
         gram=gram,
     )
-
-
-def link_aps(drop: TrackingDrop) -> Int[Array, "drop link"]:
-    """Transmit AP of every link: those of UE 0, ..., then those of target 0, ..."""
-    return by_link(drop.serving_ap, drop.sensing_ap)
 
 
 def by_link(

@@ -38,6 +38,8 @@ def coherent_amplitude(
     It is real: covariances of a uniform linear array are Hermitian Toeplitz, so that all of them turn real together.
     """
     xp = namespace(statistics.gram)
+    if statistics.contamination is None:
+        return xp.zeros_like(statistics.gram[..., None] * statistics.energy[:, None])
     shared = statistics.gram * all_but_own(statistics.gram.shape[1], statistics.gram)
     power_ratio = xp.sqrt(drop.pilot_power[:, :, None] / drop.pilot_power[:, None, :])
     amplitude = statistics.contamination / xp.sqrt(statistics.energy * noise_power)[..., None]

@@ -9,7 +9,6 @@ from jaxtyping import Float
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import bistatic_leg, umi_los_gain
 from isac_torch.tensors import Array, all_but_own, at_rows, namespace
-from isac_torch.tracking.channel import link_aps
 
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
@@ -52,7 +51,7 @@ def echo_coefficients(
     out, back = legs[:, :num_aps], legs[:, num_aps:]
     # Way back from every target to the receive APs of each row's target: [drop, row, target].
     heard_back = at_rows(back, drop.listening_ap).sum(2)
-    sent_out = lit * at_rows(out, link_aps(drop)).mT
+    sent_out = lit * at_rows(out, statistics.link_ap).mT
     own = heard_back.diagonal(0, 1, 2)[..., None] * sent_out
     scale = xp.max(own, axis=-1, keepdims=True)
     others = heard_back * all_but_own(num_targets, heard_back)
