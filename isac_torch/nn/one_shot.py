@@ -109,7 +109,8 @@ class OneShotNetwork(nn.Module):
 def start_weights(problem: DenseProblem) -> Float[Tensor, "drop 1 link"]:
     """Exponentials of the untrained directions `balance.start_logits`."""
     echo, cross = ((value * problem.owner).sum(1, keepdim=True) for value in (problem.heard, problem.required))
-    ratio = echo * cross / (cross * cross).clamp_min(TINY)  # 0 on serving links, which have no row
+    # 0 on serving links, which have no row. A bound, because exporters leave out the addition of a number as small as TINY.
+    ratio = echo * cross / (cross * cross).clamp_min(TINY)
     return (problem.signal + ratio * ratio).clamp(1e-12, 1e12)
 
 
