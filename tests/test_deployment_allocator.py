@@ -113,7 +113,7 @@ def test_inputs_are_those_of_the_network_in_torch():
     for size in ("8x6x2", "8x6x1", "8x6x0"):
         scenario = TrackingScenario.of_size(size)
         problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(5)), scenario)
-        found = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy())).network_inputs()
+        (found,) = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy())).network_inputs()
         dense = DenseProblem.of(problem.cast(torch.float32))
         for name in INPUTS:
             np.testing.assert_allclose(found[name], getattr(dense, name).numpy(), rtol=1e-6, err_msg=name)

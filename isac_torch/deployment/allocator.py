@@ -154,8 +154,8 @@ class Allocator:
         """The network's own powers (W), before the guard; NaN where it fails."""
         owned = OwnedProblem.of(problem)
         with np.errstate(all="ignore"):
-            found = self._session.run(OUTPUTS, owned.network_inputs())
-            link, owner, scale = (value[:, 0].astype(np.float64) for value in found)
+            parts = [self._session.run(OUTPUTS, inputs) for inputs in owned.network_inputs()]
+            link, owner, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
             return balanced_power(owned, link, owner, self._constants, scale)
 
 

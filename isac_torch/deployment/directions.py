@@ -14,6 +14,8 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from isac_torch.deployment.statistics import Coefficients
 
 INPUTS = ("signal", "heard", "required", "coherent", "budget", "sent", "owner", "is_ue")
@@ -21,6 +23,8 @@ INPUTS = ("signal", "heard", "required", "coherent", "budget", "sent", "owner", 
 OUTPUTS = ["link", "owner_logit", "scale"]
 """Logits [drop, 1, link] and [drop, 1, owner] of the balancing layer, and the owners' scales that it starts from."""
 _TINY = 1e-20
+_CACHE = 41_000
+"""Numbers of a relation between the links and the nodes in a part of a batch."""
 
 
 @dataclass(frozen=True)
@@ -87,19 +91,23 @@ class OwnedProblem:
         owners = _owners(ues, problem.serving, problem.num_targets, links)
         return cls(owners, signal, heard, required, coherent, problem.budget, problem.link_ap)
 
-    def network_inputs(self) -> dict[str, ndarray]:
-        """What an exported network reads, by name."""
-        heard = self.heard.astype(np.float32)
-        return {
-            "signal": self.signal.astype(np.float32)[:, None],
-            "heard": heard,
-            "required": self.required.astype(np.float32),
-            "coherent": np.zeros_like(heard) if self.coherent is None else self.coherent.astype(np.float32),
-            "budget": self.budget.astype(np.float32)[:, None],
-            "sent": (self.link_ap[:, None] == np.arange(self.budget.shape[1])[:, None]).astype(np.float32),
-            "owner": self.owners.owns,
-            "is_ue": self.owners.is_ue.astype(np.float32)[None],
-        }
+    def network_inputs(self) -> Iterator[dict[str, ndarray]]:
+        """What an exported network reads, by name; a batch in parts that stay in the processor's cache."""
+        drops, rows, links = self.heard.shape
+        size = max(1, _CACHE // ((rows + self.budget.shape[1]) * links))
+        for start in range(0, drops, size):
+            part = slice(start, start + size)
+            heard = self.heard[part].astype(np.float32)
+            yield {
+                "signal": self.signal[part].astype(np.float32)[:, None],
+                "heard": heard,
+                "required": self.required[part].astype(np.float32),
+                "coherent": np.zeros_like(heard) if self.coherent is None else self.coherent[part].astype(np.float32),
+                "budget": self.budget[part].astype(np.float32)[:, None],
+                "sent": (self.link_ap[part, None] == np.arange(self.budget.shape[1])[:, None]).astype(np.float32),
+                "owner": self.owners.owns,
+                "is_ue": self.owners.is_ue.astype(np.float32)[None],
+            }
 
 
 @lru_cache(maxsize=256)

@@ -164,11 +164,13 @@ def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
     found = []
     for size, changes in PARITY_SIZES:
         problem = _problem(size, 1 if size.startswith("400") else 3, **changes)
-        inputs = OwnedProblem.of(_arrays(problem)).network_inputs()
-        with torch.no_grad():
-            tensors = [torch.tensor(inputs[name]) for name in INPUTS]
-            wanted, stored = (torch.cat(graph(*tensors), 2).numpy() for graph in (Archive(network), archive))
-        got = np.concatenate(session.run(OUTPUTS, inputs), 2)
+        answers = []
+        for inputs in OwnedProblem.of(_arrays(problem)).network_inputs():
+            with torch.no_grad():
+                tensors = [torch.tensor(inputs[name]) for name in INPUTS]
+                both = [torch.cat(graph(*tensors), 2).numpy() for graph in (Archive(network), archive)]
+            answers.append([*both, np.concatenate(session.run(OUTPUTS, inputs), 2)])
+        wanted, stored, got = (np.concatenate(part) for part in zip(*answers, strict=True))
         apart = [np.abs(answer - wanted).max((1, 2)) for answer in (got, stored)]
         row = Parity(size, float(apart[0].max()), float(apart[1].max()), len(wanted))
         if not all(float(np.median(value)) <= PARITY for value in apart):
