@@ -1,13 +1,13 @@
 """How long a deployed allocator takes, beside fractional power control, the optimal allocators and the paper's algorithm.
 
-    python benchmarks/latency.py --model runs/bundle --json runs/latency.json                # half an hour on two idle cores
+    python benchmarks/latency.py --model runs/bundle --json runs/latency.json                # ten minutes on two idle cores
     python benchmarks/latency.py --model runs/bundle --json quick.json --sizes 16x16x4 --calls 100 --slow-drops 2 --no-large
 
 The deployed times run from a `Snapshot` (positions, gains, sets) to guarded powers: validation, channel statistics, network,
 balancing, guard. Those of the others run from the finished power problem to re-checked powers, which favours them.
-Everything is warm, each call is of another drop, and medians of wall time are given with the processor's own time for the
-same calls: they agree on an idle machine. `drops_per_second` is of batches of 256 in two threads; `load_seconds` of a fresh
-process that imports, checks and opens the bundle.
+Everything is warm, the methods take turns, each call is of another drop, and medians of wall time are given with the
+processor's own time for the same calls: they agree on an idle machine. `drops_per_second` is of batches of 256 in two
+threads; `load_seconds` of a fresh process that imports, checks and opens the bundle.
 """
 
 from __future__ import annotations
@@ -98,45 +98,62 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
     drops = scenario.sample(count, generator=torch.Generator().manual_seed(SEED))
     snapshots = [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
     calls = options.calls if first else max(10, options.calls // 10) if aps <= 64 else 5
-    rows: dict[str, Any] = {"deployed": single(lambda s: deployed(s), snapshots, calls)}
-    rows["deployed"]["parts_ms"] = parts(deployed, snapshots[:20])
-    rows["fpc_from_snapshot"] = single(lambda s: fractional_power(coefficients([s]), 0.0, 1.0), snapshots, calls)
-    if first:
-        rows["deployed"] |= throughput(deployed, snapshots)
+    rows: dict[str, Any] = {}
+    refined = Deployed.load(options.model, refine=True)
+    methods: dict[str, Callable[[int], Any]] = {
+        "deployed": lambda index: deployed(snapshots[index]),
+        "fpc_from_snapshot": lambda index: fractional_power(coefficients([snapshots[index]]), 0.0, 1.0),
+        "deployed_refined": lambda index: refined(snapshots[index]),
+    }
+    shares = [1.0, 1.0, 0.2]
     if aps <= 64:
         problem = power_problem(drops, scenario)
-        few = torch.arange(min(options.slow_drops, count)) if first else torch.arange(2)
-        rows["opc_batched_in_batch"] = timed(BatchedOptimal(gap=1e-3, tie="none"), problem)
-        rows["opc_batched_single"] = one_by_one(BatchedOptimal(gap=1e-3, tie="none"), problem.select(few))
-        rows["opc_global"] = one_by_one(GlobalOptimal(gap=1e-3, tie="none"), problem.select(few))
-        rows["opc_paper"] = one_by_one(PaperOpc(), problem.select(few))
+        alone = [problem.select(torch.tensor([index])) for index in range(count)]
+        slow = {"opc_batched_single": BatchedOptimal(gap=1e-3, tie="none"), "opc_global": GlobalOptimal(gap=1e-3, tie="none")}
+        for name, allocator in (slow | {"opc_paper": PaperOpc()}).items():
+            methods[name] = lambda index, allocator=allocator: allocate(alone[index], allocator)
+            shares.append(0.0)
+    rounds = options.slow_drops if first else 2
+    rows |= side_by_side(methods, [max(1, round(share * calls / rounds)) for share in shares], rounds, count)
+    rows["deployed"]["parts_ms"] = parts(deployed, snapshots[:20])
     if aps <= 64:
-        refined = Deployed.load(options.model, refine=True)
-        rows["deployed_refined"] = single(lambda s: refined(s), snapshots, calls // 5 + 1)
-        if first:
-            rows["deployed_refined"] |= throughput(refined, snapshots)
-            rows["quality"] = quality(deployed, scenario, options.quality_drops)
-            rows["quality_refined"] = quality(refined, scenario, options.quality_drops)
+        rows["opc_batched_in_batch"] = timed(BatchedOptimal(gap=1e-3, tie="none"), problem)
+    if first:
+        rows["deployed"] |= throughput(deployed, snapshots)
+        rows["deployed_refined"] |= throughput(refined, snapshots)
+        rows["quality"] = quality(deployed, scenario, options.quality_drops)
+        rows["quality_refined"] = quality(refined, scenario, options.quality_drops)
     return rows
 
 
-def single(call: Callable[[Snapshot], Any], snapshots: Sequence[Snapshot], calls: int) -> dict[str, Any]:
-    """Milliseconds of single calls, each of the next snapshot."""
-    for snapshot in snapshots[:5]:
-        call(snapshot)
-    wall, cpu = [], []
-    for index in range(calls):
-        snapshot = snapshots[index % len(snapshots)]
-        clock, begin = time.process_time(), time.perf_counter()
-        call(snapshot)
-        wall.append(time.perf_counter() - begin)
-        cpu.append(time.process_time() - clock)
+def side_by_side(
+    methods: dict[str, Callable[[int], Any]], calls: Sequence[int], rounds: int, count: int
+) -> dict[str, dict[str, Any]]:
+    """Milliseconds of single calls, each of the next of `count` drops.
+
+    All methods take turns in every round, so that what else the machine does hits them alike; the first call of each turn,
+    which finds the processor's cache full of another method, is not counted.
+    """
+    wall: dict[str, list[float]] = {name: [] for name in methods}
+    cpu: dict[str, list[float]] = {name: [] for name in methods}
+    for _ in range(rounds):
+        for (name, call), times in zip(methods.items(), calls, strict=True):
+            call(len(wall[name]) % count)
+            for _ in range(times):
+                index = len(wall[name]) % count
+                clock, begin = time.process_time(), time.perf_counter()
+                call(index)
+                wall[name].append(time.perf_counter() - begin)
+                cpu[name].append(time.process_time() - clock)
     return {
-        "calls": calls,
-        "ms_p50": 1e3 * float(np.median(wall)),
-        "ms_p99": 1e3 * float(np.quantile(wall, 0.99)),
-        "ms_least": 1e3 * min(wall),
-        "cpu_ms_p50": 1e3 * float(np.median(cpu)),
+        name: {
+            "calls": len(wall[name]),
+            "ms_p50": 1e3 * float(np.median(wall[name])),
+            "ms_p99": 1e3 * float(np.quantile(wall[name], 0.99)),
+            "ms_least": 1e3 * min(wall[name]),
+            "cpu_ms_p50": 1e3 * float(np.median(cpu[name])),
+        }
+        for name in methods
     }
 
 
@@ -189,18 +206,6 @@ def timed(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -
     allocate(problem, allocator)
     wall, cpu = time.perf_counter() - begin, time.process_time() - clock
     return {"drops": problem.num_drops, "ms_mean": 1e3 * wall / problem.num_drops, "cpu_ms_mean": 1e3 * cpu / problem.num_drops}
-
-
-def one_by_one(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> dict[str, float]:
-    """Median milliseconds of single drops."""
-    allocate(problem.select(torch.arange(1)), allocator)
-    wall, cpu = [], []
-    for index in range(problem.num_drops):
-        clock, begin = time.process_time(), time.perf_counter()
-        allocate(problem.select(torch.tensor([index])), allocator)
-        wall.append(time.perf_counter() - begin)
-        cpu.append(time.process_time() - clock)
-    return {"drops": problem.num_drops, "ms_p50": 1e3 * float(np.median(wall)), "cpu_ms_p50": 1e3 * float(np.median(cpu))}
 
 
 def quality(deployed: Deployed, scenario: TrackingScenario, count: int) -> dict[str, Any]:
