@@ -42,7 +42,7 @@ from isac_torch.tracking.fractional import fractional_power  # noqa: E402
 from isac_torch.tracking.problem import MaxMinSinrProblem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 
-BATCH = 256
+BATCH, ROUNDS = 256, 5
 SEED = 960_000_000
 LOAD = "import sys, time; t = time.perf_counter(); from isac_torch.deployment.allocator import Allocator; "
 LOAD += "Allocator.load(sys.argv[1]); print(time.perf_counter() - t)"
@@ -105,16 +105,15 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
         "fpc_from_snapshot": lambda index: fractional_power(coefficients([snapshots[index]]), 0.0, 1.0),
         "deployed_refined": lambda index: refined(snapshots[index]),
     }
-    shares = [1.0, 1.0, 0.2]
+    wanted = [calls, calls, calls // 5]
     if aps <= 64:
         problem = power_problem(drops, scenario)
         alone = [problem.select(torch.tensor([index])) for index in range(count)]
         slow = {"opc_batched_single": BatchedOptimal(gap=1e-3, tie="none"), "opc_global": GlobalOptimal(gap=1e-3, tie="none")}
         for name, allocator in (slow | {"opc_paper": PaperOpc()}).items():
             methods[name] = lambda index, allocator=allocator: allocate(alone[index], allocator)
-            shares.append(0.0)
-    rounds = options.slow_drops if first else 2
-    rows |= side_by_side(methods, [max(1, round(share * calls / rounds)) for share in shares], rounds, count)
+            wanted.append(options.slow_drops if first else 2)
+    rows |= side_by_side(methods, [-(-number // ROUNDS) for number in wanted], count)
     rows["deployed"]["parts_ms"] = parts(deployed, snapshots[:20])
     if aps <= 64:
         rows["opc_batched_in_batch"] = timed(BatchedOptimal(gap=1e-3, tie="none"), problem)
@@ -126,17 +125,15 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
     return rows
 
 
-def side_by_side(
-    methods: dict[str, Callable[[int], Any]], calls: Sequence[int], rounds: int, count: int
-) -> dict[str, dict[str, Any]]:
-    """Milliseconds of single calls, each of the next of `count` drops.
+def side_by_side(methods: dict[str, Callable[[int], Any]], calls: Sequence[int], count: int) -> dict[str, dict[str, Any]]:
+    """Milliseconds of `calls` single calls a round of each method, each of the next of `count` drops.
 
     All methods take turns in every round, so that what else the machine does hits them alike; the first call of each turn,
     which finds the processor's cache full of another method, is not counted.
     """
     wall: dict[str, list[float]] = {name: [] for name in methods}
     cpu: dict[str, list[float]] = {name: [] for name in methods}
-    for _ in range(rounds):
+    for _ in range(ROUNDS):
         for (name, call), times in zip(methods.items(), calls, strict=True):
             call(len(wall[name]) % count)
             for _ in range(times):
