@@ -108,10 +108,9 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
     wanted = [calls, calls, calls // 5]
     if aps <= 64:
         problem = power_problem(drops, scenario)
-        alone = [problem.select(torch.tensor([index])) for index in range(count)]
         slow = {"opc_batched_single": BatchedOptimal(gap=1e-3, tie="none"), "opc_global": GlobalOptimal(gap=1e-3, tie="none")}
         for name, allocator in (slow | {"opc_paper": PaperOpc()}).items():
-            methods[name] = lambda index, allocator=allocator: allocate(alone[index], allocator)
+            methods[name] = alone(allocator, problem)
             wanted.append(options.slow_drops if first else 2)
     rows |= side_by_side(methods, [-(-number // ROUNDS) for number in wanted], count)
     rows["deployed"]["parts_ms"] = parts(deployed, snapshots[:20])
@@ -123,6 +122,12 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
         rows["quality"] = quality(deployed, scenario, options.quality_drops)
         rows["quality_refined"] = quality(refined, scenario, options.quality_drops)
     return rows
+
+
+def alone(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> Callable[[int], Allocation]:
+    """A call of an allocator for one drop of a batch."""
+    single = [problem.select(torch.tensor([index])) for index in range(problem.num_drops)]
+    return lambda index: allocate(single[index], allocator)
 
 
 def side_by_side(methods: dict[str, Callable[[int], Any]], calls: Sequence[int], count: int) -> dict[str, dict[str, Any]]:
