@@ -108,8 +108,12 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
     wanted = [calls, calls, calls // 5]
     if aps <= 64:
         problem = power_problem(drops, scenario)
-        slow = {"opc_batched_single": BatchedOptimal(gap=1e-3, tie="none"), "opc_global": GlobalOptimal(gap=1e-3, tie="none")}
-        for name, allocator in (slow | {"opc_paper": PaperOpc()}).items():
+        slow: dict[str, Allocator[MaxMinSinrProblem]] = {
+            "opc_batched_single": BatchedOptimal(gap=1e-3, tie="none"),
+            "opc_global": GlobalOptimal(gap=1e-3, tie="none"),
+            "opc_paper": PaperOpc(),
+        }
+        for name, allocator in slow.items():
             methods[name] = alone(allocator, problem)
             wanted.append(options.slow_drops if first else 2)
     rows |= side_by_side(methods, [-(-number // ROUNDS) for number in wanted], count)

@@ -110,7 +110,8 @@ def counting(count: int, like: Any) -> Any:
 
 def all_but_own(count: int, like: Array) -> Array:
     """Square table of the type of `like`: 0 where an item meets itself, 1 where it meets another."""
-    return constant(_all_but_own(count), like)
+    table = _all_but_own(count)
+    return constant(table if isinstance(like, np.ndarray) else table.copy(), like)
 
 
 @lru_cache(maxsize=64)
