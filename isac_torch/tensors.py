@@ -109,16 +109,13 @@ def counting(count: int, like: Any) -> Any:
 
 
 def all_but_own(count: int, like: Array) -> Array:
-    """Square table of the type of `like`: 0 where an item meets itself, 1 where it meets another."""
-    table = _all_but_own(count)
-    return constant(table if isinstance(like, np.ndarray) else table.copy(), like)
+    """Square table of the type of `like`, to be read only: 0 where an item meets itself, 1 where it meets another."""
+    return constant(_all_but_own(count), like)
 
 
 @lru_cache(maxsize=64)
 def _all_but_own(count: int) -> np.ndarray:
-    table = 1.0 - np.eye(count)
-    table.flags.writeable = False
-    return table
+    return 1.0 - np.eye(count)
 
 
 def stacked(*arrays: Array) -> Array:
