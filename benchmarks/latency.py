@@ -138,16 +138,17 @@ def alone(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -
 def side_by_side(methods: dict[str, Callable[[int], Any]], calls: Sequence[int], count: int) -> dict[str, dict[str, Any]]:
     """Milliseconds of `calls` single calls a round of each method, each of the next of `count` drops.
 
-    All methods take turns in every round; the first call of each turn, which finds the processor's cache full of another
-    method, is not counted. `ms_p50` is the median of the round that was the quietest for the method, `ms_p50_all_rounds` that
-    of all its calls: on a machine shared with others they may be a factor of two apart.
+    All methods take turns in every round; where a method has several calls in a turn, one before them, which finds the
+    processor's cache full of another method, is not counted. `ms_p50` is the median of the round that was the quietest for the
+    method, `ms_p50_all_rounds` that of all its calls: on a machine shared with others they may be a factor of two apart.
     """
     wall: dict[str, list[list[float]]] = {name: [] for name in methods}
     cpu: dict[str, list[list[float]]] = {name: [] for name in methods}
     for turn in range(ROUNDS):
         for (name, call), times in zip(methods.items(), calls, strict=True):
             indices = [index % count for index in range(turn * times, (turn + 1) * times)]
-            call(indices[0])
+            if times > 1:
+                call(indices[0])
             clocks, begins = [time.process_time()], [time.perf_counter()]
             for index in indices:
                 call(index)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from numpy import ndarray
 from isac_torch.deployment.balance import Constants, balanced_power
 from isac_torch.deployment.card import ONNX, Seen, checked_bytes, ranges_of, read_card
 from isac_torch.deployment.completion import completed
-from isac_torch.deployment.directions import OUTPUTS, OwnedProblem
+from isac_torch.deployment.directions import OUTPUTS, OwnedProblem, owners_of
 from isac_torch.deployment.guard import PathTaken, guard
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
@@ -133,14 +132,14 @@ class Allocator:
             begin = time.perf_counter() - checked * len(members)
             problem = coefficients([full[index] for index in members])
             found, strange = guard(problem, self.powers(problem), self._refine), self._seen.unlike(problem)
-            kind, owner = _owners(problem.num_ues, problem.serving, problem.num_targets, problem.num_links)
+            owners = owners_of(problem)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
                 answers[index] = Allocated(
                     power=found.power[drop],
                     link_ap=problem.link_ap[drop],
-                    owner_kind=kind,
-                    owner_index=owner,
+                    owner_kind=owners.kind,
+                    owner_index=owners.index,
                     sinr=found.sinr[drop],
                     sir=found.sir[drop],
                     path=found.path[drop],
@@ -157,12 +156,3 @@ class Allocator:
             parts = [self._session.run(OUTPUTS, inputs) for inputs in owned.network_inputs()]
             link, owner, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
             return balanced_power(owned, link, owner, self._constants, scale)
-
-
-@lru_cache(maxsize=256)
-def _owners(ues: int, serving: int, targets: int, links: int) -> tuple[tuple[str, ...], ndarray]:
-    """Kind and index of the owner of every link."""
-    comm = ues * serving
-    index = np.concatenate([np.arange(ues).repeat(serving), np.arange(targets).repeat((links - comm) // max(targets, 1))])
-    index.flags.writeable = False
-    return ("ue",) * comm + ("target",) * (links - comm), index

@@ -12,6 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from isac_torch.deployment.linear import solved
+
 if TYPE_CHECKING:
     from isac_torch.deployment.directions import OwnedProblem, Owners
 
@@ -72,9 +74,6 @@ class _Terms:
     drop: Int[ndarray, " drop"]
 
 
-_BY_DROP = frozenset(("share", "asks", "noise", "least", "most", "load"))
-
-
 def balanced_power(
     problem: OwnedProblem,
     link: Float[ndarray, "drop link"],
@@ -98,7 +97,7 @@ def balanced_power(
             break
         # Tightly coupled rows: near the fixed point it is clear what decides, farther off it may be something else.
         index = np.flatnonzero(~settled)
-        hard: dict[str, Any] = {name: value[index] for name, value in vars(terms).items() if name in _BY_DROP}
+        hard: dict[str, Any] = {name: value[index] for name, value in vars(terms).items() if isinstance(value, ndarray)}
         hard["drop"] = np.arange(len(index))
         scale[index], settled[index] = _scales(replace(terms, **hard), np.ones_like(terms.noise[index]), steps)
     power = terms.share * scale[:, problem.owners.of_link]
@@ -185,7 +184,7 @@ def _solved(terms: _Terms, scale: ndarray, wanted: _Wanted) -> ndarray:
     of_ue = terms.asks[:, :ues] + terms.noise[:, :ues, None] * line[:, None]
     held = wanted.free[:, ues:] != wanted.aim[:, ues:]
     of_target = np.where(held[..., None], wanted.aim[:, ues:, None] * owners.is_ue, terms.asks[:, ues:])
-    follow = _solve(_RIDGED * owners.eye[ues:, ues:] - of_target[..., ues:], of_target[..., :ues])
+    follow = solved(_RIDGED * owners.eye[ues:, ues:] - of_target[..., ues:], of_target[..., :ues])
     power = (of_ue[..., :ues] + of_ue[..., ues:] @ follow) * wanted.level[..., None]
     for _ in range(_DOUBLINGS if ues <= _MANY_UES else _DOUBLINGS_OF_MANY):
         power = power @ power
@@ -198,15 +197,3 @@ def _solved(terms: _Terms, scale: ndarray, wanted: _Wanted) -> ndarray:
 
 def _apply(matrix: ndarray, vector: ndarray) -> ndarray:
     return (matrix @ vector[..., None])[..., 0]
-
-
-def _solve(matrix: ndarray, right: ndarray) -> ndarray:
-    """Solutions drop by drop; NaN where a matrix is singular."""
-    try:
-        return np.linalg.solve(matrix, right)
-    except np.linalg.LinAlgError:
-        answer = np.full_like(right, np.nan)
-        if len(right) > 1:
-            for index in range(len(right)):
-                answer[index] = _solve(matrix[index : index + 1], right[index : index + 1])[0]
-        return answer

@@ -13,7 +13,6 @@ from jaxtyping import Float
 
 from isac_torch.deployment.balance import Constants
 from isac_torch.errors import BundleError
-from isac_torch.tensors import at_rows
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
@@ -116,7 +115,7 @@ def _table(problem: Coefficients) -> Float[np.ndarray, "quantity drop"]:
     drops, ues, targets = problem.num_drops, problem.num_ues, problem.num_targets
     sensing = (problem.num_links - problem.num_comm_links) // max(targets, 1)
     sizes = (problem.num_aps, ues, targets, problem.serving, sensing, ues / problem.num_aps)
-    limit = at_rows(problem.budget, problem.link_ap)
+    limit = problem.link_budget
     serving = problem.serving_power(limit)
     best = (problem.signal * problem.signal * serving).max(-1)
     shared = np.zeros((drops, 1))

@@ -33,6 +33,8 @@ class Owners:
 
     Attributes:
         ues: how many owners are UEs: the first ones.
+        kind: "ue" or "target" of each link.
+        index: which UE or target.
         of_link: owner of each link.
         first: first link of each owner.
         owns: 1 where the owner owns the link; float32.
@@ -43,6 +45,8 @@ class Owners:
     """
 
     ues: int
+    kind: tuple[str, ...]
+    index: Int[ndarray, " link"]
     of_link: Int[ndarray, " link"]
     first: Int[ndarray, " owner"]
     owns: Float[ndarray, "owner link"]
@@ -88,8 +92,7 @@ class OwnedProblem:
         if problem.coherent.any():
             coherent = np.zeros(shape)
             coherent[:, :ues, :comm] = problem.coherent.reshape(drops, ues, comm)
-        owners = _owners(ues, problem.serving, problem.num_targets, links)
-        return cls(owners, signal, heard, required, coherent, problem.budget, problem.link_ap)
+        return cls(owners_of(problem), signal, heard, required, coherent, problem.budget, problem.link_ap)
 
     def network_inputs(self) -> Iterator[dict[str, ndarray]]:
         """What an exported network reads, by name; a batch in parts that stay in the processor's cache."""
@@ -110,6 +113,11 @@ class OwnedProblem:
             }
 
 
+def owners_of(problem: Coefficients) -> Owners:
+    """Of the links of a batch."""
+    return _owners(problem.num_ues, problem.serving, problem.num_targets, problem.num_links)
+
+
 @lru_cache(maxsize=256)
 def _owners(ues: int, serving: int, targets: int, links: int) -> Owners:
     sensing = (links - ues * serving) // max(targets, 1)
@@ -117,6 +125,8 @@ def _owners(ues: int, serving: int, targets: int, links: int) -> Owners:
     owner = np.arange(ues + targets)
     found = Owners(
         ues=ues,
+        kind=tuple("ue" if one < ues else "target" for one in of_link),
+        index=np.where(of_link < ues, of_link, of_link - ues),
         of_link=of_link,
         first=np.searchsorted(of_link, owner),
         owns=(owner[:, None] == of_link).astype(np.float32),

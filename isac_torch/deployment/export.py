@@ -236,7 +236,9 @@ def _card(
         "inputs": dict.fromkeys(INPUTS, "float32"),
         "input_units": INPUT_UNITS,
         "balance": asdict(CONSTANTS),
-        "outputs": dict.fromkeys(OUTPUTS, "logits of the balancing layer"),
+        "outputs": dict(
+            zip(OUTPUTS, ("logits of the shares", "logits of excesses and floors", "start of the scales"), strict=True)
+        ),
         "ranges": seen,
         "metrics": training.get("metrics", {}),
         "training": {key: value for key, value in training.items() if key != "metrics"},

@@ -55,18 +55,15 @@ def guard(problem: Coefficients, power: Float[ndarray, "drop link"], refine: boo
 
 
 def _guard(problem: Coefficients, power: ndarray, refine: bool) -> Guarded:
-    drops, aps = problem.budget.shape
-    link = problem.link_ap + aps * np.arange(drops)[:, None]
-    load = np.bincount(link.ravel(), power.ravel(), drops * aps).reshape(drops, aps)
-    factor = problem.budget / np.maximum(load, problem.budget)
-    kept = power * factor.ravel()[link]
+    load = problem.ap_load(power)
+    kept = within_budget(problem, power, load)
     sinr, sir = problem.sinr(kept), problem.sir(kept)
     # a number that is not finite makes some load or SINR so, and comparisons with that are false
     good = (kept.min(-1) >= 0.0) & (load.max(-1) < _LARGEST) & (sinr.min(-1) > 0.0)
     if problem.num_rows:
         good &= (sir / problem.sir_min).min(-1) >= 1.0 - ROW_TOLERANCE
-    path: list[PathTaken] = ["refined" if refine else "network"] * drops
-    reason = [""] * drops
+    path: list[PathTaken] = ["refined" if refine else "network"] * problem.num_drops
+    reason = [""] * problem.num_drops
     if refine and good.any():
         index = np.flatnonzero(good)
         some = problem.select(index)

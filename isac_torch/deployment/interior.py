@@ -28,6 +28,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from isac_torch.deployment.linear import solved
+
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
@@ -128,7 +130,7 @@ def ascend(problem: Coefficients, power: Float[ndarray, "drop link"], gap: float
         gap: what prices and slacks, and residuals, may leave of the SINR, relative.
         steps: Newton steps at most.
     """
-    limit = np.take_along_axis(problem.budget, problem.link_ap, 1)
+    limit = problem.link_budget
     program, power = _program(problem, limit, power / limit)
     rows = program.slope.shape[1]
     point = _start(program, power)
@@ -278,7 +280,7 @@ def _direction(point: _Point, system: _System, wanted: ndarray | None) -> tuple[
     load = right[:, ratios:] / system.stiffness
     reduced = np.ones((len(right), ratios + 1))
     reduced[:, :ratios] = right[:, :ratios] - _along(system.shared, load)
-    found = _solved(system.matrix, reduced)
+    found = solved(system.matrix, reduced[..., None])[..., 0]
     price = np.concatenate([found[:, :ratios], load - _earned(found[:, :ratios], system.shared) / system.stiffness], 1)
     pull = _earned(price, system.slope)
     power = system.inverse * (pull if wanted is None else pull + asked)
@@ -301,13 +303,3 @@ def _product(left: ndarray, right: ndarray) -> ndarray:
     part = max(2, _ONE_THREAD // right[0].size) if right[0].size else left.shape[1]
     parts = [left[:, first : first + part] @ right.transpose(0, 2, 1) for first in range(0, left.shape[1], part)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)
-
-
-def _solved(matrix: ndarray, right: ndarray) -> ndarray:
-    """Solutions drop by drop; NaN where a matrix is singular."""
-    try:
-        return np.linalg.solve(matrix, right[..., None])[..., 0]
-    except np.linalg.LinAlgError:
-        if len(matrix) == 1:
-            return np.full_like(right, np.nan)
-        return np.concatenate([_solved(matrix[one : one + 1], right[one : one + 1]) for one in range(len(matrix))])

@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from isac_torch.deployment.interior import ascend
 from isac_torch.deployment.mixture import best_ratio, cheapest
+from isac_torch.tensors import at_rows
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
@@ -59,7 +60,7 @@ def with_rows(
     interference, sinr = problem.interference(power), problem.sinr(power)
     weak = (sinr.min(-1, keepdims=True) / np.maximum(sinr, 1e-30)) ** 2
     harm = weak / np.maximum(weak.sum(-1, keepdims=True), 1e-30) / interference  # none where a UE hears nothing at all
-    cost = 1.0 / _limit(problem) + (harm[:, None] @ problem.leakage)[:, 0]
+    cost = 1.0 / problem.link_budget + (harm[:, None] @ problem.leakage)[:, 0]
     required = problem.sir_min[..., None] * problem.cross_echo
     found, share = power.copy(), np.ones(len(power))
     for drop in range(len(power)):
@@ -115,16 +116,16 @@ def full_power(problem: Coefficients, power: Float[ndarray, "drop link"]) -> Flo
     return within_budget(problem, power)
 
 
-def within_budget(problem: Coefficients, power: Float[ndarray, "drop link"]) -> Float[ndarray, "drop link"]:
-    """Powers (W, not negative) with the links of every overloaded AP scaled down to its budget."""
-    load = problem.ap_load(power)
-    factor = problem.budget / np.maximum(load, problem.budget)
-    return power * np.take_along_axis(factor, problem.link_ap, axis=1)
+def within_budget(
+    problem: Coefficients, power: Float[ndarray, "drop link"], load: Float[ndarray, "drop ap"] | None = None
+) -> Float[ndarray, "drop link"]:
+    """Powers (W, not negative) with the links of every overloaded AP scaled down to its budget.
+
+    `load` is what each AP sends (W), where that is known.
+    """
+    load = problem.ap_load(power) if load is None else load
+    return power * at_rows(problem.budget / np.maximum(load, problem.budget), problem.link_ap)
 
 
 def _shortfall(problem: Coefficients, power: ndarray) -> ndarray:
     return problem.violations(power).sensing
-
-
-def _limit(problem: Coefficients) -> ndarray:
-    return np.take_along_axis(problem.budget, problem.link_ap, axis=1)

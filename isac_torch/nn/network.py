@@ -156,7 +156,7 @@ def _point_features(problem: MaxMinSinrProblem, gradient: Tensor, point: Balance
         size = gradient.square().mean(-1, keepdim=True).sqrt() + 1e-8
         slope = _compressed(gradient / size)
         link, owner = slope[:, : problem.num_links], slope[:, problem.num_links :]
-        limit = problem.budget.gather(1, problem.link_ap)
+        limit = problem.link_budget
         scale = point.scale / point.scale[:, : problem.num_ues].sum(-1, keepdim=True)
         margin = torch.ones_like(scale)
         if problem.num_rows:

@@ -191,7 +191,7 @@ def _first_stage(problem: MaxMinSinrProblem, gap: float, start: Tensor | None = 
 
 def _attempt(problem: MaxMinSinrProblem, gap: float, attempt: _Attempt, known: Tensor | None = None) -> _Found:
     """One run from an even start, or from powers `known` (W)."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     start = attempt.load * equal_split(problem) / limit
     if known is not None:
         start = push_inside(known / limit, start)
@@ -232,7 +232,7 @@ def _keep(found: _Found, index: Tensor) -> _Found:
 
 def _certify(problem: MaxMinSinrProblem, power: Tensor, found: interior.InteriorPoint, scale: Tensor) -> Tensor:
     """The computed bound of the prices where the solver stopped; `power` (W) sets how products of shared pilots are bounded."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     own = found.power * limit
     relaxed = problem
     if problem.has_pilot_reuse:

@@ -129,7 +129,7 @@ def relaxed_leakage(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"
 def _linearise(problem: MaxMinSinrProblem, power: Tensor) -> _Linear:
     problem = problem.cast(torch.float64)
     power = power.detach().to(torch.float64).nan_to_num(0.0, 0.0, 0.0).clamp_min(0.0)
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     strength = problem.signal * problem.serving_power(power).sqrt()
     equal = problem.signal * problem.serving_power(limit).sqrt()
     strength = torch.where(strength.amax(-1, keepdim=True) > 0, strength, equal)
@@ -147,7 +147,7 @@ def _linearise(problem: MaxMinSinrProblem, power: Tensor) -> _Linear:
 
 def _shares_of_prices(linear: _Linear, prices: Prices, problem: MaxMinSinrProblem, ap_price: Tensor, value: Tensor) -> _Linear:
     """The same programme with shares theta_e ~ a_e^2 over the link's cost at SINR `value`, instead of a_e sqrt p_e."""
-    limit = problem.budget.gather(1, problem.link_ap).to(torch.float64)
+    limit = problem.link_budget.to(torch.float64)
     ue, row = prices.ue.to(torch.float64), prices.row.to(torch.float64)
     cost = ap_price.to(torch.float64).gather(1, problem.link_ap) * limit
     cost = cost + value.unsqueeze(-1) * torch.einsum("dk,dke->de", ue, linear.leakage)

@@ -109,7 +109,7 @@ def dinkelbach(
 
 def _step(problem: MaxMinSinrProblem, power: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:
     """One round: new powers in W (NaN where the solver failed) and the bound that the round's prices prove."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     pattern = _pattern(problem.num_ues, problem.serving, problem.num_rows, problem.num_links, problem.num_aps)
     data = _Values.of(problem, power)
     solve = _clarabel if backend == "clarabel" else _moreau
@@ -184,7 +184,7 @@ class _Values:
     def of(problem: MaxMinSinrProblem, power: Tensor) -> _Values:
         """The round at `power` (W); with shared pilots, on their majoriser there."""
         drops, ues, serving, links = problem.num_drops, problem.num_ues, problem.serving, problem.num_links
-        limit = problem.budget.gather(1, problem.link_ap)
+        limit = problem.link_budget
         amplitude = problem.signal * problem.serving_power(limit).sqrt()
         unit = amplitude.square().amax(-1)
         level = problem.objective(power).unsqueeze(-1) / unit

@@ -40,7 +40,7 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
     """
     with torch.no_grad():
         fixed = map_tensors(problem, lambda tensor: tensor.detach())
-        limit = fixed.budget.gather(1, fixed.link_ap)
+        limit = fixed.link_budget
         start = 0.5 * equal_split(fixed) / limit
         scale = fixed.objective(start * limit)
         found = interior.solve_carefully(
@@ -80,7 +80,7 @@ def least_power_layer(
         )
     with torch.no_grad():
         fixed = map_tensors(problem, lambda tensor: tensor.detach())
-        limit = fixed.budget.gather(1, fixed.link_ap)
+        limit = fixed.link_budget
         start = 0.5 * equal_split(fixed) / limit
         program = power_program(fixed, sinr_min.detach())
         found = interior.solve_carefully(program, start, torch.zeros_like(limit[:, 0]), smoothing, max_iterations=120)
@@ -91,10 +91,10 @@ def least_power_layer(
         max_min_program(problem, unit),
         weight=program.weight,
         floor=torch.cat([sinr_min / unit.unsqueeze(-1), problem.sir_min], 1),
-        cost=problem.budget.gather(1, problem.link_ap) / fixed.budget.mean(-1, keepdim=True),
+        cost=problem.link_budget / fixed.budget.mean(-1, keepdim=True),
     )
     share = found.power + interior.correction(live, found)
-    return share * problem.budget.gather(1, problem.link_ap)
+    return share * problem.link_budget
 
 
 def _require(found: interior.InteriorPoint) -> None:

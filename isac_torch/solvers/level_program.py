@@ -89,7 +89,7 @@ class LevelProgram:
 
 def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -> LevelProgram:
     """The max-min SINR problem in powers relative to the budgets, with levels in units of `scale` (linear SINR)."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     reach = problem.serving_power(limit).sqrt()
     ones = torch.ones_like(problem.signal[..., 0])
     return LevelProgram(

@@ -74,7 +74,7 @@ def least_power(
     Returns:
         Powers and bound; unsolved drops keep `start`.
     """
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     program = power_program(problem, sinr_min)
     first = equal_split(problem) if start is None else start
     inner = 0.95 * first / limit + 0.02 * equal_split(problem) / limit
@@ -92,7 +92,7 @@ def least_power(
 
 def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]) -> LevelProgram:
     """The least-power problem in relative powers; its cost is in units of the drop's mean budget."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     unit = sinr_min.amax(-1).clamp_min(1e-300)
     program = max_min_program(problem, unit)
     return replace(
@@ -123,7 +123,7 @@ def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicograp
             break
         part, open_ues = problem.select(index), free[index]
         found, level, proven = _round(part, open_ues, (1.0 - slack) * sinr[index], power[index])
-        reached = found.power * part.budget.gather(1, part.link_ap)
+        reached = found.power * part.link_budget
         share = found.ue_price * part.interference(reached)
         share = torch.where(open_ues, share, 0.0)
         tight = open_ues & (share > _TIGHT * share.amax(-1, keepdim=True)) & found.converged.unsqueeze(-1)
@@ -132,9 +132,7 @@ def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicograp
         solved[index] &= found.converged
         # a failed round ends its drop: its free UEs keep the level reached so far
         free[index] = open_ues & ~tight & found.converged.unsqueeze(-1)
-        power[index] = torch.where(
-            found.converged.unsqueeze(-1), found.power * part.budget.gather(1, part.link_ap), power[index]
-        )
+        power[index] = torch.where(found.converged.unsqueeze(-1), found.power * part.link_budget, power[index])
     cheapest = least_power(problem, (1.0 - slack) * sinr, power)
     return Lexicographic(cheapest.power, sinr, bound, solved & cheapest.solved)
 
@@ -143,7 +141,7 @@ def _round(
     problem: MaxMinSinrProblem, free: Tensor, floor: Tensor, power: Tensor
 ) -> tuple[interior.InteriorPoint, Tensor, Tensor]:
     """Largest common SINR of the `free` UEs with the others at `floor`: solver's answer, level and bound (linear SINR)."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     start = 0.5 * equal_split(problem) / limit
     started = bool((~free).any())
     if started:

@@ -117,7 +117,7 @@ class _LevelProgramme:
     def __init__(self, problem: MaxMinSinrProblem) -> None:
         import cvxpy as cp
 
-        self._limit = problem.budget.gather(1, problem.link_ap)[0].numpy()
+        self._limit = problem.link_budget[0].numpy()
         self._amplitude = cp.Variable(problem.num_links, nonneg=True)
         self._anchor, self._anchor_squared = cp.Parameter(problem.num_links, nonneg=True), cp.Parameter(problem.num_links)
         self._widen = cp.Parameter(nonneg=True)
@@ -182,7 +182,7 @@ def _single_user_sinr(problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
 
     (sum a_e sqrt p_e)^2 / (sum N_ke p_e + 1) is below sum a_e^2 / N_ke (Cauchy-Schwarz) and below (sum a_e sqrt P)^2.
     """
-    limit = problem.serving_power(problem.budget.gather(1, problem.link_ap))
+    limit = problem.serving_power(problem.link_budget)
     serving = torch.arange(problem.num_comm_links).reshape(problem.num_ues, problem.serving)
     leakage = problem.leakage.gather(2, serving.expand(problem.num_drops, -1, -1))
     alone = problem.signal * limit.sqrt()
@@ -192,7 +192,7 @@ def _single_user_sinr(problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
 
 def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
     """Budget of each link's AP, W, the sensing rows per share of it, each over its largest entry, and what they must reach."""
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     rows = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
     scale = rows.abs().amax(-1, keepdim=True) if problem.num_rows else torch.ones_like(rows)
     needed = (problem.sir_min * problem.row_noise)[0] / scale[..., 0] if problem.num_rows else rows[:, 0]

@@ -67,7 +67,7 @@ def proportional_fair(problem: MaxMinSinrProblem) -> ProportionalFair:
     """
     if problem.has_pilot_reuse:
         raise ProblemError("proportional_fair needs orthogonal pilots; raise pilot_length to the number of UEs")
-    limit = problem.budget.gather(1, problem.link_ap)
+    limit = problem.link_budget
     start = 0.5 * equal_split(problem) / limit
     scale = problem.objective(start * limit).clamp_min(1e-300)
     coarse = interior.solve_carefully(max_min_program(problem, scale), start, torch.full_like(scale, 0.5), _START_TOLERANCE)

@@ -172,7 +172,7 @@ def majorised_leakage(problem: MaxMinSinrProblem, power: Float[Tensor, "drop lin
     """
     if not problem.has_pilot_reuse:
         return problem.leakage
-    floor = _POWER_FLOOR * problem.serving_power(problem.budget.gather(1, problem.link_ap))
+    floor = _POWER_FLOOR * problem.serving_power(problem.link_budget)
     amplitude = problem.serving_power(power).clamp_min(floor).sqrt()
     products = (problem.coherent.unsqueeze(-1) * problem.coherent.unsqueeze(-2)).clamp_min(0.0)
     tangent = torch.einsum("dkjst,djt->dkjs", products, amplitude) / amplitude.unsqueeze(1)
@@ -206,7 +206,7 @@ class _Cones:
     def __init__(self, problem: MaxMinSinrProblem, leakage: Float[Tensor, "1 ue link"]) -> None:
         import cvxpy as cp
 
-        limit = problem.budget.gather(1, problem.link_ap)
+        limit = problem.link_budget
         signal = _array(problem.signal[0] * problem.serving_power(limit)[0].sqrt())
         self._limit, self._like = _array(limit[0]), problem.budget
         self._unit = 1.0 / signal.max(1) ** 2

@@ -68,7 +68,7 @@ def link_graph(problem: MaxMinSinrProblem) -> LinkGraph:
     ap: number of its serving and of its sensing links, over five.
     """
     with torch.no_grad():
-        limit = problem.budget.gather(1, problem.link_ap)
+        limit = problem.link_budget
         leak = problem.leakage * limit[:, None]
         advantage = _advantage(problem)
         return LinkGraph(

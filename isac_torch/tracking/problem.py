@@ -21,6 +21,7 @@ from isac_torch.tensors import (
     Array,
     amplitude,
     at_least,
+    at_rows,
     cast_floats,
     is_real,
     map_tensors,
@@ -98,6 +99,11 @@ class MaxMinSinrProblem:
     def num_rows(self) -> int:
         """Sensing rows: one a target, none with fewer than two targets."""
         return self.echo.shape[1]
+
+    @property
+    def link_budget(self) -> Float[Array, "drop link"]:
+        """Budget of each link's AP, W."""
+        return at_rows(self.budget, self.link_ap)
 
     @property
     def row_noise(self) -> Float[Array, "drop row"]:
