@@ -31,8 +31,8 @@ from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noq
 from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc  # noqa: E402
 from isac_torch.allocators.pilot import MinMaxNmse, PaperSca  # noqa: E402
 from isac_torch.allocators.pilot_learned import PilotFirstOrder  # noqa: E402
-from isac_torch.pilot.build import power_problem as pilot_power_problem  # noqa: E402
-from isac_torch.pilot.scenario import PilotScenario  # noqa: E402
+from isac_torch.downlink_pilots.build import power_problem as pilot_power_problem  # noqa: E402
+from isac_torch.downlink_pilots.scenario import PilotScenario  # noqa: E402
 from isac_torch.solvers.batched import BatchedOptimal  # noqa: E402
 from isac_torch.solvers.cones import ConicOptimal  # noqa: E402
 from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse  # noqa: E402

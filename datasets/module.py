@@ -11,8 +11,8 @@ import torch
 from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.datasets.share import ALL, Share
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import DatasetError
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.tracking.scenario import TrackingScenario
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from isac_torch.datasets.schema import FIELDS, PILOT_FIELDS, Field
-from isac_torch.pilot import build as pilot_build
-from isac_torch.pilot.problem import MinMaxNmseProblem
-from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.downlink_pilots import build as pilot_build
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.tensors import to_db
 from isac_torch.tracking import build as tracking_build
 from isac_torch.tracking.problem import MaxMinSinrProblem

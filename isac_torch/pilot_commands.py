@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import PilotScenario
 
 
 def generate(

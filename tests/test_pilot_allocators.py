@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.communication import printed_nmse
-from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.communication import printed_nmse
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.solvers.pilot.ascent import descend, least_power, majorise
 from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
 from isac_torch.solvers.pilot.certificate import upper_bound

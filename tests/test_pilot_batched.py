@@ -8,8 +8,8 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.pilot import MinMaxNmse
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse, _boxes
 from isac_torch.solvers.pilot.programmes import LeastNmse, Localisation, drops_of, quality_bound
 

@@ -12,11 +12,11 @@ from isac_torch import cli
 from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse
 from isac_torch.allocators.pilot_learned import PilotLearned
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.pilot_benchmark import allocator, benchmark, broken_bounds, score
 from isac_torch.evaluation.pilot_results import text_table
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.scenario import PilotScenario
 
 
 def test_scores_by_hand():

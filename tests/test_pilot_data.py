@@ -20,13 +20,13 @@ from isac_torch.datasets.module import PilotDataModule
 from isac_torch.datasets.recipe import Recipe
 from isac_torch.datasets.schema import PILOT_FIELDS
 from isac_torch.datasets.shards import encode_shard, read_shard
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.drop import PilotDrop
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import DatasetError
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.pilot_network import PilotNetwork
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.drop import PilotDrop
-from isac_torch.pilot.problem import MinMaxNmseProblem
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.tracking.scenario import TrackingScenario
 
 ROOT = Path(__file__).parents[1]

@@ -11,14 +11,14 @@ from torch.testing import assert_close
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse
 from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.graph import link_graph
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import CheckpointError
 from isac_torch.evaluation.pilot_benchmark import allocator, score
 from isac_torch.nn.checkpoint import load_network, save_network
-from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, start_logits
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 

@@ -9,9 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import equal_split
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.localisation import echo_snr
-from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.localisation import echo_snr
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.units import SPEED_OF_LIGHT
 from tests.oracles import pilot_chain, pilot_world
 

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from torch.testing import assert_close
 
 from isac_torch.allocation import equal_split
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.channel import channel_statistics
+from isac_torch.downlink_pilots.communication import blind_nmse, downlink_rate, printed_nmse
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import ProblemError, ScenarioError
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.channel import channel_statistics
-from isac_torch.pilot.communication import blind_nmse, downlink_rate, printed_nmse
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.propagation.path_loss import three_slope_gain
 from tests.oracles import pilot_chain, pilot_world
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from isac_torch import cli
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.liao import FIGURES, PLOTS, reproduce, traces
 from isac_torch.evaluation.liao_claims import CLAIMS
 from isac_torch.evaluation.liao_study import points, run_chunk, run_points
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.scenario import PilotScenario
 
 
 def test_points_are_those_of_the_paper():

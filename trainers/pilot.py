@@ -7,11 +7,11 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
+from isac_torch.downlink_pilots.graph import link_graph
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.errors import IsacError
-from isac_torch.nn.pilot_graph import link_graph
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, row_shortfall
-from isac_torch.pilot.problem import MinMaxNmseProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
 from isac_torch.trainers.ranks import gathered

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.ascent import descend, least_power
 from isac_torch.solvers.pilot.certificate import upper_bound
 from isac_torch.solvers.pilot.feasibility import best_localisation

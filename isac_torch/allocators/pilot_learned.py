@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal
-from isac_torch.nn.pilot_graph import link_graph
+from isac_torch.downlink_pilots.graph import link_graph
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import ascend, powers, start_logits
-from isac_torch.pilot.problem import MinMaxNmseProblem
 
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""

@@ -11,13 +11,13 @@ import torch
 
 from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.pilot_learned import PilotFirstOrder
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.drop import build_drops
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.liao_claims import judge_claims
 from isac_torch.evaluation.liao_study import allocators, points, run_points
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.drop import build_drops
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
     from isac_torch.evaluation.liao_study import Sample
-    from isac_torch.pilot.problem import MinMaxNmseProblem
 
 QUICK_DROPS = {"ratio": 100, "proportion": 100, "correlation_2": 50, "correlation_6": 25}
 FULL_DROPS = {"ratio": 1000, "proportion": 1000, "correlation_2": 1000, "correlation_6": 1000}
@@ -251,8 +251,8 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     Steps: a conic programme of ours, a pass of the paper's algorithm, a gradient step of plain ascent, a correction or learned
     step of the shipped network. Only ours meets the localisation bounds at every step.
     """
+    from isac_torch.downlink_pilots.graph import link_graph
     from isac_torch.nn.checkpoint import load_network
-    from isac_torch.nn.pilot_graph import link_graph
     from isac_torch.nn.pilot_network import PilotNetwork
     from isac_torch.nn.shares import ascend, powers, start_logits
     from isac_torch.solvers.pilot.ascent import descend

@@ -11,16 +11,16 @@ from torch import Tensor
 
 from isac_torch.allocation import Allocator, Status, allocate, equal_split
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca, second_stage
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.communication import blind_nmse, downlink_rate, printed_nmse
-from isac_torch.pilot.localisation import echo_snr
-from isac_torch.pilot.problem import MinMaxNmseProblem
-from isac_torch.pilot.scenario import PilotScenario
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.communication import blind_nmse, downlink_rate, printed_nmse
+from isac_torch.downlink_pilots.localisation import echo_snr
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from isac_torch.pilot.drop import PilotDrop
+    from isac_torch.downlink_pilots.drop import PilotDrop
 
 CHUNK = 25
 """Drops that are drawn together: results depend on the seed and on this, not on the number of workers."""

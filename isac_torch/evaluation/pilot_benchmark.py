@@ -16,15 +16,15 @@ from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Allocator, Status, allocate
 from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
 from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import AllocationError, IsacError
 from isac_torch.evaluation.files import writable_folder
 from isac_torch.evaluation.optimum import stored_allocate
 from isac_torch.evaluation.run import check_run
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.pilot_network import PilotNetwork
-from isac_torch.pilot.build import power_problem
-from isac_torch.pilot.problem import MinMaxNmseProblem
-from isac_torch.pilot.scenario import PilotScenario
 from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 

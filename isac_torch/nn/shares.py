@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 
 SILENCE = -6.0
 """Logit of keeping power back: an AP whose links all lie far above it spends its whole budget."""

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.cones import Programme
 from isac_torch.solvers.pilot.feasibility import best_localisation, restore
 from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.ascent import descend
 from isac_torch.solvers.pilot.certificate import upper_bound
 from isac_torch.solvers.pilot.feasibility import MARGIN, best_localisation, restore

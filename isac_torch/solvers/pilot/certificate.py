@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.cones import Solution
 from isac_torch.solvers.pilot.feasibility import cone_slope, into_cone
 from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows

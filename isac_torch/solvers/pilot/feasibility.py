@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays
 
 MARGIN = 1e-9

@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import equal_split
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.pilot.cones import Programme
 from isac_torch.solvers.pilot.model import Array, DropArrays, drop_arrays
 

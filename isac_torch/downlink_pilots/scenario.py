@@ -13,7 +13,7 @@ from isac_torch.units import dbm_to_watt
 if TYPE_CHECKING:
     import torch
 
-    from isac_torch.pilot.drop import PilotDrop
+    from isac_torch.downlink_pilots.drop import PilotDrop
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _POSITIVE = (
@@ -122,6 +122,6 @@ class PilotScenario:
 
     def sample(self, num_drops: int, *, generator: torch.Generator) -> PilotDrop:
         """Random drops: positions, shadowing, pilots. Same generator state, same drops."""
-        from isac_torch.pilot.drop import sample_drops
+        from isac_torch.downlink_pilots.drop import sample_drops
 
         return sample_drops(self, num_drops, generator)

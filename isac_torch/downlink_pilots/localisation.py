@@ -14,8 +14,8 @@ from isac_torch.propagation.path_loss import bistatic_gain
 from isac_torch.units import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
-    from isac_torch.pilot.drop import PilotDrop
-    from isac_torch.pilot.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.scenario import PilotScenario
 
 
 @dataclass(frozen=True)

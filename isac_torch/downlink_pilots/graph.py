@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from isac_torch.allocation import equal_split
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.tracking.graph import LinkGraph, standardised
 
 FEATURE_VERSION = 1

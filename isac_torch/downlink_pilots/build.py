@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from isac_torch.pilot.channel import channel_statistics
-from isac_torch.pilot.localisation import fisher_gain
-from isac_torch.pilot.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.channel import channel_statistics
+from isac_torch.downlink_pilots.localisation import fisher_gain
+from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 
 if TYPE_CHECKING:
-    from isac_torch.pilot.drop import PilotDrop
-    from isac_torch.pilot.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.scenario import PilotScenario
 
 
 def power_problem(drop: PilotDrop, scenario: PilotScenario, crb_max: float | None = None) -> MinMaxNmseProblem:

@@ -12,8 +12,8 @@ from torch import Tensor
 from isac_torch.propagation.pilots import pilot_gram
 
 if TYPE_CHECKING:
-    from isac_torch.pilot.drop import PilotDrop
-    from isac_torch.pilot.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.scenario import PilotScenario
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from isac_torch.propagation.pilots import pilot_gram, round_robin_pilots
 from isac_torch.tensors import from_db, map_tensors
 
 if TYPE_CHECKING:
-    from isac_torch.pilot.scenario import PilotScenario
+    from isac_torch.downlink_pilots.scenario import PilotScenario
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.pilot.channel import channel_statistics
+from isac_torch.downlink_pilots.channel import channel_statistics
 
 if TYPE_CHECKING:
-    from isac_torch.pilot.drop import PilotDrop
-    from isac_torch.pilot.problem import MinMaxNmseProblem
-    from isac_torch.pilot.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+    from isac_torch.downlink_pilots.scenario import PilotScenario
 
 
 def blind_nmse(drop: PilotDrop, scenario: PilotScenario, uplink_symbols: int | None = None) -> Float[Tensor, "drop ue"]:
