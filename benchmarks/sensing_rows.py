@@ -13,15 +13,15 @@ import torch
 from isac_torch.allocation import Allocation, Status, allocate
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.evaluation.files import written_whole
+from isac_torch.sensing.glrt import Glrt
+from isac_torch.sensing.quality import assess
+from isac_torch.sensing.setup import SensingSetup
+from isac_torch.sensing.sicnr_rows import allocate_for_sicnr
 from isac_torch.solvers.batched import BatchedOptimal
 from isac_torch.tensors import to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
-from isac_torch.tracking.design import allocate_for_sicnr
-from isac_torch.tracking.glrt import Glrt
-from isac_torch.tracking.quality import assess
 from isac_torch.tracking.scenario import TrackingScenario
-from isac_torch.tracking.sensing_setup import SensingSetup
 
 SIR_DB = (-20.0, -10.0, -5.0)
 SICNR_DB = (-3.0, 0.0, 3.0, 6.0)

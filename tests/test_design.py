@@ -9,14 +9,14 @@ from torch.testing import assert_close
 from isac_torch.allocation import Status, equal_split
 from isac_torch.allocators.learned import FirstOrder
 from isac_torch.errors import AllocationError, ScenarioError
+from isac_torch.sensing.glrt import Glrt
+from isac_torch.sensing.quality import assess
+from isac_torch.sensing.setup import SensingSetup
+from isac_torch.sensing.sicnr_rows import allocate_for_sicnr, sicnr_rows
 from isac_torch.solvers.batched import BatchedOptimal
 from isac_torch.tensors import to_db
 from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.design import allocate_for_sicnr, sicnr_rows
-from isac_torch.tracking.glrt import Glrt
-from isac_torch.tracking.quality import assess
 from isac_torch.tracking.scenario import TrackingScenario
-from isac_torch.tracking.sensing_setup import SensingSetup
 
 SCENARIO = TrackingScenario(num_aps=8, num_ues=6, num_targets=3, serving_aps=3, sensing_aps=3)
 SETUP = SensingSetup()

@@ -16,16 +16,16 @@ from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.gospa import gospa
 from isac_torch.evaluation.tracking_loop import Loop, follow, make_worlds
 from isac_torch.evaluation.tracking_report import summarise
+from isac_torch.sensing.clutter import sample_clutter
+from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
+from isac_torch.sensing.glrt import Glrt, observe, statistic
+from isac_torch.sensing.localisation import known_echoes, log_likelihood, look_at, most_likely
+from isac_torch.sensing.motion import Belief, ConstantVelocity, absorb
+from isac_torch.sensing.setup import SensingSetup
+from isac_torch.sensing.signals import draw_blocks, transmitted
+from isac_torch.sensing.tracks import Track, Tracker, TrackRules
 from isac_torch.tracking.channel import channel_statistics
-from isac_torch.tracking.clutter import sample_clutter
-from isac_torch.tracking.echoes import echo_scene, sample_reflectivity
-from isac_torch.tracking.glrt import Glrt, observe, statistic
-from isac_torch.tracking.localisation import known_echoes, log_likelihood, look_at, most_likely
-from isac_torch.tracking.motion import Belief, ConstantVelocity, absorb
 from isac_torch.tracking.scenario import TrackingScenario
-from isac_torch.tracking.sensing_setup import SensingSetup
-from isac_torch.tracking.signals import draw_blocks, transmitted
-from isac_torch.tracking.tracks import Track, Tracker, TrackRules
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)
 SETUP = SensingSetup(sensing_samples=30)

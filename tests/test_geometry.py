@@ -12,7 +12,7 @@ from isac_torch.deployment.files import read_snapshots
 from isac_torch.deployment.geometry import Geometry, parse_geometry, read_geometry, tangent_plane
 from isac_torch.deployment.importing import import_geometry, read_gains, receive_mask, snapshot_of
 from isac_torch.errors import DropError, GeometryError
-from isac_torch.tracking.association import farthest_point
+from isac_torch.sensing.association import farthest_point
 
 SITES = Path(__file__).parents[1] / "examples" / "sites.csv"
 PLANE = "kind,x,y,z,orientation_deg\ntx,0,0,10,90\nrx,100,0,10,0\nue,50,20,1.65,\ntarget,40,40,60,\ntarget,80,20,30,\n"

@@ -12,13 +12,13 @@ from isac_torch.allocation import Allocation, allocate
 from isac_torch.evaluation.catalog import CERTIFIED, SLOW, named_allocator
 from isac_torch.evaluation.metrics import Optimum, Outcome, Sensed, summarise
 from isac_torch.evaluation.optimum import best_known, stored_allocate
+from isac_torch.sensing.glrt import Glrt
+from isac_torch.sensing.quality import assess, mutual_information
+from isac_torch.sensing.setup import SensingSetup
 from isac_torch.solvers.feasibility import largest_sir
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
-from isac_torch.tracking.glrt import Glrt
-from isac_torch.tracking.quality import assess, mutual_information
-from isac_torch.tracking.sensing_setup import SensingSetup
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from isac_torch.propagation.arrays import steering
 from isac_torch.propagation.geometry import angles, offsets
-from isac_torch.tracking.clutter import Clutter, clutter_statistics
+from isac_torch.sensing.clutter import Clutter, clutter_statistics
 from isac_torch.tracking.sensing import echo_gain
 
 if TYPE_CHECKING:
+    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
-    from isac_torch.tracking.sensing_setup import SensingSetup
 
 
 @dataclass(frozen=True)

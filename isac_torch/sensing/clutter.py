@@ -13,9 +13,9 @@ from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_los_gain, umi_nlos_gain
 
 if TYPE_CHECKING:
+    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
-    from isac_torch.tracking.sensing_setup import SensingSetup
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from isac_torch.propagation.arrays import steering
 from isac_torch.propagation.geometry import angles
-from isac_torch.tracking.clutter import Clutter, temporal_covariance
+from isac_torch.sensing.clutter import Clutter, temporal_covariance
 from isac_torch.tracking.drop import TrackingDrop
 
 _RIDGE = 1e-6

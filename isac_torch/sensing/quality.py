@@ -9,17 +9,17 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from isac_torch.sensing.echoes import EchoScene, echo_scene
+from isac_torch.sensing.glrt import Glrt, Moments, moments, orthonormal, pseudo_inverse, rank
+from isac_torch.sensing.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
+from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.channel import channel_statistics
-from isac_torch.tracking.echoes import EchoScene, echo_scene
-from isac_torch.tracking.glrt import Glrt, Moments, moments, orthonormal, pseudo_inverse, rank
-from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
-from isac_torch.tracking.signals import draw_blocks, transmitted
 
 if TYPE_CHECKING:
+    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
-    from isac_torch.tracking.sensing_setup import SensingSetup
 
 _CHUNK_ENTRIES = 2**23
 """Complex numbers in the largest tensors of a chunk of blocks: 128 MiB each at most, unless one block needs more."""

@@ -19,18 +19,18 @@ from torch import Tensor
 
 from isac_torch.allocation import Allocation, allocate, equal_split
 from isac_torch.errors import ScenarioError
+from isac_torch.sensing.echoes import EchoScene, echo_scene
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import trace
-from isac_torch.tracking.echoes import EchoScene, echo_scene
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
+    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.scenario import TrackingScenario
-    from isac_torch.tracking.sensing_setup import SensingSetup
 
 _BISECTIONS = 40
 

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
-from isac_torch.tracking.clutter import temporal_covariance
-from isac_torch.tracking.echoes import EchoScene, at_listeners, illuminating
+from isac_torch.sensing.clutter import temporal_covariance
+from isac_torch.sensing.echoes import EchoScene, at_listeners, illuminating
 
 RANK_TOLERANCE = 1e-9
 """Directions below this share of the strongest one count as absent; columns are scaled to unit norm before."""
