@@ -26,12 +26,12 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import numpy as np  # noqa: E402
 from numpy.typing import NDArray  # noqa: E402
 
-from isac_torch.deployment.large.allocator import LargeAllocated, LargeAllocator, judged  # noqa: E402
-from isac_torch.deployment.large.fractional import fractional_powers  # noqa: E402
-from isac_torch.deployment.large.gains import Shadowing  # noqa: E402
-from isac_torch.deployment.large.metrics import local_minimum  # noqa: E402
-from isac_torch.deployment.large.problem import large_problem  # noqa: E402
-from isac_torch.deployment.large.sample import sample_network  # noqa: E402
+from isac_torch.large.allocator import LargeAllocated, LargeAllocator, judged  # noqa: E402
+from isac_torch.large.fractional import fractional_powers  # noqa: E402
+from isac_torch.large.gains import Shadowing  # noqa: E402
+from isac_torch.large.metrics import local_minimum  # noqa: E402
+from isac_torch.large.problem import large_problem  # noqa: E402
+from isac_torch.large.sample import sample_network  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 
 SIZES = (400, 1000, 2500, 5000, 10_000)

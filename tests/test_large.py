@@ -10,19 +10,19 @@ import pytest
 import torch
 
 from isac_torch.allocation import allocate
-from isac_torch.deployment.large.allocator import LargeAllocator
-from isac_torch.deployment.large.cells import SECTORS, CellGrid
-from isac_torch.deployment.large.fairness import fair_powers
-from isac_torch.deployment.large.fractional import fractional_powers
-from isac_torch.deployment.large.gains import MeasuredGains, Shadowing
-from isac_torch.deployment.large.lags import TABLE_ERROR, ScatteringTable
-from isac_torch.deployment.large.metrics import local_minimum
-from isac_torch.deployment.large.problem import Settings, large_problem
-from isac_torch.deployment.large.radiation import azimuths, by_sector
-from isac_torch.deployment.large.sample import sample_network
-from isac_torch.deployment.large.sets import local_pilots, located, nearest_free, strongest
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import AllocationError, DropError
+from isac_torch.large.allocator import LargeAllocator
+from isac_torch.large.cells import SECTORS, CellGrid
+from isac_torch.large.fairness import fair_powers
+from isac_torch.large.fractional import fractional_powers
+from isac_torch.large.gains import MeasuredGains, Shadowing
+from isac_torch.large.lags import TABLE_ERROR, ScatteringTable
+from isac_torch.large.metrics import local_minimum
+from isac_torch.large.problem import Settings, large_problem
+from isac_torch.large.radiation import azimuths, by_sector
+from isac_torch.large.sample import sample_network
+from isac_torch.large.sets import local_pilots, located, nearest_free, strongest
 from isac_torch.propagation.arrays import weights_of
 from isac_torch.propagation.correlation import local_scattering_lags
 from isac_torch.solvers.batched import BatchedOptimal
@@ -336,7 +336,7 @@ def test_given_sets_and_pilots_are_kept():
 def test_nothing_here_needs_torch():
     code = (
         "import sys; sys.modules['torch'] = None\n"
-        "import isac_torch.deployment.large.allocator\n"
+        "import isac_torch.large.allocator\n"
         "assert not any(name.startswith('torch.') for name in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

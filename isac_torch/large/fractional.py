@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isac_torch.deployment.large.problem import LargeProblem
+from isac_torch.large.problem import LargeProblem
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.problem import MaxMinSinrProblem
 

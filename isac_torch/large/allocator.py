@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
-from isac_torch.deployment.large.fairness import fair_powers
-from isac_torch.deployment.large.fractional import fractional_powers
-from isac_torch.deployment.large.gains import PairGains
-from isac_torch.deployment.large.problem import LargeProblem, Settings, large_problem
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import AllocationError
+from isac_torch.large.fairness import fair_powers
+from isac_torch.large.fractional import fractional_powers
+from isac_torch.large.gains import PairGains
+from isac_torch.large.problem import LargeProblem, Settings, large_problem
 
 
 @dataclass(frozen=True)

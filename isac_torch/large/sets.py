@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from isac_torch.deployment.large.cells import Pairs
 from isac_torch.errors import DropError
+from isac_torch.large.cells import Pairs
 
 
 def strongest(pairs: Pairs, gain: Float[ndarray, " pair"], count: int, kind: str) -> Int[ndarray, "point count"]:

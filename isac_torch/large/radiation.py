@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isac_torch.deployment.large.cells import SECTORS, CellGrid
+from isac_torch.large.cells import SECTORS, CellGrid
 
 AZIMUTHS = 256
 """Directions at which an AP's radiation is evaluated; what may lie between two of them is added."""

@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isac_torch.deployment.large.physics import farthest_point
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import ScenarioError
+from isac_torch.large.physics import farthest_point
 from isac_torch.tracking.scenario import TrackingScenario
 
 

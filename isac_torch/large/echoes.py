@@ -9,11 +9,11 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.sparse import csr_array
 
-from isac_torch.deployment.large.cells import CellGrid
-from isac_torch.deployment.large.network import LargeNetwork
-from isac_torch.deployment.large.physics import pointing_lags, response_lags, turned, weights_of
-from isac_torch.deployment.large.sets import located, nearest_free, strongest
-from isac_torch.deployment.large.statistics import wide
+from isac_torch.large.cells import CellGrid
+from isac_torch.large.network import LargeNetwork
+from isac_torch.large.physics import pointing_lags, response_lags, turned, weights_of
+from isac_torch.large.sets import located, nearest_free, strongest
+from isac_torch.large.statistics import wide
 from isac_torch.propagation.geometry import MIN_DISTANCE
 
 

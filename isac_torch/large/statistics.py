@@ -13,12 +13,12 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.sparse import csr_array
 
-from isac_torch.deployment.large.cells import CellGrid, Pairs
-from isac_torch.deployment.large.gains import PairGains, far_bound
-from isac_torch.deployment.large.lags import TABLE_ERROR, ScatteringTable
-from isac_torch.deployment.large.network import LargeNetwork
-from isac_torch.deployment.large.physics import turned, umi_nlos_gain, weights_of
-from isac_torch.deployment.large.sets import located, strongest
+from isac_torch.large.cells import CellGrid, Pairs
+from isac_torch.large.gains import PairGains, far_bound
+from isac_torch.large.lags import TABLE_ERROR, ScatteringTable
+from isac_torch.large.network import LargeNetwork
+from isac_torch.large.physics import turned, umi_nlos_gain, weights_of
+from isac_torch.large.sets import located, strongest
 from isac_torch.propagation.geometry import MIN_DISTANCE
 
 

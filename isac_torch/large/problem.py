@@ -11,16 +11,16 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.sparse import csr_array
 
-from isac_torch.deployment.large.cells import CellGrid
-from isac_torch.deployment.large.echoes import TargetStatistics, target_statistics
-from isac_torch.deployment.large.gains import MeasuredGains, PairGains, Shadowing, far_bound
-from isac_torch.deployment.large.lags import ScatteringTable
-from isac_torch.deployment.large.network import LargeNetwork
-from isac_torch.deployment.large.physics import response_lags, umi_los_gain, umi_nlos_gain
-from isac_torch.deployment.large.radiation import azimuths, by_sector
-from isac_torch.deployment.large.statistics import UserStatistics, user_statistics
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
+from isac_torch.large.cells import CellGrid
+from isac_torch.large.echoes import TargetStatistics, target_statistics
+from isac_torch.large.gains import MeasuredGains, PairGains, Shadowing, far_bound
+from isac_torch.large.lags import ScatteringTable
+from isac_torch.large.network import LargeNetwork
+from isac_torch.large.physics import response_lags, umi_los_gain, umi_nlos_gain
+from isac_torch.large.radiation import azimuths, by_sector
+from isac_torch.large.statistics import UserStatistics, user_statistics
 from isac_torch.propagation.geometry import MIN_DISTANCE
 
 

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isac_torch.deployment.large.problem import FarEchoes, LargeProblem
+from isac_torch.large.problem import FarEchoes, LargeProblem
 
 ROW_MARGIN = 1.03
 """Rows are pushed until they hold with this factor to spare: what few steps leave undone."""
