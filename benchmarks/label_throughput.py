@@ -33,9 +33,9 @@ from isac_torch.allocators.pilot import MinMaxNmse, PaperSca  # noqa: E402
 from isac_torch.allocators.pilot_learned import PilotFirstOrder  # noqa: E402
 from isac_torch.downlink_pilots.build import power_problem as pilot_power_problem  # noqa: E402
 from isac_torch.downlink_pilots.scenario import PilotScenario  # noqa: E402
-from isac_torch.solvers.batched import BatchedOptimal  # noqa: E402
-from isac_torch.solvers.cones import ConicOptimal  # noqa: E402
-from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse  # noqa: E402
+from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse  # noqa: E402
+from isac_torch.solvers.tracking.batched import BatchedOptimal  # noqa: E402
+from isac_torch.solvers.tracking.cones import ConicOptimal  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 

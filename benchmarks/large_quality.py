@@ -26,7 +26,7 @@ from isac_torch.large.metrics import local_minimum
 from isac_torch.large.problem import Settings, large_problem
 from isac_torch.large.sample import sample_network
 from isac_torch.large.sets import local_pilots
-from isac_torch.solvers.batched import BatchedOptimal
+from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -37,7 +37,7 @@ from isac_torch.deployment.allocator import Allocated  # noqa: E402
 from isac_torch.deployment.allocator import Allocator as Deployed  # noqa: E402
 from isac_torch.deployment.snapshot import Snapshot  # noqa: E402
 from isac_torch.deployment.statistics import coefficients  # noqa: E402
-from isac_torch.solvers.batched import BatchedOptimal  # noqa: E402
+from isac_torch.solvers.tracking.batched import BatchedOptimal  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.fractional import fractional_power  # noqa: E402
 from isac_torch.tracking.problem import MaxMinSinrProblem  # noqa: E402

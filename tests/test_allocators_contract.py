@@ -12,7 +12,7 @@ from isac_torch.allocation import Allocator, Status, allocate, equal_split
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.allocators.learned import FirstOrder
 from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc
-from isac_torch.solvers.batched import BatchedOptimal
+from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

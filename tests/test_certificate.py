@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from isac_torch.solvers.batched import BatchedOptimal
-from isac_torch.solvers.certificate import recover_prices, relaxed_leakage, upper_bound
-from isac_torch.solvers.feasibility import largest_sir, repair
+from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.solvers.tracking.certificate import recover_prices, relaxed_leakage, upper_bound
+from isac_torch.solvers.tracking.feasibility import largest_sir, repair
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -12,7 +12,7 @@ from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.datasets.module import PowerDataModule
 from isac_torch.errors import DatasetError
-from isac_torch.solvers.feasibility import largest_sir
+from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = TrackingScenario.of_size("4x3x2", sir_min_db=-15.0)

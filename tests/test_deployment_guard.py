@@ -17,7 +17,7 @@ from isac_torch.deployment.mixture import best_ratio, cheapest
 from isac_torch.deployment.repair import BEST_EFFORT_SHARE, repair, with_rows, within_budget
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import Coefficients, coefficients
-from isac_torch.solvers.feasibility import largest_sir
+from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.problem import MaxMinSinrProblem

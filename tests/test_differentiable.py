@@ -7,8 +7,8 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.errors import ProblemError
-from isac_torch.solvers.differentiable import least_power_layer, optimal_sinr
-from isac_torch.solvers.feasibility import largest_sir
+from isac_torch.solvers.tracking.differentiable import least_power_layer, optimal_sinr
+from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -13,8 +13,8 @@ from isac_torch.nn.balance import balance
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.merit import Aim, mean_log_rate, strict_score
 from isac_torch.nn.network import AllocationNetwork
-from isac_torch.solvers.feasibility import largest_sir
-from isac_torch.solvers.proportional_fair import proportional_fair
+from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.solvers.tracking.proportional_fair import proportional_fair
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem

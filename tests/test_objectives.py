@@ -6,10 +6,10 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.errors import ProblemError
-from isac_torch.solvers.batched import BatchedOptimal
-from isac_torch.solvers.feasibility import largest_sir, repair
-from isac_torch.solvers.objectives import least_power, lexicographic
-from isac_torch.solvers.proportional_fair import proportional_fair
+from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.solvers.tracking.feasibility import largest_sir, repair
+from isac_torch.solvers.tracking.objectives import least_power, lexicographic
+from isac_torch.solvers.tracking.proportional_fair import proportional_fair
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -7,8 +7,8 @@ import torch
 
 from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc
-from isac_torch.solvers.feasibility import best_effort, largest_sir
-from isac_torch.solvers.papers import Start, algorithm_1, start_point
+from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir
+from isac_torch.solvers.tracking.papers import Start, algorithm_1, start_point
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

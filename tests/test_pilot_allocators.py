@@ -13,13 +13,13 @@ from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.communication import printed_nmse
 from isac_torch.downlink_pilots.scenario import PilotScenario
-from isac_torch.solvers.pilot.ascent import descend, least_power, majorise
-from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
-from isac_torch.solvers.pilot.certificate import upper_bound
-from isac_torch.solvers.pilot.feasibility import best_localisation, restore
-from isac_torch.solvers.pilot.model import drop_arrays
-from isac_torch.solvers.pilot.paper import sequential_taylor, sufficient_condition
-from isac_torch.solvers.pilot.stationarity import kkt_residual
+from isac_torch.solvers.downlink_pilots.ascent import descend, least_power, majorise
+from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
+from isac_torch.solvers.downlink_pilots.certificate import upper_bound
+from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
+from isac_torch.solvers.downlink_pilots.model import drop_arrays
+from isac_torch.solvers.downlink_pilots.paper import sequential_taylor, sufficient_condition
+from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
 
 ALLOCATORS = [
     FullPower(),
@@ -251,7 +251,7 @@ def test_paper_through_cvxpy():
     """One feasibility programme of Algorithm 1, written again for CVXPY: the same interior point, the same verdict."""
     import cvxpy as cp
 
-    from isac_torch.solvers.pilot.paper import _Taylor
+    from isac_torch.solvers.downlink_pilots.paper import _Taylor
 
     problem = drops(num_drops=1)
     algorithm, drop = _Taylor(problem), drop_arrays(problem)

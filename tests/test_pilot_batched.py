@@ -10,8 +10,8 @@ from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.pilot import MinMaxNmse
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import PilotScenario
-from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse, _boxes
-from isac_torch.solvers.pilot.programmes import LeastNmse, Localisation, drops_of, quality_bound
+from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse, _boxes
+from isac_torch.solvers.downlink_pilots.programmes import LeastNmse, Localisation, drops_of, quality_bound
 
 
 def roads(num_drops=4, seed=4, **parameters):

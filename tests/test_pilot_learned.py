@@ -19,7 +19,7 @@ from isac_torch.evaluation.pilot_benchmark import allocator, score
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.pilot_network import PilotNetwork
 from isac_torch.nn.shares import merit, powers, start_logits
-from isac_torch.solvers.pilot.batched import BatchedMinMaxNmse
+from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 
 

@@ -12,10 +12,10 @@ from isac_torch.errors import CheckpointError
 from isac_torch.evaluation.catalog import LEARNED, named_allocator, weights_file
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.network import AllocationNetwork
-from isac_torch.solvers import interior
-from isac_torch.solvers.batched import BatchedOptimal
-from isac_torch.solvers.level_program import max_min_program
-from isac_torch.solvers.warm_start import WARM_LEVEL, push_inside, warm_point
+from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.solvers.tracking.level_program import max_min_program
+from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside, warm_point
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights

@@ -10,13 +10,13 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc
-from isac_torch.solvers.batched import BatchedOptimal
-from isac_torch.solvers.certificate import upper_bound
-from isac_torch.solvers.cones import ConicOptimal
-from isac_torch.solvers.differentiable import optimal_sinr
-from isac_torch.solvers.feasibility import largest_sir
-from isac_torch.solvers.objectives import least_power, lexicographic
-from isac_torch.solvers.proportional_fair import proportional_fair
+from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.solvers.tracking.certificate import upper_bound
+from isac_torch.solvers.tracking.cones import ConicOptimal
+from isac_torch.solvers.tracking.differentiable import optimal_sinr
+from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.solvers.tracking.objectives import least_power, lexicographic
+from isac_torch.solvers.tracking.proportional_fair import proportional_fair
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
-from isac_torch.solvers import papers, reference
-from isac_torch.solvers.feasibility import SensingLimit, best_effort, largest_sir
+from isac_torch.solvers.tracking import papers, reference
+from isac_torch.solvers.tracking.feasibility import SensingLimit, best_effort, largest_sir
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Priority = Literal["communication", "sensing"]

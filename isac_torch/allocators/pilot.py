@@ -11,10 +11,10 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.ascent import descend, least_power
-from isac_torch.solvers.pilot.certificate import upper_bound
-from isac_torch.solvers.pilot.feasibility import best_localisation
-from isac_torch.solvers.pilot.paper import sequential_taylor
+from isac_torch.solvers.downlink_pilots.ascent import descend, least_power
+from isac_torch.solvers.downlink_pilots.certificate import upper_bound
+from isac_torch.solvers.downlink_pilots.feasibility import best_localisation
+from isac_torch.solvers.downlink_pilots.paper import sequential_taylor
 
 
 @dataclass(frozen=True)

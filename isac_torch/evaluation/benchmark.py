@@ -15,7 +15,7 @@ from isac_torch.evaluation.optimum import best_known, stored_allocate
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess, mutual_information
 from isac_torch.sensing.setup import SensingSetup
-from isac_torch.solvers.feasibility import largest_sir
+from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate

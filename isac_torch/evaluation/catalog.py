@@ -55,7 +55,7 @@ def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocato
 
         return GlobalOptimal()
     if name == "opc_batched":
-        from isac_torch.solvers.batched import BatchedOptimal
+        from isac_torch.solvers.tracking.batched import BatchedOptimal
 
         return BatchedOptimal()
     if name == "first_order":

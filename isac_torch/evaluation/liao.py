@@ -255,10 +255,10 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     from isac_torch.nn.checkpoint import load_network
     from isac_torch.nn.pilot_network import PilotNetwork
     from isac_torch.nn.shares import ascend, powers, start_logits
-    from isac_torch.solvers.pilot.ascent import descend
-    from isac_torch.solvers.pilot.certificate import upper_bound
-    from isac_torch.solvers.pilot.paper import sequential_taylor
-    from isac_torch.solvers.pilot.stationarity import kkt_residual
+    from isac_torch.solvers.downlink_pilots.ascent import descend
+    from isac_torch.solvers.downlink_pilots.certificate import upper_bound
+    from isac_torch.solvers.downlink_pilots.paper import sequential_taylor
+    from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
 
     iterates: dict[str, list[Tensor]] = {"ours": [], "sca_paper": [], "sca_paper_reset": [], "first_order": []}
     best = descend(problem, equal_split(problem), steps=iterates["ours"])

@@ -22,7 +22,7 @@ from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.sensing.setup import SensingSetup
-from isac_torch.solvers.batched import BatchedOptimal
+from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tensors import cat_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate

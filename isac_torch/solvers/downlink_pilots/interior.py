@@ -2,7 +2,7 @@
 
     maximise t   subject to   g_i(x, t) >= 0,   x > 0,   g_i concave in the shares x [ue, ap] near the current point
 
-Newton's method on the perturbed optimality conditions with Mehrotra's predictor and corrector, as `isac_torch.solvers.interior`
+Newton's method on the perturbed optimality conditions with Mehrotra's predictor and corrector, as `isac_torch.solvers.tracking.interior`
 does it for the tracking system. Steps are relative to x, so that nothing is divided by a vanishing share. With prices y, slacks
 s, A = (curvature + diag(z x)) one block a UE, J = x dg/dx, j = dg/dt,
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from isac_torch.allocation import equal_split
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.cones import Programme
-from isac_torch.solvers.pilot.model import Array, DropArrays, drop_arrays
+from isac_torch.solvers.downlink_pilots.cones import Programme
+from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, drop_arrays
 
 _START_FLOOR = 1e-9
 """Smallest share at which the expansion is taken; the square root's slope is infinite at zero."""

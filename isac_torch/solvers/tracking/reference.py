@@ -26,8 +26,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
-from isac_torch.solvers.feasibility import repair
+from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.tracking.feasibility import repair
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Tie = Literal["least_power", "none"]

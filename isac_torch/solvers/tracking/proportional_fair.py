@@ -23,9 +23,9 @@ from torch import Tensor
 
 from isac_torch.allocation import equal_split
 from isac_torch.errors import ProblemError
-from isac_torch.solvers import interior
-from isac_torch.solvers.feasibility import largest_sir
-from isac_torch.solvers.level_program import LevelProgram, max_min_program
+from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.solvers.tracking.level_program import LevelProgram, max_min_program
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _START_TOLERANCE = 0.3

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isac_torch.solvers.level_program import LevelProgram
+from isac_torch.solvers.tracking.level_program import LevelProgram
 
 
 @dataclass(frozen=True)

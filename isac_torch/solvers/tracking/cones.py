@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
-from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
-from isac_torch.solvers.feasibility import best_effort, largest_sir, repair
-from isac_torch.solvers.reference import majorised_leakage
+from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
+from isac_torch.solvers.tracking.reference import majorised_leakage
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Backend = Literal["clarabel", "moreau"]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.cones import Programme
+from isac_torch.solvers.downlink_pilots.cones import Programme
 
 Array = NDArray[np.float64]
 

@@ -16,12 +16,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
-from isac_torch.solvers import interior
-from isac_torch.solvers.certificate import relaxed_leakage, upper_bound
-from isac_torch.solvers.feasibility import best_effort, largest_sir, repair
-from isac_torch.solvers.level_program import max_min_program
-from isac_torch.solvers.objectives import least_power, lexicographic
-from isac_torch.solvers.warm_start import WARM_LEVEL, push_inside
+from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
+from isac_torch.solvers.tracking.level_program import max_min_program
+from isac_torch.solvers.tracking.objectives import least_power, lexicographic
+from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -261,14 +261,14 @@ def _refer(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
 
 
 def _by_clarabel(problem: MaxMinSinrProblem, gap: float) -> tuple[Tensor, Tensor]:
-    from isac_torch.solvers.cones import dinkelbach
+    from isac_torch.solvers.tracking.cones import dinkelbach
 
     inside = largest_sir(problem).power
     return dinkelbach(problem, repair(problem, equal_split(problem), inside), inside, "clarabel", gap)
 
 
 def _by_reference(problem: MaxMinSinrProblem, gap: float) -> tuple[Tensor, Tensor]:
-    from isac_torch.solvers.reference import solve_drop
+    from isac_torch.solvers.tracking.reference import solve_drop
 
     inside = largest_sir(problem).power
     solved = [

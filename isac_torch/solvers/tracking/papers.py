@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isac_torch.allocation import equal_split
-from isac_torch.solvers.feasibility import repair
+from isac_torch.solvers.tracking.feasibility import repair
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Start = Literal["nearest_uniform", "slack_lp"]

@@ -18,9 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from isac_torch.solvers.level_program import LevelProgram
-from isac_torch.solvers.newton import Linearised, Point, direction, linearise
-from isac_torch.solvers.warm_start import warm_point
+from isac_torch.solvers.tracking.level_program import LevelProgram
+from isac_torch.solvers.tracking.newton import Linearised, Point, direction, linearise
+from isac_torch.solvers.tracking.warm_start import warm_point
 from isac_torch.tensors import map_tensors, tensor_fields
 
 BatchT = TypeVar("BatchT", bound=Any)

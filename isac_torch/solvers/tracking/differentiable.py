@@ -21,9 +21,9 @@ from torch import Tensor
 
 from isac_torch.allocation import equal_split
 from isac_torch.errors import ProblemError
-from isac_torch.solvers import interior
-from isac_torch.solvers.level_program import max_min_program
-from isac_torch.solvers.objectives import power_program
+from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.level_program import max_min_program
+from isac_torch.solvers.tracking.objectives import power_program
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 

@@ -1,6 +1,6 @@
 """Least largest NMSE of many drops at once, certified: the batched engine of the pilot system.
 
-Three passes of `isac_torch.solvers.pilot.interior`: the best localisation, which proves drops infeasible and lends a start; the
+Three passes of `isac_torch.solvers.downlink_pilots.interior`: the best localisation, which proves drops infeasible and lends a start; the
 powers themselves; and the certificate, whose boxes of all drops are solved together. UEs take their turn in being held to the
 left, to the right of, and then near omega_k = F_k / I_k at the powers found: 2 K + 1 boxes a drop, all but the last far from
 them. Drops that a pass does not settle are left to the drop-by-drop solver, which needs no luck.
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.ascent import descend
-from isac_torch.solvers.pilot.certificate import upper_bound
-from isac_torch.solvers.pilot.feasibility import MARGIN, best_localisation, restore
-from isac_torch.solvers.pilot.interior import Iterate, solve
-from isac_torch.solvers.pilot.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
+from isac_torch.solvers.downlink_pilots.ascent import descend
+from isac_torch.solvers.downlink_pilots.certificate import upper_bound
+from isac_torch.solvers.downlink_pilots.feasibility import MARGIN, best_localisation, restore
+from isac_torch.solvers.downlink_pilots.interior import Iterate, solve
+from isac_torch.solvers.downlink_pilots.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
 
 _CHUNK = 256
 """Drops that go through at once."""

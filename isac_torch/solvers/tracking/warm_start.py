@@ -15,8 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.solvers.level_program import LevelProgram
-from isac_torch.solvers.newton import Point, row_slopes
+from isac_torch.solvers.tracking.level_program import LevelProgram
+from isac_torch.solvers.tracking.newton import Point, row_slopes
 
 _MIX = 0.02
 """Share of the even start mixed into the given powers: no link starts at zero."""

@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.cones import Programme
-from isac_torch.solvers.pilot.feasibility import best_localisation, restore
-from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
+from isac_torch.solvers.downlink_pilots.cones import Programme
+from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
+from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
 
 _POWER_FLOOR = 1e-9
 """Smallest share at which the tangent of a product is taken; at zero it would be vertical."""

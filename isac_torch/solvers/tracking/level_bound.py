@@ -18,8 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.solvers.interior import InteriorPoint
-from isac_torch.solvers.level_program import LevelProgram
+from isac_torch.solvers.tracking.interior import InteriorPoint
+from isac_torch.solvers.tracking.level_program import LevelProgram
 
 _BISECTIONS = 60
 _DOUBLINGS = 40

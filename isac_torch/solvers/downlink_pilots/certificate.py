@@ -24,9 +24,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.cones import Solution
-from isac_torch.solvers.pilot.feasibility import cone_slope, into_cone
-from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
+from isac_torch.solvers.downlink_pilots.cones import Solution
+from isac_torch.solvers.downlink_pilots.feasibility import cone_slope, into_cone
+from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
 
 _ROUNDING = 1e-11
 """A proof's negative maximum has to exceed this share of the terms it is made of."""

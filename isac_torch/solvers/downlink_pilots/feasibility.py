@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.pilot.model import Array, DropArrays, Layout, common_constraints, drop_arrays
+from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays
 
 MARGIN = 1e-9
 """How far a computed bound must miss before a drop is called infeasible; rounding is far below."""

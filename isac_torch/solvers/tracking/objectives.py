@@ -13,9 +13,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, equal_split
-from isac_torch.solvers import interior
-from isac_torch.solvers.level_bound import cost_bound, level_bound
-from isac_torch.solvers.level_program import LevelProgram, max_min_program
+from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.level_bound import cost_bound, level_bound
+from isac_torch.solvers.tracking.level_program import LevelProgram, max_min_program
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _POWER_TOLERANCE = 1e-7
