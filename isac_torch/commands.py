@@ -235,7 +235,7 @@ def export(checkpoint: Path, output: Path) -> None:
         checkpoint: Weights (model.pt) of `isac-torch train --config configs/train/one_shot.yaml`.
         output: Folder of the bundle; an older bundle there is replaced.
     """
-    from isac_torch.deployment.export import export_bundle
+    from isac_torch.nn.export import export_bundle
 
     card = export_bundle(checkpoint, output)
     worst = max(row["onnx"] for row in card["parity"])

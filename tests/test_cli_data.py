@@ -13,7 +13,7 @@ from isac_torch import cli
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.nn.checkpoint import save_network
-from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tracking.scenario import TrackingScenario
 
 SCENARIO = TrackingScenario(num_aps=4, num_ues=3, num_targets=2, serving_aps=2, sensing_aps=2)

@@ -19,7 +19,7 @@ from isac_torch.deployment.directions import INPUTS, OwnedProblem
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import BundleError, DropError
-from isac_torch.nn.dense import DenseProblem
+from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario

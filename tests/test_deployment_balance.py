@@ -8,7 +8,7 @@ import torch
 
 from isac_torch.deployment.balance import Constants, balanced_power
 from isac_torch.deployment.directions import OwnedProblem
-from isac_torch.nn.balance import (
+from isac_torch.nn.tracking.balance import (
     EXCESS_AT_ZERO,
     EXCESS_CAP,
     LEAST_NET_GAIN,

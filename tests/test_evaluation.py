@@ -21,7 +21,7 @@ from isac_torch.evaluation.optimum import checksum, stored_allocate
 from isac_torch.evaluation.run import MAX_SEED, evaluate
 from isac_torch.evaluation.settings import Setting
 from isac_torch.nn.checkpoint import save_network
-from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.scenario import TrackingScenario
 

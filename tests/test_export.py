@@ -10,11 +10,11 @@ import torch
 
 from isac_torch.deployment.allocator import Allocator
 from isac_torch.deployment.card import ARCHIVE, CARD, ONNX
-from isac_torch.deployment.export import export_bundle
 from isac_torch.errors import BundleError, CheckpointError
 from isac_torch.nn.checkpoint import save_network
-from isac_torch.nn.network import AllocationNetwork
-from isac_torch.nn.one_shot import OneShotNetwork
+from isac_torch.nn.export import export_bundle
+from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.one_shot import OneShotNetwork
 
 ROOT = Path(__file__).parents[1]
 

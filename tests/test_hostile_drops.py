@@ -20,7 +20,7 @@ from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.files import decode_snapshots
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
-from isac_torch.nn import balance
+from isac_torch.nn.tracking import balance
 from tests import hostile_drops
 
 SCRIPT = Path(__file__).parents[1] / "benchmarks" / "fuzz_deployment.py"

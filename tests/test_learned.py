@@ -9,10 +9,10 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.heuristics import Fractional
 from isac_torch.allocators.learned import FirstOrder, LearnedAllocator
 from isac_torch.errors import CheckpointError
-from isac_torch.nn.balance import balance
 from isac_torch.nn.checkpoint import load_network, save_network
-from isac_torch.nn.merit import Aim, mean_log_rate, strict_score
-from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.tracking.balance import balance
+from isac_torch.nn.tracking.merit import Aim, mean_log_rate, strict_score
+from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.solvers.tracking.proportional_fair import proportional_fair
 from isac_torch.tracking.build import power_problem

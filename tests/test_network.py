@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.nn.balance import balance, logit_size, start_logits
-from isac_torch.nn.merit import merit, merit_gradient, row_shortfall
-from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
+from isac_torch.nn.tracking.merit import merit, merit_gradient, row_shortfall
+from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import AP_FEATURES, LINK_FEATURES, TARGET_FEATURES, UE_FEATURES, link_graph

@@ -26,7 +26,7 @@ from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import DatasetError
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.pilot_network import PilotNetwork
+from isac_torch.nn.downlink_pilots.network import PilotNetwork
 from isac_torch.tracking.scenario import TrackingScenario
 
 ROOT = Path(__file__).parents[1]

@@ -17,8 +17,8 @@ from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import CheckpointError
 from isac_torch.evaluation.pilot_benchmark import allocator, score
 from isac_torch.nn.checkpoint import load_network, save_network
-from isac_torch.nn.pilot_network import PilotNetwork
-from isac_torch.nn.shares import merit, powers, start_logits
+from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.downlink_pilots.shares import merit, powers, start_logits
 from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 

@@ -11,7 +11,7 @@ from isac_torch.allocators.refined import Refined, Repaired
 from isac_torch.errors import CheckpointError
 from isac_torch.evaluation.catalog import LEARNED, named_allocator, weights_file
 from isac_torch.nn.checkpoint import save_network
-from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking import interior
 from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.solvers.tracking.level_program import max_min_program

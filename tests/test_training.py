@@ -10,10 +10,10 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.learned import FirstOrder, LearnedAllocator
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.errors import IsacError
-from isac_torch.nn.balance import start_logits
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.network import AllocationNetwork
-from isac_torch.nn.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.balance import start_logits
+from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train

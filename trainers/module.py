@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from isac_torch.errors import IsacError
-from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim, row_shortfall
-from isac_torch.nn.network import AllocationNetwork
-from isac_torch.nn.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.balance import balance
+from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim, row_shortfall
+from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem

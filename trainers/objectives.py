@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.balance import balance
-from isac_torch.nn.merit import MAX_MIN, Aim, row_shortfall
+from isac_torch.nn.tracking.balance import balance
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall
 from isac_torch.tracking.owners import split_by_owner
 from isac_torch.tracking.problem import MaxMinSinrProblem
 

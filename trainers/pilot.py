@@ -10,8 +10,8 @@ from torch import Tensor
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.errors import IsacError
-from isac_torch.nn.pilot_network import PilotNetwork
-from isac_torch.nn.shares import merit, powers, row_shortfall
+from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.downlink_pilots.shares import merit, powers, row_shortfall
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
 from isac_torch.trainers.ranks import gathered
@@ -25,7 +25,7 @@ _CRB_SLACK = 1.01
 class PilotTraining(AveragedTraining):
     """Trains a `PilotNetwork` to lower the largest NMSE; validates the running average of its weights against stored optima.
 
-    The loss is -merit (`isac_torch.nn.shares`): log of the largest NMSE plus `row_weight` times the missing localisation, at
+    The loss is -merit (`isac_torch.nn.downlink_pilots.shares`): log of the largest NMSE plus `row_weight` times the missing localisation, at
     the end of the network's trajectory and, weighted less, after each correction.
     """
 

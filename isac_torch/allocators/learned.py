@@ -13,10 +13,10 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.errors import AllocationError
 from isac_torch.nn.ascent import ascend
-from isac_torch.nn.balance import balance, beam_efficiency, start_logits
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.merit import Aim, Objective, strict_score
-from isac_torch.nn.network import AllocationNetwork
+from isac_torch.nn.tracking.balance import balance, beam_efficiency, start_logits
+from isac_torch.nn.tracking.merit import Aim, Objective, strict_score
+from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 

@@ -12,8 +12,8 @@ from torch import Tensor
 from isac_torch.allocation import Proposal
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.nn.pilot_network import PilotNetwork
-from isac_torch.nn.shares import ascend, powers, start_logits
+from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.downlink_pilots.shares import ascend, powers, start_logits
 
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""

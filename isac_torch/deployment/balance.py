@@ -1,6 +1,6 @@
-"""The balancing layer of `isac_torch.nn.balance` in numpy: from directions to powers, without gradients.
+"""The balancing layer of `isac_torch.nn.tracking.balance` in numpy: from directions to powers, without gradients.
 
-Tests hold the two against each other; docs/learning.md has the equations. Owners are rows, as in `isac_torch.nn.prices`.
+Tests hold the two against each other; docs/learning.md has the equations. Owners are rows, as in `isac_torch.nn.tracking.prices`.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _DOUBLINGS, _DOUBLINGS_OF_MANY, _MANY_UES = 8, 5, 128
 
 @dataclass(frozen=True)
 class Constants:
-    """Constants of `isac_torch.nn.balance` under which a network was trained; its bundle carries them.
+    """Constants of `isac_torch.nn.tracking.balance` under which a network was trained; its bundle carries them.
 
     Attributes:
         sensing_cap: SENSING_CAP.
@@ -86,7 +86,7 @@ def balanced_power(
     Args:
         problem: float64 coefficients.
         link: logits of each owner's shares.
-        owner: logits of the excess of each UE, then of the floor of each target, as `isac_torch.nn.balance.balance` takes them.
+        owner: logits of the excess of each UE, then of the floor of each target, as `isac_torch.nn.tracking.balance.balance` takes them.
         constants: those of the network's training.
         start: positive scales near the answer's, up to a factor; default equal ones.
     """

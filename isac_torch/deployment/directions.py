@@ -1,6 +1,6 @@
 """A batch's coefficients with owners as rows: what an exported network reads, and what its directions are balanced with.
 
-The layout is that of `isac_torch.nn.dense`: owners are the UEs, then the targets; links are in the order of their owners.
+The layout is that of `isac_torch.nn.tracking.dense`: owners are the UEs, then the targets; links are in the order of their owners.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
 INPUTS = ("signal", "heard", "required", "coherent", "budget", "sent", "owner", "is_ue")
-"""Fields of `isac_torch.nn.dense.DenseProblem`, which says what they mean; all float32."""
+"""Fields of `isac_torch.nn.tracking.dense.DenseProblem`, which says what they mean; all float32."""
 OUTPUTS = ["link", "owner_logit", "scale"]
 """Logits [drop, 1, link] and [drop, 1, owner] of the balancing layer, and the owners' scales that it starts from."""
 _TINY = 1e-20
@@ -58,7 +58,7 @@ class Owners:
 
 @dataclass(frozen=True)
 class OwnedProblem:
-    """Coefficients with owners as rows, float64; see `isac_torch.nn.dense.DenseProblem`.
+    """Coefficients with owners as rows, float64; see `isac_torch.nn.tracking.dense.DenseProblem`.
 
     Attributes:
         owners: whose the links are.

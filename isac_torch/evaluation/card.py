@@ -14,7 +14,7 @@ def weights_facts(path: str | Path) -> dict[str, Any]:
         CheckpointError: one line, if the file is missing, corrupt or of another system or feature version.
     """
     from isac_torch.nn.checkpoint import load_network
-    from isac_torch.nn.network import AllocationNetwork
+    from isac_torch.nn.tracking.network import AllocationNetwork
 
     path = Path(path)
     network, training = load_network(path, AllocationNetwork)

@@ -253,8 +253,8 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     """
     from isac_torch.downlink_pilots.graph import link_graph
     from isac_torch.nn.checkpoint import load_network
-    from isac_torch.nn.pilot_network import PilotNetwork
-    from isac_torch.nn.shares import ascend, powers, start_logits
+    from isac_torch.nn.downlink_pilots.network import PilotNetwork
+    from isac_torch.nn.downlink_pilots.shares import ascend, powers, start_logits
     from isac_torch.solvers.downlink_pilots.ascent import descend
     from isac_torch.solvers.downlink_pilots.certificate import upper_bound
     from isac_torch.solvers.downlink_pilots.paper import sequential_taylor

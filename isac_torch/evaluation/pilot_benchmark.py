@@ -24,7 +24,7 @@ from isac_torch.evaluation.files import writable_folder
 from isac_torch.evaluation.optimum import stored_allocate
 from isac_torch.evaluation.run import check_run
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.pilot_network import PilotNetwork
+from isac_torch.nn.downlink_pilots.network import PilotNetwork
 from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 

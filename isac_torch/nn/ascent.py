@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.merit import MAX_MIN, Aim, merit_gradient, row_weight_at, strict_score
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim, merit_gradient, row_weight_at, strict_score
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _FIRST, _SECOND = 0.8, 0.9

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 import torch
 
 from isac_torch.errors import CheckpointError
-from isac_torch.nn.network import AllocationNetwork
-from isac_torch.nn.one_shot import OneShotNetwork
-from isac_torch.nn.pilot_network import PilotNetwork
+from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.one_shot import OneShotNetwork
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1

@@ -22,10 +22,10 @@ from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ON
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError
-from isac_torch.nn import balance
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.dense import DenseProblem
-from isac_torch.nn.one_shot import OneShotNetwork
+from isac_torch.nn.tracking import balance
+from isac_torch.nn.tracking.dense import DenseProblem
+from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem

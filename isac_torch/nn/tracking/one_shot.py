@@ -16,8 +16,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isac_torch.nn.dense import TINY, DenseProblem, Matrices
-from isac_torch.nn.prices import PricedPoint, priced_point
+from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
+from isac_torch.nn.tracking.prices import PricedPoint, priced_point
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 FEATURE_VERSION = 2

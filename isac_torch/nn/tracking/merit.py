@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.balance import LEAST_NET_GAIN, Balanced, balance
+from isac_torch.nn.tracking.balance import LEAST_NET_GAIN, Balanced, balance
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Objective = Literal["max_min", "proportional_fair"]

@@ -28,8 +28,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from isac_torch.nn.balance import EXCESS_AT_ZERO
-from isac_torch.nn.dense import TINY, DenseProblem, Matrices
+from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO
+from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
 
 _EXTRA = math.log1p(math.exp(EXCESS_AT_ZERO))
 """Excess (nepers) of each UE and hundredfold floor of each target at logits of zero."""

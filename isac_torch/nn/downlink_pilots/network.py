@@ -12,8 +12,8 @@ from torch.nn.functional import softplus
 
 from isac_torch.downlink_pilots.graph import AP_FEATURES, FEATURE_VERSION, LINK_FEATURES, UE_FEATURES
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.nn.downlink_pilots.shares import merit_gradient, start_logits
 from isac_torch.nn.layers import MessageLayer, Tokens
-from isac_torch.nn.shares import merit_gradient, start_logits
 from isac_torch.tensors import to_db
 from isac_torch.tracking.graph import LinkGraph, standardised
 
