@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.inspect import check_dataset
 from isac_torch.datasets.systems import TRACKING

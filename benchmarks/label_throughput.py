@@ -28,13 +28,13 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import torch  # noqa: E402
 
 from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
-from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc  # noqa: E402
-from isac_torch.allocators.pilot import MinMaxNmse, PaperSca  # noqa: E402
-from isac_torch.allocators.pilot_learned import PilotFirstOrder  # noqa: E402
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse  # noqa: E402
+from isac_torch.allocators.downlink_pilots.classical import MinMaxNmse, PaperSca  # noqa: E402
+from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder  # noqa: E402
+from isac_torch.allocators.tracking.batched import BatchedOptimal  # noqa: E402
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc  # noqa: E402
 from isac_torch.downlink_pilots.build import power_problem as pilot_power_problem  # noqa: E402
 from isac_torch.downlink_pilots.scenario import PilotScenario  # noqa: E402
-from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse  # noqa: E402
-from isac_torch.solvers.tracking.batched import BatchedOptimal  # noqa: E402
 from isac_torch.solvers.tracking.cones import ConicOptimal  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402

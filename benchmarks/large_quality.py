@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.large.fairness import fair_powers
 from isac_torch.large.fractional import fractional_powers
@@ -26,7 +27,6 @@ from isac_torch.large.metrics import local_minimum
 from isac_torch.large.problem import Settings, large_problem
 from isac_torch.large.sample import sample_network
 from isac_torch.large.sets import local_pilots
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 

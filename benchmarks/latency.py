@@ -32,12 +32,12 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 
 from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
-from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc  # noqa: E402
+from isac_torch.allocators.tracking.batched import BatchedOptimal  # noqa: E402
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc  # noqa: E402
 from isac_torch.deployment.allocator import Allocated  # noqa: E402
 from isac_torch.deployment.allocator import Allocator as Deployed  # noqa: E402
 from isac_torch.deployment.snapshot import Snapshot  # noqa: E402
 from isac_torch.deployment.statistics import coefficients  # noqa: E402
-from isac_torch.solvers.tracking.batched import BatchedOptimal  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.fractional import fractional_power  # noqa: E402
 from isac_torch.tracking.problem import MaxMinSinrProblem  # noqa: E402

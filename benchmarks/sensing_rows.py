@@ -11,13 +11,13 @@ from pathlib import Path
 import torch
 
 from isac_torch.allocation import Allocation, Status, allocate
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.evaluation.files import written_whole
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.sensing.setup import SensingSetup
 from isac_torch.sensing.sicnr_rows import allocate_for_sicnr
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tensors import to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate

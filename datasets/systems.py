@@ -50,13 +50,13 @@ class System:
 
 
 def _batched_optimal() -> Any:
-    from isac_torch.solvers.tracking.batched import BatchedOptimal
+    from isac_torch.allocators.tracking.batched import BatchedOptimal
 
     return BatchedOptimal()
 
 
 def _batched_min_max_nmse() -> Any:
-    from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
+    from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
 
     return BatchedMinMaxNmse()
 

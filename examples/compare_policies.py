@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 
 from isac_torch.allocation import allocate
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import CheckpointError
-from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.metrics import rate_ratio
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate

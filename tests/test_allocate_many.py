@@ -4,8 +4,8 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import allocate, allocate_many
-from isac_torch.allocators.heuristics import Fractional
-from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -9,10 +9,10 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from isac_torch.allocation import Allocator, Status, allocate, equal_split
-from isac_torch.allocators.heuristics import Fractional
-from isac_torch.allocators.learned import FirstOrder
-from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc
-from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
+from isac_torch.allocators.tracking.heuristics import Fractional
+from isac_torch.allocators.tracking.learned import FirstOrder
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

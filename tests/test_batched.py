@@ -7,9 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
-from isac_torch.allocators.optimal import GlobalOptimal
-from isac_torch.solvers.tracking import batched
-from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking import batched
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem

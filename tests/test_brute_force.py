@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from isac_torch.allocation import Status, allocate
-from isac_torch.allocators.optimal import GlobalOptimal
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.solvers.tracking.certificate import recover_prices, relaxed_leakage, upper_bound
 from isac_torch.solvers.tracking.feasibility import largest_sir, repair
 from isac_torch.tracking.build import power_problem

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from isac_torch import cli
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork

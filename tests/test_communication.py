@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.tensors import cast_floats
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isac_torch.allocation import Status
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards

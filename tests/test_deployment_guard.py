@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numpy import ndarray
 from scipy.optimize import linprog
 
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.deployment.guard import Guarded, guard
 from isac_torch.deployment.mixture import best_ratio, cheapest
 from isac_torch.deployment.repair import BEST_EFFORT_SHARE, repair, with_rows, within_budget

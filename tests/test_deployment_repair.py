@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from isac_torch.allocation import allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.deployment import repair as repairs
 from isac_torch.deployment.guard import guard
 from isac_torch.deployment.interior import ascend
 from isac_torch.deployment.repair import improved, repair, with_rows
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import Coefficients, coefficients
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.scenario import TrackingScenario

@@ -7,13 +7,13 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, equal_split
-from isac_torch.allocators.learned import FirstOrder
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.learned import FirstOrder
 from isac_torch.errors import AllocationError, ScenarioError
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.sensing.setup import SensingSetup
 from isac_torch.sensing.sicnr_rows import allocate_for_sicnr, sicnr_rows
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tensors import to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -78,7 +78,7 @@ def test_hdf5_of_one_and_of_many(snapshots, tmp_path):
 
 
 def test_shards_of_generate_are_read(snapshots):
-    from isac_torch.allocators.heuristics import Fractional
+    from isac_torch.allocators.tracking.heuristics import Fractional
     from isac_torch.datasets.labelling import Labeller
     from isac_torch.datasets.recipe import Recipe, software_versions
 

@@ -11,11 +11,11 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Proposal, Status, allocate
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.registry import named_allocator
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.benchmark import Case, demanding, fresh_problem, run_benchmark, sir_ceiling
-from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.optimum import checksum, stored_allocate
 from isac_torch.evaluation.run import MAX_SEED, evaluate

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
-from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.gospa import gospa
 from isac_torch.evaluation.tracking_loop import Loop, follow, make_worlds
 from isac_torch.evaluation.tracking_report import summarise

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.files import exclusive_log, write_atomic
 from isac_torch.datasets.generate import LOG, generate_dataset
 from isac_torch.datasets.inspect import check_dataset, describe

@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import allocate, equal_split
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from isac_torch.allocation import allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import AllocationError, DropError
 from isac_torch.large.allocator import LargeAllocator
@@ -25,7 +26,6 @@ from isac_torch.large.sample import sample_network
 from isac_torch.large.sets import local_pilots, located, nearest_free, strongest
 from isac_torch.propagation.arrays import weights_of
 from isac_torch.propagation.correlation import local_scattering_lags
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from isac_torch.allocation import Status, allocate
-from isac_torch.allocators.heuristics import Fractional
-from isac_torch.allocators.learned import FirstOrder, LearnedAllocator
+from isac_torch.allocators.tracking.heuristics import Fractional
+from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
 from isac_torch.errors import CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.tracking.balance import balance

@@ -5,8 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.errors import ProblemError
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.solvers.tracking.feasibility import largest_sir, repair
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic
 from isac_torch.solvers.tracking.proportional_fair import proportional_fair

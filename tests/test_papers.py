@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.optimal import GlobalOptimal, PaperOpc
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir
 from isac_torch.solvers.tracking.papers import Start, algorithm_1, start_point
 from isac_torch.tracking.build import power_problem

@@ -9,12 +9,12 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse, PaperSca
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.communication import printed_nmse
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.solvers.downlink_pilots.ascent import descend, least_power, majorise
-from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
 from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
 from isac_torch.solvers.downlink_pilots.model import drop_arrays

@@ -7,10 +7,10 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.pilot import MinMaxNmse
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse, _boxes
+from isac_torch.allocators.downlink_pilots.classical import MinMaxNmse
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import PilotScenario
-from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse, _boxes
 from isac_torch.solvers.downlink_pilots.programmes import LeastNmse, Localisation, drops_of, quality_bound
 
 

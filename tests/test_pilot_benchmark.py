@@ -10,8 +10,8 @@ import torch
 
 from isac_torch import cli
 from isac_torch.allocation import allocate, equal_split
-from isac_torch.allocators.pilot import FullPower, MinMaxNmse
-from isac_torch.allocators.pilot_learned import PilotLearned
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
+from isac_torch.allocators.downlink_pilots.learned import PilotLearned
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError

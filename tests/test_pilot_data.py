@@ -10,8 +10,8 @@ import yaml
 
 from isac_torch import cli
 from isac_torch.allocation import allocate
-from isac_torch.allocators.pilot import FullPower
-from isac_torch.allocators.pilot_learned import PilotLearned
+from isac_torch.allocators.downlink_pilots.classical import FullPower
+from isac_torch.allocators.downlink_pilots.learned import PilotLearned
 from isac_torch.datasets.fresh import CrbMix, FreshBatches
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.inspect import check_dataset, describe

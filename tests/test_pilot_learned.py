@@ -9,8 +9,9 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
-from isac_torch.allocators.pilot import FullPower, MinMaxNmse
-from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
+from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder, PilotLearned
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.scenario import PilotScenario
@@ -19,7 +20,6 @@ from isac_torch.evaluation.pilot_benchmark import allocator, score
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.downlink_pilots.network import PilotNetwork
 from isac_torch.nn.downlink_pilots.shares import merit, powers, start_logits
-from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 
 

@@ -7,9 +7,9 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.evaluation import figures, policy_figures
 from isac_torch.evaluation.benchmark import fresh_problem
-from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.metrics import Optimum, Outcome
 from isac_torch.evaluation.optimum import best_known
 from isac_torch.tracking.communication import rate

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.loader import ShardBatches, shard_files

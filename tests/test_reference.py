@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.optimal import GlobalOptimal
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.reference import majorised_leakage
 from isac_torch.tracking.build import power_problem

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.datasets.inspect import check_dataset
 from isac_torch.datasets.shards import read_shard
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import TrackingDrop

@@ -5,15 +5,15 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, Status, allocate
-from isac_torch.allocators.heuristics import Fractional
-from isac_torch.allocators.learned import FirstOrder
-from isac_torch.allocators.refined import Refined, Repaired
+from isac_torch.allocators.registry import LEARNED, named_allocator, weights_file
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.heuristics import Fractional
+from isac_torch.allocators.tracking.learned import FirstOrder
+from isac_torch.allocators.tracking.refined import Refined, Repaired
 from isac_torch.errors import CheckpointError
-from isac_torch.evaluation.catalog import LEARNED, named_allocator, weights_file
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking import interior
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside, warm_point
 from isac_torch.tracking.build import power_problem

@@ -45,7 +45,7 @@ def test_only_isac_torch_is_installed():
 def test_physics_imports_fast_and_plain():
     # Importing must only define names, so that a deployment pays for what it uses.
     code = (
-        "import sys, isac_torch.tracking.build, isac_torch.allocators.heuristics; "
+        "import sys, isac_torch.tracking.build, isac_torch.allocators.tracking.heuristics; "
         "heavy = {'cvxpy', 'lightning', 'matplotlib', 'h5py', 'distributed', 'moreau', 'jsonargparse'} & set(sys.modules); "
         "assert not heavy, heavy"
     )

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.sensing import quality
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.detection import one_at_a_time, sample_cells

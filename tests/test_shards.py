@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isac_torch.allocation import allocate
-from isac_torch.allocators.heuristics import Fractional
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.schema import FIELDS, LABELS
 from isac_torch.datasets.shards import Header, Shard, encode_shard, read_shard
 from isac_torch.errors import DatasetError

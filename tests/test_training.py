@@ -7,7 +7,7 @@ import torch
 from lightning import Trainer
 
 from isac_torch.allocation import allocate
-from isac_torch.allocators.learned import FirstOrder, LearnedAllocator
+from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.errors import IsacError
 from isac_torch.nn.checkpoint import load_network

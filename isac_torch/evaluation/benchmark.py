@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.allocation import Allocation, allocate
-from isac_torch.evaluation.catalog import CERTIFIED, SLOW, named_allocator
+from isac_torch.allocators.registry import CERTIFIED, SLOW, named_allocator
 from isac_torch.evaluation.metrics import Optimum, Outcome, Sensed, summarise
 from isac_torch.evaluation.optimum import best_known, stored_allocate
 from isac_torch.sensing.glrt import Glrt

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isac_torch.evaluation.catalog import CERTIFIED
+from isac_torch.allocators.registry import CERTIFIED
 from isac_torch.tensors import to_db
 
 if TYPE_CHECKING:

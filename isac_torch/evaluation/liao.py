@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.pilot_learned import PilotFirstOrder
+from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.drop import build_drops
 from isac_torch.downlink_pilots.scenario import PilotScenario

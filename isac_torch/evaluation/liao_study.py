@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Allocator, Status, allocate, equal_split
-from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca, second_stage
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse, PaperSca, second_stage
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.communication import blind_nmse, downlink_rate, printed_nmse
 from isac_torch.downlink_pilots.localisation import echo_snr

@@ -15,14 +15,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import allocate
-from isac_torch.allocators.heuristics import Fractional
-from isac_torch.evaluation.catalog import named_allocator
+from isac_torch.allocators.registry import named_allocator
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.evaluation.files import written_whole
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.sensing.setup import SensingSetup
-from isac_torch.solvers.tracking.batched import BatchedOptimal
 from isac_torch.tensors import cat_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate

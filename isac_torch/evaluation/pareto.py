@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Status, allocate
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation import figures
 from isac_torch.evaluation.benchmark import fresh_problem
-from isac_torch.evaluation.catalog import named_allocator
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.run import check_run
 from isac_torch.tensors import to_db
@@ -74,7 +74,7 @@ def pareto(
 
     Args:
         scenario: the network; its own SIR0 is not used.
-        allocators: names, see `isac_torch.evaluation.catalog.KNOWN`; opc_batched or opc_global give the certified front.
+        allocators: names, see `isac_torch.allocators.registry.KNOWN`; opc_batched or opc_global give the certified front.
         num_drops: drops, the same for every point.
         seed: of the drops.
         output: folder of the results.

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Allocator, Status, allocate
-from isac_torch.allocators.pilot import FullPower, MinMaxNmse, PaperSca
-from isac_torch.allocators.pilot_learned import PilotFirstOrder, PilotLearned
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse, PaperSca
+from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder, PilotLearned
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import PilotScenario
@@ -25,7 +26,6 @@ from isac_torch.evaluation.optimum import stored_allocate
 from isac_torch.evaluation.run import check_run
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.downlink_pilots.network import PilotNetwork
-from isac_torch.solvers.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.weights import shipped_weights
 
 CRB_SLACK = 1.01

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from isac_torch.allocators.registry import CERTIFIED
 from isac_torch.evaluation import figures
-from isac_torch.evaluation.catalog import CERTIFIED
 from isac_torch.evaluation.metrics import capped_ratio, rate_ratio, sir_violation_rate
 from isac_torch.tensors import to_db
 

@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from isac_torch import __version__
+from isac_torch.allocators.registry import CERTIFIED
 from isac_torch.evaluation import report_words
-from isac_torch.evaluation.catalog import CERTIFIED
 from isac_torch.evaluation.report_html import number, percent, swatch, table
 from isac_torch.evaluation.report_setting import RAW, REFINED, pick, rows_of, setting_section, training_section
 from isac_torch.evaluation.tables import COLUMNS

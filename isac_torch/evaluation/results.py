@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch import __version__
+from isac_torch.allocators.registry import CERTIFIED
 from isac_torch.evaluation import figures, policy_figures, tables
 from isac_torch.evaluation.benchmark import sir_ceiling
 from isac_torch.evaluation.card import weights_facts
-from isac_torch.evaluation.catalog import CERTIFIED
 from isac_torch.evaluation.metrics import contradictions
 
 if TYPE_CHECKING:

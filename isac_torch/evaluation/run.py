@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from isac_torch.allocators.registry import LEARNED, named_allocator, weights_file
 from isac_torch.errors import AllocationError, ScenarioError
 from isac_torch.evaluation.benchmark import SENSED_DROPS, Case, run_benchmark
-from isac_torch.evaluation.catalog import LEARNED, named_allocator, weights_file
 from isac_torch.evaluation.files import writable_folder
 from isac_torch.evaluation.results import provenance, write_results, write_settings
 from isac_torch.evaluation.settings import Setting
@@ -51,7 +51,7 @@ def evaluate(
 
     Args:
         scenario: the network.
-        allocators: names, see `isac_torch.evaluation.catalog.KNOWN`.
+        allocators: names, see `isac_torch.allocators.registry.KNOWN`.
         num_drops: drops to judge on.
         seed: of the drops; take one that no training set uses.
         output: folder of the results.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isac_torch.evaluation.catalog import named_allocator
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.evaluation.figures import COLOURS
 from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.tracking_loop import Followed, Loop, Worlds, follow, make_worlds
@@ -34,7 +34,7 @@ def report(
         output: folder; made if need be.
         scenario: the network.
         loop: what to simulate, the same for all.
-        allocators: names, see `isac_torch.evaluation.catalog.KNOWN`.
+        allocators: names, see `isac_torch.allocators.registry.KNOWN`.
         checkpoint: weights of gnn.
 
     Returns:

@@ -42,24 +42,24 @@ def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocato
     """
     match = _FRACTIONAL.fullmatch(name)
     if match or name in ("upc", "ppc"):
-        from isac_torch.allocators.heuristics import Fractional
+        from isac_torch.allocators.tracking.heuristics import Fractional
 
         exponents = {"upc": (0.0, 0.0), "ppc": (1.0, 1.0)}
         return Fractional(*(map(float, match.groups()) if match else exponents[name]))
     if name == "opc_paper":
-        from isac_torch.allocators.optimal import PaperOpc
+        from isac_torch.allocators.tracking.drop_by_drop import PaperOpc
 
         return PaperOpc()
     if name == "opc_global":
-        from isac_torch.allocators.optimal import GlobalOptimal
+        from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
 
         return GlobalOptimal()
     if name == "opc_batched":
-        from isac_torch.solvers.tracking.batched import BatchedOptimal
+        from isac_torch.allocators.tracking.batched import BatchedOptimal
 
         return BatchedOptimal()
     if name == "first_order":
-        from isac_torch.allocators.learned import FirstOrder
+        from isac_torch.allocators.tracking.learned import FirstOrder
 
         return FirstOrder()
     if name in LEARNED:
@@ -73,8 +73,8 @@ def weights_file(name: str, checkpoint: str | Path | None) -> Path:
 
 
 def _learned(name: str, checkpoint: str | Path | None) -> Allocator[MaxMinSinrProblem]:
-    from isac_torch.allocators.learned import LearnedAllocator
-    from isac_torch.allocators.refined import Refined, Repaired
+    from isac_torch.allocators.tracking.learned import LearnedAllocator
+    from isac_torch.allocators.tracking.refined import Refined, Repaired
 
     network = LearnedAllocator.load(weights_file(name, checkpoint))
     if name == "gnn_repaired":

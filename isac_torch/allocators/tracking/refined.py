@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import torch
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocator, Proposal
-from isac_torch.solvers.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
