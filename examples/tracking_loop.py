@@ -7,8 +7,8 @@ python examples/tracking_loop.py --output runs/tracking --num_worlds 2 --num_ste
 import argparse
 from pathlib import Path
 
-from isac_torch.evaluation.tracking_loop import Loop
-from isac_torch.evaluation.tracking_report import report
+from isac_torch.evaluation.studies.tracking_loop import Loop
+from isac_torch.evaluation.studies.tracking_report import report
 from isac_torch.tracking.scenario import TrackingScenario
 
 

@@ -167,7 +167,7 @@ def report(run: Path, output: Path | None = None) -> None:
         run: Output folder of an evaluation, a training, or `make demo`.
         output: File to write; default report.html in that folder.
     """
-    from isac_torch.evaluation.report import write_report
+    from isac_torch.evaluation.report.page_file import write_report
 
     write_report(run, output)
 
@@ -190,7 +190,7 @@ def reproduce_liao(
         seed: Of the drops.
         workers: Processes; the results do not depend on them.
     """
-    from isac_torch.evaluation.liao import reproduce
+    from isac_torch.evaluation.studies.liao import reproduce
 
     reproduce(output, figure=figure, quick=quick, num_drops=num_drops, seed=seed, workers=workers)
 
@@ -215,7 +215,7 @@ def reproduce_liesegang(
         seed: Of drops and blocks.
         checkpoint: Weights (model.pt) of the learned allocator, to draw it in figures 8 and 9.
     """
-    from isac_torch.evaluation.liesegang import reproduce
+    from isac_torch.evaluation.studies.liesegang import reproduce
 
     reproduce(
         output,

@@ -13,9 +13,9 @@ from torch.testing import assert_close
 
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
-from isac_torch.evaluation.gospa import gospa
-from isac_torch.evaluation.tracking_loop import Loop, follow, make_worlds
-from isac_torch.evaluation.tracking_report import summarise
+from isac_torch.evaluation.studies.gospa import gospa
+from isac_torch.evaluation.studies.tracking_loop import Loop, follow, make_worlds
+from isac_torch.evaluation.studies.tracking_report import summarise
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, observe, statistic

@@ -11,10 +11,10 @@ from torch.testing import assert_close
 
 from isac_torch import cli
 from isac_torch.errors import IsacError
-from isac_torch.evaluation import liesegang_figures
-from isac_torch.evaluation.liesegang import TITLES, reproduce
-from isac_torch.evaluation.liesegang_claims import CLAIMS
-from isac_torch.evaluation.liesegang_study import Case, Policy, Study, policy_power
+from isac_torch.evaluation.studies import liesegang_figures
+from isac_torch.evaluation.studies.liesegang import TITLES, reproduce
+from isac_torch.evaluation.studies.liesegang_claims import CLAIMS
+from isac_torch.evaluation.studies.liesegang_study import Case, Policy, Study, policy_power
 from isac_torch.sensing.setup import SensingSetup
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
@@ -26,7 +26,7 @@ SMALL = TrackingScenario(num_aps=8, num_ues=4, num_targets=3, serving_aps=2, sen
 def test_a_figure_is_drawn_tabulated_and_judged(figure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("RCS_DBSM", (0.0, 10.0)), ("CLUTTER", (1e-2, 1e-1))):
         monkeypatch.setattr(liesegang_figures, name, few)
-        monkeypatch.setattr(f"isac_torch.evaluation.liesegang_claims.{name}", few)
+        monkeypatch.setattr(f"isac_torch.evaluation.studies.liesegang_claims.{name}", few)
     rows = reproduce(tmp_path, figure, num_drops=2, num_blocks=1)
     assert (tmp_path / f"figure_{figure}.png").read_bytes().startswith(b"\x89PNG")
     with (tmp_path / f"figure_{figure}.csv").open(encoding="utf-8") as file:

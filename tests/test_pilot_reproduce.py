@@ -11,9 +11,9 @@ from isac_torch import cli
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.liao import FIGURES, PLOTS, reproduce, traces
-from isac_torch.evaluation.liao_claims import CLAIMS
-from isac_torch.evaluation.liao_study import points, run_chunk, run_points
+from isac_torch.evaluation.studies.liao import FIGURES, PLOTS, reproduce, traces
+from isac_torch.evaluation.studies.liao_claims import CLAIMS
+from isac_torch.evaluation.studies.liao_study import points, run_chunk, run_points
 
 
 def test_points_are_those_of_the_paper():
@@ -59,7 +59,7 @@ def test_power_map_and_traces(tmp_path):
 
 def test_same_seed_same_numbers(monkeypatch):
     """The first chunk does not depend on how many follow; no two drops are alike."""
-    monkeypatch.setattr("isac_torch.evaluation.liao_study.CHUNK", 2)
+    monkeypatch.setattr("isac_torch.evaluation.studies.liao_study.CHUNK", 2)
     chosen = points("ratio")[3:4]
     sample = run_points(chosen, 3, 5, workers=1)[0]
     again = run_chunk(chosen[0].scenario, 2, (5, 0))

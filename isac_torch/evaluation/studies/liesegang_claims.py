@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isac_torch.evaluation.liesegang_figures import (
+from isac_torch.evaluation.studies.liesegang_figures import (
     CLUTTER,
     FAIR_TUPLES,
     NO_SENSING,
@@ -26,14 +26,14 @@ from isac_torch.evaluation.liesegang_figures import (
     with_samples,
     with_ues,
 )
-from isac_torch.evaluation.liesegang_study import Case, Policy
+from isac_torch.evaluation.studies.liesegang_study import Case, Policy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from torch import Tensor
 
-    from isac_torch.evaluation.liesegang_study import Study
+    from isac_torch.evaluation.studies.liesegang_study import Study
 
 Verdict = tuple[float, bool, str]
 """Number that decides, whether the claim holds, in words."""

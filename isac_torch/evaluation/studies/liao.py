@@ -16,8 +16,8 @@ from isac_torch.downlink_pilots.drop import build_drops
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.files import writable_folder, written_whole
-from isac_torch.evaluation.liao_claims import judge_claims
-from isac_torch.evaluation.liao_study import allocators, points, run_points
+from isac_torch.evaluation.studies.liao_claims import judge_claims
+from isac_torch.evaluation.studies.liao_study import allocators, points, run_points
 from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-    from isac_torch.evaluation.liao_study import Sample
+    from isac_torch.evaluation.studies.liao_study import Sample
 
 QUICK_DROPS = {"ratio": 100, "proportion": 100, "correlation_2": 50, "correlation_6": 25}
 FULL_DROPS = {"ratio": 1000, "proportion": 1000, "correlation_2": 1000, "correlation_6": 1000}

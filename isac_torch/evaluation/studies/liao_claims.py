@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from isac_torch.evaluation.liao_study import Sample
+    from isac_torch.evaluation.studies.liao_study import Sample
 
 Studies = dict[str, "list[Sample]"]
 Verdict = tuple[float, bool, str]

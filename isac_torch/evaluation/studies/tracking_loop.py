@@ -16,7 +16,7 @@ from torch import Tensor
 
 from isac_torch.allocation import allocate
 from isac_torch.errors import ScenarioError
-from isac_torch.evaluation.gospa import Gospa, gospa
+from isac_torch.evaluation.studies.gospa import Gospa, gospa
 from isac_torch.propagation.geometry import distance
 from isac_torch.sensing.association import closest
 from isac_torch.sensing.clutter import sample_clutter

@@ -10,7 +10,7 @@ import torch
 
 from isac_torch.evaluation.figures import COLOURS
 from isac_torch.evaluation.files import written_whole
-from isac_torch.evaluation.liesegang_study import Case, Policy
+from isac_torch.evaluation.studies.liesegang_study import Case, Policy
 from isac_torch.sensing.setup import SensingSetup
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from torch import Tensor
 
-    from isac_torch.evaluation.liesegang_study import Study
+    from isac_torch.evaluation.studies.liesegang_study import Study
 
 RCS_DBSM = (-20.0, -10.0, 0.0, 10.0, 20.0)
 """Reflectivity variances of figures 2, 3 and 7."""
