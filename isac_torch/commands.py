@@ -167,7 +167,7 @@ def report(run: Path, output: Path | None = None) -> None:
         run: Output folder of an evaluation, a training, or `make demo`.
         output: File to write; default report.html in that folder.
     """
-    from isac_torch.evaluation.report.page_file import write_report
+    from isac_torch.evaluation.report.write import write_report
 
     write_report(run, output)
 

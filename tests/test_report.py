@@ -8,10 +8,10 @@ import pytest
 
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.report.page_file import write_report
-from isac_torch.evaluation.report.page_file.chart import _ticks, curve, ratio_ranges
-from isac_torch.evaluation.report.page_file.page import baseline, times_baseline
-from isac_torch.evaluation.report.page_file.source import read_run
+from isac_torch.evaluation.report.write import write_report
+from isac_torch.evaluation.report.write.chart import _ticks, curve, ratio_ranges
+from isac_torch.evaluation.report.write.page import baseline, times_baseline
+from isac_torch.evaluation.report.write.source import read_run
 from isac_torch.evaluation.tables import COLUMNS, CSV_FIELDS
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(40))
