@@ -10,7 +10,7 @@ from inspect import signature
 from typing import TYPE_CHECKING
 
 from isac_torch import __version__
-from isac_torch.commands_.tracking import COMMANDS
+from isac_torch.commands.tracking import COMMANDS
 from isac_torch.errors import IsacError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from isac_torch import cli
-from isac_torch.commands_ import tracking as commands
+from isac_torch.commands import tracking as commands
 from isac_torch.tracking.scenario import TrackingScenario
 
 GENERATE = ["generate", "--num_drops", "2", "--output", "unused"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from isac_torch import cli
-from isac_torch.commands_.deployment import SHIPPED
+from isac_torch.commands.deployment import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 SITES = str(ROOT / "examples" / "sites.csv")

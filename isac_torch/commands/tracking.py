@@ -8,8 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from isac_torch.commands_ import deployment
-from isac_torch.commands_ import downlink_pilots as pilot_commands
+from isac_torch.commands import deployment
+from isac_torch.commands import downlink_pilots as pilot_commands
 from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -1,4 +1,4 @@
-"""Commands of the pilot system, `isac-torch pilot ...`: as `isac_torch.commands_.tracking`, with its scenario and its allocators."""
+"""Commands of the pilot system, `isac-torch pilot ...`: as `isac_torch.commands.tracking`, with its scenario and its allocators."""
 
 from __future__ import annotations
 
