@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.inspect import check_dataset
-from isac_torch.datasets.systems import TRACKING
+from isac_torch.systems import TRACKING
 from isac_torch.tracking.scenario import TrackingScenario
 
 if TYPE_CHECKING:

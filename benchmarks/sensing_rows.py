@@ -13,7 +13,7 @@ import torch
 from isac_torch.allocation import Allocation, Status, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
-from isac_torch.evaluation.files import written_whole
+from isac_torch.files import written_whole
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.sensing.setup import SensingSetup

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from isac_torch.datasets.recipe import MAX_SEED
 from isac_torch.datasets.share import ALL, Share
-from isac_torch.datasets.systems import Problem, Scenario, system_of
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.errors import DatasetError
 from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.systems import Problem, Scenario, system_of
 from isac_torch.tensors import from_db
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

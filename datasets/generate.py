@@ -15,14 +15,14 @@ from isac_torch.datasets.files import exclusive_log, make_folder, remove_leftove
 from isac_torch.datasets.labelling import Labeller
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
 from isac_torch.datasets.recipe import Recipe, ShardTask, software_versions
-from isac_torch.datasets.systems import system_of
 from isac_torch.datasets.workers import make_shards
 from isac_torch.errors import DatasetError
+from isac_torch.systems import system_of
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
     from isac_torch.datasets.labelling import Made
-    from isac_torch.datasets.systems import Scenario
+    from isac_torch.systems import Scenario
 
 LOG = "generate.log.jsonl"
 

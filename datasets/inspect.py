@@ -13,8 +13,8 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Status
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
 from isac_torch.datasets.shards import Shard, read_shard
-from isac_torch.datasets.systems import System
 from isac_torch.errors import DatasetError
+from isac_torch.systems import System
 from isac_torch.tensors import tensor_fields
 
 _VALUE_TOLERANCE = 1e-9  # stored value against the recomputed one, relative: the same sums, perhaps on another processor

@@ -19,8 +19,8 @@ from isac_torch.datasets.manifest import Manifest, read_manifest
 from isac_torch.datasets.recipe import MAX_SEED
 from isac_torch.datasets.shards import read_shard
 from isac_torch.datasets.share import ALL, Share
-from isac_torch.datasets.systems import Problem
 from isac_torch.errors import DatasetError
+from isac_torch.systems import Problem
 from isac_torch.tensors import cat_tensors
 
 Batch = tuple[Problem, dict[str, Tensor]]

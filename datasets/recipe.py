@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from isac_torch.datasets.files import sha256
 from isac_torch.datasets.schema import FORMAT_VERSION
-from isac_torch.datasets.systems import System, system_of
 from isac_torch.errors import DatasetError
+from isac_torch.systems import System, system_of
 
 if TYPE_CHECKING:
-    from isac_torch.datasets.systems import Scenario
+    from isac_torch.systems import Scenario
 
 MAX_SEED = 2**32
 """PyTorch's generator on a CPU uses 32 bits of its seed: larger ones would repeat the drops of smaller ones."""

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from isac_torch.datasets.files import sha256
 from isac_torch.datasets.schema import FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT, Field
-from isac_torch.datasets.systems import SYSTEMS, Problem, System, system_of
 from isac_torch.errors import DatasetError, ProblemError
+from isac_torch.systems import SYSTEMS, Problem, System, system_of
 from isac_torch.tensors import tensor_fields
 
 _KINDS = "fiu"  # real and integer arrays; anything else in a file is not ours

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from isac_torch.links import own_entries, own_rows, split_by_owner, spread_to_links
 from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO, SENSING_CAP, balance, logit_size, start_logits
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.owners import own_entries, own_rows, split_by_owner, spread_to_links
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 

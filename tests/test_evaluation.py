@@ -16,10 +16,10 @@ from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.benchmark import Case, demanding, fresh_problem, run_benchmark, sir_ceiling
-from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.optimum import checksum, stored_allocate
 from isac_torch.evaluation.run import MAX_SEED, evaluate
 from isac_torch.evaluation.settings import Setting
+from isac_torch.files import writable_folder, written_whole
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir

@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from isac_torch.links import split_by_owner
 from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
 from isac_torch.nn.tracking.dense import DenseProblem, Matrices
 from isac_torch.nn.tracking.merit import merit_gradient
 from isac_torch.nn.tracking.one_shot import OneShotNetwork, start_weights
 from isac_torch.nn.tracking.prices import priced_point
 from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.owners import split_by_owner
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.links import split_by_owner
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall
-from isac_torch.tracking.owners import split_by_owner
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Loss = Callable[[Float[Tensor, "drop logit"]], Float[Tensor, " drop"]]

@@ -31,7 +31,7 @@ def generate(
         variants: What to change in the road, one entry a size class: [{num_ues: 6}, {downlink_symbols: 4, uplink_symbols: 16}].
     """
     from isac_torch.datasets.generate import generate_dataset
-    from isac_torch.tracking.variant import scenario_variants
+    from isac_torch.variants import scenario_variants
 
     generate_dataset(
         scenario_variants(scenario, variants),
@@ -67,7 +67,7 @@ def evaluate(
         tensorboard: Whether to write event files too.
     """
     from isac_torch.evaluation.pilot_benchmark import benchmark
-    from isac_torch.tracking.variant import scenario_variants
+    from isac_torch.variants import scenario_variants
 
     benchmark(
         scenario_variants(scenario, variants),

@@ -40,7 +40,7 @@ def generate(
         variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
     """
     from isac_torch.datasets.generate import generate_dataset
-    from isac_torch.tracking.variant import scenario_variants
+    from isac_torch.variants import scenario_variants
 
     generate_dataset(
         scenario_variants(scenario, variants),

@@ -221,7 +221,7 @@ def network_map(drop: TrackingDrop, problem: MaxMinSinrProblem, outcome: Outcome
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure as PNG without date or host, so that equal results give equal files; its layout is final then."""
-    from isac_torch.evaluation.files import written_whole
+    from isac_torch.files import written_whole
 
     with written_whole(path) as partial:
         figure.savefig(partial, metadata={"Software": None})

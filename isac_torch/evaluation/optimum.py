@@ -12,8 +12,8 @@ import torch
 
 from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Proposal, Status, allocate
-from isac_torch.evaluation.files import written_whole
 from isac_torch.evaluation.metrics import Optimum
+from isac_torch.files import written_whole
 from isac_torch.tensors import tensor_fields
 
 if TYPE_CHECKING:

@@ -21,9 +21,9 @@ from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import AllocationError, IsacError
-from isac_torch.evaluation.files import writable_folder
 from isac_torch.evaluation.optimum import stored_allocate
 from isac_torch.evaluation.run import check_run
+from isac_torch.files import writable_folder
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.downlink_pilots.network import PilotNetwork
 from isac_torch.weights import shipped_weights

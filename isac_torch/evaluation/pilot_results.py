@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from isac_torch.allocation import Status
 from isac_torch.evaluation import figures
-from isac_torch.evaluation.files import written_whole
 from isac_torch.evaluation.pilot_benchmark import TIGHT, broken_bounds
 from isac_torch.evaluation.tables import write_json
+from isac_torch.files import written_whole
 from isac_torch.tensors import to_db
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ import torch
 from isac_torch.allocators.registry import LEARNED, named_allocator, weights_file
 from isac_torch.errors import AllocationError, ScenarioError
 from isac_torch.evaluation.benchmark import SENSED_DROPS, Case, run_benchmark
-from isac_torch.evaluation.files import writable_folder
 from isac_torch.evaluation.results import provenance, write_results, write_settings
 from isac_torch.evaluation.settings import Setting
-from isac_torch.tracking.variant import scenario_variant
+from isac_torch.files import writable_folder
+from isac_torch.variants import scenario_variant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

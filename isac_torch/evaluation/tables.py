@@ -7,8 +7,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.allocation import Status
-from isac_torch.evaluation.files import written_whole
 from isac_torch.evaluation.metrics import Optimum, Outcome, rate_ratio
+from isac_torch.files import written_whole
 from isac_torch.tensors import to_db
 
 if TYPE_CHECKING:

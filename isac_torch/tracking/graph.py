@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.links import own_entries, own_rows
 from isac_torch.tensors import to_db
-from isac_torch.tracking.owners import own_entries, own_rows
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 FEATURE_VERSION = 1

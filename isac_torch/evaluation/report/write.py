@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.report.write.page import page
 from isac_torch.evaluation.report.write.source import read_run
+from isac_torch.files import writable_folder, written_whole
 
 
 def write_report(run: str | Path, output: str | Path | None = None) -> Path:

@@ -15,9 +15,9 @@ from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.drop import build_drops
 from isac_torch.downlink_pilots.scenario import PilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.studies.liao_claims import judge_claims
 from isac_torch.evaluation.studies.liao_study import allocators, points, run_points
+from isac_torch.files import writable_folder, written_whole
 from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.studies.liesegang_claims import judge_claims
 from isac_torch.evaluation.studies.liesegang_figures import draw, figure_curves, tabulate
 from isac_torch.evaluation.studies.liesegang_study import Study
+from isac_torch.files import writable_folder, written_whole
 
 if TYPE_CHECKING:
     from pathlib import Path

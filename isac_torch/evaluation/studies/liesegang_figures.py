@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.evaluation.figures import COLOURS
-from isac_torch.evaluation.files import written_whole
 from isac_torch.evaluation.studies.liesegang_study import Case, Policy
+from isac_torch.files import written_whole
 from isac_torch.sensing.setup import SensingSetup
 from isac_torch.tracking.scenario import TrackingScenario
 

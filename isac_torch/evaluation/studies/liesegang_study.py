@@ -18,7 +18,7 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
-from isac_torch.evaluation.files import written_whole
+from isac_torch.files import written_whole
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess

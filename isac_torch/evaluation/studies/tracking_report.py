@@ -10,8 +10,8 @@ import torch
 
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.evaluation.figures import COLOURS
-from isac_torch.evaluation.files import writable_folder, written_whole
 from isac_torch.evaluation.studies.tracking_loop import Followed, Loop, Worlds, follow, make_worlds
+from isac_torch.files import writable_folder, written_whole
 from isac_torch.sensing.setup import SensingSetup
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from isac_torch.tracking.owners import own_rows, split_by_owner, spread_to_links
+from isac_torch.links import own_rows, split_by_owner, spread_to_links
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 SENSING_CAP = 5.0

@@ -16,8 +16,8 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import pad
 
+from isac_torch.links import spread_to_links
 from isac_torch.nn.tracking.balance import SENSING_CAP
-from isac_torch.tracking.owners import spread_to_links
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 TINY = 1e-20
