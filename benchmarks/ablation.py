@@ -28,11 +28,12 @@ from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.learned import LearnedAllocator
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.evaluation.metrics import SIR_MARGIN
+from isac_torch.graph import LinkGraph
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.graph import LinkGraph, link_graph
+from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss

@@ -3,12 +3,13 @@
     python benchmarks/label_throughput.py --json throughput.json                    # within 20 minutes on an idle core
     python benchmarks/label_throughput.py --json quick.json --drops 8 --slow-drops 2 --sizes 16x16x4
 
-    python benchmarks/label_throughput.py --json pilot.json --sizes                      # the pilot system alone: a minute
+    python benchmarks/label_throughput.py --json pilot.json --sizes                      # the downlink-pilot system alone: a
+    minute
 
 One thread, warm, the same drops and the same gap for all, infeasible drops included; first stage only (the second stage of the
-labels is a row of its own). The pilot system's solvers are timed the same way at its two sizes. `core_seconds` is wall time
-times threads, `cpu_seconds` the processor's own time for the same run: they agree on an idle machine. Speed-ups are ratios of
-means over the drops of the first size, orthogonal pilots.
+labels is a row of its own). The downlink-pilot system's solvers are timed the same way at its two sizes. `core_seconds` is wall
+time times threads, `cpu_seconds` the processor's own time for the same run: they agree on an idle machine. Speed-ups are ratios
+of means over the drops of the first size, orthogonal pilots.
 """
 
 from __future__ import annotations
@@ -30,19 +31,19 @@ import torch  # noqa: E402
 from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
 from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse  # noqa: E402
 from isac_torch.allocators.downlink_pilots.classical import MinMaxNmse, PaperSca  # noqa: E402
-from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder  # noqa: E402
+from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder  # noqa: E402
 from isac_torch.allocators.tracking.batched import BatchedOptimal  # noqa: E402
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc  # noqa: E402
 from isac_torch.downlink_pilots.build import power_problem as pilot_power_problem  # noqa: E402
-from isac_torch.downlink_pilots.scenario import PilotScenario  # noqa: E402
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario  # noqa: E402
 from isac_torch.solvers.tracking.cones import ConicOptimal  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 
 GAP = 1e-3
 ROADS = {
-    "8x2": PilotScenario(num_ues=2, downlink_symbols=10, uplink_symbols=10),
-    "8x6": PilotScenario(num_ues=6, downlink_symbols=14, uplink_symbols=6, crb_max=0.7),
+    "8x2": DownlinkPilotScenario(num_ues=2, downlink_symbols=10, uplink_symbols=10),
+    "8x6": DownlinkPilotScenario(num_ues=6, downlink_symbols=14, uplink_symbols=6, crb_max=0.7),
 }
 THREADS = 1
 PARTS = {
@@ -62,7 +63,9 @@ def main() -> None:
     )
     parser.add_argument("--json", type=Path, required=True, help="file to write")
     parser.add_argument("--sizes", nargs="*", default=["16x16x4", "64x64x8"], help="APs x UEs x targets; the first counts")
-    parser.add_argument("--roads", nargs="*", choices=list(ROADS), default=list(ROADS), help="APs x UEs of the pilot system")
+    parser.add_argument(
+        "--roads", nargs="*", choices=list(ROADS), default=list(ROADS), help="APs x UEs of the downlink-pilot system"
+    )
     parser.add_argument("--drops", type=int, default=64, help="drops a size")
     parser.add_argument("--slow-drops", type=int, default=4, help="drops for CVXPY and Moreau above the first size")
     parser.add_argument("--seed", type=int, default=2024)
@@ -105,7 +108,7 @@ def measure_size(size: str, options: argparse.Namespace, *, headline: bool) -> d
 
 
 def measure_road(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    """Every solver of the pilot system on one of its sizes."""
+    """Every solver of the downlink-pilot system on one of its sizes."""
     scenario = ROADS[name]
     drop = scenario.sample(options.drops, generator=torch.Generator().manual_seed(options.seed))
     problem = pilot_power_problem(drop, scenario)
@@ -115,7 +118,7 @@ def measure_road(name: str, options: argparse.Namespace) -> dict[str, Any]:
         "nmse_optimal": MinMaxNmse(gap=GAP),
         "nmse_optimal_uncertified": MinMaxNmse(gap=GAP, max_boxes=0),
         "sca_paper": PaperSca(),
-        "first_order": PilotFirstOrder(),
+        "first_order": DownlinkPilotFirstOrder(),
     }
     for key, one in others.items():
         found, result[key] = timed(one, problem)
@@ -126,7 +129,7 @@ def measure_road(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def road_summary(roads: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """How many times less processor time than the others the pilot system's batched engine takes, certificate included."""
+    """How many times less processor time than the others the batched engine takes, certificate included."""
 
     def faster(rows: dict[str, Any], name: str) -> float:
         return float(rows[name]["cpu_seconds"] / rows["nmse_batched"]["cpu_seconds"])

@@ -1,7 +1,7 @@
 """Batches of (problem, label) from whole shards, or of freshly drawn drops: iterables that any training loop can take.
 
-A batch is a `MaxMinSinrProblem` (`MinMaxNmseProblem` for the pilot system) and a dict of label tensors with the keys of
-`schema.LABELS`; freshly drawn drops have an empty dict. Shards are loaded whole and batches picked by index, since
+A batch is a `MaxMinSinrProblem` (`MinMaxNmseProblem` for the downlink-pilot system) and a dict of label tensors with the keys
+of `schema.LABELS`; freshly drawn drops have an empty dict. Shards are loaded whole and batches picked by index, since
 drop-by-drop collation costs more than training.
 """
 

@@ -11,7 +11,7 @@ import torch
 from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.datasets.share import ALL, Share
-from isac_torch.downlink_pilots.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import DatasetError
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -128,8 +128,8 @@ class PowerDataModule(lightning.LightningDataModule):
             loader.epoch = state_dict.get("epoch", 0)
 
 
-class PilotDataModule(PowerDataModule):
-    """The same for the pilot system: fresh drops are roads, and what varies is how well a UE must be located."""
+class DownlinkPilotDataModule(PowerDataModule):
+    """The same for the downlink-pilot system: fresh drops are roads, and what varies is how well a UE must be located."""
 
     def __init__(
         self,
@@ -140,7 +140,7 @@ class PilotDataModule(PowerDataModule):
         val_share: float = 0.1,
         feasible_only: bool = True,
         fresh_batches: int = 0,
-        fresh_scenarios: list[PilotScenario] | None = None,
+        fresh_scenarios: list[DownlinkPilotScenario] | None = None,
         fresh_crb: CrbMix | None = None,
         seed: int = 1_000_000_000,
         dtype: str = "float32",
@@ -174,4 +174,8 @@ class PilotDataModule(PowerDataModule):
             dtype=dtype,
             pool_drops=pool_drops,
         )
-        self._fresh = {"scenarios": fresh_scenarios or [PilotScenario()], "mix": fresh_crb}
+        self._fresh = {"scenarios": fresh_scenarios or [DownlinkPilotScenario()], "mix": fresh_crb}
+
+
+PilotDataModule = DownlinkPilotDataModule
+"""The class by the name that YAML files written before version 0.2 give it."""

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
 MAX_SEED = 2**32
 """PyTorch's generator on a CPU uses 32 bits of its seed: larger ones would repeat the drops of smaller ones."""
 
-_LABELLING_CODE = ("allocation.py", "problem.py", "tensors.py", "units.py", "propagation", "{system}", "solvers", "allocators")
+_LABELLING_CODE = (
+    "allocation.py",
+    "problem.py",
+    "links.py",
+    "tensors.py",
+    "units.py",
+    "propagation",
+    "{system}",
+    "solvers",
+    "allocators",
+)
 
 
 @dataclass(frozen=True)
@@ -76,7 +86,7 @@ class Recipe:
             if getattr(self, name) < 1:
                 raise DatasetError(f"{name}={getattr(self, name)} must be at least 1")
         if len({system_of(scenario).name for scenario in self.scenarios}) > 1:
-            raise DatasetError("scenario mixes the tracking and the pilot system; make a data set of each")
+            raise DatasetError("scenario mixes the tracking and the downlink-pilot system; make a data set of each")
         if not 0 <= self.seed <= MAX_SEED - self.num_shards:
             raise DatasetError(f"seed={self.seed} must lie in 0..{MAX_SEED - self.num_shards}, since shard i uses seed + i")
 

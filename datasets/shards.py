@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from isac_torch.datasets.files import sha256
-from isac_torch.datasets.schema import FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT, Field
+from isac_torch.datasets.schema import FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT
 from isac_torch.errors import DatasetError, ProblemError
-from isac_torch.systems import SYSTEMS, Problem, System, system_of
+from isac_torch.fields import Field
+from isac_torch.systems import SYSTEMS, Problem, System, system_called, system_of
 from isac_torch.tensors import tensor_fields
 
 _KINDS = "fiu"  # real and integer arrays; anything else in a file is not ours
@@ -166,13 +167,13 @@ def _python(value: Any) -> Any:
 def _checked_system(attributes: dict[str, Any], path: Path) -> System:
     if attributes.get("format") != SHARD_FORMAT:
         raise DatasetError(f"{path}: an HDF5 file, but not a shard of isac-torch; give the folder that `generate` wrote")
-    version, system = int(attributes["format_version"]), attributes["system"]
-    if version != FORMAT_VERSION or system not in SYSTEMS:
+    version, system = int(attributes["format_version"]), system_called(attributes["system"])
+    if version != FORMAT_VERSION or system is None:
         raise DatasetError(
-            f"{path}: shard format {version} of system {system!r}, this version reads format {FORMAT_VERSION} of "
+            f"{path}: shard format {version} of system {attributes['system']!r}, this version reads format {FORMAT_VERSION} of "
             f"{' and '.join(SYSTEMS)}; generate it anew"
         )
-    return SYSTEMS[system]
+    return system
 
 
 def _read_group(group: Any) -> dict[str, Tensor]:

@@ -28,9 +28,9 @@ commands:
   train                 train a network on labelled or fresh drops
   evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
   pareto                trace the trade-off between rate and sensing SIR: CSV, figure
-  pilot generate        the same for the pilot system: labelled roads; `dataset info` and `verify` read them too
-  pilot train           train a network of the pilot system
-  pilot evaluate        allocators of pilot power against each other on the same fresh roads
+  downlink-pilots generate the same for the downlink-pilot system: labelled roads; `dataset info` and `verify` read them too
+  downlink-pilots train train a network of the downlink-pilot system
+  downlink-pilots evaluate allocators of pilot power against each other on the same fresh roads
   report RUN            results of evaluate and train as one HTML page
   export                write a trained one-shot network as a bundle: ONNX, torch.export archive, card
   allocate DROP         powers for networks in a file from a deployed allocator, without torch
@@ -48,9 +48,9 @@ examples:
   isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
   isac-torch evaluate --config configs/evaluate/tracking.yaml --output runs/tracking
   isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
-  isac-torch pilot generate --config configs/pilot/generate_val.yaml --output runs/pilot/val
-  isac-torch pilot train --config configs/pilot/train.yaml --output runs/pilot/training
-  isac-torch pilot evaluate --config configs/pilot/evaluate.yaml --output runs/pilot/table
+  isac-torch downlink-pilots generate --config configs/downlink_pilots/generate_val.yaml --output runs/downlink_pilots/val
+  isac-torch downlink-pilots train --config configs/downlink_pilots/train.yaml --output runs/downlink_pilots/training
+  isac-torch downlink-pilots evaluate --config configs/downlink_pilots/evaluate.yaml --output runs/downlink_pilots/table
   isac-torch report runs/demo --output report.html
   isac-torch export --checkpoint runs/training/one_shot/model.pt --output runs/bundle
   isac-torch allocate examples/drop.json --model runs/bundle --output powers.csv
@@ -65,7 +65,7 @@ ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
 """
 
 
-GROUPS = ("dataset", "pilot", "reproduce")
+GROUPS = ("dataset", "downlink-pilots", "reproduce")
 """Commands whose next word belongs to the name."""
 POSITIONAL = ("allocate", "import-geometry", "report", "serve")
 """Commands whose required options are words without a name, besides those of `dataset`."""
@@ -73,7 +73,7 @@ POSITIONAL = ("allocate", "import-geometry", "report", "serve")
 
 EXTRA_OF = {"fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "onnxruntime": "runtime"}
 """Extra that installs a package; everything else comes with `train`."""
-TRAINING = {"train": "tracking", "pilot train": "pilot"}
+TRAINING = {"train": "tracking", "downlink-pilots train": "downlink_pilots"}
 """Commands that train a network, and the system whose network it is."""
 
 
@@ -137,6 +137,9 @@ def _dispatch(argv: list[str]) -> None:
         _train(rest, TRAINING[command])
     elif command in COMMANDS:
         _call(command, COMMANDS[command], rest)
+    elif argv[0] == "pilot":
+        now = " ".join(["isac-torch", "downlink-pilots", *argv[1:2]])
+        raise IsacError(f"`isac-torch pilot` is `isac-torch downlink-pilots` now, with the same options; type {now}")
     else:
         known = ", ".join(sorted([*COMMANDS, *TRAINING]))
         raise IsacError(f"no command {command!r}; choose from {known}; see isac-torch --help")

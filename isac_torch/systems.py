@@ -9,16 +9,18 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from isac_torch.datasets.schema import FIELDS, PILOT_FIELDS, Field
-from isac_torch.downlink_pilots import build as pilot_build
+from isac_torch.downlink_pilots import build as downlink_pilots_build
+from isac_torch.downlink_pilots import fields as downlink_pilots_fields
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.downlink_pilots.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.fields import FORMER_NAMES, Field
 from isac_torch.tensors import to_db
 from isac_torch.tracking import build as tracking_build
+from isac_torch.tracking import fields as tracking_fields
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
-Scenario: TypeAlias = TrackingScenario | PilotScenario
+Scenario: TypeAlias = TrackingScenario | DownlinkPilotScenario
 Problem: TypeAlias = MaxMinSinrProblem | MinMaxNmseProblem
 
 
@@ -65,27 +67,32 @@ TRACKING = System(
     name="tracking",
     scenario=TrackingScenario,
     problem=MaxMinSinrProblem,
-    fields=FIELDS,
+    fields=tracking_fields.FIELDS,
     power_problem=tracking_build.power_problem,
     labeller=_batched_optimal,
     size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}x{scenario.num_targets}",
     value_column=("min SINR dB", to_db),
     reach_column=("SIR reach dB", to_db),
 )
-PILOT = System(
-    name="pilot",
-    scenario=PilotScenario,
+DOWNLINK_PILOTS = System(
+    name="downlink_pilots",
+    scenario=DownlinkPilotScenario,
     problem=MinMaxNmseProblem,
-    fields=PILOT_FIELDS,
-    power_problem=pilot_build.power_problem,
+    fields=downlink_pilots_fields.FIELDS,
+    power_problem=downlink_pilots_build.power_problem,
     labeller=_batched_min_max_nmse,
     size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}",
     value_column=("max NMSE dB", lambda value: -to_db(value)),
     reach_column=("CRB reach m2", torch.reciprocal),
 )
-SYSTEMS = {system.name: system for system in (TRACKING, PILOT)}
+SYSTEMS = {system.name: system for system in (TRACKING, DOWNLINK_PILOTS)}
+
+
+def system_called(name: object) -> System | None:
+    """The system of that name, present or former, as stored in files; None where there is none."""
+    return SYSTEMS.get(FORMER_NAMES.get(str(name), str(name)))
 
 
 def system_of(item: Scenario | Problem) -> System:
     """The system that a scenario or a problem belongs to."""
-    return PILOT if isinstance(item, PilotScenario | MinMaxNmseProblem) else TRACKING
+    return DOWNLINK_PILOTS if isinstance(item, DownlinkPilotScenario | MinMaxNmseProblem) else TRACKING

@@ -1,9 +1,10 @@
 """The examples run."""
 
 import runpy
-from pathlib import Path
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+from tests.paths import ROOT
+
+EXAMPLES = ROOT / "examples"
 
 
 def test_compare_policies_prints_a_line_for_every_policy(capsys):

@@ -1,11 +1,11 @@
 """The README's Python runs as it stands, and what it links to exists."""
 
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 README = (ROOT / "README.md").read_text()
 
 

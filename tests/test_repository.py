@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from setuptools import find_packages
 
-ROOT = Path(__file__).parents[1]
+from tests.paths import ROOT
+
 ORACLES = sorted((ROOT / "tests" / "oracles").glob("*.py"))
 
 

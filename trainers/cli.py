@@ -1,7 +1,7 @@
 """The training command: LightningCLI without sub-commands, writing everything under one folder.
 
 isac-torch train --config configs/demo/train.yaml --output runs/training
-isac-torch pilot train --config configs/pilot/train.yaml --output runs/pilot/training
+isac-torch downlink-pilots train --config configs/downlink_pilots/train.yaml --output runs/downlink_pilots/training
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from isac_torch.errors import CheckpointError, IsacError
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.trainers.hparams import announce, comparable
 from isac_torch.trainers.module import AllocationTraining
-from isac_torch.trainers.pilot import PilotTraining
+from isac_torch.trainers.pilot import DownlinkPilotTraining
 
 MODEL_FILE = "model.pt"
 CHECKPOINTS = "checkpoints"
@@ -39,7 +39,7 @@ class Trained:
         others: further validation metrics by which runs are compared.
     """
 
-    module: type[AllocationTraining] | type[PilotTraining]
+    module: type[AllocationTraining] | type[DownlinkPilotTraining]
     command: str
     quality: str
     mode: str
@@ -56,7 +56,9 @@ _TRACKING_METRICS = ("val/min_rate_ratio_p5", "val/min_rate_ratio_worst", "val/s
 SYSTEMS = {
     "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
     "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
-    "pilot": Trained(PilotTraining, "pilot train", "val/nmse_ratio", "min", ("val/crb_violation_rate",)),
+    "downlink_pilots": Trained(
+        DownlinkPilotTraining, "downlink-pilots train", "val/nmse_ratio", "min", ("val/crb_violation_rate",)
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Training of the pilot system's network with Lightning, without labels: they only judge."""
+"""Training of the downlink-pilot system's network with Lightning, without labels: they only judge."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.errors import IsacError
-from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.downlink_pilots.shares import merit, powers, row_shortfall
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
@@ -22,11 +22,11 @@ _CRB_SLACK = 1.01
 """A drop counts as violated where a bound exceeds this times Gamma, as in the benchmark."""
 
 
-class PilotTraining(AveragedTraining):
-    """Trains a `PilotNetwork` to lower the largest NMSE; validates the running average of its weights against stored optima.
+class DownlinkPilotTraining(AveragedTraining):
+    """Trains a `DownlinkPilotNetwork` to lower the largest NMSE; validates the averaged weights against stored optima.
 
-    The loss is -merit (`isac_torch.nn.downlink_pilots.shares`): log of the largest NMSE plus `row_weight` times the missing localisation, at
-    the end of the network's trajectory and, weighted less, after each correction.
+    The loss is -merit (`isac_torch.nn.downlink_pilots.shares`): log of the largest NMSE plus `row_weight` times the missing
+    localisation, at the end of the network's trajectory and, weighted less, after each correction.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class PilotTraining(AveragedTraining):
         if not 0.0 <= average_decay < 1.0:
             raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
         self.save_hyperparameters()
-        self.network: PilotNetwork = PilotNetwork(hidden, layers, refinements, steps)
+        self.network: DownlinkPilotNetwork = DownlinkPilotNetwork(hidden, layers, refinements, steps)
         self.average = deepcopy(self.network).requires_grad_(False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:

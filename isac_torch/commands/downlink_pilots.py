@@ -1,15 +1,15 @@
-"""Commands of the pilot system, `isac-torch pilot ...`: as `isac_torch.commands.tracking`, with its scenario and its allocators."""
+"""Commands of the downlink-pilot system: as `isac_torch.commands.tracking`, with its scenario and its allocators."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from isac_torch.downlink_pilots.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
 def generate(
-    scenario: PilotScenario,
+    scenario: DownlinkPilotScenario,
     num_drops: int,
     output: Path,
     seed: int = 0,
@@ -45,7 +45,7 @@ def generate(
 
 
 def evaluate(
-    scenario: PilotScenario,
+    scenario: DownlinkPilotScenario,
     allocators: list[str],
     num_drops: int,
     seed: int,

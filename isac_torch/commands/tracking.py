@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.commands import deployment
-from isac_torch.commands import downlink_pilots as pilot_commands
+from isac_torch.commands import downlink_pilots as downlink_pilots
 from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -248,8 +248,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "dataset verify": verify,
     "evaluate": evaluate,
     "pareto": pareto,
-    "pilot generate": pilot_commands.generate,
-    "pilot evaluate": pilot_commands.evaluate,
+    "downlink-pilots generate": downlink_pilots.generate,
+    "downlink-pilots evaluate": downlink_pilots.evaluate,
     "report": report,
     "export": export,
     "allocate": deployment.allocate,

@@ -1,6 +1,7 @@
 """The balancing layer of `isac_torch.nn.tracking.balance` in numpy: from directions to powers, without gradients.
 
-Tests hold the two against each other; docs/learning.md has the equations. Owners are rows, as in `isac_torch.nn.tracking.prices`.
+Tests hold the two against each other; docs/learning.md has the equations. Owners are rows, as in
+`isac_torch.nn.tracking.prices`.
 """
 
 from __future__ import annotations
@@ -84,11 +85,9 @@ def balanced_power(
     """Powers (W) that give every UE the same SINR (times its own excess) and every target its SIR; one AP sends its budget.
 
     Args:
-        problem: float64 coefficients.
-        link: logits of each owner's shares.
-        owner: logits of the excess of each UE, then of the floor of each target, as `isac_torch.nn.tracking.balance.balance` takes them.
-        constants: those of the network's training.
-        start: positive scales near the answer's, up to a factor; default equal ones.
+        problem: float64 coefficients. link: logits of each owner's shares. owner: logits of the excess of each UE, then of the
+        floor of each target, as `isac_torch.nn.tracking.balance.balance` takes them. constants: those of the network's
+        training. start: positive scales near the answer's, up to a factor; default equal ones.
     """
     terms = _terms(problem, link, owner, constants)
     scale, settled = _scales(terms, np.ones_like(terms.noise) if start is None else start, 0)

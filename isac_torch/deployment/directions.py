@@ -1,6 +1,7 @@
 """A batch's coefficients with owners as rows: what an exported network reads, and what its directions are balanced with.
 
-The layout is that of `isac_torch.nn.tracking.dense`: owners are the UEs, then the targets; links are in the order of their owners.
+The layout is that of `isac_torch.nn.tracking.dense`: owners are the UEs, then the targets; links are in the order of their
+owners.
 """
 
 from __future__ import annotations

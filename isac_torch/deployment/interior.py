@@ -5,9 +5,10 @@ With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 and
     maximise t   subject to   log u_k(x) - log v_k(x) >= t,   C_l x >= 0,   A x <= 1,   x >= 0 .
 
 The method is Newton's on the perturbed optimality conditions with Mehrotra's predictor and corrector, as in
-`isac_torch.solvers.tracking.interior`, which certifies optima; this one is for being within a per cent or two after some ten steps on
-few and small arrays. Logarithms let the level rise by decades in a step. Everything is relative to the point: with y and s the
-prices and slacks of the rows, z those of x >= 0 and J the slope of the rows in log x, unknown are eta = dx/x and y + dy in
+`isac_torch.solvers.tracking.interior`, which certifies optima; this one is for being within a per cent or two after some ten
+steps on few and small arrays. Logarithms let the level rise by decades in a step. Everything is relative to the point: with y
+and s the prices and slacks of the rows, z those of x >= 0 and J the slope of the rows in log x, unknown are eta = dx/x and y +
+dy in
 
     W = diag(x z + y_k theta / 2),   theta_e = a_e sqrt x_e / sqrt u_k,
     (J W^-1 J^T + diag(s/y)) (y + dy) - dt = s (1 + omega) - value - J W^-1 (omega x z),   the UEs' prices sum to 1,

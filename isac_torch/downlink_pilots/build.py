@@ -11,11 +11,11 @@ from isac_torch.downlink_pilots.localisation import fisher_gain
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 
 if TYPE_CHECKING:
-    from isac_torch.downlink_pilots.drop import PilotDrop
-    from isac_torch.downlink_pilots.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
-def power_problem(drop: PilotDrop, scenario: PilotScenario, crb_max: float | None = None) -> MinMaxNmseProblem:
+def power_problem(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, crb_max: float | None = None) -> MinMaxNmseProblem:
     """The min-max NMSE problem of every drop; `crb_max` (m2) replaces the scenario's Gamma."""
     statistics = channel_statistics(drop, scenario)
     fisher = fisher_gain(drop, scenario)

@@ -1,4 +1,4 @@
-"""Uplink estimates that the downlink pilots are beamformed with. Equations (P2)-(P3) of docs/pilot.md."""
+"""Uplink estimates that the downlink pilots are beamformed with. Equations (P2)-(P3) of docs/downlink_pilots.md."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from isac_torch.propagation.pilots import pilot_gram
 
 if TYPE_CHECKING:
-    from isac_torch.downlink_pilots.drop import PilotDrop
-    from isac_torch.downlink_pilots.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,9 @@ class ChannelStatistics:
     same_pilot: Float[Tensor, "drop ue ue"]
 
 
-def channel_statistics(drop: PilotDrop, scenario: PilotScenario, uplink_symbols: int | None = None) -> ChannelStatistics:
+def channel_statistics(
+    drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, uplink_symbols: int | None = None
+) -> ChannelStatistics:
     """Estimation statistics of every drop; `uplink_symbols` replaces the length of the uplink pilots, not who shares one."""
     symbols = scenario.uplink_symbols if uplink_symbols is None else uplink_symbols
     energy = symbols * scenario.pilot_power / scenario.noise_power

@@ -1,6 +1,6 @@
 """Quality of channel knowledge at the UE outside the power problem: without downlink pilots, as printed, and as a rate.
 
-Equations (P9)-(P11) of docs/pilot.md. The exact NMSE (P4)-(P8) is `MinMaxNmseProblem.nmse`.
+Equations (P9)-(P11) of docs/downlink_pilots.md. The exact NMSE (P4)-(P8) is `MinMaxNmseProblem.nmse`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,14 @@ from torch import Tensor
 from isac_torch.downlink_pilots.channel import channel_statistics
 
 if TYPE_CHECKING:
-    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
     from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-    from isac_torch.downlink_pilots.scenario import PilotScenario
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
-def blind_nmse(drop: PilotDrop, scenario: PilotScenario, uplink_symbols: int | None = None) -> Float[Tensor, "drop ue"]:
+def blind_nmse(
+    drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, uplink_symbols: int | None = None
+) -> Float[Tensor, "drop ue"]:
     """NMSE of a UE that knows only the mean of its channel, no downlink pilots at all, equal power split; eq. (P9).
 
     `uplink_symbols`: length of its uplink pilots; default all pilot symbols of the scenario, downlink ones included.
@@ -44,7 +46,7 @@ def printed_nmse(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) 
     return error / problem.strength(power)
 
 
-def downlink_rate(nmse: Float[Tensor, "drop ue"], scenario: PilotScenario) -> Float[Tensor, "drop ue"]:
+def downlink_rate(nmse: Float[Tensor, "drop ue"], scenario: DownlinkPilotScenario) -> Float[Tensor, "drop ue"]:
     """Rate of the data that follow, bit/s, eq. (P11): SINR = (1 - NMSE) (M / K) P_d / (P_d + 1)."""
     ratio = scenario.num_aps / scenario.num_ues
     sinr = (1.0 - nmse) * ratio * scenario.data_snr / (scenario.data_snr + 1.0)

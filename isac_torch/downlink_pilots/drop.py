@@ -15,11 +15,11 @@ from isac_torch.propagation.pilots import pilot_gram, round_robin_pilots
 from isac_torch.tensors import from_db, map_tensors
 
 if TYPE_CHECKING:
-    from isac_torch.downlink_pilots.scenario import PilotScenario
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
 @dataclass(frozen=True)
-class PilotDrop:
+class DownlinkPilotDrop:
     """A batch of roads in the plane.
 
     Attributes:
@@ -43,16 +43,16 @@ class PilotDrop:
         """Roads in the batch."""
         return self.ap_position.shape[0]
 
-    def select(self, index: Int[Tensor, " chosen"]) -> PilotDrop:
+    def select(self, index: Int[Tensor, " chosen"]) -> DownlinkPilotDrop:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
 
-    def to(self, device: torch.device | str) -> PilotDrop:
+    def to(self, device: torch.device | str) -> DownlinkPilotDrop:
         """The same drops on another device."""
         return map_tensors(self, lambda t: t.to(device))
 
 
-def sample_drops(scenario: PilotScenario, num_drops: int, generator: torch.Generator) -> PilotDrop:
+def sample_drops(scenario: DownlinkPilotScenario, num_drops: int, generator: torch.Generator) -> DownlinkPilotDrop:
     """Random drops of a scenario in float64 on the generator's device. Raises ScenarioError for fewer than one drop."""
     if num_drops < 1:
         raise ScenarioError(f"num_drops={num_drops} must be at least 1")
@@ -66,8 +66,8 @@ def sample_drops(scenario: PilotScenario, num_drops: int, generator: torch.Gener
 
 
 def build_drops(
-    scenario: PilotScenario, ue_position: Float[Tensor, "drop ue 2"], shadowing_db: Float[Tensor, "drop ue ap"]
-) -> PilotDrop:
+    scenario: DownlinkPilotScenario, ue_position: Float[Tensor, "drop ue 2"], shadowing_db: Float[Tensor, "drop ue ap"]
+) -> DownlinkPilotDrop:
     """Drops from given UE positions (m) and shadowing (dB; it applies beyond 50 m)."""
     num_drops, num_ues, _ = ue_position.shape
     ap_position = roadside(scenario, ue_position).expand(num_drops, -1, -1)
@@ -76,10 +76,10 @@ def build_drops(
     gain = torch.where(distance > THREE_SLOPE_FAR, gain * from_db(shadowing_db), gain)
     gram = downlink_gram(scenario, ue_position).expand(num_drops, num_ues, num_ues)
     pilot = round_robin_pilots(num_drops, num_ues, scenario.uplink_symbols, ue_position)
-    return PilotDrop(ap_position, ue_position, gain, pilot, gram, torch.zeros_like(gram))
+    return DownlinkPilotDrop(ap_position, ue_position, gain, pilot, gram, torch.zeros_like(gram))
 
 
-def roadside(scenario: PilotScenario, like: Tensor) -> Float[Tensor, "ap 2"]:
+def roadside(scenario: DownlinkPilotScenario, like: Tensor) -> Float[Tensor, "ap 2"]:
     """Positions (m) of the APs: evenly spaced along both edges of the road, half a spacing from its ends."""
     near = (scenario.num_aps + 1) // 2
     sides = []
@@ -89,7 +89,7 @@ def roadside(scenario: PilotScenario, like: Tensor) -> Float[Tensor, "ap 2"]:
     return torch.cat(sides)
 
 
-def downlink_gram(scenario: PilotScenario, like: Tensor) -> Float[Tensor, "ue ue"]:
+def downlink_gram(scenario: DownlinkPilotScenario, like: Tensor) -> Float[Tensor, "ue ue"]:
     """psi_k^H psi_j: 1 for a UE itself and for UEs that must share a pilot, `downlink_correlation` otherwise."""
     share = round_robin_pilots(1, scenario.num_ues, scenario.downlink_symbols, like)
     same = pilot_gram(share)[0].to(like)

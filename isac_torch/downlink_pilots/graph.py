@@ -1,4 +1,4 @@
-"""The pilot system's problem as the graph that the message layers read: links and UEs, which are targets too, and APs."""
+"""Downlink pilots: problem as the graph that the message layers read: links and UEs, which are targets too, and APs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from isac_torch.allocation import equal_split
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.tracking.graph import LinkGraph, standardised
+from isac_torch.graph import LinkGraph, standardised
 
 FEATURE_VERSION = 1
 """Raised with every change of meaning, order or scaling of the features: weights of another version are refused."""

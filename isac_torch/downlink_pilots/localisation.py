@@ -1,4 +1,4 @@
-"""How well all APs together can locate each UE from the echoes of its pilots. Equations (P12)-(P15) of docs/pilot.md."""
+"""How well all APs together can locate each UE from the echoes of its pilots: (P12)-(P15) of docs/downlink_pilots.md."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from isac_torch.propagation.path_loss import bistatic_gain
 from isac_torch.units import SPEED_OF_LIGHT
 
 if TYPE_CHECKING:
-    from isac_torch.downlink_pilots.drop import PilotDrop
-    from isac_torch.downlink_pilots.scenario import PilotScenario
+    from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class FisherGain:
     xy: Float[Tensor, "drop ue ap"]
 
 
-def echo_snr(drop: PilotDrop, scenario: PilotScenario) -> Float[Tensor, "drop ue tx rx"]:
+def echo_snr(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario) -> Float[Tensor, "drop ue tx rx"]:
     """SNR per W of pilot power of the whole downlink pilot's echo: AP tx to UE to AP rx, 1/W, eq. (P12)."""
     distance = torch.linalg.vector_norm(drop.ue_position.unsqueeze(2) - drop.ap_position.unsqueeze(1), dim=-1)
     there, back = torch.broadcast_tensors(distance.unsqueeze(-1), distance.unsqueeze(-2))
@@ -41,7 +41,7 @@ def echo_snr(drop: PilotDrop, scenario: PilotScenario) -> Float[Tensor, "drop ue
     return scenario.downlink_symbols * scenario.cross_section * gain / scenario.noise_power
 
 
-def fisher_gain(drop: PilotDrop, scenario: PilotScenario) -> FisherGain:
+def fisher_gain(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario) -> FisherGain:
     """Fisher information per W of every link, summed over all receiving APs, eqs. (P13)-(P14)."""
     vector = drop.ap_position.unsqueeze(1) - drop.ue_position.unsqueeze(2)
     unit = vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)

@@ -1,4 +1,4 @@
-"""The pilot system's power problem: smallest largest channel-estimation error under per-AP budgets and localisation bounds.
+"""Downlink pilots: power problem: smallest largest channel-estimation error under per-AP budgets and localisation bounds.
 
     minimise   max_k  w_k NMSE_k(p)          (or sum_k w_k NMSE_k)
     subject to sum_k p_mk <= P_m,   tr J_k(p)^-1 <= Gamma_k,   p >= 0

@@ -1,4 +1,4 @@
-"""Parameters of the pilot system, validated, in plain Python so that the command line starts fast."""
+"""Parameters of the downlink-pilot system, validated, in plain Python so that the command line starts fast."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from isac_torch.units import dbm_to_watt
 if TYPE_CHECKING:
     import torch
 
-    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _POSITIVE = (
@@ -23,9 +23,9 @@ _POSITIVE = (
 
 
 @dataclass(frozen=True)
-class PilotScenario:
+class DownlinkPilotScenario:
     """Single-antenna full-duplex APs along a road send pilots to vehicles, which are also the targets. Section "Scenario"
-    of docs/pilot.md.
+    of docs/downlink_pilots.md.
 
     Attributes:
         num_aps: APs, all of which transmit and receive (M), half of them on each side of the road.
@@ -96,7 +96,7 @@ class PilotScenario:
             )
 
     @classmethod
-    def of_size(cls, size: str, **parameters: object) -> PilotScenario:
+    def of_size(cls, size: str, **parameters: object) -> DownlinkPilotScenario:
         """The scenario named by its size, 'MxK' such as '8x2'; other parameters by keyword."""
         match = _SIZE.fullmatch(size)
         if match is None:
@@ -120,7 +120,7 @@ class PilotScenario:
         """Noise power in the bandwidth, W."""
         return dbm_to_watt(self.noise_density_dbm_hz) * self.bandwidth
 
-    def sample(self, num_drops: int, *, generator: torch.Generator) -> PilotDrop:
+    def sample(self, num_drops: int, *, generator: torch.Generator) -> DownlinkPilotDrop:
         """Random drops: positions, shadowing, pilots. Same generator state, same drops."""
         from isac_torch.downlink_pilots.drop import sample_drops
 

@@ -1,4 +1,4 @@
-"""Allocators of the pilot system against each other on the same fresh drops: `isac-torch pilot evaluate`."""
+"""Allocators of the downlink-pilot system against each other on the same fresh drops: `isac-torch downlink-pilots evaluate`."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Allocator, Status, allocate
 from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse, PaperSca
-from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder, PilotLearned
+from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder, DownlinkPilotLearned
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.downlink_pilots.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import AllocationError, IsacError
 from isac_torch.evaluation.optimum import stored_allocate
 from isac_torch.evaluation.run import check_run
 from isac_torch.files import writable_folder
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.weights import shipped_weights
 
 CRB_SLACK = 1.01
@@ -52,7 +52,7 @@ class Setting:
         cpu_seconds: processor time of each, s; none for an optimum that was stored before.
     """
 
-    scenario: PilotScenario
+    scenario: DownlinkPilotScenario
     problem: Problem
     optimum: Allocation
     answers: dict[str, Allocation]
@@ -100,7 +100,7 @@ def allocator(name: str, checkpoint: str | Path | None = None) -> Allocator[Prob
         "full": FullPower(),
         "full_ngo": FullPower("estimate"),
         "sca_paper": PaperSca(),
-        "first_order": PilotFirstOrder(),
+        "first_order": DownlinkPilotFirstOrder(),
         "nmse_optimal": MinMaxNmse(),
         OPTIMUM: BatchedMinMaxNmse(),
     }
@@ -108,9 +108,9 @@ def allocator(name: str, checkpoint: str | Path | None = None) -> Allocator[Prob
         return simple[name]
     if name not in NAMES:
         raise AllocationError(f"allocator {name!r} is unknown; choose among {', '.join(NAMES)}")
-    path = shipped_weights("pilot") if checkpoint is None else Path(checkpoint)
-    network = load_network(path, PilotNetwork)[0]
-    return PilotLearned(network) if name == "gnn" else PilotLearned(network, rescue_steps=0)
+    path = shipped_weights("downlink_pilots") if checkpoint is None else Path(checkpoint)
+    network = load_network(path, DownlinkPilotNetwork)[0]
+    return DownlinkPilotLearned(network) if name == "gnn" else DownlinkPilotLearned(network, rescue_steps=0)
 
 
 def score(problem: Problem, answer: Allocation, best: Allocation) -> dict[str, float]:
@@ -142,7 +142,7 @@ def broken_bounds(problem: Problem, power: Float[Tensor, "drop link"]) -> Bool[T
 
 
 def benchmark(
-    scenarios: Sequence[PilotScenario],
+    scenarios: Sequence[DownlinkPilotScenario],
     allocators: Sequence[str],
     num_drops: int,
     seed: int,
@@ -195,7 +195,9 @@ def benchmark(
     return summary
 
 
-def _judge(scenario: PilotScenario, chosen: dict[str, Allocator[Problem]], num_drops: int, seed: int, optima: Path) -> Setting:
+def _judge(
+    scenario: DownlinkPilotScenario, chosen: dict[str, Allocator[Problem]], num_drops: int, seed: int, optima: Path
+) -> Setting:
     """Every allocator on the same drops of one scenario, timed after a warm-up."""
     drop = scenario.sample(num_drops, generator=torch.Generator().manual_seed(seed))
     problem = power_problem(drop, scenario)

@@ -1,4 +1,4 @@
-"""The pilot system's benchmark as files and as text: summary.json, provenance.json, drops.csv, figures, TensorBoard."""
+"""Downlink pilots: benchmark as files and as text: summary.json, provenance.json, drops.csv, figures, TensorBoard."""
 
 from __future__ import annotations
 

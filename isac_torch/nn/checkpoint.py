@@ -10,17 +10,20 @@ from typing import Any, TypeVar
 import torch
 
 from isac_torch.errors import CheckpointError
-from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.fields import FORMER_NAMES
+from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
-NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, PilotNetwork)
+NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, DownlinkPilotNetwork)
 _REMEDY = "train it again"
 
 
-def save_network(path: Path, network: AllocationNetwork | OneShotNetwork | PilotNetwork, training: dict[str, Any]) -> None:
+def save_network(
+    path: Path, network: AllocationNetwork | OneShotNetwork | DownlinkPilotNetwork, training: dict[str, Any]
+) -> None:
     """Write weights with their system, feature version and shape, atomically.
 
     Args:
@@ -50,6 +53,7 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
             finite.
     """
     content = _read(path)
+    content["system"] = FORMER_NAMES.get(str(content.get("system")), content.get("system"))
     expected = {"format_version": FORMAT_VERSION, "system": kind.SYSTEM, "feature_version": kind.FEATURE_VERSION}
     for key, value in expected.items():
         if content.get(key) != value:

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from isac_torch.graph import LinkGraph
 from isac_torch.links import LinkLayout, split_by_owner, spread_to_links
-from isac_torch.tracking.graph import LinkGraph
 
 
 @dataclass(frozen=True)

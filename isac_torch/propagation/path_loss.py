@@ -1,6 +1,6 @@
 """Large-scale power gains: 3GPP TR 36.814 urban micro, the radar equation, and the three-slope model.
 
-Equations (1)-(3) of docs/physics.md; (P1) of docs/pilot.md.
+Equations (1)-(3) of docs/physics.md; (P1) of docs/downlink_pilots.md.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ THREE_SLOPE_FAR = 50.0
 def three_slope_gain(
     distance: Float[Array, "*shape"], carrier_frequency: float, ap_height: float, ue_height: float
 ) -> Float[Array, "*shape"]:
-    """Three-slope gain with the Hata-COST231 constant (Ngo et al. 2017, eqs. 52-53), linear, eq. (P1) of docs/pilot.md.
+    """Three-slope gain with the Hata-COST231 constant (Ngo et al. 2017, eqs. 52-53), linear: (P1) of docs/downlink_pilots.md.
 
     Constant up to 10 m, falling with the square to 50 m and with the power 3.5 beyond. Args: distance, m;
     carrier_frequency, Hz; ap_height and ue_height, m.

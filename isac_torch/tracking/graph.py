@@ -8,14 +8,11 @@ weights serves every size.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.graph import LinkGraph, standardised
 from isac_torch.links import own_entries, own_rows
-from isac_torch.tensors import to_db
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 FEATURE_VERSION = 1
@@ -29,32 +26,6 @@ _LEVEL = (15.0, 15.0)
 """Mean and spread, dB, of a gain times the AP's budget over the noise."""
 _DISTURBANCE = (35.0, 12.0)
 """Mean and spread, dB, of disturbances that are summed or maximal over UEs or links."""
-_RATIO = (0.0, 10.0)
-"""Mean and spread, dB, of a ratio of two gains."""
-_RANGE = 4.0
-"""Standardised features are held within this many spreads."""
-
-
-@dataclass(frozen=True)
-class LinkGraph:
-    """Inputs of a network. Blocks are (disturbed or illuminated node) x (link).
-
-    Attributes:
-        link, ue, target, ap: standardised features of the tokens and nodes, as listed in `link_graph`.
-        disturbance: N P / (1 + N P), between 0 (unheard) and 1 (far above the noise).
-        disturbance_share: N P over its sum along the links.
-        illumination: S P of a target over its sum along the links.
-        clutter: I P of a target over its sum along the links.
-    """
-
-    link: Float[Tensor, "drop link link_feature"]
-    ue: Float[Tensor, "drop ue ue_feature"]
-    target: Float[Tensor, "drop target target_feature"]
-    ap: Float[Tensor, "drop ap ap_feature"]
-    disturbance: Float[Tensor, "drop ue link"]
-    disturbance_share: Float[Tensor, "drop ue link"]
-    illumination: Float[Tensor, "drop target link"]
-    clutter: Float[Tensor, "drop target link"]
 
 
 def link_graph(problem: MaxMinSinrProblem) -> LinkGraph:
@@ -81,11 +52,6 @@ def link_graph(problem: MaxMinSinrProblem) -> LinkGraph:
             illumination=_padded(problem, _row_share(problem.echo * limit[:, None])),
             clutter=_padded(problem, _row_share(problem.cross_echo * limit[:, None])),
         )
-
-
-def standardised(value: Float[Tensor, "..."], scale: tuple[float, float] = _RATIO) -> Float[Tensor, "..."]:
-    """A linear ratio in dB, centred and divided by `scale`, within +-4; zero and infinity end at the borders."""
-    return ((to_db(value.clamp_min(1e-20)) - scale[0]) / scale[1]).clamp(-_RANGE, _RANGE)
 
 
 def _advantage(problem: MaxMinSinrProblem) -> Tensor:

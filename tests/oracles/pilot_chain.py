@@ -1,4 +1,4 @@
-"""The pilot system's signals, simulated: uplink pilots, downlink pilots, estimates, echoes. Imports nothing of the package."""
+"""Downlink pilots: signals, simulated: uplink pilots, downlink pilots, estimates, echoes. Imports nothing of the package."""
 
 import numpy as np
 from numpy.typing import NDArray

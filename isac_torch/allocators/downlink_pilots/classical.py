@@ -1,4 +1,4 @@
-"""Allocators of the pilot system: full power, the paper's Algorithm 1, and the certified optimum."""
+"""Allocators of the downlink-pilot system: full power, the paper's Algorithm 1, and the certified optimum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Allocators of the pilot system that climb in logits: a trained network, and plain ascent."""
+"""Allocators of the downlink-pilot system that climb in logits: a trained network, and plain ascent."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor
 from isac_torch.allocation import Proposal
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.nn.downlink_pilots.network import PilotNetwork
+from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.downlink_pilots.shares import ascend, powers, start_logits
 
 _CHUNK = 256
@@ -22,7 +22,7 @@ _RESCUE_WEIGHT = 30.0
 
 
 @dataclass(frozen=True)
-class PilotFirstOrder:
+class DownlinkPilotFirstOrder:
     """Adam on the logits of the shares, from the untrained ones: what a network has to beat.
 
     Attributes:
@@ -39,7 +39,7 @@ class PilotFirstOrder:
 
 
 @dataclass(frozen=True)
-class PilotLearned:
+class DownlinkPilotLearned:
     """A trained network; localisation bounds that it misses are worked on by plain ascent, NaNs are replaced.
 
     Attributes:
@@ -47,7 +47,7 @@ class PilotLearned:
         rescue_steps: ascent steps on drops whose bounds the network misses; 0 leaves them as they are.
     """
 
-    network: PilotNetwork
+    network: DownlinkPilotNetwork
     rescue_steps: int = 40
     name: str = field(default="gnn", init=False)
     gap: float = field(default=0.0, init=False)

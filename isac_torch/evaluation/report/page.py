@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 
 from isac_torch import __version__
 from isac_torch.allocators.registry import CERTIFIED
-from isac_torch.evaluation.report.write import words as report_words
-from isac_torch.evaluation.report.write.html import number, percent, swatch, table
-from isac_torch.evaluation.report.write.setting import RAW, REFINED, pick, rows_of, setting_section, training_section
+from isac_torch.evaluation.report import words as report_words
+from isac_torch.evaluation.report.html import number, percent, swatch, table
+from isac_torch.evaluation.report.setting import RAW, REFINED, pick, rows_of, setting_section, training_section
 from isac_torch.evaluation.tables import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.evaluation.report.write.html import Row
-    from isac_torch.evaluation.report.write.source import Setting, Source
+    from isac_torch.evaluation.report.html import Row
+    from isac_torch.evaluation.report.source import Setting, Source
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 """Content security policy: the browser itself sees to it that the page loads nothing."""

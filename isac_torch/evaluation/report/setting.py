@@ -7,16 +7,16 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.evaluation.card import facts, weights_lines
-from isac_torch.evaluation.report.write import words as report_words
-from isac_torch.evaluation.report.write.chart import curve, ratio_ranges
-from isac_torch.evaluation.report.write.html import fact_table, folded, ink, number, short, swatch, table
+from isac_torch.evaluation.report import words as report_words
+from isac_torch.evaluation.report.chart import curve, ratio_ranges
+from isac_torch.evaluation.report.html import fact_table, folded, ink, number, short, swatch, table
 from isac_torch.evaluation.tables import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.evaluation.report.write.html import Row
-    from isac_torch.evaluation.report.write.source import Setting, Training
+    from isac_torch.evaluation.report.html import Row
+    from isac_torch.evaluation.report.source import Setting, Training
 
 RAW = ("gnn", "gnn_shipped", "first_order")
 """Rows that stand for the policy itself, the first that is there."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.report.write.page import page
-from isac_torch.evaluation.report.write.source import read_run
+from isac_torch.evaluation.report.page import page
+from isac_torch.evaluation.report.source import read_run
 from isac_torch.files import writable_folder, written_whole
 
 

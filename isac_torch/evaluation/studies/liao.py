@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.downlink_pilots.learned import PilotFirstOrder
+from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.drop import build_drops
-from isac_torch.downlink_pilots.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import IsacError
 from isac_torch.evaluation.studies.liao_claims import judge_claims
 from isac_torch.evaluation.studies.liao_study import allocators, points, run_points
@@ -194,7 +194,7 @@ def _plot(folder: Path, name: str, samples: list[Sample]) -> None:
 
 def _mirrored() -> MinMaxNmseProblem:
     """Two UEs at mirrored places, the large-scale fading beta of the second halved."""
-    scenario = PilotScenario()
+    scenario = DownlinkPilotScenario()
     positions = torch.tensor([[[100.0, 50.0], [200.0, 50.0]]], dtype=torch.float64)
     drop = build_drops(scenario, positions, torch.zeros(1, 2, scenario.num_aps, dtype=torch.float64))
     halved = drop.gain * torch.tensor([1.0, 0.5], dtype=torch.float64)[None, :, None]
@@ -206,7 +206,7 @@ def _power_map(folder: Path, seed: int) -> list[dict[str, Any]]:
     from matplotlib.figure import Figure
 
     problem = _mirrored()
-    answers = {name: allocate(problem, one) for name, one in allocators(PilotScenario()).items()}
+    answers = {name: allocate(problem, one) for name, one in allocators(DownlinkPilotScenario()).items()}
     maps = {name: problem.per_ue(answer.power)[0] for name, answer in answers.items()}
     labels = LABELS | ({"ours": CERTIFIED_LABEL} if int(answers["ours"].status) == Status.OPTIMAL else {})
     figure = Figure(figsize=(5.0, 4.0), dpi=150, layout="constrained")
@@ -253,7 +253,7 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     """
     from isac_torch.downlink_pilots.graph import link_graph
     from isac_torch.nn.checkpoint import load_network
-    from isac_torch.nn.downlink_pilots.network import PilotNetwork
+    from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
     from isac_torch.nn.downlink_pilots.shares import ascend, powers, start_logits
     from isac_torch.solvers.downlink_pilots.ascent import descend
     from isac_torch.solvers.downlink_pilots.certificate import upper_bound
@@ -264,8 +264,8 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     best = descend(problem, equal_split(problem), steps=iterates["ours"])
     sequential_taylor(problem, steps=iterates["sca_paper"])
     sequential_taylor(problem, passes=12, reset=True, steps=iterates["sca_paper_reset"])
-    ascend(problem, start_logits(problem), PilotFirstOrder.steps, passed=iterates["first_order"])
-    network, single = load_network(shipped_weights("pilot"), PilotNetwork)[0], problem.cast(torch.float32)
+    ascend(problem, start_logits(problem), DownlinkPilotFirstOrder.steps, passed=iterates["first_order"])
+    network, single = load_network(shipped_weights("downlink_pilots"), DownlinkPilotNetwork)[0], problem.cast(torch.float32)
     with torch.no_grad():
         points = [start_logits(single), *network.trajectory(single, link_graph(single))]
     iterates["gnn_raw"] = [powers(problem, logits.to(problem.gain)) for logits in points]
@@ -282,7 +282,10 @@ def _convergence(folder: Path, seed: int) -> None:
 
     from isac_torch.evaluation.figures import styles
 
-    cases = {"2 UEs, orthogonal pilots": PilotScenario(), "2 UEs, correlation 0.3": PilotScenario(downlink_correlation=0.3)}
+    cases = {
+        "2 UEs, orthogonal pilots": DownlinkPilotScenario(),
+        "2 UEs, correlation 0.3": DownlinkPilotScenario(downlink_correlation=0.3),
+    }
     figure = Figure(figsize=(7.0, 5.0), dpi=150, layout="constrained")
     panels = figure.subplots(2, len(cases), sharex=True, squeeze=False)
     rows = []

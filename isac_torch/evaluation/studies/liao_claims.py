@@ -1,4 +1,4 @@
-"""What Liao et al. conclude from their figures, judged on our averages. Ids as in docs/pilot.md."""
+"""What Liao et al. conclude from their figures, judged on our averages. Ids as in docs/downlink_pilots.md."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Claim:
     """A statement of the paper and the rule that decides it.
 
     Attributes:
-        id: as in docs/pilot.md.
+        id: as in docs/downlink_pilots.md.
         figure: of the paper; "ours" for what this project adds.
         study: study it is judged on.
         claim: in our words.

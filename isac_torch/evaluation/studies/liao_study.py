@@ -15,12 +15,12 @@ from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.communication import blind_nmse, downlink_rate, printed_nmse
 from isac_torch.downlink_pilots.localisation import echo_snr
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.downlink_pilots.scenario import PilotScenario
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from isac_torch.downlink_pilots.drop import PilotDrop
+    from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 
 CHUNK = 25
 """Drops that are drawn together: results depend on the seed and on this, not on the number of workers."""
@@ -32,10 +32,10 @@ proven out of reach, 1 where they are met, 1 where the NMSE is proven to lie wit
 
 GAP = 1e-3
 CERTIFIED_UES = 2
-"""Up to so many UEs `ours` is certified; with six contaminated ones the search seldom ends (docs/pilot.md)."""
+"""Up to so many UEs `ours` is certified; with six contaminated ones the search seldom ends (docs/downlink_pilots.md)."""
 
 
-def allocators(scenario: PilotScenario) -> dict[str, Allocator[MinMaxNmseProblem]]:
+def allocators(scenario: DownlinkPilotScenario) -> dict[str, Allocator[MinMaxNmseProblem]]:
     """Schemes that answer from scratch; `ours_slack_5` and `ours_as_full` save power from `ours`, others allocate nothing."""
     boxes = MinMaxNmse.max_boxes if scenario.num_ues <= CERTIFIED_UES else 0
     return {"full": FullPower(), "sca_paper": PaperSca(), "ours": MinMaxNmse(gap=GAP, max_boxes=boxes)}
@@ -53,7 +53,7 @@ class Point:
 
     study: str
     x: float
-    scenario: PilotScenario
+    scenario: DownlinkPilotScenario
 
 
 @dataclass(frozen=True)
@@ -86,16 +86,19 @@ class Sample:
 def points(study: str) -> list[Point]:
     """Operating points of a study: pilot ratios DL:UL 2:8 to 8:2, proportions 10 % to 50 %, correlations 0 to 1."""
     if study == "ratio":
-        return [Point(study, dl / 20, PilotScenario(downlink_symbols=dl, uplink_symbols=20 - dl)) for dl in range(4, 17, 2)]
+        return [
+            Point(study, dl / 20, DownlinkPilotScenario(downlink_symbols=dl, uplink_symbols=20 - dl)) for dl in range(4, 17, 2)
+        ]
     if study == "proportion":
         # Half of the pilots go down, half up, rounded up.
-        frame = PilotScenario().frame_symbols
+        frame = DownlinkPilotScenario().frame_symbols
         halves = [(percent, -(-percent * frame // 200)) for percent in range(10, 51, 5)]
         return [
-            Point(study, percent / 100, PilotScenario(downlink_symbols=half, uplink_symbols=half)) for percent, half in halves
+            Point(study, percent / 100, DownlinkPilotScenario(downlink_symbols=half, uplink_symbols=half))
+            for percent, half in halves
         ]
     ues = int(study.removeprefix("correlation_"))
-    base = PilotScenario(num_ues=ues)
+    base = DownlinkPilotScenario(num_ues=ues)
     return [Point(study, tenth / 10, replace(base, downlink_correlation=tenth / 10)) for tenth in range(11)]
 
 
@@ -116,7 +119,7 @@ def run_points(
     ]
 
 
-def _answers(tasks: list[tuple[PilotScenario, int, tuple[int, int]]], workers: int) -> Iterator[dict[str, Tensor]]:
+def _answers(tasks: list[tuple[DownlinkPilotScenario, int, tuple[int, int]]], workers: int) -> Iterator[dict[str, Tensor]]:
     """Results of `run_chunk` in order, from this process or from several."""
     if workers <= 1:
         yield from (run_chunk(*task) for task in tasks)
@@ -130,7 +133,9 @@ def _answers(tasks: list[tuple[PilotScenario, int, tuple[int, int]]], workers: i
         yield from pool.map(run_chunk, *zip(*tasks, strict=True))
 
 
-def run_chunk(scenario: PilotScenario, num_drops: int, seed: tuple[int, int]) -> dict[str, Float[Tensor, "drop quantity"]]:
+def run_chunk(
+    scenario: DownlinkPilotScenario, num_drops: int, seed: tuple[int, int]
+) -> dict[str, Float[Tensor, "drop quantity"]]:
     """Every scheme on one chunk of drops. The same (seed, chunk) gives the same positions at every point of a study."""
     generator = torch.Generator().manual_seed(1_000_003 * seed[0] + seed[1])
     drop = scenario.sample(num_drops, generator=generator)
@@ -154,7 +159,7 @@ def run_chunk(scenario: PilotScenario, num_drops: int, seed: tuple[int, int]) ->
 
 def _judge(
     problem: MinMaxNmseProblem,
-    scenario: PilotScenario,
+    scenario: DownlinkPilotScenario,
     power: Float[Tensor, "drop link"],
     flags: dict[str, Tensor] | None = None,
 ) -> Float[Tensor, "drop quantity"]:
@@ -175,7 +180,7 @@ def _judge(
 
 
 def _existing(
-    drop: PilotDrop, scenario: PilotScenario, problem: MinMaxNmseProblem, reference: Float[Tensor, "drop link"]
+    drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, problem: MinMaxNmseProblem, reference: Float[Tensor, "drop link"]
 ) -> Float[Tensor, "drop quantity"]:
     """Sensing symbols among the data instead of downlink pilots, at the radar SNR of `reference` (W), split equally.
 
@@ -193,7 +198,7 @@ def _existing(
     return values
 
 
-def _without_pilots(drop: PilotDrop, scenario: PilotScenario) -> Float[Tensor, "drop quantity"]:
+def _without_pilots(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario) -> Float[Tensor, "drop quantity"]:
     """The conventional system: all pilot symbols uplink, the UE knows the mean of its channel, nobody is located."""
     nmse = blind_nmse(drop, scenario)
     values = torch.full((drop.num_drops, len(QUANTITIES)), torch.nan, dtype=torch.float64)

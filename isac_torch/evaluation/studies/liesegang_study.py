@@ -41,11 +41,13 @@ _CODE = (
     "units.py",
     "allocation.py",
     "propagation",
+    "links.py",
     "tracking",
+    "sensing",
     "solvers",
     "nn",
     "allocators",
-    "evaluation/liesegang_study.py",
+    "evaluation/studies/liesegang_study.py",
 )
 """Files and folders of this package that decide a result: stored results of another version of them are not read."""
 
@@ -214,7 +216,7 @@ class Study:
 @cache
 def _code_digest() -> str:
     """Checksum of the source files that decide a result."""
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     found = [path for name in _CODE for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))]
     digest = hashlib.sha256()
     for path in sorted(found):

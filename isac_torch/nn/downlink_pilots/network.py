@@ -1,4 +1,4 @@
-"""The allocating network of the pilot system: the message layers of the tracking network on the pilot system's graph."""
+"""The allocating network of downlink pilots: the message layers of the tracking network on another graph."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from torch.nn.functional import softplus
 
 from isac_torch.downlink_pilots.graph import AP_FEATURES, FEATURE_VERSION, LINK_FEATURES, UE_FEATURES
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.graph import LinkGraph, standardised
 from isac_torch.nn.downlink_pilots.shares import merit_gradient, start_logits
 from isac_torch.nn.layers import MessageLayer, Tokens
 from isac_torch.tensors import to_db
-from isac_torch.tracking.graph import LinkGraph, standardised
 
 _LINK_EXTRA, _UE_EXTRA, _AP_EXTRA = 2, 2, 1
 
 
-class PilotNetwork(nn.Module):
+class DownlinkPilotNetwork(nn.Module):
     """Corrects the untrained shares, fed with the gradient of the merit where it stands.
 
     `layers` message layers and a correction; `refinements` message layers with a correction each; `steps` steps shaped like
     Adam's, whose lengths the link's state decides. Gradients of the merit are inputs, not differentiated through.
     """
 
-    SYSTEM: ClassVar[str] = "pilot"
+    SYSTEM: ClassVar[str] = "downlink_pilots"
     FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION
 
     def __init__(self, hidden: int = 32, layers: int = 2, refinements: int = 2, steps: int = 6) -> None:

@@ -1,4 +1,4 @@
-"""Powers of the pilot system from logits, budgets kept by construction; what they are worth; plain ascent on them."""
+"""Powers of the downlink-pilot system from logits, budgets kept by construction; what they are worth; plain ascent on them."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
+from isac_torch.graph import LinkGraph, standardised
 from isac_torch.nn.ascent import BestDirections
 from isac_torch.nn.layers import MessageLayer, Tokens
 from isac_torch.nn.tracking.balance import Balanced, balance, start_logits
@@ -20,8 +21,6 @@ from isac_torch.tracking.graph import (
     LINK_FEATURES,
     TARGET_FEATURES,
     UE_FEATURES,
-    LinkGraph,
-    standardised,
 )
 from isac_torch.tracking.problem import MaxMinSinrProblem
 

@@ -1,1 +1,1 @@
-"""Solvers of the pilot system: majorised cones, certificate, the paper's algorithm. "Power control" in docs/pilot.md."""
+"""Downlink pilots: majorised cones, certificate, the paper's algorithm. "Power control" in docs/downlink_pilots.md."""

@@ -10,7 +10,7 @@ is the majorised step and the Dinkelbach step in one; g_k + e_k = E|a_k|^2 is co
 of the paper's footnote 1 is thereby written as second-order cones. d > 0 until the powers are stationary.
 
 Shared uplink pilots add products sqrt(p_i p_j) to T_k. A negative one is convex and kept (one cone more), a positive one is
-bounded by its tangent. Docs: (P19)-(P21) of docs/pilot.md.
+bounded by its tangent. Docs: (P19)-(P21) of docs/downlink_pilots.md.
 """
 
 from __future__ import annotations

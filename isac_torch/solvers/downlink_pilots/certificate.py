@@ -10,7 +10,7 @@ over the APs,
     (sum_m sqrt(est_km x_km))^2 <= sum_m est_km x_km / theta_km                                  (Cauchy)
 
 makes the weighted sum of all rows linear in the shares, and each AP spends its budget on its largest coefficient at best: a
-negative maximum proves emptiness. Eq. (P22) of docs/pilot.md.
+negative maximum proves emptiness. Eq. (P22) of docs/downlink_pilots.md.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
     maximise t   subject to   g_i(x, t) >= 0,   x > 0,   g_i concave in the shares x [ue, ap] near the current point
 
-Newton's method on the perturbed optimality conditions with Mehrotra's predictor and corrector, as `isac_torch.solvers.tracking.interior`
-does it for the tracking system. Steps are relative to x, so that nothing is divided by a vanishing share. With prices y, slacks
-s, A = (curvature + diag(z x)) one block a UE, J = x dg/dx, j = dg/dt,
+Newton's method on the perturbed optimality conditions with Mehrotra's predictor and corrector, as
+`isac_torch.solvers.tracking.interior` does it for the tracking system. Steps are relative to x, so that nothing is divided by a
+vanishing share. With prices y, slacks s, A = (curvature + diag(z x)) one block a UE, J = x dg/dx, j = dg/dt,
 
     (J A^-1 J^T + diag(s / y)) dy + j dt = m / y - g - J A^-1 (J^T y + n),     j^T dy = -(1 + j^T y),
     dx = x A^-1 (J^T (y + dy) + n)

@@ -1,8 +1,8 @@
-"""The pilot system's programmes for the batched engine: best localisation, least largest NMSE, a box of the certificate.
+"""Downlink pilots: programmes for the batched engine: best localisation, least largest NMSE, a box of the certificate.
 
-Scales as in `isac_torch.solvers.downlink_pilots.model`: shares of an AP's budget, gains over S_k^2, information over the trace at full
-power. Uplink pilots are orthogonal, so that V_k = F_k I_k / (F_k + I_k) with F_k = sum_m gain_km x_km and
-I_k = 1 + sum_{j != k} |psi_k^H psi_j|^2 sum_m gain_km x_jm.
+Scales as in `isac_torch.solvers.downlink_pilots.model`: shares of an AP's budget, gains over S_k^2, information over the trace
+at full power. Uplink pilots are orthogonal, so that V_k = F_k I_k / (F_k + I_k) with F_k = sum_m gain_km x_km and I_k = 1 +
+sum_{j != k} |psi_k^H psi_j|^2 sum_m gain_km x_jm.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far powers are from a stationary point of the pilot system's problem, whoever proposed them."""
+"""How far powers are from a stationary point of the downlink-pilot system's problem, whoever proposed them."""
 
 from __future__ import annotations
 

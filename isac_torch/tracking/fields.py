@@ -1,0 +1,29 @@
+"""Unit and axes of the arrays of the tracking system, as stored."""
+
+from isac_torch.fields import LABEL_FIELDS, Field, field
+
+FIELDS: dict[str, Field] = {
+    "drop/tx_position": field("m", "drop ap xyz"),
+    "drop/tx_orientation": field("rad", "drop ap"),
+    "drop/rx_position": field("m", "drop rx xyz"),
+    "drop/rx_orientation": field("rad", "drop rx"),
+    "drop/ue_position": field("m", "drop ue xyz"),
+    "drop/target_position": field("m", "drop target xyz"),
+    "drop/ue_gain": field("1", "drop ue ap"),
+    "drop/pilot_power": field("W", "drop ue"),
+    "drop/pilot": field("index of pilot", "drop ue"),
+    "drop/serving_ap": field("index of ap", "drop ue serving"),
+    "drop/sensing_ap": field("index of ap", "drop target sensing"),
+    "drop/listening_ap": field("index of rx", "drop target listening"),
+    "problem/signal": field("1/sqrt(W)", "drop ue serving"),
+    "problem/leakage": field("1/W", "drop ue link"),
+    "problem/coherent": field("1/sqrt(W)", "drop ue ue serving"),
+    "problem/echo": field("1/W, any scale per row", "drop row link"),
+    "problem/cross_echo": field("1/W, scale of echo", "drop row link"),
+    "problem/echo_noise": field("1, scale of echo times W", "drop row"),  # only where rows have noise
+    "problem/sir_min": field("1", "drop row"),
+    "problem/budget": field("W", "drop ap"),
+    "problem/link_ap": field("index of ap", "drop link"),
+    "problem/link_gain": field("1", "drop link"),
+    **LABEL_FIELDS,
+}

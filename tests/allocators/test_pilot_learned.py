@@ -1,0 +1,128 @@
+"""The downlink-pilot system's network and plain ascent: budgets, numbering, storage, training."""
+
+import hashlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
+from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder, DownlinkPilotLearned
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.graph import link_graph
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.errors import CheckpointError
+from isac_torch.evaluation.pilot_benchmark import allocator, score
+from isac_torch.nn.checkpoint import load_network, save_network
+from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
+from isac_torch.nn.downlink_pilots.shares import merit, powers, start_logits
+from isac_torch.weights import shipped_weights
+
+
+def drops(num_drops=6, seed=4, **parameters):
+    scenario = DownlinkPilotScenario(**parameters)
+    return power_problem(scenario.sample(num_drops, generator=torch.Generator().manual_seed(seed)), scenario)
+
+
+def random_network(seed=0, **sizes):
+    """A network whose heads say something."""
+    torch.manual_seed(seed)
+    network = DownlinkPilotNetwork(**sizes)
+    for head in [*network.heads, network.outer]:
+        torch.nn.init.normal_(head.weight, std=0.1)
+    return network
+
+
+def test_first_order_comes_close_to_the_optimum():
+    problem = drops()
+    ours, best, full = (allocate(problem, a) for a in (DownlinkPilotFirstOrder(), MinMaxNmse(max_boxes=0), FullPower()))
+    ratio = best.value / ours.value
+    assert (ratio < 1.03).all()
+    assert (ours.value > full.value).all()
+    assert problem.violations(ours.power).budget.max() < 1e-9
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [{}, {"num_ues": 6, "downlink_correlation": 0.4}, {"num_ues": 5, "num_aps": 5, "uplink_symbols": 3}, {"num_ues": 1}],
+    ids=["sparse", "dense", "shared", "single"],
+)
+def test_any_size_keeps_budgets(parameters):
+    problem = drops(crb_max=5.0, **parameters)
+    allocation = allocate(problem, DownlinkPilotLearned(random_network()))
+    assert problem.violations(allocation.power).budget.max() < 1e-9
+    assert (allocation.power >= 0).all()
+    assert (allocation.status != Status.FAILED).all()
+
+
+def test_numbering_of_ues_and_aps_does_not_matter():
+    problem = drops(num_ues=3).cast(torch.float32)
+    network = random_network(layers=1, refinements=1, steps=2)
+    ues, aps = torch.tensor([2, 0, 1]), torch.tensor([3, 1, 7, 0, 2, 6, 5, 4])
+    swapped = {n: getattr(problem, n)[:, ues][:, :, aps] for n in ("gain", "estimate", "fisher_xx", "fisher_yy", "fisher_xy")}
+    moved = replace(problem, **swapped)
+    with torch.no_grad():
+        here, there = (powers(p, network(p, link_graph(p))) for p in (problem, moved))
+    assert_close(there, problem.per_ue(here)[:, ues][:, :, aps].flatten(1), rtol=1e-2, atol=1e-4)
+
+
+def test_gradient_of_the_merit():
+    problem = drops(num_drops=2, downlink_correlation=0.3, crb_max=0.3)
+    logits = start_logits(problem).requires_grad_()
+    assert torch.autograd.gradcheck(lambda x: merit(problem, powers(problem, x)), logits, eps=1e-6, rtol=1e-4)
+
+
+def test_weights_survive_storage_and_bad_files_are_refused(tmp_path):
+    network, problem = random_network(hidden=16, steps=2), drops()
+    path = tmp_path / "model.pt"
+    save_network(path, network, {"steps": 1})
+    again = load_network(path, DownlinkPilotNetwork)[0]
+    assert_close(
+        allocate(problem, DownlinkPilotLearned(again)).power,
+        allocate(problem, DownlinkPilotLearned(network)).power,
+        rtol=0,
+        atol=0,
+    )
+    content = torch.load(path, weights_only=True)
+    for change, message in (
+        ({"system": "tracking"}, "system is 'tracking'"),
+        ({"feature_version": 0}, "feature_version"),
+        ({"network": {"hidden": 8}}, "do not fit"),
+        ({"weights": {n: v * torch.nan for n, v in content["weights"].items()}}, "not finite"),
+    ):
+        torch.save(content | change, path)
+        with pytest.raises(CheckpointError, match=message):
+            load_network(path, DownlinkPilotNetwork)
+    path.write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="not a readable network"):
+        load_network(path, DownlinkPilotNetwork)
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        load_network(tmp_path / "missing.pt", DownlinkPilotNetwork)
+
+
+def test_nan_weights_fall_back_to_untrained_shares():
+    network = random_network()
+    with torch.no_grad():
+        network.heads[0].weight.fill_(torch.nan)
+    allocation = allocate(drops(), DownlinkPilotLearned(network))
+    assert allocation.power.isfinite().all()
+    assert (allocation.status != Status.FAILED).all()
+
+
+def test_shipped_weights_are_those_of_their_card_and_hold_the_bars():
+    path = shipped_weights("downlink_pilots")
+    card = json.loads(path.with_suffix(".json").read_text())
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]
+    for result in card["results"].values():
+        assert result["nmse_ratio_mean"] <= 1.05
+        assert result["crb_violation_rate"] <= 0.02
+    assert sum(result["crb_active_share"] >= 0.25 for result in card["results"].values()) >= 2
+    problem = drops(num_drops=24, seed=910001, downlink_symbols=4, uplink_symbols=16, crb_max=0.78)
+    learned, best = allocate(problem, allocator("gnn")), allocate(problem, BatchedMinMaxNmse())
+    row = score(problem, learned, best)
+    assert row["nmse_ratio_mean"] < 1.05
+    assert row["crb_violation_rate"] <= 1 / 12  # one drop of a dozen feasible ones

@@ -1,0 +1,311 @@
+"""The HTTP service over a stand-in allocator: hostile requests get 4xx and one line, concurrent ones share batches."""
+
+import asyncio
+import io
+import json
+import threading
+from dataclasses import dataclass, replace
+
+import httpx
+import numpy as np
+import pytest
+
+from isac_torch.deployment.batching import Batcher, Busy
+from isac_torch.deployment.files import read_snapshots
+from isac_torch.deployment.schema import EXAMPLE, drop_schema
+from isac_torch.deployment.serving import Limits, create_app, memory_of
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.errors import DropError, RequestError
+from tests.paths import ROOT
+
+FILE = ROOT / "examples" / "drop.json"
+BODY = FILE.read_bytes()
+DEFAULT = Limits()
+
+
+@dataclass
+class Answer:
+    """What the server reads of an allocation."""
+
+    power: np.ndarray
+    link_ap: np.ndarray
+    owner_kind: tuple[str, ...]
+    owner_index: np.ndarray
+    sinr: np.ndarray
+    sir: np.ndarray
+    path: str = "network"
+    reason: str = ""
+    out_of_distribution: tuple[str, ...] = ()
+    milliseconds: float = 0.1
+
+
+class StandIn:
+    """One link a UE, whose power (W) tells which network it belongs to. Holds its batches until `gate` opens."""
+
+    def __init__(self) -> None:
+        self.card = {"name": "stand-in"}
+        self.batches: list[int] = []
+        self.gate = threading.Event()
+        self.gate.set()
+
+    def many(self, snapshots: list[Snapshot]) -> list[Answer]:
+        self.gate.wait(10.0)
+        self.batches.append(len(snapshots))
+        if any(snapshot.sir_min_db == 13.0 for snapshot in snapshots):
+            raise DropError("sir_min_db=13 brings bad luck;\nchoose another")
+        if any(snapshot.sir_min_db == 14.0 for snapshot in snapshots):
+            raise ZeroDivisionError
+        return [self.one(snapshot) for snapshot in snapshots]
+
+    @staticmethod
+    def one(snapshot: Snapshot) -> Answer:
+        ues = snapshot.num_ues
+        power = np.full(ues, float(np.sum(snapshot.ue_position)))
+        rows = np.ones(snapshot.num_targets)
+        return Answer(power, np.zeros(ues, int), ("ue",) * ues, np.arange(ues), power, rows)
+
+
+def drop(shift: float = 0.0, **changes: object) -> dict[str, object]:
+    return EXAMPLE | {"ue_position": [[120 + shift, 60, 1.65], [260, 210, 1.65]]} | changes
+
+
+def run(body, limits: Limits = DEFAULT, allocator: StandIn | None = None):
+    """Run `body(client, allocator)` against the service inside its life span."""
+    allocator = allocator or StandIn()
+
+    async def inside():
+        app = create_app(allocator, limits)
+        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            return await body(client, allocator)
+
+    return asyncio.run(inside())
+
+
+def post(content: bytes, kind: str = "application/json", limits: Limits = DEFAULT, **headers: str) -> httpx.Response:
+    async def body(client, _):
+        return await client.post("/allocate", content=content, headers={"content-type": kind} | headers)
+
+    return run(body, limits)
+
+
+def npz(**arrays: object) -> bytes:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def assert_refused(response: httpx.Response, status: int, says: str) -> None:
+    assert response.status_code == status, response.text
+    (key,) = response.json()
+    line = response.json()[key]
+    assert says in line
+    assert "\n" not in line
+    assert len(line) < 400
+
+
+def test_answers_in_json_and_npz():
+    response = post(BODY)
+    assert response.status_code == 200
+    (answer,) = response.json()["drops"]
+    expected = StandIn.one(read_snapshots(FILE)[0])
+    assert answer["power"] == expected.power.tolist()
+    assert answer["owner_kind"] == ["ue", "ue"]
+    arrays = {name: np.asarray(value) for name, value in EXAMPLE.items()}
+    response = post(npz(**arrays), "application/x-npz", accept="application/x-npz")
+    table = np.load(io.BytesIO(response.content), allow_pickle=False)
+    np.testing.assert_array_equal(table["link_power"], expected.power)
+    assert table["drop_path"].tolist() == [b"network"]
+
+
+def test_lists_keep_their_order():
+    response = post(json.dumps([drop(shift) for shift in (3.0, 1.0, 2.0)]).encode())
+    first = [answer["power"][0] for answer in response.json()["drops"]]
+    assert np.diff(first).tolist() == pytest.approx([-2.0, 1.0])
+
+
+def test_other_pages():
+    async def body(client, _):
+        paths = ("/health", "/card", "/metrics", "/openapi.json", "/docs", "/nothing")
+        return [await client.get(path) for path in paths]
+
+    health, card, metrics, openapi, docs, nothing = run(body)
+    assert health.json()["status"] == "ok"
+    assert card.json() == {"name": "stand-in"}
+    assert "isac_requests" in metrics.text
+    schema = openapi.json()["paths"]["/allocate"]["post"]["requestBody"]["content"]["application/json"]
+    assert schema["example"] == EXAMPLE
+    assert "swagger" in docs.text
+    assert nothing.status_code == 404
+
+
+def test_schema_names_every_field_with_its_unit():
+    schema = drop_schema()
+    assert schema["required"] == ["tx_position", "tx_orientation", "rx_position", "target_position"]
+    assert all(item["description"] for item in schema["properties"].values())
+    assert "m;" in schema["properties"]["tx_position"]["description"]
+    assert schema["properties"]["ue_gain"]["items"]["items"] == {"type": "number"}
+    assert schema["properties"]["tx_position"]["items"]["maxItems"] == 3
+    assert schema["properties"]["serving_ap"]["items"]["items"] == {"type": "integer"}
+    assert schema["properties"]["num_antennas"]["type"] == "integer"
+    assert schema["properties"]["echo_gain"]["enum"] == ["radar", "product"]
+    Snapshot.from_mapping(EXAMPLE).check()
+
+
+@pytest.mark.parametrize(
+    ("content", "kind", "status", "says"),
+    [
+        (b"", "application/json", 422, "not JSON"),
+        (b"[" * 500_000, "application/json", 422, "too deep"),
+        (b"{" * 500_000, "application/json", 422, "not JSON"),
+        (b"\x00" * 100, "application/json", 422, "not JSON"),
+        (BODY.replace(b"-5", b"NaN"), "application/json", 422, "NaN"),
+        (BODY.replace(b"-5", b"1e4"), "application/json", 422, "sir_min_db"),
+        (BODY.replace(b"-5", b"13"), "application/json", 422, "bad luck"),
+        (BODY.replace(b"[120, 60", b'["far", 60'), "application/json", 422, "ue_position"),
+        (BODY.replace(b"ue_position", b"ue_positions"), "application/json", 422, "ue_positions"),
+        (b"PK\x03\x04" + bytes(100), "application/x-npz", 422, "npz"),
+        (BODY, "application/x-npz", 422, "npz"),
+        (npz(tx_position=np.zeros((10**6, 3))), "application/octet-stream", 422, "unpack"),
+        (npz(tx_position=np.array([object()], dtype=object)), "application/x-npz", 422, "plain numbers"),
+        (BODY, "text/html", 415, "text/html"),
+        (BODY, "multipart/form-data; boundary=x", 415, "multipart"),
+        (b" " * (2**20 + 1), "application/json", 413, "exceeds"),
+        (json.dumps([drop()] * 9).encode(), "application/json", 422, "9 drops"),
+        (json.dumps(drop(num_antennas=256, ue_position=[[0, 0, 1]] * 900)).encode(), "application/json", 422, "MiB"),
+        (json.dumps(drop(num_antennas=33)).encode(), "application/json", 422, "num_antennas=33"),
+        (json.dumps([drop(), drop(carrier_frequency=2)]).encode(), "application/json", 422, "drop 1: carrier_frequency"),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+def test_hostile_requests_are_refused_in_one_line(content, kind, status, says):
+    assert_refused(post(content, kind, Limits(max_bytes=2**20, max_drops=8)), status, says)
+
+
+def test_odd_headers():
+    assert_refused(post(BODY, **{"content-encoding": "gzip"}), 415, "packed")
+    assert_refused(post(BODY, **{"content-length": "9" * 30}), 413, "exceeds")
+    assert_refused(post(BODY, **{"content-length": "-1"}), 413, "exceeds")
+
+    async def get(client, _):
+        return await client.get("/allocate")
+
+    assert run(get).status_code == 405
+
+
+def test_a_body_without_a_length_is_counted():
+    async def chunks():
+        for _ in range(100):
+            yield b" " * 2**16
+
+    async def body(client, _):
+        return await client.post("/allocate", content=chunks(), headers={"content-type": "application/json"})
+
+    assert_refused(run(body, Limits(max_bytes=2**20)), 413, "exceeds")
+
+
+def test_slow_bodies_and_slow_answers_end():
+    async def slow():
+        yield BODY[:10]
+        await asyncio.sleep(1.0)
+        yield BODY[10:]
+
+    async def late_body(client, _):
+        return await client.post("/allocate", content=slow(), headers={"content-type": "application/json"})
+
+    assert_refused(run(late_body, Limits(seconds=0.1)), 408, "did not arrive")
+
+    async def late_answer(client, allocator):
+        allocator.gate.clear()
+        response = await client.post("/allocate", content=BODY)
+        allocator.gate.set()
+        return response, await client.post("/allocate", content=BODY)
+
+    first, second = run(late_answer, Limits(seconds=0.2))
+    assert_refused(first, 504, "no answer")
+    assert second.status_code == 200
+
+
+def test_concurrent_requests_share_a_batch():
+    async def body(client, allocator):
+        allocator.gate.clear()
+        tasks = [asyncio.create_task(client.post("/allocate", json=drop(shift))) for shift in range(40)]
+        await asyncio.sleep(0.3)
+        allocator.gate.set()
+        return await asyncio.gather(*tasks), allocator.batches
+
+    responses, batches = run(body)
+    powers = [response.json()["drops"][0]["power"][0] for response in responses]
+    assert np.diff(powers) == pytest.approx(np.ones(39))  # everybody gets his own answer
+    assert sum(batches) == 40
+    assert len(batches) <= 3
+
+
+def test_only_the_guilty_request_of_a_batch_is_refused():
+    async def body(client, allocator):
+        allocator.gate.clear()
+        drops = [drop(0.0), drop(sir_min_db=13), drop(1.0), drop(sir_min_db=14)]
+        tasks = [asyncio.create_task(client.post("/allocate", json=one)) for one in drops]
+        await asyncio.sleep(0.2)
+        allocator.gate.set()
+        return await asyncio.gather(*tasks)
+
+    responses = run(body)
+    # 14 stands for a mistake of ours, the only thing that may end in 500.
+    assert [response.status_code for response in responses] == [200, 422, 200, 500]
+
+
+def test_too_many_waiting_networks_are_turned_away():
+    async def body(client, allocator):
+        allocator.gate.clear()
+        tasks = [asyncio.create_task(client.post("/allocate", json=drop())) for _ in range(12)]
+        await asyncio.sleep(0.3)
+        allocator.gate.set()
+        return await asyncio.gather(*tasks)
+
+    responses = run(body, Limits(max_waiting=5, max_batch=2))
+    refused = [response for response in responses if response.status_code == 503]
+    assert 5 <= len(refused) <= 7
+    assert refused[0].headers["retry-after"] == "1"
+
+
+def test_batches_stay_within_their_cost():
+    async def inside():
+        allocator = StandIn()
+        batcher = Batcher(allocator, max_cost=2.5, max_batch=100)
+        batcher.start()
+        snapshot = Snapshot.from_mapping(EXAMPLE)
+        await asyncio.gather(*[batcher.allocate([snapshot], cost=1.0) for _ in range(5)])
+        with pytest.raises(Busy):
+            await Batcher(allocator, max_waiting=1).allocate([snapshot, snapshot])
+        await batcher.stop()
+        assert not batcher.running
+        return allocator.batches
+
+    assert asyncio.run(inside()) == [2, 2, 1]
+
+
+def test_stopping_answers_what_waits():
+    async def inside():
+        allocator = StandIn()
+        batcher = Batcher(allocator, window=0.05)
+        batcher.start()
+        answer = asyncio.create_task(batcher.allocate([Snapshot.from_mapping(EXAMPLE)]))
+        await asyncio.sleep(0.01)
+        await batcher.stop()
+        return await answer
+
+    assert len(asyncio.run(inside())) == 1
+
+
+def test_limits_that_let_nothing_through():
+    with pytest.raises(RequestError, match="max_bytes=0"):
+        Limits(max_bytes=0)
+    with pytest.raises(RequestError, match="seconds=nan"):
+        Limits(seconds=float("nan"))
+
+
+def test_larger_networks_are_said_to_take_more():
+    small = Snapshot.from_mapping(EXAMPLE)
+    large = replace(small, num_antennas=8)
+    assert memory_of(large) > memory_of(small) > 0

@@ -1,0 +1,120 @@
+"""The downlink-pilot system's table: definitions on hand-made answers, files, errors."""
+
+import csv
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from isac_torch import cli
+from isac_torch.allocation import allocate, equal_split
+from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
+from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotLearned
+from isac_torch.downlink_pilots.build import power_problem
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.errors import IsacError
+from isac_torch.evaluation.pilot_benchmark import allocator, benchmark, broken_bounds, score
+from isac_torch.evaluation.pilot_results import text_table
+from tests.paths import ROOT
+
+
+def test_scores_by_hand():
+    scenario = DownlinkPilotScenario()
+    problem = power_problem(scenario.sample(3, generator=torch.Generator().manual_seed(2)), scenario)
+    best = allocate(problem, MinMaxNmse(max_boxes=0))
+    own = score(problem, best, best)
+    assert own["nmse_ratio_mean"] == own["nmse_ratio_max"] == 1.0
+    assert own["crb_violation_rate"] == 0.0
+    full = allocate(problem, FullPower())
+    ratios = problem.nmse(full.power).amax(-1) / problem.nmse(best.power).amax(-1)
+    got = score(problem, full, best)
+    assert got["nmse_ratio_mean"] == pytest.approx(float(ratios.mean()))
+    assert got["nmse_ratio_max"] == pytest.approx(float(ratios.max()))
+    assert got["power_share_mean"] == pytest.approx(1.0)
+    weak = equal_split(problem) * (problem.crb(equal_split(problem)).amax(-1) / 1.02)[:, None]  # worst bound 1.02 m2
+    assert broken_bounds(problem, weak).all()
+    assert not broken_bounds(problem, weak * 1.02).any()
+
+
+def test_breaking_a_bound_earns_no_credit():
+    scenario = DownlinkPilotScenario(crb_max=100.0)
+    free = power_problem(scenario.sample(3, generator=torch.Generator().manual_seed(2)), scenario)
+    unbound = allocate(free, MinMaxNmse(max_boxes=0))
+    problem = replace(free, crb_max=0.97 * free.crb(unbound.power))  # a little more than the free optimum locates
+    best = allocate(problem, MinMaxNmse())
+    reckless = replace(unbound, violation=problem.violations(unbound.power).worst)
+    assert (best.value < unbound.value).all()
+    row = score(problem, reckless, best)
+    assert row["crb_violation_rate"] == 1.0
+    assert row["nmse_ratio_mean"] == 1.0
+
+
+def test_files_tables_and_stored_optima(tmp_path):
+    roads = [DownlinkPilotScenario(), DownlinkPilotScenario(crb_max=0.31)]
+    names = ["full", "sca_paper", "first_order", "nmse_batched"]
+    summary = benchmark(roads, names, 4, 3, tmp_path, tensorboard=False)
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    rows = list(csv.DictReader((tmp_path / "drops.csv").open()))
+    assert len(rows) == 2 * 4 * 4
+    for row in rows:
+        if row["kind"] == "feasible":
+            assert float(row["largest_nmse"]) >= float(row["bound_nmse"]) * (1 - 1e-6) or float(row["largest_crb_m2"]) > 0.31
+    for name in ("nmse_ratio", "learned_v_optimal"):
+        assert (tmp_path / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+    setting = summary["settings"]["8x2_dl10_ul10_crb1"]
+    assert setting["allocators"]["nmse_batched"]["nmse_ratio_max"] == 1.0
+    assert setting["allocators"]["first_order"]["nmse_ratio_mean"] < 1.03
+    assert setting["certified_share"] == 1.0
+    assert summary["settings"]["8x2_dl10_ul10_crb0.31"]["certified_share"] == 1.0
+    stored = {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()}
+    again = benchmark(roads, ["nmse_batched"], 4, 3, tmp_path, tensorboard=False)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()} == stored
+    row = again["settings"]["8x2_dl10_ul10_crb1"]["allocators"]["nmse_batched"]
+    assert row == {key: value for key, value in setting["allocators"]["nmse_batched"].items() if key in row}
+    assert "nmse_ratio_mean" not in text_table(summary)
+    assert "sca_paper" in text_table(summary)
+
+
+def test_tensorboard_gets_the_table(tmp_path):
+    benchmark([DownlinkPilotScenario()], ["full"], 2, 3, tmp_path)
+    assert list((tmp_path / "tensorboard").glob("**/events.out.tfevents.*"))
+
+
+def test_command_line_judges_variants(tmp_path, capsys):
+    options = ["--num_drops=2", "--seed=910000", "--tensorboard=false", f"--output={tmp_path}"]
+    variants = "--variants=[{num_ues: 3}, {crb_max: 0.5}]"
+    assert cli.main(["downlink-pilots", "evaluate", "--allocators=[full, first_order]", variants, *options]) == 0
+    assert "8x3_dl10_ul10_crb1" in capsys.readouterr().out
+    assert cli.main(["downlink-pilots", "evaluate", "--allocators=[upc]", *options]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "choose among full" in said
+
+
+def test_shipped_weights_are_the_default():
+    learned = allocator("gnn")
+    assert isinstance(learned, DownlinkPilotLearned)
+    assert learned.rescue_steps > 0
+    assert allocator("gnn_raw").rescue_steps == 0
+
+
+def test_errors_in_one_line(tmp_path):
+    with pytest.raises(IsacError, match="choose among full"):
+        allocator("upc")
+    with pytest.raises(IsacError, match="no such checkpoint"):
+        allocator("gnn", tmp_path / "model.pt")
+    with pytest.raises(IsacError, match="raise crb_max"):
+        benchmark([DownlinkPilotScenario(crb_max=0.01)], ["full"], 2, 1, tmp_path)
+    with pytest.raises(IsacError, match="none twice"):
+        benchmark([DownlinkPilotScenario(), DownlinkPilotScenario()], ["full"], 2, 1, tmp_path)
+
+
+def test_configuration_of_the_table_names_nine_settings(tmp_path):
+    """Six drops each and the quickest allocator; what the file says is otherwise used as it stands."""
+    config = ROOT / "configs/downlink_pilots/evaluate.yaml"
+    options = ["--num_drops=6", "--allocators=[full]", "--tensorboard=false", f"--output={tmp_path}"]
+    assert cli.main(["downlink-pilots", "evaluate", "--config", str(config), *options]) == 0
+    settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
+    assert len(settings) == 9
+    assert {setting["num_drops"] for setting in settings.values()} == {6}
