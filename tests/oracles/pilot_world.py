@@ -1,4 +1,4 @@
-"""The downlink-pilot system in NumPy loops: path loss, estimates, errors, localisation bounds. Imports nothing of the package."""
+"""The downlink-pilot system in NumPy loops: path loss, estimates, errors, bounds. Imports nothing of the package."""
 
 import math
 
