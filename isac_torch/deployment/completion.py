@@ -11,7 +11,7 @@ from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
-from isac_torch.sensing.association import balanced, closest
+from isac_torch.tracking.association import balanced, closest
 from isac_torch.tracking.drop import assign_pilots
 from isac_torch.tracking.scenario import TrackingScenario
 

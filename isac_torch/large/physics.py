@@ -8,7 +8,7 @@ from typing import Any, cast
 from numpy import ndarray
 
 from isac_torch.propagation import arrays, correlation, path_loss
-from isac_torch.sensing import association
+from isac_torch.tracking import association
 
 Law = Callable[..., ndarray]
 

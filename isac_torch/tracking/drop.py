@@ -12,8 +12,8 @@ from isac_torch.errors import ScenarioError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.propagation.pilots import greedy_pilots, round_robin_pilots
-from isac_torch.sensing.association import balanced, closest, farthest_point, nearest_to_target
 from isac_torch.tensors import Array, at_rows, constant, counting, from_db, map_tensors, namespace
+from isac_torch.tracking.association import balanced, closest, farthest_point, nearest_to_target
 
 if TYPE_CHECKING:
     import torch

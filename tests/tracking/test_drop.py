@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from isac_torch.errors import ScenarioError
-from isac_torch.sensing.association import balanced, nearest_to_target
 from isac_torch.tensors import tensor_fields
+from isac_torch.tracking.association import balanced, nearest_to_target
 from isac_torch.tracking.drop import TrackingDrop, build_drops
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.oracles import association as loop

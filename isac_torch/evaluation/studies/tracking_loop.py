@@ -18,7 +18,6 @@ from isac_torch.allocation import allocate
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies.gospa import Gospa, gospa
 from isac_torch.propagation.geometry import distance
-from isac_torch.sensing.association import closest
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import observe
@@ -28,6 +27,7 @@ from isac_torch.sensing.setup import SensingSetup
 from isac_torch.sensing.sicnr_rows import sicnr_rows
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.sensing.tracks import Tracker, TrackRules
+from isac_torch.tracking.association import closest
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import rate
