@@ -17,7 +17,7 @@ from isac_torch.files import written_whole
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.sensing.setup import SensingSetup
-from isac_torch.sensing.sicnr_rows import allocate_for_sicnr
+from isac_torch.sensing.sicnr_constraints import allocate_for_sicnr
 from isac_torch.tensors import to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate

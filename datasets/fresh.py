@@ -51,7 +51,7 @@ class SirMix:
 
     def limit(self, problem: MaxMinSinrProblem) -> Float[Tensor, " drop"]:
         """The largest SIR that each drop can reach, linear; inf without sensing rows."""
-        return largest_sir(problem).best_sir if problem.num_rows else torch.full_like(problem.budget[:, 0], torch.inf)
+        return largest_sir(problem).best_sir if problem.num_constraints else torch.full_like(problem.budget[:, 0], torch.inf)
 
     def vary(self, problem: MaxMinSinrProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MaxMinSinrProblem:
         """The same drops with a newly drawn SIR0 each, given what `limit` said of them."""

@@ -54,7 +54,7 @@ def links_per_target(problem: LinkLayout) -> int:
     return (problem.num_links - problem.num_comm_links) // max(problem.num_targets, 1)
 
 
-def split_by_owner(
+def split_by_node(
     problem: LinkLayout, value: Float[Tensor, "*lead link"]
 ) -> tuple[Float[Tensor, "*lead ue serving"], Float[Tensor, "*lead target sensing"]]:
     """A tensor over links as one block over (UE, its links) and one over (target, its links)."""
@@ -71,13 +71,13 @@ def spread_to_links(problem: LinkLayout, value: Tensor) -> Tensor:
     return torch.cat(spread, 1)
 
 
-def own_rows(problem: LinkLayout, value: Float[Tensor, "drop target link"]) -> Float[Tensor, "drop target sensing"]:
+def own_constraints(problem: LinkLayout, value: Float[Tensor, "drop target link"]) -> Float[Tensor, "drop target sensing"]:
     """Each sensing link's entry in its own target's row."""
-    _, block = split_by_owner(problem, value)
+    _, block = split_by_node(problem, value)
     return torch.diagonal(block, dim1=1, dim2=2).movedim(-1, 1)
 
 
 def own_entries(problem: LinkLayout, value: Float[Tensor, "drop ue link"]) -> Float[Tensor, "drop ue serving"]:
     """Each serving link's entry at its own UE."""
-    block, _ = split_by_owner(problem, value)
+    block, _ = split_by_node(problem, value)
     return torch.diagonal(block, dim1=1, dim2=2).movedim(-1, 1)

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.links import split_by_owner
+from isac_torch.links import split_by_node
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -50,8 +50,8 @@ def supervised_loss(
     Owners count alike, but a target that the label gives under a thousandth of an average UE's power does not count: its
     shares mean nothing. Scales need no label, as the balancing layer finds them.
     """
-    predicted = split_by_owner(problem, logits[:, : problem.num_links])
-    wanted = split_by_owner(problem, label)
+    predicted = split_by_node(problem, logits[:, : problem.num_links])
+    wanted = split_by_node(problem, label)
     least = 1e-3 * wanted[0].sum(-1).mean(-1, keepdim=True)
     total = logits.new_zeros(len(logits))
     for guess, truth in zip(predicted, wanted, strict=True):

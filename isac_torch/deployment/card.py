@@ -123,7 +123,7 @@ def _table(problem: Coefficients) -> Float[np.ndarray, "quantity drop"]:
         shared = (np.vecdot(problem.coherent, np.sqrt(serving)[:, None]) ** 2).sum(-1)
     disturbance = (problem.leakage @ limit[..., None])[..., 0]
     linear = [1.0 + shared.max(-1), best.min(-1), best.max(-1), disturbance.max(-1)]
-    if problem.num_rows:
+    if problem.num_constraints:
         ratio = np.maximum(problem.echo, _LEAST) / np.maximum(problem.cross_echo, _LEAST)
         linear += [ratio.max(-1).min(-1), problem.sir_min.max(-1)]
     table = np.empty((len(sizes) + len(linear), drops))

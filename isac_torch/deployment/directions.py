@@ -85,7 +85,7 @@ class OwnedProblem:
         signal[:, :comm] = problem.signal.reshape(drops, comm)
         heard, required = np.zeros(shape), np.zeros(shape)
         heard[:, :ues] = problem.leakage
-        if problem.num_rows:
+        if problem.num_constraints:
             size = np.maximum(problem.echo.max(-1, keepdims=True), _TINY)
             np.divide(problem.echo, size, out=heard[:, ues:])
             np.multiply(problem.cross_echo, problem.sir_min[..., None] / size, out=required[:, ues:])

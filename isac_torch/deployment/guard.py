@@ -42,7 +42,7 @@ class Guarded:
     path: list[PathTaken]
     reason: list[str]
     sinr: Float[ndarray, "drop ue"]
-    sir: Float[ndarray, "drop row"]
+    sir: Float[ndarray, "drop constraint"]
 
 
 def guard(problem: Coefficients, power: Float[ndarray, "drop link"], refine: bool = False) -> Guarded:
@@ -60,7 +60,7 @@ def _guard(problem: Coefficients, power: ndarray, refine: bool) -> Guarded:
     sinr, sir = problem.sinr(kept), problem.sir(kept)
     # a number that is not finite makes some load or SINR so, and comparisons with that are false
     good = (kept.min(-1) >= 0.0) & (load.max(-1) < _LARGEST) & (sinr.min(-1) > 0.0)
-    if problem.num_rows:
+    if problem.num_constraints:
         good &= (sir / problem.sir_min).min(-1) >= 1.0 - ROW_TOLERANCE
     path: list[PathTaken] = ["refined" if refine else "network"] * problem.num_drops
     reason = [""] * problem.num_drops

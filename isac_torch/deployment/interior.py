@@ -154,10 +154,10 @@ def ascend(problem: Coefficients, power: Float[ndarray, "drop link"], gap: float
 def _program(problem: Coefficients, limit: ndarray, relative: ndarray) -> tuple[_Program, ndarray]:
     """The problem in relative powers, and the powers it starts from."""
     drops, ues, serving, aps = len(limit), problem.num_ues, problem.serving, problem.num_aps
-    links, ratios = problem.num_links, problem.num_ues + problem.num_rows
+    links, ratios = problem.num_links, problem.num_ues + problem.num_constraints
     slope = np.zeros((drops, ratios + aps, links))
     slope[:, :ues] = -problem.leakage * limit[:, None]
-    if problem.num_rows:
+    if problem.num_constraints:
         row = (problem.echo - problem.sir_min[..., None] * problem.cross_echo) * limit[:, None]
         slope[:, ues:ratios] = row / np.maximum(np.abs(row).max(-1, keepdims=True), _TINY)
     slope[np.arange(drops)[:, None], ratios + problem.link_ap, np.arange(links)] = -1.0

@@ -80,7 +80,7 @@ class Sensed:
 
     sicnr: Float[Tensor, "drop target"]
     miss: Float[Tensor, "drop target"]
-    information: Float[Tensor, "drop row"]
+    information: Float[Tensor, "drop constraint"]
 
 
 @dataclass(frozen=True)
@@ -105,8 +105,8 @@ class Outcome:
     power: Float[Tensor, "drop link"]
     rate: Float[Tensor, "drop ue"]
     sinr_min: Float[Tensor, " drop"]
-    sir: Float[Tensor, "drop row"]
-    sir_min: Float[Tensor, "drop row"]
+    sir: Float[Tensor, "drop constraint"]
+    sir_min: Float[Tensor, "drop constraint"]
     budget_violation: Float[Tensor, " drop"]
     violation: Float[Tensor, " drop"]
     status: Tensor
@@ -134,7 +134,7 @@ def capped_ratio(ratio: Float[Tensor, " drop"], valid: Bool[Tensor, " drop"]) ->
     return torch.where(valid, ratio, ratio.clamp_max(1.0))
 
 
-def sir_violation_rate(sir: Float[Tensor, "drop row"], sir_min: Float[Tensor, "drop row"]) -> float | None:
+def sir_violation_rate(sir: Float[Tensor, "drop constraint"], sir_min: Float[Tensor, "drop constraint"]) -> float | None:
     """Share of (drop, target) pairs whose SIR is more than 0.1 dB below the required one; None without pairs."""
     return _mean((sir < SIR_MARGIN * sir_min).double())
 

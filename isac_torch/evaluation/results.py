@@ -115,7 +115,7 @@ def draw(benchmark: Benchmark) -> dict[str, Figure]:
         "learned_v_optimal": figures.learned_v_optimal(shown, optimum, benchmark.optimal_rate),
         "network_map": figures.network_map(benchmark.drop, problem, shown, typical, benchmark.scenario.side),
     }
-    if problem.num_rows:
+    if problem.num_constraints:
         pictures["cdf_sir"] = figures.sir_distribution(outcomes, optimum)
     return pictures | policy_figures.policy_pictures(benchmark, shown)
 

@@ -53,7 +53,7 @@ def fair_powers(
     """
     length = 2.0 / (1.0 + fairness)
     power = _equal_start(problem)
-    row_weight = np.full(problem.num_rows, _FIRST_ROW_WEIGHT)
+    row_weight = np.full(problem.num_constraints, _FIRST_ROW_WEIGHT)
     far, far_echoes = problem.far_interference(power), problem.far_echoes(power)
     for step in range(steps):
         if progress is not None:
@@ -61,7 +61,7 @@ def fair_powers(
         if step and step % _REFRESH == 0:
             far, far_echoes = problem.far_interference(power), problem.far_echoes(power)
         pull, price = _users(problem, power, far, fairness)
-        if problem.num_rows:
+        if problem.num_constraints:
             row_weight = _rows(problem, power, far_echoes, row_weight, pull, price)
         power = _within_budgets(problem, power * pull**length, price, length)
     return power

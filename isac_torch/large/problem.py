@@ -102,7 +102,7 @@ class LargeProblem:
         return self.users.signal.size
 
     @property
-    def num_rows(self) -> int:
+    def num_constraints(self) -> int:
         """Sensing rows: one a target, none with fewer than two targets."""
         return self.network.num_targets if self.network.num_targets > 1 else 0
 

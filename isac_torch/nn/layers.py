@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from isac_torch.graph import LinkGraph
-from isac_torch.links import LinkLayout, split_by_owner, spread_to_links
+from isac_torch.links import LinkLayout, split_by_node, spread_to_links
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MessageLayer(nn.Module):
         """UEs hear their own links and who disturbs them; targets their own beams, the illumination and the clutter."""
         sizes = [problem.num_ues, problem.num_targets]
         ue, target = owner.split(sizes, 1)
-        by_ue, by_target = split_by_owner(problem, link.movedim(-1, 1))
+        by_ue, by_target = split_by_node(problem, link.movedim(-1, 1))
         mine, beams = ((block.sum(-1) / max(block.shape[-1], 1)).movedim(1, -1) for block in (by_ue, by_target))
         heard = [graph.disturbance @ link / problem.num_links, graph.disturbance_share @ link]
         seen = [graph.illumination @ link, graph.clutter @ link]

@@ -18,10 +18,10 @@ FIELDS: dict[str, Field] = {
     "problem/signal": field("1/sqrt(W)", "drop ue serving"),
     "problem/leakage": field("1/W", "drop ue link"),
     "problem/coherent": field("1/sqrt(W)", "drop ue ue serving"),
-    "problem/echo": field("1/W, any scale per row", "drop row link"),
-    "problem/cross_echo": field("1/W, scale of echo", "drop row link"),
-    "problem/echo_noise": field("1, scale of echo times W", "drop row"),  # only where rows have noise
-    "problem/sir_min": field("1", "drop row"),
+    "problem/echo": field("1/W, any scale per row", "drop constraint link"),
+    "problem/cross_echo": field("1/W, scale of echo", "drop constraint link"),
+    "problem/echo_noise": field("1, scale of echo times W", "drop constraint"),  # only where rows have noise
+    "problem/sir_min": field("1", "drop constraint"),
     "problem/budget": field("W", "drop ap"),
     "problem/link_ap": field("index of ap", "drop link"),
     "problem/link_gain": field("1", "drop link"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from isac_torch.graph import LinkGraph, standardised
-from isac_torch.links import own_entries, own_rows
+from isac_torch.links import own_constraints, own_entries
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 FEATURE_VERSION = 1
@@ -56,7 +56,7 @@ def link_graph(problem: MaxMinSinrProblem) -> LinkGraph:
 
 def _advantage(problem: MaxMinSinrProblem) -> Tensor:
     """S / (SIR0 I) of every (target, link): above one where the link helps the row; ones where there are no rows."""
-    if not problem.num_rows:
+    if not problem.num_constraints:
         return problem.leakage.new_ones(problem.num_drops, problem.num_targets, problem.num_links)
     tiny = 1e-30
     return problem.echo.clamp_min(tiny) / (problem.sir_min[..., None] * problem.cross_echo).clamp_min(tiny)
@@ -68,14 +68,14 @@ def _row_share(value: Tensor) -> Tensor:
 
 def _padded(problem: MaxMinSinrProblem, row: Tensor) -> Tensor:
     """Rows as one block per target, zeros where the problem has none."""
-    return row if problem.num_rows else row.new_zeros(problem.num_drops, problem.num_targets, problem.num_links)
+    return row if problem.num_constraints else row.new_zeros(problem.num_drops, problem.num_targets, problem.num_links)
 
 
 def _link_features(problem: MaxMinSinrProblem, leak: Tensor, advantage: Tensor, limit: Tensor) -> Tensor:
     comm = problem.num_comm_links
     power_gain = problem.signal.square()
     gain = (power_gain * problem.serving_power(limit)).flatten(1)
-    own = own_rows(problem, advantage)
+    own = own_constraints(problem, advantage)
     at_owner = own_entries(problem, leak).flatten(1)
     total, worst = leak.sum(1), _without_owner(problem, leak).amax(1)
     total = torch.cat([total[:, :comm] - at_owner, total[:, comm:]], 1)
@@ -115,7 +115,7 @@ def _ue_features(problem: MaxMinSinrProblem, leak: Tensor, limit: Tensor) -> Ten
 
 
 def _target_features(problem: MaxMinSinrProblem, advantage: Tensor) -> Tensor:
-    own = own_rows(problem, advantage)
+    own = own_constraints(problem, advantage)
     streams = advantage[..., : problem.num_comm_links]
     if not problem.num_targets:
         return advantage.new_zeros(problem.num_drops, 0, TARGET_FEATURES)

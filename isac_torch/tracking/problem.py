@@ -56,14 +56,14 @@ class MaxMinSinrProblem:
     signal: Float[Array, "drop ue serving"]
     leakage: Float[Array, "drop ue link"]
     coherent: Float[Array, "drop ue ue serving"]
-    echo: Float[Array, "drop row link"]
-    cross_echo: Float[Array, "drop row link"]
-    sir_min: Float[Array, "drop row"]
+    echo: Float[Array, "drop constraint link"]
+    cross_echo: Float[Array, "drop constraint link"]
+    sir_min: Float[Array, "drop constraint"]
     budget: Float[Array, "drop ap"]
     link_ap: Int[Array, "drop link"]
     link_gain: Float[Array, "drop link"]
     num_targets: int
-    echo_noise: Float[Array, "drop row"] | None = None
+    echo_noise: Float[Array, "drop constraint"] | None = None
 
     @property
     def num_drops(self) -> int:
@@ -96,7 +96,7 @@ class MaxMinSinrProblem:
         return self.budget.shape[1]
 
     @property
-    def num_rows(self) -> int:
+    def num_constraints(self) -> int:
         """Sensing rows: one a target, none with fewer than two targets."""
         return self.echo.shape[1]
 
@@ -106,7 +106,7 @@ class MaxMinSinrProblem:
         return at_rows(self.budget, self.link_ap)
 
     @property
-    def row_noise(self) -> Float[Array, "drop row"]:
+    def constraint_noise(self) -> Float[Array, "drop constraint"]:
         """n[l] of every row, zeros where no row has noise."""
         return self.sir_min * 0.0 if self.echo_noise is None else self.echo_noise
 
@@ -134,12 +134,12 @@ class MaxMinSinrProblem:
         wanted = namespace(power).vecdot(self.signal, sent)
         return wanted * wanted / self._interference(power, sent)
 
-    def sir(self, power: Float[Array, "drop link"]) -> Float[Array, "drop row"]:
+    def sir(self, power: Float[Array, "drop link"]) -> Float[Array, "drop constraint"]:
         """Sensing quality of each row, linear; `power` in W; 0 where no power is sent.
 
         The expected SIR, eq. (19) of docs/physics.md; with noise in the rows the expected SICNR, eq. (52) of docs/sensing.md.
         """
-        other = _times(self.cross_echo, power) + self.row_noise
+        other = _times(self.cross_echo, power) + self.constraint_noise
         return _times(self.echo, power) / at_least(other, tiniest(power))
 
     def ap_load(self, power: Float[Array, "drop link"]) -> Float[Array, "drop ap"]:
@@ -154,7 +154,7 @@ class MaxMinSinrProblem:
         """Relative violations of budgets, sensing rows and signs by `power` (W), per drop."""
         xp = namespace(power)
         excess = [xp.max(self.ap_load(power) / self.budget - 1.0, axis=-1), xp.zeros_like(power[:, 0])]
-        if self.num_rows:
+        if self.num_constraints:
             excess[1] = xp.max(1.0 - self.sir(power) / self.sir_min, axis=-1)
         excess.append(-xp.min(power, axis=-1) / xp.max(self.budget, axis=-1))
         overload, shortfall, negative = (at_least(value, 0.0) for value in excess)
@@ -184,6 +184,6 @@ class MaxMinSinrProblem:
             raise ProblemError("budget holds 0, but every transmit AP needs a positive power budget in W")
 
 
-def _times(rows: Float[Array, "drop row link"], power: Float[Array, "drop link"]) -> Float[Array, "drop row"]:
+def _times(rows: Float[Array, "drop constraint link"], power: Float[Array, "drop link"]) -> Float[Array, "drop constraint"]:
     """Each row's sum over the links, weighted with the powers."""
     return (rows @ power[..., None])[..., 0]

@@ -36,7 +36,7 @@ def echo_gain(drop: TrackingDrop, physics: Physics) -> Float[Array, "drop target
 
 def echo_coefficients(
     statistics: ChannelStatistics, drop: TrackingDrop, physics: Physics, gap: Float[Array, "drop allap target"]
-) -> tuple[Float[Array, "drop row link"], Float[Array, "drop row link"]]:
+) -> tuple[Float[Array, "drop constraint link"], Float[Array, "drop constraint link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 
     Both are divided by the row's largest own echo, which the ratio does not see. No rows with fewer than two targets.

@@ -53,7 +53,7 @@ def permuted(problem: MaxMinSinrProblem, ues: Tensor, targets: Tensor, aps: Tens
     sensing = links[problem.num_comm_links :].reshape(problem.num_targets, -1)[targets]
     order = torch.cat([comm.flatten(), sensing.flatten()])
     renamed = torch.argsort(aps)
-    rows = targets if problem.num_rows else targets[:0]
+    rows = targets if problem.num_constraints else targets[:0]
     changes: dict[str, Any] = {
         "signal": problem.signal[:, ues],
         "leakage": problem.leakage[:, ues][..., order],

@@ -191,7 +191,7 @@ def test_variants_change_the_scenario(monkeypatch):
 
 @pytest.mark.parametrize(("paper", "names"), [("liao", ["2", "4a", "4b", "5"]), ("liesegang", ["2", "3", "8", "9"])])
 def test_reproduce_takes_figures_by_name(paper, names, monkeypatch, capsys, tmp_path):
-    module = importlib.import_module(f"isac_torch.evaluation.{paper}")
+    module = importlib.import_module(f"isac_torch.evaluation.studies.{paper}")
     assert "figure='99'" in error_line(capsys, ["reproduce", paper, "--figure", "99", "--output", str(tmp_path / "x")])
     calls: list[object] = []
     monkeypatch.setattr(module, "reproduce", lambda output, **rest: calls.append((rest["figure"], rest["quick"])))

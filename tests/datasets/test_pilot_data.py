@@ -18,10 +18,10 @@ from isac_torch.datasets.inspect import check_dataset, describe
 from isac_torch.datasets.loader import ShardBatches, shard_files
 from isac_torch.datasets.module import DownlinkPilotDataModule
 from isac_torch.datasets.recipe import Recipe
-from isac_torch.datasets.schema import DOWNLINK_PILOT_FIELDS
 from isac_torch.datasets.shards import encode_shard, read_shard
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
+from isac_torch.downlink_pilots.fields import FIELDS as DOWNLINK_PILOT_FIELDS
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import DatasetError

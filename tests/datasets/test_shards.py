@@ -10,12 +10,13 @@ import torch
 
 from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.heuristics import Fractional
-from isac_torch.datasets.schema import FIELDS, LABELS
+from isac_torch.datasets.schema import LABELS
 from isac_torch.datasets.shards import Header, Shard, encode_shard, read_shard
 from isac_torch.errors import DatasetError
 from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.fields import FIELDS
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -61,7 +61,7 @@ def test_rows_are_met_exactly_where_any_powers_meet_them(size: str) -> None:
     best_effort = np.array([path == "best_effort" for path in answer.path])
     np.testing.assert_array_equal(best_effort, limit.infeasible.numpy())
     assert problem.violations(answer.power).sensing[~best_effort].max(initial=0.0) <= 1e-6
-    if problem.num_rows:
+    if problem.num_constraints:
         quality = (problem.sir(answer.power) / problem.sir_min).min(-1)
         wanted = BEST_EFFORT_SHARE * limit.margin.numpy()[best_effort]
         assert (quality[best_effort] >= wanted * (1.0 - 1e-6)).all()

@@ -35,7 +35,7 @@ def _check(problem: Coefficients, power: np.ndarray, share: np.ndarray) -> None:
     assert np.isfinite(power).all()
     assert power.min() >= 0.0
     assert problem.violations(power).budget.max() <= 1e-12
-    if problem.num_rows:
+    if problem.num_constraints:
         quality = (problem.sir(power) / problem.sir_min).min(-1)
         assert (quality >= share * (1.0 - 1e-6)).all()
 
@@ -93,9 +93,9 @@ def test_small_networks(size: str) -> None:
     """Without rows the powers are those of max-min SINR alone; one UE has no interferer but beams for targets."""
     problem = _drops(size, 4)
     start = _start(problem)
-    power = improved(problem, with_rows(problem, start)[0] if problem.num_rows else start)
+    power = improved(problem, with_rows(problem, start)[0] if problem.num_constraints else start)
     _check(problem, power, np.ones(4))
-    assert (problem.objective(power) >= problem.objective(start)).all() or problem.num_rows
+    assert (problem.objective(power) >= problem.objective(start)).all() or problem.num_constraints
 
 
 def test_shared_pilots_end_at_a_local_optimum() -> None:

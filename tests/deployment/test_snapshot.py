@@ -92,7 +92,7 @@ def test_no_targets_in_any_spelling() -> None:
     for empty in ([], np.zeros((0, 3)), np.zeros(0)):
         bare = _checked(target_position=empty, sensing_ap=None, listening_ap=None)
         assert bare.target_position.shape == (0, 3)
-        assert coefficients([bare]).num_rows == 0
+        assert coefficients([bare]).num_constraints == 0
     assert coefficients([_checked(target_position=[], sensing_ap=[], listening_ap=[], rx_position=[])]).num_targets == 0
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.links import own_entries, own_rows, split_by_owner, spread_to_links
+from isac_torch.links import own_constraints, own_entries, split_by_node, spread_to_links
 from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO, SENSING_CAP, balance, logit_size, start_logits
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
@@ -58,8 +58,8 @@ def test_rows_are_met_wherever_own_beams_can(problem):
     found = balance(problem, start_logits(problem), **CONVERGED)
     margin = problem.sir(found.power) / problem.sir_min
     beams = found.scale[:, problem.num_ues :] / found.scale[:, : problem.num_ues].sum(-1, keepdim=True)
-    echo, cross = (own_rows(problem, value) for value in (problem.echo, problem.cross_echo))
-    _, shares = split_by_owner(problem, start_logits(problem)[:, : problem.num_links])
+    echo, cross = (own_constraints(problem, value) for value in (problem.echo, problem.cross_echo))
+    _, shares = split_by_node(problem, start_logits(problem)[:, : problem.num_links])
     share = shares.softmax(-1)
     useful = (share * echo).sum(-1) > 1.1 * (share * problem.sir_min[..., None] * cross).sum(-1)
     able = useful & (beams < 0.99 * SENSING_CAP)
@@ -127,9 +127,9 @@ def test_extreme_logits_stay_finite(problem):
 def test_owner_views_agree_with_the_link_order(problem):
     owner = torch.arange(20.0).expand(problem.num_drops, -1)
     spread = spread_to_links(problem, owner)
-    by_ue, by_target = split_by_owner(problem, spread)
+    by_ue, by_target = split_by_node(problem, spread)
     assert bool((by_ue == torch.arange(16.0)[:, None]).all())
     assert bool((by_target == torch.arange(16.0, 20.0)[:, None]).all())
     assert_close(own_entries(problem, problem.leakage)[:, 2, 1], problem.leakage[:, 2, 2 * problem.serving + 1])
-    assert_close(own_rows(problem, problem.echo)[:, 3, 0], problem.echo[:, 3, problem.num_comm_links + 12])
+    assert_close(own_constraints(problem, problem.echo)[:, 3, 0], problem.echo[:, 3, problem.num_comm_links + 12])
     assert logit_size(problem) == problem.num_links + 20

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.links import split_by_owner
+from isac_torch.links import split_by_node
 from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
 from isac_torch.nn.tracking.dense import DenseProblem, Matrices
 from isac_torch.nn.tracking.merit import merit_gradient
@@ -37,7 +37,7 @@ def test_start_is_that_of_the_balancing_layer(size):
     problem = make_problem(size, 4)
     weight = start_weights(DenseProblem.of(problem)).squeeze(1)
     for found, wanted in zip(
-        split_by_owner(problem, weight), split_by_owner(problem, start_logits(problem)[:, : problem.num_links]), strict=True
+        split_by_node(problem, weight), split_by_node(problem, start_logits(problem)[:, : problem.num_links]), strict=True
     ):
         assert_close(found / found.sum(-1, keepdim=True), wanted.softmax(-1))
 

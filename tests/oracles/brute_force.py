@@ -21,7 +21,7 @@ class Game:
     sir_min: Array
     budget: Array
     link_ap: Array
-    row_noise: Array
+    constraint_noise: Array
 
 
 def smallest_sinr(game: Game, power: Array) -> float:
@@ -40,7 +40,7 @@ def smallest_sinr(game: Game, power: Array) -> float:
 
 def worst_shortfall(game: Game, power: Array) -> float:
     """max_l 1 - SIR_l / SIR0_l; below 0 where every row is met with room."""
-    own, other = game.echo @ power, game.cross_echo @ power + game.row_noise
+    own, other = game.echo @ power, game.cross_echo @ power + game.constraint_noise
     return float(np.max(1.0 - own / (game.sir_min * other), initial=-np.inf))
 
 
@@ -82,7 +82,7 @@ def _climb(game: Game, power: Array, value: float) -> float:
 
     def sensing_margin(x: Array) -> Array:
         p = x[:-1] ** 2 * limit
-        return np.asarray((game.echo @ p) / (game.sir_min * (game.cross_echo @ p + game.row_noise)) - 1.0)
+        return np.asarray((game.echo @ p) / (game.sir_min * (game.cross_echo @ p + game.constraint_noise)) - 1.0)
 
     rules = [{"type": "ineq", "fun": rule} for rule in (sinr_margin, budget_margin, sensing_margin)]
     start = np.append(np.sqrt(power / limit), np.log(max(value, 1e-12)))

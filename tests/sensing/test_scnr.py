@@ -270,7 +270,7 @@ def test_cells_in_turn_are_the_same_cells() -> None:
     assert torch.equal(single.target_position.reshape(3, 4, 3), cells.target_position)
     assert torch.equal(single.drop.ue_gain[4:8], cells.drop.ue_gain[1:2].expand(4, -1, -1))
     problem = power_problem(single.drop, single.scenario)
-    assert problem.num_rows == 0
+    assert problem.num_constraints == 0
     power = Fractional().propose(problem).power
     report = assess(single.drop, single.scenario, SETUP, power, Glrt(), num_blocks=2, seed=0, truth=single.truth)
     assert report.quality.ratio.shape == (12, 2, 1)

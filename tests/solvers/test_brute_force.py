@@ -23,7 +23,7 @@ def two_by_two(count: int, **parameters: Any) -> MaxMinSinrProblem:
 
 
 def game(problem: MaxMinSinrProblem, drop: int) -> Game:
-    names = ("signal", "leakage", "coherent", "echo", "cross_echo", "sir_min", "budget", "link_ap", "row_noise")
+    names = ("signal", "leakage", "coherent", "echo", "cross_echo", "sir_min", "budget", "link_ap", "constraint_noise")
     return Game(**{name: getattr(problem, name)[drop].numpy() for name in names})
 
 

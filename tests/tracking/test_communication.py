@@ -230,7 +230,7 @@ def test_smallest_networks(num_ues: int, num_targets: int, num_antennas: int) ->
     problem.check()
     power = torch.full((3, problem.num_links), 0.1, dtype=torch.float64)
     assert problem.num_links == num_ues + num_targets
-    assert problem.num_rows == (num_targets if num_targets > 1 else 0)
+    assert problem.num_constraints == (num_targets if num_targets > 1 else 0)
     assert bool((problem.sinr(power) > 0).all())
     assert bool(problem.violations(power).worst.isfinite().all())
 

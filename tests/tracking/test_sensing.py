@@ -176,7 +176,7 @@ def test_zero_power_senses_nothing() -> None:
 def test_fewer_than_two_targets_have_no_rows(num_targets: int) -> None:
     scenario = replace(SMALL, num_targets=num_targets)
     problem = power_problem(_drop(scenario), scenario)
-    assert problem.num_rows == 0
+    assert problem.num_constraints == 0
     assert problem.num_links == 8 + 2 * num_targets
     power = _power(problem)
     assert problem.sir(power).shape == (2, 0)

@@ -133,7 +133,7 @@ class BatchedOptimal:
     ) -> tuple[MaxMinSinrProblem, Tensor, Tensor]:
         """The drops at `index` with an SIR0 that they can reach; which are proven infeasible; all drops' best SIR."""
         proven = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
-        if problem.num_rows == 0:
+        if problem.num_constraints == 0:
             return problem, proven, best_sir
         part = problem.select(index)
         limit = largest_sir(part)
@@ -237,7 +237,9 @@ def _certify(problem: MaxMinSinrProblem, power: Tensor, found: interior.Interior
     relaxed = problem
     if problem.has_pilot_reuse:
         relaxed = replace(problem, leakage=relaxed_leakage(problem, power), coherent=torch.zeros_like(problem.coherent))
-    return upper_bound(relaxed, own, found.ue_price / scale.unsqueeze(-1), found.row_price, found.ap_price / problem.budget)
+    return upper_bound(
+        relaxed, own, found.ue_dual / scale.unsqueeze(-1), found.sensing_dual, found.budget_dual / problem.budget
+    )
 
 
 def _within_budget(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:

@@ -94,7 +94,7 @@ class LearnedAllocator:
 
 def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int = 0) -> Proposal:
     """Powers of each part of the batch, in the problem's precision; directions are found in single precision."""
-    if bool((problem.row_noise > 0).any()):
+    if bool((problem.constraint_noise > 0).any()):
         raise AllocationError("learned allocators know no sensing rows with noise (expected SICNR); use opc_batched")
     with torch.no_grad():
         parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
@@ -109,7 +109,7 @@ def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objec
     """
     plain, frugal = Aim(objective), Aim(objective, frugal=True)
     logits, power = _powers(problem, directions, plain)
-    if not problem.num_rows:
+    if not problem.num_constraints:
         return power
     missed = problem.violations(power).sensing > FEASIBILITY_TOLERANCE
     unclear = (missed | (beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1)).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""The page of a report: HTML text from what `report_source` has read. Everything that comes from a file is escaped."""
+"""The page of a report: HTML text from what `source` has read. Everything that comes from a file is escaped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from isac_torch import __version__
 from isac_torch.allocators.registry import CERTIFIED
-from isac_torch.evaluation.report import words as report_words
+from isac_torch.evaluation.report import words
 from isac_torch.evaluation.report.html import number, percent, swatch, table
 from isac_torch.evaluation.report.setting import RAW, REFINED, pick, rows_of, setting_section, training_section
 from isac_torch.evaluation.tables import COLUMNS
@@ -45,7 +45,9 @@ def page(source: Source, title: str) -> str:
     if settings:
         parts.append(_words(settings))
     parts.append(f'<p class="note">Written by isac-torch {escape(__version__)}. This page loads nothing from anywhere.</p>')
-    style, script = (files("isac_torch.evaluation").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js"))
+    style, script = (
+        files("isac_torch.evaluation.report").joinpath(f"report.{kind}").read_text("utf-8") for kind in ("css", "js")
+    )
     head = [
         '<meta charset="utf-8">',
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
@@ -153,8 +155,8 @@ def _overview_line(setting: Setting, anchor: str, name: str) -> list[str]:
 def _words(settings: Sequence[Setting]) -> str:
     """What the rows and columns of this page mean."""
     names = {name for setting in settings for name in rows_of(setting)}
-    titles = {key: title for key, title, _ in (*COLUMNS, *report_words.EXTRA_COLUMNS)}
-    lines = [(titles[key], text) for key, text in report_words.KEYS.items() if key in titles]
-    lines += [(name, text) for name, text in report_words.ALLOCATORS.items() if name in names]
+    titles = {key: title for key, title, _ in (*COLUMNS, *words.EXTRA_COLUMNS)}
+    lines = [(titles[key], text) for key, text in words.KEYS.items() if key in titles]
+    lines += [(name, text) for name, text in words.ALLOCATORS.items() if name in names]
     body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines)
     return f'<h2 id="words">What the numbers mean</h2><dl class="words card">{body}</dl>'

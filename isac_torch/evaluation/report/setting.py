@@ -7,7 +7,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.evaluation.card import facts, weights_lines
-from isac_torch.evaluation.report import words as report_words
+from isac_torch.evaluation.report import words
 from isac_torch.evaluation.report.chart import curve, ratio_ranges
 from isac_torch.evaluation.report.html import fact_table, folded, ink, number, short, swatch, table
 from isac_torch.evaluation.tables import COLUMNS
@@ -68,9 +68,9 @@ def setting_section(setting: Setting, anchor: str, *, opened: bool) -> str:
 
 def training_section(training: Training) -> str:
     """Curves, weights and configuration of one run."""
-    tags = [tag for tag in report_words.CURVES if tag in training.curves]
+    tags = [tag for tag in words.CURVES if tag in training.curves]
     tags += [tag for tag in training.curves if tag not in tags and tag.startswith(("train/", "val/"))]
-    titles = {tag: escape(report_words.CURVES.get(tag, tag)) for tag in tags}
+    titles = {tag: escape(words.CURVES.get(tag, tag)) for tag in tags}
     figures = [f"<figure><figcaption>{titles[tag]}</figcaption>{curve(training.curves[tag], tag)}</figure>" for tag in tags]
     parts = [f"<h3>{escape(training.name)}</h3>"]
     if figures:
@@ -94,10 +94,10 @@ def _warnings(context: Row) -> str:
 
 def _numbers(rows: dict[str, Row]) -> str:
     """The full table, less the columns in which nobody has anything."""
-    all_columns = (*COLUMNS, *report_words.EXTRA_COLUMNS)
+    all_columns = (*COLUMNS, *words.EXTRA_COLUMNS)
     columns = [column for column in all_columns if any(row.get(column[0]) is not None for row in rows.values())]
     body = [[swatch(name), *(number(row, key, form) for key, _, form in columns)] for name, row in rows.items()]
-    titles = ["", *(report_words.KEYS.get(key, "") for key, _, _ in columns)]
+    titles = ["", *(words.KEYS.get(key, "") for key, _, _ in columns)]
     return table(["allocator", *(title for _, title, _ in columns)], body, titles, [name in _LEARNED for name in rows])
 
 
@@ -115,14 +115,14 @@ def _ranges(rows: dict[str, Row]) -> str:
 
 
 def _gallery(pictures: dict[str, bytes]) -> str:
-    order = [name for name in report_words.PICTURES if name in pictures]
-    order += [name for name in pictures if name not in report_words.PICTURES]
+    order = [name for name in words.PICTURES if name in pictures]
+    order += [name for name in pictures if name not in words.PICTURES]
     figures = []
     for name in order:
         look = " class=wide" if name in _WIDE_PICTURES else ""
         data = b64encode(pictures[name]).decode("ascii")
         image = f'<img alt="{escape(name.replace("_", " "))}" src="data:image/png;base64,{data}">'
-        caption = escape(report_words.PICTURES.get(name, name))
+        caption = escape(words.PICTURES.get(name, name))
         figures.append(f"<figure{look}>{image}<figcaption>{caption}</figcaption></figure>")
     return f'<h3>Pictures</h3><div class="gallery">{"".join(figures)}</div>' if figures else ""
 

@@ -24,7 +24,7 @@ from isac_torch.sensing.glrt import observe
 from isac_torch.sensing.localisation import Look, look_at
 from isac_torch.sensing.motion import ConstantVelocity
 from isac_torch.sensing.setup import SensingSetup
-from isac_torch.sensing.sicnr_rows import sicnr_rows
+from isac_torch.sensing.sicnr_constraints import sicnr_constraints
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.sensing.tracks import Tracker, TrackRules
 from isac_torch.tracking.association import closest
@@ -239,7 +239,7 @@ def _design(
     )
     problem = power_problem(drop, scenario)
     if loop.sicnr_min_db is not None:
-        problem = sicnr_rows(problem, drop, scenario, setup, loop.sicnr_min_db)
+        problem = sicnr_constraints(problem, drop, scenario, setup, loop.sicnr_min_db)
     return problem, drop
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import softplus
 
-from isac_torch.links import own_rows, split_by_owner, spread_to_links
+from isac_torch.links import own_constraints, split_by_node, spread_to_links
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 SENSING_CAP = 5.0
@@ -80,10 +80,10 @@ def start_logits(problem: MaxMinSinrProblem, spread: float = 0.0) -> Float[Tenso
     """
     comm = problem.signal.clamp_min(_tiny(problem.signal)).log().flatten(1)
     sensing = comm.new_zeros(problem.num_drops, problem.num_links - problem.num_comm_links)
-    if problem.num_rows:
+    if problem.num_constraints:
         tiny = _tiny(problem.echo)
         ratio = problem.echo.clamp_min(tiny) / problem.cross_echo.clamp_min(tiny)
-        sensing = 2.0 * own_rows(problem, ratio).clamp(1e-6, 1e6).log().flatten(1)
+        sensing = 2.0 * own_constraints(problem, ratio).clamp(1e-6, 1e6).log().flatten(1)
     excess = comm.new_zeros(problem.num_drops, problem.num_ues)
     if spread:
         gain = problem.signal.square().sum(-1).clamp_min(_tiny(comm)).log()
@@ -133,11 +133,11 @@ def balance(
     return Balanced(power / overload, level, scale.detach())
 
 
-def beam_efficiency(problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"]) -> Float[Tensor, "drop row"]:
+def beam_efficiency(problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"]) -> Float[Tensor, "drop constraint"]:
     """Share of each target's own echo that its beams leave over after what they cost its own row; compare LEAST_NET_GAIN."""
     links = logits[:, : problem.num_links]
-    _, sensing = (block.softmax(-1) for block in split_by_owner(problem, links))
-    echo, cross = (own_rows(problem, rows) for rows in (problem.echo, problem.sir_min[..., None] * problem.cross_echo))
+    _, sensing = (block.softmax(-1) for block in split_by_node(problem, links))
+    echo, cross = (own_constraints(problem, rows) for rows in (problem.echo, problem.sir_min[..., None] * problem.cross_echo))
     own = (echo * sensing).sum(-1)
     return (own - (cross * sensing).sum(-1)) / own.clamp_min(_tiny(own))
 
@@ -145,7 +145,7 @@ def beam_efficiency(problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logi
 def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) -> _Terms:
     """Shares and the matrices over owners that they make."""
     links, excess, floor = logits.split([problem.num_links, problem.num_ues, problem.num_targets], -1)
-    comm, sensing = (block.softmax(-1).clamp_min(1e-12) for block in split_by_owner(problem, links))
+    comm, sensing = (block.softmax(-1).clamp_min(1e-12) for block in split_by_node(problem, links))
     shares = torch.cat([comm.flatten(1), sensing.flatten(1)], 1)
     amplitude = comm.sqrt()
     gain = (problem.signal * amplitude).sum(-1).square().clamp_min(_tiny(comm))
@@ -154,7 +154,7 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) ->
         from_ue = from_ue + torch.einsum("dkjs,djs->dkj", problem.coherent, amplitude).square()
     asked = softplus(excess + EXCESS_AT_ZERO).clamp_max(EXCESS_CAP).exp() / gain
     disturbance = torch.cat([from_ue, from_target], -1) * asked[..., None]
-    floors = softplus(floor + EXCESS_AT_ZERO) * (0.01 if problem.num_rows else 0.0)
+    floors = softplus(floor + EXCESS_AT_ZERO) * (0.01 if problem.num_constraints else 0.0)
     load = _load(problem, shares) / problem.budget[..., None]
     row, useful = _rows(problem, comm, sensing, least_net_gain)
     return _Terms(shares, disturbance, asked, floors, row, load, useful)
@@ -162,13 +162,13 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) ->
 
 def _sum_by_owner(problem: MaxMinSinrProblem, weight: Tensor, comm: Tensor, sensing: Tensor) -> tuple[Tensor, Tensor]:
     """Rows over links, weighted with the shares and summed over each owner's links."""
-    by_ue, by_target = split_by_owner(problem, weight)
+    by_ue, by_target = split_by_node(problem, weight)
     return (by_ue * comm[:, None]).sum(-1), (by_target * sensing[:, None]).sum(-1)
 
 
 def _rows(problem: MaxMinSinrProblem, comm: Tensor, sensing: Tensor, least_net_gain: float) -> tuple[Tensor, Tensor]:
     """Sensing rows over owners, each divided by the net gain of its own beam, and whether that gain is worth sending."""
-    if not problem.num_rows:
+    if not problem.num_constraints:
         none = comm.new_zeros(problem.num_drops, 0, problem.num_ues + problem.num_targets)
         return none, torch.zeros(problem.num_drops, problem.num_targets, dtype=torch.bool, device=comm.device)
     size = problem.echo.amax(-1, keepdim=True).clamp_min(_tiny(comm))
@@ -178,7 +178,9 @@ def _rows(problem: MaxMinSinrProblem, comm: Tensor, sensing: Tensor, least_net_g
     gain = torch.diagonal(row[..., problem.num_ues :], dim1=1, dim2=2)
     least = (least_net_gain * torch.diagonal(own_echo, dim1=1, dim2=2).detach()).clamp_min(1e-9)
     useful, gain = gain > least, torch.maximum(gain, least)
-    off = 1.0 - torch.nn.functional.pad(torch.eye(problem.num_rows, dtype=row.dtype, device=row.device), (problem.num_ues, 0))
+    off = 1.0 - torch.nn.functional.pad(
+        torch.eye(problem.num_constraints, dtype=row.dtype, device=row.device), (problem.num_ues, 0)
+    )
     return row / gain[..., None] * off + (1.0 - off), useful
 
 

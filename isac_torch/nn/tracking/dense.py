@@ -56,7 +56,7 @@ class DenseProblem:
         like = problem.budget
         eye = torch.eye(ues + targets, dtype=like.dtype, device=like.device)
         echo, required = problem.leakage.new_zeros(2, problem.num_drops, targets, links)
-        if problem.num_rows:
+        if problem.num_constraints:
             size = problem.echo.amax(-1, keepdim=True).clamp_min(TINY)
             echo, required = problem.echo / size, problem.sir_min.unsqueeze(-1) * problem.cross_echo / size
         aps = torch.arange(problem.num_aps, device=like.device)

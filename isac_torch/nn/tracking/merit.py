@@ -66,7 +66,7 @@ def row_weight_at(progress: float) -> float:
 
 def row_shortfall(
     problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], margin: float = ROW_MARGIN
-) -> Float[Tensor, "drop row"]:
+) -> Float[Tensor, "drop constraint"]:
     """relu(margin - log(SIR / SIR0)) of each sensing row; `power` in W. An SIR below -60 dB counts as -60 dB."""
     return (margin - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()).clamp_min(0.0)
 

@@ -158,7 +158,7 @@ def _point_features(problem: MaxMinSinrProblem, gradient: Tensor, point: Balance
         limit = problem.link_budget
         scale = point.scale / point.scale[:, : problem.num_ues].sum(-1, keepdim=True)
         margin = torch.ones_like(scale)
-        if problem.num_rows:
+        if problem.num_constraints:
             margin[:, problem.num_ues :] = problem.sir(point.power) / problem.sir_min
         heard = problem.interference(point.power)
         noise = torch.cat([heard, heard.new_ones(len(heard), problem.num_targets)], 1)

@@ -47,10 +47,10 @@ class Rows:
         size: magnitude against which a shortfall of the row is judged.
     """
 
-    value: Float[Tensor, "drop row"]
+    value: Float[Tensor, "drop constraint"]
     slope: Float[Tensor, "drop row ue ap"]
-    raising: Float[Tensor, "drop row"]
-    size: Float[Tensor, "drop row"]
+    raising: Float[Tensor, "drop constraint"]
+    size: Float[Tensor, "drop constraint"]
 
 
 @runtime_checkable
@@ -65,7 +65,9 @@ class Programme(Protocol):
         """All inequalities but x > 0."""
         ...
 
-    def curvature(self, share: Float[Tensor, "drop ue ap"], price: Float[Tensor, "drop row"]) -> Float[Tensor, "drop ue ap ap"]:
+    def curvature(
+        self, share: Float[Tensor, "drop ue ap"], price: Float[Tensor, "drop constraint"]
+    ) -> Float[Tensor, "drop ue ap ap"]:
         """Minus the priced sum of the rows' second derivatives, times x on either side; positive semidefinite."""
         ...
 
@@ -76,8 +78,8 @@ class Iterate:
 
     share: Float[Tensor, "drop ue ap"]
     level: Float[Tensor, " drop"]
-    slack: Float[Tensor, "drop row"]
-    price: Float[Tensor, "drop row"]
+    slack: Float[Tensor, "drop constraint"]
+    price: Float[Tensor, "drop constraint"]
     bound: Float[Tensor, "drop ue ap"]
 
 

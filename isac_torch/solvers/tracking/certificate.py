@@ -51,7 +51,7 @@ class Prices:
     """
 
     ue: Float[Tensor, "drop ue"]
-    row: Float[Tensor, "drop row"]
+    row: Float[Tensor, "drop constraint"]
 
 
 @dataclass(frozen=True)
@@ -73,33 +73,33 @@ class _Linear:
 def upper_bound(
     problem: MaxMinSinrProblem,
     power: Float[Tensor, "drop link"],
-    ue_price: Float[Tensor, "drop ue"] | None = None,
-    row_price: Float[Tensor, "drop row"] | None = None,
-    ap_price: Float[Tensor, "drop ap"] | None = None,
+    ue_dual: Float[Tensor, "drop ue"] | None = None,
+    sensing_dual: Float[Tensor, "drop constraint"] | None = None,
+    budget_dual: Float[Tensor, "drop ap"] | None = None,
 ) -> Float[Tensor, " drop"]:
     """Rigorous bound on the objective that any feasible powers reach. See the module's docstring for the mathematics.
 
     Args:
         problem: max-min SINR problems. Rows that cannot be met make every bound true; give such problems a reachable SIR0.
         power: W; only sets the shares theta_e ~ a_e sqrt p_e, so it need not be feasible. Non-finite entries count as 0.
-        ue_price: lambda_k >= 0; with row_price None, the row prices count as 0. None: both are found by a linear programme.
-        row_price: nu_l >= 0 of the rows as scaled in the problem.
-        ap_price: pi_m of the budgets, 1/W, on the scale of the other prices; with it, a second set of shares is tried.
+        ue_dual: lambda_k >= 0; with sensing_dual None, the row prices count as 0. None: both are found by a linear programme.
+        sensing_dual: nu_l >= 0 of the rows as scaled in the problem.
+        budget_dual: pi_m of the budgets, 1/W, on the scale of the other prices; with it, a second set of shares is tried.
 
     Returns:
         Linear SINR that no feasible powers exceed; inf where the prices of a drop are all zero or not finite.
     """
     linear = _linearise(problem, power)
-    if ue_price is None:
+    if ue_dual is None:
         prices = _best_prices(linear, problem, power)
     else:
-        rows = problem.sir_min.new_zeros(problem.sir_min.shape) if row_price is None else row_price
-        prices = Prices(ue_price, rows)
+        rows = problem.sir_min.new_zeros(problem.sir_min.shape) if sensing_dual is None else sensing_dual
+        prices = Prices(ue_dual, rows)
     bound = _bound(linear, prices)
-    if ap_price is not None and ue_price is not None:
+    if budget_dual is not None and ue_dual is not None:
         level = problem.objective(power.nan_to_num(0.0).clamp_min(0.0)).to(torch.float64)
         for _ in range(_SHARE_ROUNDS):
-            shared = _shares_of_prices(linear, prices, problem, ap_price, level)
+            shared = _shares_of_prices(linear, prices, problem, budget_dual, level)
             level = _bound(shared, prices)
             bound = torch.minimum(bound, level)
     return bound
@@ -139,17 +139,19 @@ def _linearise(problem: MaxMinSinrProblem, power: Tensor) -> _Linear:
         gain=problem.signal.square() * problem.serving_power(limit) / share,
         leakage=relaxed_leakage(problem, power) * limit.unsqueeze(1),
         margin=(problem.echo - problem.sir_min.unsqueeze(-1) * problem.cross_echo) * limit.unsqueeze(1),
-        needed=problem.sir_min * problem.row_noise,
+        needed=problem.sir_min * problem.constraint_noise,
         link_ap=problem.link_ap,
         num_aps=problem.num_aps,
     )
 
 
-def _shares_of_prices(linear: _Linear, prices: Prices, problem: MaxMinSinrProblem, ap_price: Tensor, value: Tensor) -> _Linear:
+def _shares_of_prices(
+    linear: _Linear, prices: Prices, problem: MaxMinSinrProblem, budget_dual: Tensor, value: Tensor
+) -> _Linear:
     """The same programme with shares theta_e ~ a_e^2 over the link's cost at SINR `value`, instead of a_e sqrt p_e."""
     limit = problem.link_budget.to(torch.float64)
     ue, row = prices.ue.to(torch.float64), prices.row.to(torch.float64)
-    cost = ap_price.to(torch.float64).gather(1, problem.link_ap) * limit
+    cost = budget_dual.to(torch.float64).gather(1, problem.link_ap) * limit
     cost = cost + value.unsqueeze(-1) * torch.einsum("dk,dke->de", ue, linear.leakage)
     cost = problem.serving_power(cost - torch.einsum("dl,dle->de", row, linear.margin))
     square = problem.signal.to(torch.float64).square() * problem.serving_power(limit)
@@ -224,8 +226,8 @@ def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float
     noise = interference[drop].numpy()
     gain, leakage, margin = linear.gain[drop].numpy(), linear.leakage[drop].numpy(), linear.margin[drop].numpy()
     num_ues, serving = gain.shape
-    num_rows, num_links = margin.shape
-    row_scale = np.abs(margin).max(axis=1) if num_rows else np.ones(0)
+    num_constraints, num_links = margin.shape
+    row_scale = np.abs(margin).max(axis=1) if num_constraints else np.ones(0)
     row_scale = np.where(row_scale > 0, row_scale, 1.0)
     columns = -leakage.T / noise
     for k in range(num_ues):
@@ -234,10 +236,10 @@ def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float
     budgets[np.arange(num_links), linear.link_ap[drop].numpy()] = -1.0
     matrix = np.hstack([columns, (margin / row_scale[:, None]).T, budgets])
     cost = np.concatenate([-1.0 / noise, -linear.needed[drop].numpy() / row_scale, np.ones(linear.num_aps)])
-    norm = np.concatenate([np.ones(num_ues), np.zeros(num_rows + linear.num_aps)])[None]
+    norm = np.concatenate([np.ones(num_ues), np.zeros(num_constraints + linear.num_aps)])[None]
     answer = linprog(cost, A_ub=matrix, b_ub=np.zeros(num_links), A_eq=norm, b_eq=[1.0], bounds=(0, None), method="highs")
     if answer.x is None:
-        return torch.full((num_ues,), torch.nan, dtype=torch.float64), torch.zeros(num_rows, dtype=torch.float64)
+        return torch.full((num_ues,), torch.nan, dtype=torch.float64), torch.zeros(num_constraints, dtype=torch.float64)
     ue = torch.from_numpy(answer.x[:num_ues] / noise)
-    row = torch.from_numpy(answer.x[num_ues : num_ues + num_rows] * value / row_scale)
+    row = torch.from_numpy(answer.x[num_ues : num_ues + num_constraints] * value / row_scale)
     return ue, row

@@ -110,16 +110,16 @@ def dinkelbach(
 def _step(problem: MaxMinSinrProblem, power: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:
     """One round: new powers in W (NaN where the solver failed) and the bound that the round's prices prove."""
     limit = problem.link_budget
-    pattern = _pattern(problem.num_ues, problem.serving, problem.num_rows, problem.num_links, problem.num_aps)
+    pattern = _pattern(problem.num_ues, problem.serving, problem.num_constraints, problem.num_links, problem.num_aps)
     data = _Values.of(problem, power)
     solve = _clarabel if backend == "clarabel" else _moreau
     primal, dual = (torch.from_numpy(part) for part in solve(pattern, data))
-    ues, rows, links = problem.num_ues, problem.num_rows, problem.num_links
-    ue_price = (-dual[:, :ues]).clamp_min(0.0) / torch.from_numpy(data.unit)
-    row_price = dual[:, 2 * ues : 2 * ues + rows].clamp_min(0.0) / torch.from_numpy(data.row_unit)
-    ap_price = dual[:, 2 * ues + rows : 2 * ues + rows + problem.num_aps].clamp_min(0.0) / problem.budget
+    ues, rows, links = problem.num_ues, problem.num_constraints, problem.num_links
+    ue_dual = (-dual[:, :ues]).clamp_min(0.0) / torch.from_numpy(data.unit)
+    sensing_dual = dual[:, 2 * ues : 2 * ues + rows].clamp_min(0.0) / torch.from_numpy(data.row_unit)
+    budget_dual = dual[:, 2 * ues + rows : 2 * ues + rows + problem.num_aps].clamp_min(0.0) / problem.budget
     powers = primal[:, :links].clamp_min(0.0) * limit
-    return powers, upper_bound(problem, powers, ue_price, row_price, ap_price)
+    return powers, upper_bound(problem, powers, ue_dual, sensing_dual, budget_dual)
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class _Pattern:
 
     row: Counts
     column: Counts
-    num_rows: int
+    num_constraints: int
     num_columns: int
     num_zero: int
     num_nonneg: int
@@ -163,7 +163,7 @@ def _pattern(ues: int, serving: int, rows: int, links: int, aps: int) -> _Patter
     return _Pattern(
         row=np.concatenate([p[0] for p in parts]),
         column=np.concatenate([p[1] for p in parts]),
-        num_rows=first + 3 * comm,
+        num_constraints=first + 3 * comm,
         num_columns=links + comm + ues + 1,
         num_zero=ues,
         num_nonneg=first - ues,
@@ -208,11 +208,11 @@ class _Values:
             comm,
             -2.0 * comm,
         ]
-        first = 2 * ues + problem.num_rows
+        first = 2 * ues + problem.num_constraints
         last = first + problem.num_aps + links - ues * serving + 3 * ues * serving
         right = torch.zeros(drops, last, dtype=limit.dtype)
         right[:, :ues] = level
-        right[:, 2 * ues : first] = -problem.sir_min * problem.row_noise / row_unit
+        right[:, 2 * ues : first] = -problem.sir_min * problem.constraint_noise / row_unit
         right[:, first : first + problem.num_aps] = 1.0
         return _Values(torch.cat(parts, 1).numpy(), right.numpy(), unit.numpy(), row_unit.numpy())
 
@@ -231,8 +231,8 @@ def _clarabel(pattern: _Pattern, values: _Values) -> tuple[Array, Array]:
     cost[-1] = -1.0
     drops = len(values.matrix)
     primal = np.full((drops, pattern.num_columns), np.nan)
-    dual = np.full((drops, pattern.num_rows), np.nan)
-    shape = (pattern.num_rows, pattern.num_columns)
+    dual = np.full((drops, pattern.num_constraints), np.nan)
+    shape = (pattern.num_constraints, pattern.num_columns)
     for i in range(drops):
         matrix = sparse.csc_matrix((values.matrix[i], (pattern.row, pattern.column)), shape=shape)
         matrix.eliminate_zeros()
@@ -248,12 +248,12 @@ def _moreau(pattern: _Pattern, values: _Values) -> tuple[Array, Array]:
     from scipy import sparse
 
     drops = len(values.matrix)
-    shape = (pattern.num_rows, pattern.num_columns)
+    shape = (pattern.num_constraints, pattern.num_columns)
     place = sparse.csr_matrix((np.arange(1, len(pattern.row) + 1), (pattern.row, pattern.column)), shape=shape)
     place.sort_indices()
     solver = moreau.CompiledSolver(
         n=pattern.num_columns,
-        m=pattern.num_rows,
+        m=pattern.num_constraints,
         P_row_offsets=np.zeros(pattern.num_columns + 1, dtype=np.int64),
         P_col_indices=np.zeros(0, dtype=np.int64),
         A_row_offsets=place.indptr,

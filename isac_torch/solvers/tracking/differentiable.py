@@ -48,14 +48,14 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
         )
         _require(found)
         power, value = found.power * limit, found.level * scale
-        total = (found.ue_price * fixed.interference(power)).sum(-1, keepdim=True)
+        total = (found.ue_dual * fixed.interference(power)).sum(-1, keepdim=True)
         # the solver's levels are in units of `scale`, and so are what rows and budgets are worth
-        weight, unit = found.ue_price / total, scale.unsqueeze(-1) / total
-        row, ap = unit * found.row_price, unit * found.ap_price / fixed.budget
+        weight, unit = found.ue_dual / total, scale.unsqueeze(-1) / total
+        row, ap = unit * found.sensing_dual, unit * found.budget_dual / fixed.budget
     wanted = (problem.signal * problem.serving_power(power).sqrt()).sum(-1).square()
     lagrangian = (weight * (wanted - value.unsqueeze(-1) * problem.interference(power))).sum(-1)
     own = torch.einsum("dle,de->dl", problem.echo, power)
-    other = torch.einsum("dle,de->dl", problem.cross_echo, power) + problem.row_noise
+    other = torch.einsum("dle,de->dl", problem.cross_echo, power) + problem.constraint_noise
     lagrangian = lagrangian + (row * (own - problem.sir_min * other)).sum(-1) + (ap * problem.budget).sum(-1)
     return value + (lagrangian - lagrangian.detach())
 

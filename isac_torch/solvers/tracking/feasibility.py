@@ -65,13 +65,13 @@ def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
     Returns:
         The limit of each drop, in the problem's floating type and on its device. Never raises.
     """
-    if problem.num_rows == 0:
+    if problem.num_constraints == 0:
         unknown = torch.full_like(problem.budget[:, 0], torch.nan)
         unlimited = torch.full_like(unknown, torch.inf)
         return SensingLimit(unlimited, unlimited, torch.zeros_like(problem.link_gain), unknown)
     echo = problem.echo.double().cpu().numpy()
     required = (problem.cross_echo * problem.sir_min[..., None]).double().cpu().numpy()
-    noise = (problem.row_noise * problem.sir_min).double().cpu().numpy()
+    noise = (problem.constraint_noise * problem.sir_min).double().cpu().numpy()
     budget, owner = problem.budget.double().cpu().numpy(), problem.link_ap.cpu().numpy()
     solved = [
         _largest_noisy_margin(echo[i], required[i], noise[i], budget[i], owner[i])
@@ -239,7 +239,7 @@ def best_effort(
     Returns:
         The same drops with requirements that some powers meet.
     """
-    if problem.num_rows == 0:
+    if problem.num_constraints == 0:
         return problem
     changed = limit.infeasible | (limit.margin < 1.0) | everywhere
     factor = torch.where(changed, (1.0 - slack) * limit.margin, torch.ones_like(limit.margin))
@@ -264,10 +264,10 @@ def repair(
     """
     power = power.clamp_min(0.0)
     power = power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
-    if problem.num_rows == 0:
+    if problem.num_constraints == 0:
         return power
     rows = problem.echo - problem.sir_min[..., None] * problem.cross_echo
-    have = torch.einsum("dle,de->dl", rows, power) - problem.sir_min * problem.row_noise
+    have = torch.einsum("dle,de->dl", rows, power) - problem.sir_min * problem.constraint_noise
     gain = torch.einsum("dle,de->dl", rows, inside - power)
     step = torch.where(have < 0.0, -have / gain.clamp_min(torch.finfo(have.dtype).tiny), torch.zeros_like(have))
     # A hair further than the root, so that rounding does not leave the row short.

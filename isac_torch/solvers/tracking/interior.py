@@ -36,24 +36,19 @@ class InteriorPoint:
     """Where the method stopped.
 
     Attributes:
-        power: x, relative to the AP's budget.
-        level: t.
-        ue_price: multiplier of u_k >= (w_k t + f_k) v_k.
-        row_price: multiplier of C x >= 0.
-        ap_price: multiplier of A x <= 1.
-        bound_price: multiplier of x >= 0.
-        slack: of the UEs, the sensing rows and the APs.
-        converged: whether all residuals fell below the tolerance.
-        infeasible: whether row_price proves that no powers but zero meet the rows of fixed level (a Farkas certificate); where
+        power: x, relative to the AP's budget. level: t. ue_dual: multiplier of u_k >= (w_k t + f_k) v_k. sensing_dual:
+        multiplier of C x >= 0. budget_dual: multiplier of A x <= 1. bound_price: multiplier of x >= 0. slack: of the UEs, the
+        sensing rows and the APs. converged: whether all residuals fell below the tolerance. infeasible: whether sensing_dual
+        proves that no powers but zero meet the rows of fixed level (a Farkas certificate); where
             rows have noise, that no powers do.
         iterations: Newton steps taken.
     """
 
     power: Float[Tensor, "drop link"]
     level: Float[Tensor, " drop"]
-    ue_price: Float[Tensor, "drop ue"]
-    row_price: Float[Tensor, "drop row"]
-    ap_price: Float[Tensor, "drop ap"]
+    ue_dual: Float[Tensor, "drop ue"]
+    sensing_dual: Float[Tensor, "drop constraint"]
+    budget_dual: Float[Tensor, "drop ap"]
     bound_price: Float[Tensor, "drop link"]
     slack: Float[Tensor, "drop constraint"]
     converged: Bool[Tensor, " drop"]
@@ -86,7 +81,7 @@ def solve(
         program,
         echo=program.echo / scale,
         cross_echo=program.cross_echo / scale,
-        row_noise=program.row_noise / scale[..., 0],
+        constraint_noise=program.constraint_noise / scale[..., 0],
     )
     point = warm_point(program, power, level) if warm else _start(program, power, level)
     drops = len(power)
@@ -116,9 +111,9 @@ def solve(
     return InteriorPoint(
         power=last.power,
         level=last.level,
-        ue_price=last.price[:, :ues],
-        row_price=last.price[:, ues:ratios] / scale[..., 0],
-        ap_price=last.price[:, ratios:],
+        ue_dual=last.price[:, :ues],
+        sensing_dual=last.price[:, ues:ratios] / scale[..., 0],
+        budget_dual=last.price[:, ratios:],
         bound_price=last.bound_price,
         slack=torch.cat([last.slack[:, :ues], last.slack[:, ues:ratios] * scale[..., 0], last.slack[:, ratios:]], 1),
         converged=converged,
@@ -153,7 +148,7 @@ def correction(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, "dr
     differentiation of the perturbed optimality conditions): all that the Newton system is made of is constant to first order
     there except the residuals. Exact where the program has no rising level and no shared pilots.
     """
-    price = torch.cat([found.ue_price, found.row_price, found.ap_price], 1)
+    price = torch.cat([found.ue_dual, found.sensing_dual, found.budget_dual], 1)
     point = Point(found.power, found.level, found.slack, price, found.bound_price)
     return direction(point, linearise(program, point), torch.zeros_like(price), torch.zeros_like(found.power)).power
 
@@ -212,14 +207,14 @@ def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
     loss = torch.einsum("dl,dle->de", price * program.floor[:, ues:], program.cross_echo)
     top = gain.new_zeros(len(gain), program.num_aps)
     earned = top.scatter_reduce(1, program.link_ap, gain - loss, "amax", include_self=True).sum(-1)
-    needed = (price * program.floor[:, ues:] * program.row_noise).sum(-1)
+    needed = (price * program.floor[:, ues:] * program.constraint_noise).sum(-1)
     return fixed & ((gain < loss * (1.0 - 1e-9)).all(-1) | (earned < needed * (1.0 - 1e-9)))
 
 
 def _row_noise(program: LevelProgram, price: Tensor) -> Tensor:
     """Noise that the sensing rows must overcome at their fixed levels, at these prices of all constraints."""
     ues, ratios = program.amplitude.shape[1], program.num_ratios
-    return (price[:, ues:ratios] * program.floor[:, ues:] * program.row_noise).sum(-1)
+    return (price[:, ues:ratios] * program.floor[:, ues:] * program.constraint_noise).sum(-1)
 
 
 def _advance(point: Point, system: Linearised, to_boundary: float) -> Point:

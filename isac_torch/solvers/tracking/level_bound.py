@@ -70,7 +70,7 @@ def _worth(program: LevelProgram, coefficient: Tensor) -> Tensor:
 def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     """Coefficients with the shares that the prices suggest: theta_e ~ a_e^2 over the link's cost at the level found."""
     ues = program.amplitude.shape[1]
-    ue, row = found.ue_price.clamp_min(0.0), found.row_price.clamp_min(0.0)
+    ue, row = found.ue_dual.clamp_min(0.0), found.sensing_dual.clamp_min(0.0)
     own, rows = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])
     leakage = program.tangent_leakage(found.power)
 
@@ -80,7 +80,7 @@ def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     slope = at_ues(ue * own[0]) + torch.einsum("dl,dle->de", row * rows[0], program.cross_echo)
     fixed = torch.einsum("dl,dle->de", row, program.echo) - at_ues(ue * own[1])
     fixed = fixed - torch.einsum("dl,dle->de", row * rows[1], program.cross_echo)
-    cost = program.cost + found.ap_price.gather(1, program.link_ap) + found.level.unsqueeze(-1) * slope - fixed
+    cost = program.cost + found.budget_dual.gather(1, program.link_ap) + found.level.unsqueeze(-1) * slope - fixed
     comm = program.amplitude[0].numel()
     cost = cost[:, :comm].reshape(program.amplitude.shape)
     square = program.amplitude.square()
@@ -88,5 +88,5 @@ def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     share = share.clamp_min(_SHARE_FLOOR * share.amax(-1, keepdim=True)).clamp_min(1e-300)
     gain = square * share.sum(-1, keepdim=True) / share
     fixed = torch.cat([fixed[:, :comm] + (ue.unsqueeze(-1) * gain).flatten(1), fixed[:, comm:]], 1)
-    offset, rate = ((ue * own[i]).sum(-1) + (row * rows[i] * program.row_noise).sum(-1) for i in (1, 0))
+    offset, rate = ((ue * own[i]).sum(-1) + (row * rows[i] * program.constraint_noise).sum(-1) for i in (1, 0))
     return _Priced(fixed, slope, offset, rate)

@@ -31,7 +31,7 @@ class LevelProgram:
         coherent: c_kjs, amplitude of the s-th link of UE j at k, for UEs on one pilot; None where no pilot is shared.
         echo: S_le of the sensing rows, any scale per row.
         cross_echo: I_le, same scale as S_l.
-        row_noise: n_l, same scale.
+        constraint_noise: n_l, same scale.
         link_ap: AP of each link; UE 0's serving links come first, then UE 1's, ..., then the sensing links.
         weight: w of the UEs, then of the sensing rows: 1 where the level rises with t, else 0.
         floor: f of the UEs, then of the sensing rows: the fixed part of the level.
@@ -42,9 +42,9 @@ class LevelProgram:
     amplitude: Float[Tensor, "drop ue serving"]
     leakage: Float[Tensor, "drop ue link"]
     coherent: Float[Tensor, "drop ue ue serving"] | None
-    echo: Float[Tensor, "drop row link"]
-    cross_echo: Float[Tensor, "drop row link"]
-    row_noise: Float[Tensor, "drop row"]
+    echo: Float[Tensor, "drop constraint link"]
+    cross_echo: Float[Tensor, "drop constraint link"]
+    constraint_noise: Float[Tensor, "drop constraint"]
     link_ap: Int[Tensor, "drop link"]
     weight: Float[Tensor, "drop ratio"]
     floor: Float[Tensor, "drop ratio"]
@@ -84,7 +84,7 @@ class LevelProgram:
     def unwanted(self, power: Tensor) -> Tensor:
         """v_k of the UEs and I_l x + n_l of the sensing rows."""
         ue = torch.einsum("dke,de->dk", self.tangent_leakage(power), power) + 1.0
-        return torch.cat([ue, torch.einsum("dle,de->dl", self.cross_echo, power) + self.row_noise], 1)
+        return torch.cat([ue, torch.einsum("dle,de->dl", self.cross_echo, power) + self.constraint_noise], 1)
 
 
 def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -> LevelProgram:
@@ -98,7 +98,7 @@ def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -
         coherent=problem.coherent * reach.unsqueeze(1) if problem.has_pilot_reuse else None,
         echo=problem.echo * limit.unsqueeze(1),
         cross_echo=problem.cross_echo * limit.unsqueeze(1),
-        row_noise=problem.row_noise,
+        constraint_noise=problem.constraint_noise,
         link_ap=problem.link_ap,
         weight=torch.cat([ones, torch.zeros_like(problem.sir_min)], 1),
         floor=torch.cat([torch.zeros_like(ones), problem.sir_min], 1),

@@ -72,7 +72,7 @@ def linearise(program: LevelProgram, point: Point) -> Linearised:
     jacobian = row_slopes(program, slope, leakage, goal)
     ues = signal.shape[1]
     linear = torch.bmm(jacobian[:, ues:], x.unsqueeze(-1))[..., 0]
-    linear[:, : ratios - ues] -= goal[:, ues:] * program.row_noise
+    linear[:, : ratios - ues] -= goal[:, ues:] * program.constraint_noise
     linear[:, ratios - ues :] += 1.0
     value = torch.cat([signal - goal[:, :ues] * unwanted[:, :ues], linear], 1)
     raise_by = torch.zeros_like(y)

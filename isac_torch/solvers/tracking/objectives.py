@@ -124,7 +124,7 @@ def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicograp
         part, open_ues = problem.select(index), free[index]
         found, level, proven = _round(part, open_ues, (1.0 - slack) * sinr[index], power[index])
         reached = found.power * part.link_budget
-        share = found.ue_price * part.interference(reached)
+        share = found.ue_dual * part.interference(reached)
         share = torch.where(open_ues, share, 0.0)
         tight = open_ues & (share > _TIGHT * share.amax(-1, keepdim=True)) & found.converged.unsqueeze(-1)
         sinr[index] = torch.where(open_ues, level.unsqueeze(-1), sinr[index])

@@ -166,10 +166,10 @@ class _LevelProgramme:
         import cvxpy as cp
 
         rules = []
-        for row in range(problem.num_rows):
+        for row in range(problem.num_constraints):
             echo = problem.echo[0, row].numpy() * self._limit
             required = float(problem.sir_min[0, row]) * problem.cross_echo[0, row].numpy() * self._limit
-            noise = float(problem.sir_min[0, row] * problem.row_noise[0, row]) / echo.max()
+            noise = float(problem.sir_min[0, row] * problem.constraint_noise[0, row]) / echo.max()
             echo, required = echo / echo.max(), required / echo.max()
             tangent = 2.0 * echo @ cp.multiply(self._anchor, self._amplitude) - echo @ self._anchor_squared
             disturbed = cp.sum_squares(cp.multiply(np.sqrt(required), self._amplitude))
@@ -194,8 +194,8 @@ def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
     """Budget of each link's AP, W, the sensing rows per share of it, each over its largest entry, and what they must reach."""
     limit = problem.link_budget
     rows = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
-    scale = rows.abs().amax(-1, keepdim=True) if problem.num_rows else torch.ones_like(rows)
-    needed = (problem.sir_min * problem.row_noise)[0] / scale[..., 0] if problem.num_rows else rows[:, 0]
+    scale = rows.abs().amax(-1, keepdim=True) if problem.num_constraints else torch.ones_like(rows)
+    needed = (problem.sir_min * problem.constraint_noise)[0] / scale[..., 0] if problem.num_constraints else rows[:, 0]
     return limit[0].numpy(), (rows / scale).numpy(), needed.numpy()
 
 

@@ -101,7 +101,7 @@ def _rows(program: LevelProgram) -> _Rows:
     ues = program.amplitude.shape[1]
     margin = program.echo - program.floor[:, ues:].unsqueeze(-1) * program.cross_echo
     scale = margin.abs().amax(-1, keepdim=True)
-    margin, needed = margin / scale, program.floor[:, ues:] * program.row_noise / scale[..., 0]
+    margin, needed = margin / scale, program.floor[:, ues:] * program.constraint_noise / scale[..., 0]
     member = margin.new_zeros(len(margin), program.num_aps, margin.shape[2]).scatter_(1, program.link_ap.unsqueeze(1), -1.0)
     offset = torch.cat([margin.new_ones(len(margin), program.num_aps), -needed], 1)
     return _Rows(torch.cat([member, margin], 1), offset)

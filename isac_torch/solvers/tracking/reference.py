@@ -251,7 +251,7 @@ class _Cones:
         signal = np.maximum(_array(problem.signal[0]), np.finfo(float).tiny)
         own = np.square(worth / worth.sum(1, keepdims=True) / signal).reshape(-1)
         shares[0, : cost.size] = torch.from_numpy(own)
-        rows = self._rows.dual_value / self._row_scale if problem.num_rows else np.zeros(0)
+        rows = self._rows.dual_value / self._row_scale if problem.num_constraints else np.zeros(0)
         return upper_bound(problem, shares, torch.from_numpy(self._unit / worth.sum(1))[None], torch.from_numpy(rows)[None])
 
     def _served(self, needed: Any) -> list[Any]:
@@ -275,12 +275,14 @@ class _Cones:
 
     def _sensing(self, problem: MaxMinSinrProblem) -> list[Any]:
         """(S_l - SIR0_l I_l) p >= SIR0_l n_l, each row over its largest entry."""
-        if problem.num_rows == 0:
+        if problem.num_constraints == 0:
             return []
         quality = (1.0 + _HEADROOM) * problem.sir_min[0]
         row = _array(problem.echo[0] - quality[:, None] * problem.cross_echo[0]) * self._limit
         self._row_scale = np.abs(row).max(1)
-        self._rows = row / self._row_scale[:, None] @ self._share >= _array(quality * problem.row_noise[0]) / self._row_scale
+        self._rows = (
+            row / self._row_scale[:, None] @ self._share >= _array(quality * problem.constraint_noise[0]) / self._row_scale
+        )
         return [self._rows]
 
     def _solved(self, programme: Any) -> Tensor | None:

@@ -45,7 +45,7 @@ def test_optimum_agrees_with_random_search() -> None:
     problem = replace(problem, echo_noise=0.5 * problem.echo.amax(-1))
     found = allocate(problem, BatchedOptimal(tie="none"))
     assert bool((found.status == Status.OPTIMAL).any())
-    names = ("signal", "leakage", "coherent", "echo", "cross_echo", "sir_min", "budget", "link_ap", "row_noise")
+    names = ("signal", "leakage", "coherent", "echo", "cross_echo", "sir_min", "budget", "link_ap", "constraint_noise")
     for drop in (found.status == Status.OPTIMAL).nonzero()[:, 0].tolist():
         game = Game(**{name: getattr(problem, name)[drop].numpy() for name in names})
         searched = random_search(game, samples=600, polished=4, seed=drop)
@@ -85,7 +85,7 @@ def test_largest_quality_is_that_of_a_linear_programme() -> None:
     assert_close(limit.margin_bound, limit.margin, rtol=1e-6, atol=0.0)
     assert_close((problem.sir(limit.power) / problem.sir_min).amin(-1), limit.margin, rtol=1e-9, atol=0.0)
     for drop in range(3):
-        echo, other, needed = (getattr(problem, name)[drop].numpy() for name in ("echo", "cross_echo", "row_noise"))
+        echo, other, needed = (getattr(problem, name)[drop].numpy() for name in ("echo", "cross_echo", "constraint_noise"))
         member = np.arange(problem.num_aps)[:, None] == problem.link_ap[drop].numpy()
         low, high = 0.0, 10.0 * float(limit.margin[drop])
         for _ in range(40):
@@ -150,7 +150,7 @@ def test_value_falls_with_noise_as_its_gradient_says() -> None:
     level = problem.echo_noise.clone().requires_grad_()
     (slope,) = torch.autograd.grad(optimal_sinr(replace(problem, echo_noise=level)).sum(), level)
     step = 1e-3
-    for row in range(problem.num_rows):
+    for row in range(problem.num_constraints):
         change = torch.zeros_like(level)
         change[:, row] = step * problem.echo_noise[:, row]
         up, down = (optimal_sinr(replace(problem, echo_noise=problem.echo_noise + s * change), 1e-7) for s in (1, -1))

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _BISECTIONS = 40
 
 
-def sicnr_rows(
+def sicnr_constraints(
     problem: MaxMinSinrProblem,
     drop: TrackingDrop,
     scenario: TrackingScenario,
@@ -105,7 +105,7 @@ def allocate_for_sicnr(
     plain = power_problem(drop, scenario)
     reference = equal_split(plain)
     for _ in range(passes):
-        problem = sicnr_rows(plain, drop, scenario, setup, sicnr_min_db, reference)
+        problem = sicnr_constraints(plain, drop, scenario, setup, sicnr_min_db, reference)
         found = allocate(problem, allocator)
         reference = 0.5 * (reference + found.power)
     return problem, found
