@@ -12,8 +12,8 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.errors import AllocationError
-from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.tracking.ascent import ascend
 from isac_torch.nn.tracking.balance import balance, beam_efficiency, start_logits
 from isac_torch.nn.tracking.merit import Aim, Objective, strict_score
 from isac_torch.nn.tracking.network import AllocationNetwork

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from isac_torch.graph import LinkGraph, standardised
-from isac_torch.nn.ascent import BestDirections
 from isac_torch.nn.layers import MessageLayer, Tokens
+from isac_torch.nn.tracking.ascent import BestDirections
 from isac_torch.nn.tracking.balance import Balanced, balance, start_logits
 from isac_torch.nn.tracking.merit import ALL_AIMS, FIRST_ROW_WEIGHT, MAX_MIN, Aim, merit_gradient, row_weight_at, strict_score
 from isac_torch.tracking.graph import (

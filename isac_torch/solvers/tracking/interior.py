@@ -47,7 +47,7 @@ class InteriorPoint:
     power: Float[Tensor, "drop link"]
     level: Float[Tensor, " drop"]
     ue_dual: Float[Tensor, "drop ue"]
-    sensing_dual: Float[Tensor, "drop constraint"]
+    sensing_dual: Float[Tensor, "drop sensing_constraint"]
     budget_dual: Float[Tensor, "drop ap"]
     bound_price: Float[Tensor, "drop link"]
     slack: Float[Tensor, "drop constraint"]
