@@ -11,12 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from isac_torch.datasets.files import exclusive_log, make_folder, remove_leftovers, sha256, write_atomic
+from isac_torch.datasets.files import exclusive_log, sha256
 from isac_torch.datasets.labelling import Labeller
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
 from isac_torch.datasets.recipe import Recipe, ShardTask, software_versions
 from isac_torch.datasets.workers import make_shards
 from isac_torch.errors import DatasetError
+from isac_torch.files import remove_leftovers, writable_folder, write_whole
 from isac_torch.systems import system_of
 
 if TYPE_CHECKING:
@@ -59,15 +60,15 @@ def generate_dataset(
         The manifest of the finished data set.
 
     Raises:
-        DatasetError: the folder cannot be written, belongs to another recipe or another run; a shard keeps failing.
+        OutputError: the folder cannot be written.
+        DatasetError: the folder belongs to another recipe or another run; a shard keeps failing.
     """
     scenarios = tuple(scenario) if isinstance(scenario, Sequence) else (scenario,)
     if not scenarios:
         raise DatasetError("scenario=[] names no size class; give at least one")
     allocator = system_of(scenarios[0]).labeller() if allocator is None else allocator
     recipe = Recipe(scenarios, num_drops, seed, shard_size, repr(allocator))
-    folder = Path(output)
-    make_folder(folder)
+    folder = writable_folder(output)
     with exclusive_log(folder / LOG) as log:
         remove_leftovers(folder)
         manifest = _resume(folder, recipe)
@@ -137,7 +138,7 @@ def _write_all(folder: Path, manifest: Manifest, results: Any, log: TextIO, *, t
         task: ShardTask
         made: Made
         for task, made in results:
-            write_atomic(folder / task.name, made.data)
+            write_whole(folder / task.name, made.data)
             manifest.shards[task.name] = {
                 "sha256": sha256(made.data),
                 "num_drops": task.num_drops,

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from isac_torch.datasets.files import sha256, write_atomic
+from isac_torch.datasets.files import sha256
 from isac_torch.datasets.recipe import shard_name
 from isac_torch.datasets.schema import DATASET_FORMAT, FORMAT_VERSION
 from isac_torch.errors import DatasetError
+from isac_torch.files import write_whole
 
 MANIFEST = "manifest.json"
 
@@ -49,7 +50,7 @@ class Manifest:
             "num_shards": self.num_shards,
             "shards": dict(sorted(self.shards.items())),
         }
-        write_atomic(folder / MANIFEST, (json.dumps(content, indent=1, sort_keys=True) + "\n").encode())
+        write_whole(folder / MANIFEST, json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def read_manifest(folder: Path) -> Manifest:

@@ -37,5 +37,9 @@ class BundleError(IsacError):
     """An exported allocator that is missing, damaged, of another version, or does not answer as the network it comes from."""
 
 
+class OutputError(IsacError):
+    """A file or folder that cannot be written: no permission, no space, something else in its place."""
+
+
 class RequestError(IsacError):
     """A request to a server that asks for more than its limits allow, or limits that let nothing through."""

@@ -17,7 +17,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
-from isac_torch.errors import CheckpointError, IsacError
+from isac_torch.errors import CheckpointError
+from isac_torch.files import writable_folder, write_whole
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.trainers.hparams import announce, comparable
 from isac_torch.trainers.module import AllocationTraining
@@ -115,7 +116,7 @@ def train(argv: list[str], system: str = "tracking") -> None:
     resume = _resume_path(cli.config["ckpt_path"], output)
     trainer, module = cli.trainer, cli.model
     if trainer.is_global_zero:
-        cli.parser.save(cli.config, output / "config.yaml", overwrite=True, skip_validation=True)
+        write_whole(output / "config.yaml", cli.parser.dump(cli.config, skip_validation=True))
     assert isinstance(trainer.logger, TensorBoardLogger)  # noqa: S101 - made above
     announce(trainer.logger, _hyperparameters(cli), trained.metrics)
     trainer.fit(module, cli.datamodule, ckpt_path=resume)
@@ -134,19 +135,6 @@ def _hyperparameters(cli: TrainingCLI) -> dict[str, Any]:
     data = cli.config["data"].get("init_args") or {}
     run = [("max_steps", cli.config["trainer"]["max_steps"]), ("seed", cli.config["seed_everything"])]
     return comparable({"model": cli.model.hparams.items(), "data": data.items(), "trainer": run})
-
-
-def writable_folder(path: Path) -> Path:
-    """`path` as a folder that can be written to; IsacError where it cannot."""
-    try:
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / ".write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise IsacError(f"{path}: cannot write there ({error.strerror}); choose another --output") from None
-    return path
 
 
 def _resume_path(given: str | None, output: Path) -> str | None:

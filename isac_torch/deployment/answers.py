@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isac_torch.errors import AllocationError
+from isac_torch.files import writable_file, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,15 +29,21 @@ UNITS = {"power": "W", "sinr": "1", "sir": "1", "milliseconds": "ms"}
 
 
 def check_output(path: Path) -> None:
-    """Raise AllocationError, before any work, where `write_answers` knows no such format."""
+    """Raise, before any work, where `write_answers` could not write.
+
+    Raises:
+        AllocationError: it knows no such format.
+        OutputError: the file or its folder cannot be written.
+    """
     if path.suffix.lower() not in _WRITERS:
         raise AllocationError(f"output={str(path)!r} must end in {', '.join(_WRITERS)}")
+    writable_file(path)
 
 
 def write_answers(answers: Sequence[Allocated], path: Path) -> None:
     """Write powers to a file by its suffix: .json, .npz, .h5 or .hdf5, .csv. Raises AllocationError for any other."""
     check_output(path)
-    path.write_bytes(_WRITERS[path.suffix.lower()](answers))
+    write_whole(path, _WRITERS[path.suffix.lower()](answers))
 
 
 def answers_json(answers: Sequence[Allocated]) -> bytes:

@@ -12,6 +12,7 @@ from isac_torch.deployment.files import encode_json
 from isac_torch.deployment.geometry import read_geometry
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, GeometryError
+from isac_torch.files import writable_file, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +32,10 @@ def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **ph
     Raises:
         GeometryError: where the file describes no network.
         DropError: where a value is out of range.
+        OutputError: where the output cannot be written.
     """
+    if str(output) != "-":
+        writable_file(output)
     networks = read_geometry(path)
     if gains_db is not None and len(networks) > 1:
         raise GeometryError(f"gains_db={str(gains_db)!r} fits one network, but {path} has {len(networks)}; split the file")
@@ -48,7 +52,7 @@ def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **ph
     if str(output) == "-":
         sys.stdout.buffer.write(data)
     else:
-        output.write_bytes(data)
+        write_whole(output, data)
 
 
 def snapshot_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = None, **physics: float | int) -> Snapshot:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import json
-import os
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import torch
 
 from isac_torch.errors import CheckpointError
 from isac_torch.fields import FORMER_NAMES
+from isac_torch.files import write_whole
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
@@ -40,9 +41,9 @@ def save_network(
         "training": json.loads(json.dumps(training)),
         "weights": {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()},
     }
-    part = path.with_name(f"{path.name}.tmp{os.getpid()}")
-    torch.save(content, part)
-    part.replace(path)
+    buffer = io.BytesIO()  # torch's own writer of files ends the process where the disk is full
+    torch.save(content, buffer)
+    write_whole(path, buffer.getvalue())
 
 
 def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, Any]]:

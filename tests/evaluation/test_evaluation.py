@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from dataclasses import replace
 
 import pytest
@@ -18,7 +17,6 @@ from isac_torch.evaluation.benchmark import Case, demanding, fresh_problem, run_
 from isac_torch.evaluation.optimum import checksum, stored_allocate
 from isac_torch.evaluation.run import MAX_SEED, evaluate
 from isac_torch.evaluation.settings import Setting
-from isac_torch.files import writable_folder, written_whole
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir
@@ -214,32 +212,6 @@ def test_bad_input_is_one_line_before_any_work(change, word, tmp_path):
     assert word in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not output.exists()
-
-
-def test_output_that_cannot_be_written_is_refused(tmp_path):
-    file = tmp_path / "file"
-    file.write_text("")
-    with pytest.raises(IsacError, match="cannot be written"):
-        writable_folder(file / "below")
-    if os.geteuid() != 0:
-        (tmp_path / "locked").mkdir(mode=0o500)
-        with pytest.raises(IsacError, match="cannot be written"):
-            writable_folder(tmp_path / "locked")
-
-
-def test_interrupted_writing_keeps_the_old_file(tmp_path):
-    path = tmp_path / "summary.json"
-    path.write_text("old")
-
-    def interrupted():
-        with written_whole(path) as partial:
-            partial.write_text("half")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_names_of_fractional_control():

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from isac_torch.errors import IsacError
 from isac_torch.evaluation.report.page import page
 from isac_torch.evaluation.report.source import read_run
-from isac_torch.files import writable_folder, written_whole
+from isac_torch.files import writable_file, write_whole
 
 
 def write_report(run: str | Path, output: str | Path | None = None) -> Path:
@@ -27,13 +26,10 @@ def write_report(run: str | Path, output: str | Path | None = None) -> Path:
 
     folder = Path(run)
     target = folder / "report.html" if output is None else Path(output)
-    if target.is_dir():
-        raise IsacError(f"output={str(target)!r} is a folder; name the file, such as {target / 'report.html'}")
+    writable_file(target)
     source = read_run(folder)
     content = page(source, f"isac-torch: {folder.resolve().name}")
-    writable_folder(target.parent)
-    with written_whole(target) as partial:
-        partial.write_text(content, encoding="utf-8")
+    write_whole(target, content)
     size = target.stat().st_size / 1e6
     tqdm.write(f"{target}: {len(source.settings)} setting(s), {len(source.trainings)} training run(s), {size:.1f} MB")
     return target
