@@ -32,6 +32,8 @@ def _pair(size: str, count: int, seed: int = 900_400, **options: Any) -> tuple[C
 
 
 SMALL, _ = _pair("8x5x3", 4)
+EXPONENTS = (0.0, 1.0)
+"""Of UEs and of targets: the rule without a solver that does best (docs/deployment.md)."""
 
 
 def _check(problem: Coefficients, power: ndarray) -> None:
@@ -127,6 +129,17 @@ def test_unusable_powers_are_replaced_by_fractional_power_control(bad: float) ->
     assert "network's powers" in answer.reason[2]
     alone = guard(SMALL.select(np.array([0])), power[:1])  # type: ignore[arg-type]
     np.testing.assert_array_equal(answer.power[0], alone.power[0])
+
+
+def test_the_replacement_has_the_documented_exponents() -> None:
+    """Sensing constraints so weak that nothing is repaired show the replacement as it is."""
+    problem = replace(SMALL, sir_min=SMALL.sir_min * 0.0 + 1e-12)
+    answer = guard(problem, np.full((4, problem.num_links), np.nan))
+    assert answer.path == ["fallback_fpc"] * 4
+    expected = fractional_power(problem, *EXPONENTS)  # type: ignore[arg-type]
+    np.testing.assert_allclose(answer.power, expected, rtol=1e-12)
+    swapped = fractional_power(problem, *EXPONENTS[::-1])  # type: ignore[arg-type]
+    assert np.abs(answer.power / swapped - 1.0).max() > 0.1
 
 
 def test_fractional_power_control_is_that_of_the_tensors() -> None:

@@ -178,6 +178,26 @@ def test_hits_confirm_and_misses_end() -> None:
     assert not tracker._alive(_track(hits=1, looks=3))  # one hit of three cannot become three of four
 
 
+@pytest.mark.parametrize("trust", [0.05, 0.2, 1.0])
+def test_what_counts_as_a_hit_does_not_depend_on_trust(trust: float) -> None:
+    """A belief too sharp to move is hit exactly where the energy at its place exceeds the level of the false alarms."""
+    observed, sent, scene, drop = _heard(1)
+    look = look_at(observed, sent, scene.clutter, drop)[0]
+    place = drop.target_position[0, 0]
+    energy = float(log_likelihood(look, place.unsqueeze(0), torch.tensor([[0, 1]]))[0])
+    sharp = Belief(torch.cat([place, torch.zeros_like(place)]), 1e-12 * torch.eye(6, dtype=torch.float64))
+    decided = []
+    for false_alarm in (0.5, 1e-9):
+        tracker = Tracker(ConstantVelocity(0.5), 500.0, (20.0, 100.0), TrackRules(trust=trust, false_alarm=false_alarm))
+        tracker.tracks = [Track(1, sharp)]
+        level = tracker._threshold(look, 2, false_alarm)
+        assert abs(energy / level - 1.0) > 0.05, "the draw must be clear for this test to say anything"
+        tracker._update(look, 2)
+        decided.append((tracker.tracks[0].hits == 2, energy > level))
+    assert decided[0] == (True, True)
+    assert decided[1][0] == decided[1][1]
+
+
 def test_bad_rules_are_refused() -> None:
     for bad in ({"confirm_hits": 5}, {"false_alarm": 0.0}, {"cell": 0.0}):
         with pytest.raises(ScenarioError, match=next(iter(bad))):
