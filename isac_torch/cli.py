@@ -5,93 +5,19 @@ from __future__ import annotations
 import os
 import re
 import sys
-import warnings
 from inspect import signature
 from typing import TYPE_CHECKING
 
 from isac_torch import __version__
-from isac_torch.commands.tracking import COMMANDS
+from isac_torch.commands.table import COMMANDS, GROUPS, Command, help_text
 from isac_torch.errors import IsacError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-HELP = """\
-usage: isac-torch COMMAND [--config FILE.yaml] [OPTIONS]
 
-Power allocation for cell-free massive MIMO that communicates and senses at once.
-
-commands:
-  generate              write a labelled data set of random drops
-  dataset info PATH     what a data set holds
-  dataset verify PATH   check every byte, field and label of a data set
-  train                 train a network on labelled or fresh drops
-  evaluate              allocators against each other on the same fresh drops: table, CSV, figures, TensorBoard
-  pareto                trace the trade-off between rate and sensing SIR: CSV, figure
-  downlink-pilots generate the same for the downlink-pilot system: labelled roads; `dataset info` and `verify` read them too
-  downlink-pilots train train a network of the downlink-pilot system
-  downlink-pilots evaluate allocators of pilot power against each other on the same fresh roads
-  report RUN            results of evaluate and train as one HTML page
-  export                write a trained one-shot network as a bundle: ONNX, torch.export archive, card
-  allocate DROP         powers for networks in a file from a deployed allocator, without torch
-  serve BUNDLE          the same over HTTP
-  import-geometry SITES positions in CSV or GeoJSON as drops for allocate
-  reproduce liesegang   figures and claims of the paper on power control for communication and tracking
-  reproduce liao        figures and claims of the paper on downlink pilots for estimation and localisation
-
-examples:
-  isac-torch generate --config configs/demo/generate.yaml --output runs/drops
-  isac-torch generate --scenario.num_aps 32 --num_drops 1000 --seed 7 --output runs/large
-  isac-torch dataset info runs/drops
-  isac-torch dataset verify runs/drops
-  isac-torch train --config configs/demo/train.yaml --output runs/training
-  isac-torch evaluate --config configs/demo/evaluate.yaml --output runs/table
-  isac-torch evaluate --config configs/evaluate/tracking.yaml --output runs/tracking
-  isac-torch pareto --allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto
-  isac-torch downlink-pilots generate --config configs/downlink_pilots/generate_val.yaml --output runs/downlink_pilots/val
-  isac-torch downlink-pilots train --config configs/downlink_pilots/train.yaml --output runs/downlink_pilots/training
-  isac-torch downlink-pilots evaluate --config configs/downlink_pilots/evaluate.yaml --output runs/downlink_pilots/table
-  isac-torch report runs/demo --output report.html
-  isac-torch export --checkpoint runs/training/one_shot/model.pt --output runs/bundle
-  isac-torch allocate examples/drop.json --model runs/bundle --output powers.csv
-  isac-torch allocate - --model runs/bundle < examples/drop.json
-  isac-torch serve runs/bundle --port 8000
-  isac-torch import-geometry examples/sites.csv --output network.json
-  isac-torch reproduce liesegang --figure 8 --quick --output runs/liesegang
-  isac-torch reproduce liao --figure 4a --quick --output runs/liao
-
-`isac-torch COMMAND --help` lists a command's options; options on the command line win over the YAML file.
-ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.
-"""
-
-
-GROUPS = ("dataset", "downlink-pilots", "reproduce")
-"""Commands whose next word belongs to the name."""
-POSITIONAL = ("allocate", "import-geometry", "report", "serve")
-"""Commands whose required options are words without a name, besides those of `dataset`."""
-
-
-EXTRA_OF = {"fastapi": "serve", "starlette": "serve", "uvicorn": "serve", "onnxruntime": "runtime"}
-"""Extra that installs a package; everything else comes with `train`."""
-TRAINING = {"train": "tracking", "downlink-pilots train": "downlink_pilots"}
-"""Commands that train a network, and the system whose network it is."""
-
-
-def _train(argv: list[str], system: str) -> None:
-    # LightningCLI has a parser of its own and cannot be the sub-command of another one; it warns of being called like this.
-    warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
-    from lightning.fabric.utilities.exceptions import MisconfigurationException
-
-    from isac_torch.trainers.cli import train
-
-    try:
-        train(argv, system)
-    except MisconfigurationException as error:
-        raise IsacError(str(error)) from error
-
-
-def _call(name: str, function: Callable[..., None], argv: list[str]) -> None:
-    """Parse `argv` (and the YAML file of --config) by the signature of `function`, and call it."""
+def _call(command: Command, argv: list[str]) -> None:
+    """Parse `argv` (and the YAML file of --config) by the signature of the command's function, and call it."""
     from argparse import RawDescriptionHelpFormatter
 
     from jsonargparse import ArgumentParser, DefaultHelpFormatter
@@ -99,11 +25,10 @@ def _call(name: str, function: Callable[..., None], argv: list[str]) -> None:
     class Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
         """Keeps the lines of the examples."""
 
-    positional = name in POSITIONAL or name.startswith("dataset")
-    examples = [line for line in HELP.splitlines() if line.startswith(f"  isac-torch {name} ")]
+    function, positional = command.load(), bool(command.words)
     parser = ArgumentParser(
-        prog=f"isac-torch {name}",
-        epilog="\n".join(["examples:", *examples]),
+        prog=f"isac-torch {command.name}",
+        epilog="\n".join(["examples:", *(f"  {line}" for line in command.lines)]),
         formatter_class=Formatter,
         exit_on_error=False,
         allow_abbrev=False,
@@ -127,22 +52,35 @@ def _with_flags(function: Callable[..., None], argv: list[str]) -> list[str]:
 
 
 def _dispatch(argv: list[str]) -> None:
-    length = 2 if argv[:1] and argv[0] in GROUPS else 1
-    command, rest = " ".join(argv[:length]), argv[length:]
-    if command in ("", "-h", "--help"):
-        print(HELP, end="")
-    elif command == "--version":
+    if argv[:1] in ([], ["-h"], ["--help"]):
+        print(help_text(), end="")
+    elif argv[0] == "--version":
         print(f"isac-torch {__version__}")
-    elif command in TRAINING:
-        _train(rest, TRAINING[command])
-    elif command in COMMANDS:
-        _call(command, COMMANDS[command], rest)
-    elif argv[0] == "pilot":
+    else:
+        command, rest = _command(argv)
+        if command.parses:
+            command.load()(rest)
+        else:
+            _call(command, rest)
+
+
+def _command(argv: list[str]) -> tuple[Command, list[str]]:
+    """The command that `argv` begins with, and its arguments. IsacError where there is none."""
+    length = 2 if argv[0] in GROUPS else 1
+    name = " ".join(argv[:length])
+    if name in COMMANDS:
+        return COMMANDS[name], argv[length:]
+    if argv[0] == "pilot":
         now = " ".join(["isac-torch", "downlink-pilots", *argv[1:2]])
         raise IsacError(f"`isac-torch pilot` is `isac-torch downlink-pilots` now, with the same options; type {now}")
-    else:
-        known = ", ".join(sorted([*COMMANDS, *TRAINING]))
-        raise IsacError(f"no command {command!r}; choose from {known}; see isac-torch --help")
+    known = [other for other in COMMANDS if length == 1 or other.startswith(f"{argv[0]} ")]
+    raise IsacError(f"no command {name!r}; choose from {', '.join(known)}; see isac-torch --help")
+
+
+def _missing(package: str, argv: list[str]) -> str:
+    """One line for a command whose package is not installed."""
+    extra = _command(argv)[0].extra
+    return f"this command needs {package}; pip install " + (f"'isac-torch[{extra}]'" if extra else package)
 
 
 def _one_line(error: BaseException) -> str:
@@ -166,8 +104,9 @@ def main(argv: list[str] | None = None) -> int:
     """
     from argparse import ArgumentError
 
+    argv = sys.argv[1:] if argv is None else argv
     try:
-        _dispatch(sys.argv[1:] if argv is None else argv)
+        _dispatch(argv)
     except KeyboardInterrupt:
         print("isac-torch: interrupted", file=sys.stderr)
         return 130
@@ -175,8 +114,7 @@ def main(argv: list[str] | None = None) -> int:
         package = (error.name or "").partition(".")[0]
         if package in ("", "isac_torch") or os.environ.get("ISAC_TORCH_TRACEBACK"):
             raise
-        extra = EXTRA_OF.get(package, "train")
-        print(f"isac-torch: error: this command needs {package}; pip install 'isac-torch[{extra}]'", file=sys.stderr)
+        print(f"isac-torch: error: {_missing(package, argv)}", file=sys.stderr)
         return 2
     except (ArgumentError, ValueError, OSError) as error:
         if os.environ.get("ISAC_TORCH_TRACEBACK"):

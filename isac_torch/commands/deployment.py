@@ -1,4 +1,4 @@
-"""Commands of deployment: `allocate`, `serve`, `import-geometry`. Nothing here needs torch."""
+"""Commands of deployment: `export`, which needs torch; `allocate`, `serve`, `import-geometry`, which do not."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isac_torch.errors import AllocationError, RequestError
+from isac_torch.errors import AllocationError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,6 +18,20 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parents[1] / "weights" / "one_shot"
 """Bundle that comes with the package."""
+
+
+def export(checkpoint: Path, output: Path) -> None:
+    """Write a trained one-shot network as a bundle for `allocate` and `serve`: ONNX, torch.export archive, card.json.
+
+    Args:
+        checkpoint: Weights (model.pt) of `isac-torch train --config configs/train/one_shot.yaml`.
+        output: Folder of the bundle; an older bundle there is replaced.
+    """
+    from isac_torch.nn.export import export_bundle
+
+    card = export_bundle(checkpoint, output)
+    worst = max(row["onnx"] for row in card["parity"])
+    print(f"{output}: logits within {worst:.1e} of the network at {len(card['parity'])} sizes")  # noqa: T201 - the result
 
 
 def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False) -> None:
@@ -99,10 +113,8 @@ def serve(
         refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
     """
     _one_thread()
-    try:
-        from isac_torch.deployment.serving import Limits
-    except ImportError as error:
-        raise RequestError(f"serving needs {error.name}; pip install 'isac-torch[serve]'") from None
+    from isac_torch.deployment.serving import Limits
+
     limits = Limits(
         max_bytes=max_bytes,
         max_drops=max_drops,

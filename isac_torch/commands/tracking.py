@@ -1,4 +1,4 @@
-"""What the console script can do: one typed function per command, whose signature is the command's options.
+"""Commands of the tracking system and those of both systems: one typed function each, whose signature is the options.
 
 Everything heavy is imported inside, so that reading a command line costs nothing.
 """
@@ -6,15 +6,10 @@ Everything heavy is imported inside, so that reading a command line costs nothin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from isac_torch.commands import deployment
-from isac_torch.commands import downlink_pilots as downlink_pilots
 from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def generate(
@@ -226,35 +221,3 @@ def reproduce_liesegang(
         seed=seed,
         checkpoint=checkpoint,
     )
-
-
-def export(checkpoint: Path, output: Path) -> None:
-    """Write a trained one-shot network as a bundle for `allocate` and `serve`: ONNX, torch.export archive, card.json.
-
-    Args:
-        checkpoint: Weights (model.pt) of `isac-torch train --config configs/train/one_shot.yaml`.
-        output: Folder of the bundle; an older bundle there is replaced.
-    """
-    from isac_torch.nn.export import export_bundle
-
-    card = export_bundle(checkpoint, output)
-    worst = max(row["onnx"] for row in card["parity"])
-    print(f"{output}: logits within {worst:.1e} of the network at {len(card['parity'])} sizes")  # noqa: T201 - the result
-
-
-COMMANDS: dict[str, Callable[..., None]] = {
-    "generate": generate,
-    "dataset info": info,
-    "dataset verify": verify,
-    "evaluate": evaluate,
-    "pareto": pareto,
-    "downlink-pilots generate": downlink_pilots.generate,
-    "downlink-pilots evaluate": downlink_pilots.evaluate,
-    "report": report,
-    "export": export,
-    "allocate": deployment.allocate,
-    "serve": deployment.serve,
-    "import-geometry": deployment.import_geometry,
-    "reproduce liao": reproduce_liao,
-    "reproduce liesegang": reproduce_liesegang,
-}

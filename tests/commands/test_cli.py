@@ -4,12 +4,15 @@ import importlib
 import os
 import subprocess
 import sys
+import tomllib
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 from isac_torch import cli
 from isac_torch.commands import tracking as commands
+from isac_torch.commands.table import COMMANDS, GROUPS, Command, help_text
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import ROOT
 
@@ -39,8 +42,7 @@ def test_help_lists_every_command_and_loads_nothing_heavy():
         "assert not heavy, heavy"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    for command in ("generate", "dataset info", "dataset verify", "train", "evaluate", "pareto", "reproduce liao"):
-        assert command in run.stdout
+    assert all(f"\n  {command}" in run.stdout for command in COMMANDS)
 
 
 def test_bad_option_is_refused_before_torch_is_loaded():
@@ -52,11 +54,50 @@ def test_bad_option_is_refused_before_torch_is_loaded():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("command", sorted(commands.COMMANDS))
+@pytest.mark.parametrize("command", [name for name, command in COMMANDS.items() if not command.parses])
 def test_every_command_has_help_with_an_example(capsys, command):
     with pytest.raises(SystemExit, match="0"):
         cli.main([*command.split(), "--help"])
     assert f"examples:\n  isac-torch {command} " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+def test_the_table_says_what_each_function_takes(command):
+    function = command.load()
+    assert function.__doc__
+    required = [name for name, item in signature(function).parameters.items() if item.default is item.empty]
+    if command.parses:
+        assert required == ["argv"]
+    elif command.words:
+        assert list(command.words) == required
+    assert command.examples
+    assert len(command.summary) < 90
+    assert set(filter(None, command.extra.split(","))) <= extras()
+
+
+def extras() -> set[str]:
+    return set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
+
+
+def test_files_that_the_examples_name_exist():
+    named = {word for line in help_text().splitlines() for word in line.split() if word.startswith(("configs/", "examples/"))}
+    assert named
+    assert all((ROOT / word).is_file() for word in named)
+
+
+def test_a_missing_package_is_named_with_the_extra_that_brings_it(capsys, monkeypatch):
+    def missing(command: Command, argv: list[str]) -> None:
+        raise ModuleNotFoundError("no", name="onnxruntime.capi")
+
+    monkeypatch.setattr(cli, "_call", missing)
+    assert "needs onnxruntime; pip install 'isac-torch[runtime,serve]'" in error_line(capsys, ["serve", "x"])
+    assert "needs onnxruntime; pip install onnxruntime" in error_line(capsys, ["import-geometry", "x"])
+
+
+def test_a_group_lists_its_own_commands(capsys):
+    assert GROUPS == ("dataset", "reproduce", "downlink-pilots")
+    said = error_line(capsys, ["dataset", "eat"])
+    assert "choose from dataset info, dataset verify;" in said
 
 
 def test_version(capsys):
@@ -118,16 +159,14 @@ def test_missing_argument(capsys):
 
 def test_command_line_wins_over_the_file(tmp_path, monkeypatch):
     seen: dict[str, object] = {}
-    monkeypatch.setattr(cli, "_call", lambda name, function, argv, **rest: seen.update(call=(name, function, argv)))
-    assert cli.main(["generate", "--seed", "3"]) == 0
-    assert seen["call"] == ("generate", commands.generate, ["--seed", "3"])
-    monkeypatch.undo()
 
     def spy(seed: int, output: Path) -> None:
         seen.update(seed=seed, output=output)
 
+    assert COMMANDS["generate"].load() is commands.generate
+    monkeypatch.setattr(commands, "generate", spy)
     config = write(tmp_path, "seed: 5\noutput: there")
-    cli._call("spy", spy, ["--config", config, "--seed", "3"])
+    assert cli.main(["generate", "--config", config, "--seed", "3"]) == 0
     assert seen["seed"] == 3
     assert seen["output"] == Path("there")
 

@@ -1,0 +1,196 @@
+"""The commands of the console script: the one list from which help, dispatch and error lines are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command.
+
+    Attributes:
+        name: one word, or two where the first one is a group.
+        function: `module:function` below `isac_torch`; its signature is the command's options.
+        summary: one line.
+        examples: what follows `isac-torch NAME`.
+        words: names of the options that are given as words, without `--`, as help shows them.
+        extra: extras of the package that the command needs besides the base installation.
+        parses: the function takes the list of arguments and parses it itself.
+    """
+
+    name: str
+    function: str
+    summary: str
+    examples: tuple[str, ...]
+    words: tuple[str, ...] = ()
+    extra: str = "train"
+    parses: bool = False
+
+    def load(self) -> Callable[..., Any]:
+        """The function, imported now."""
+        module, _, name = self.function.partition(":")
+        loaded: Callable[..., Any] = getattr(import_module(f"isac_torch.{module}"), name)
+        return loaded
+
+    @property
+    def lines(self) -> list[str]:
+        """The examples as one types them."""
+        return [f"isac-torch {self.name} {example}" for example in self.examples]
+
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command(
+            "generate",
+            "commands.tracking:generate",
+            "write a labelled data set of random drops",
+            (
+                "--config configs/demo/generate.yaml --output runs/drops",
+                "--scenario.num_aps 32 --num_drops 1000 --seed 7 --output runs/large",
+            ),
+        ),
+        Command(
+            "dataset info",
+            "commands.tracking:info",
+            "print what a data set holds, of either system",
+            ("runs/drops",),
+            words=("path",),
+        ),
+        Command(
+            "dataset verify",
+            "commands.tracking:verify",
+            "check every byte, field and label of a data set",
+            ("runs/drops",),
+            words=("path",),
+        ),
+        Command(
+            "train",
+            "commands.training:train",
+            "train a network on labelled or fresh drops",
+            ("--config configs/demo/train.yaml --data.init_args.path runs/drops --output runs/training",),
+            parses=True,
+        ),
+        Command(
+            "evaluate",
+            "commands.tracking:evaluate",
+            "compare allocators on the same fresh drops: table, CSV, figures, TensorBoard",
+            (
+                "--config configs/demo/evaluate.yaml --output runs/table",
+                "--config configs/evaluate/tracking.yaml --output runs/tracking",
+            ),
+        ),
+        Command(
+            "pareto",
+            "commands.tracking:pareto",
+            "trace the trade-off between rate and sensing SIR: CSV, figure",
+            ("--allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto",),
+        ),
+        Command(
+            "report",
+            "commands.tracking:report",
+            "put the results of evaluate and train on one HTML page",
+            ("runs/demo --output report.html",),
+            words=("run",),
+        ),
+        Command(
+            "reproduce liesegang",
+            "commands.tracking:reproduce_liesegang",
+            "figures and claims of the paper on power control for communication and tracking",
+            ("--figure 8 --quick --output runs/liesegang",),
+        ),
+        Command(
+            "reproduce liao",
+            "commands.tracking:reproduce_liao",
+            "figures and claims of the paper on downlink pilots for estimation and localisation",
+            ("--figure 4a --quick --output runs/liao",),
+        ),
+        Command(
+            "downlink-pilots generate",
+            "commands.downlink_pilots:generate",
+            "write a labelled data set of random roads for the downlink-pilot system",
+            ("--config configs/downlink_pilots/generate_val.yaml --output runs/downlink_pilots/val",),
+        ),
+        Command(
+            "downlink-pilots train",
+            "commands.training:train_downlink_pilots",
+            "train a network of the downlink-pilot system",
+            ("--config configs/downlink_pilots/train.yaml --output runs/downlink_pilots/training",),
+            parses=True,
+        ),
+        Command(
+            "downlink-pilots evaluate",
+            "commands.downlink_pilots:evaluate",
+            "compare allocators of pilot power on the same fresh roads",
+            ("--config configs/downlink_pilots/evaluate.yaml --output runs/downlink_pilots/table",),
+        ),
+        Command(
+            "export",
+            "commands.deployment:export",
+            "write a trained one-shot network as a bundle: ONNX, torch.export archive, card",
+            ("--checkpoint runs/training/one_shot/model.pt --output runs/bundle",),
+        ),
+        Command(
+            "allocate",
+            "commands.deployment:allocate",
+            "powers for the networks of a file from a deployed allocator, without torch",
+            (
+                "examples/drop.json --model runs/bundle --output powers.csv",
+                "- --model runs/bundle < examples/drop.json",
+            ),
+            words=("drop",),
+            extra="runtime",
+        ),
+        Command(
+            "serve",
+            "commands.deployment:serve",
+            "answer the same over HTTP",
+            ("runs/bundle --port 8000",),
+            words=("bundle",),
+            extra="runtime,serve",
+        ),
+        Command(
+            "import-geometry",
+            "commands.deployment:import_geometry",
+            "turn positions in CSV or GeoJSON into networks for allocate",
+            ("examples/sites.csv --output network.json",),
+            words=("sites",),
+            extra="",
+        ),
+    )
+}
+"""Every command by its name, in the order of `isac-torch --help`."""
+
+GROUPS = tuple(dict.fromkeys(name.split()[0] for name in COMMANDS if " " in name))
+"""First words of the names of two words."""
+
+
+def help_text() -> str:
+    """What `isac-torch --help` prints."""
+    shown = {" ".join([name, *map(str.upper, command.words)]): command for name, command in COMMANDS.items()}
+    width = max(map(len, shown))
+    commands = [f"  {name:{width}}  {command.summary}" for name, command in shown.items()]
+    examples = [f"  {line}" for command in COMMANDS.values() for line in command.lines]
+    return "\n".join(
+        [
+            "usage: isac-torch COMMAND [--config FILE.yaml] [OPTIONS]",
+            "",
+            "Power allocation for cell-free massive MIMO that communicates and senses at once.",
+            "",
+            "commands:",
+            *commands,
+            "",
+            "examples:",
+            *examples,
+            "",
+            "`isac-torch COMMAND --help` lists a command's options; options on the command line win over the YAML file.",
+            "ISAC_TORCH_TRACEBACK=1 in the environment shows where an error comes from.",
+            "",
+        ]
+    )
