@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isac_torch.deployment.bounded_json import JsonLimits, parse_json
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, IsacError
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 2**30
 """Bytes that a file may hold, packed or unpacked: 10,000 UEs x 10,000 APs of gains are 0.75 GiB."""
+MAX_DROPS = 20_000
+"""Networks that a file may hold. Arrays without entries take no bytes, so that the size of a file does not bound their number."""
 _MAX_DIRECTORY = 2**16
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, OSError, RuntimeError, ValueError)
 """All that zipfile raises over damaged bytes; NotImplementedError (odd features) is a RuntimeError."""
@@ -66,16 +69,9 @@ def decode_snapshots(data: bytes, *, name: str, max_bytes: int = MAX_BYTES) -> l
     return snapshots
 
 
-def decode_json(data: bytes, max_drops: int | None = None) -> list[Snapshot]:
-    """The networks of a JSON text in UTF-8. Raises DropError in one line, also for more than `max_drops` networks."""
-    try:
-        value = json.loads(data, parse_constant=_no_constant, object_pairs_hook=_distinct)
-    except DropError:
-        raise
-    except RecursionError:
-        raise DropError("lists within lists too deep to be a drop; see the format in docs/deployment.md") from None
-    except ValueError as error:
-        raise DropError(f"not JSON ({_short(error)}); see the format in docs/deployment.md") from None
+def decode_json(data: bytes, max_drops: int = MAX_DROPS, limits: JsonLimits = JsonLimits()) -> list[Snapshot]:
+    """The networks of a JSON text. Raises DropError in one line, also for more than `max_drops` networks."""
+    value = parse_json(data, limits)
     if isinstance(value, dict) and set(value) == {"drops"}:
         value = value["drops"]
     drops = value if isinstance(value, list) else [value]
@@ -109,25 +105,12 @@ def _one(drop: object, place: str) -> Snapshot:
         raise DropError(f"{place}{error}") from None
 
 
-def _check_count(count: int, most: int | None) -> None:
-    if most is not None and count > most:
-        raise DropError(f"holds {count} drops, at most {most} are allowed at once; send several requests")
+def _check_count(count: int, most: int) -> None:
+    if count > most:
+        raise DropError(f"holds {count} drops, at most {most} are read at once; split them")
 
 
-def _no_constant(text: str) -> float:
-    raise DropError(f"holds {text}, which is no number; leave optional fields out instead")
-
-
-def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise DropError(f"{twice[:40]!r} is given twice; give each field once")
-    return table
-
-
-def decode_npz(data: bytes, max_bytes: int = MAX_BYTES, max_drops: int | None = None) -> list[Snapshot]:
+def decode_npz(data: bytes, max_bytes: int = MAX_BYTES, max_drops: int = MAX_DROPS) -> list[Snapshot]:
     """The networks of an npz file. Raises DropError in one line.
 
     Args:
@@ -190,13 +173,15 @@ def _npy_array(name: str, data: bytes) -> NDArray[Any]:
     return flat.reshape(shape, order="F" if header["fortran"] == b"True" else "C")
 
 
-def _from_arrays(arrays: dict[str, NDArray[Any]], max_drops: int | None = None) -> list[Snapshot]:
+def _from_arrays(arrays: dict[str, NDArray[Any]], max_drops: int = MAX_DROPS) -> list[Snapshot]:
     """One network, or one for each entry of the leading axis where tx_position has three axes."""
     position = arrays.get("tx_position")
     if position is None or position.ndim != 3:
         return [Snapshot.from_mapping({name: _plain(array) for name, array in arrays.items()})]
     count = len(position)
     _check_count(count, max_drops)
+    if count and not position.size:
+        raise DropError(f"tx_position has the shape {position.shape}, networks without a transmit AP; give [drop, ap, 3]")
     for name, array in arrays.items():
         if array.ndim and len(array) != count:
             raise DropError(f"{name[:40]!r} has {len(array)} entries along its drop axis, but tx_position has {count}")
@@ -226,12 +211,17 @@ def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
             if "drop" in file:
                 if file.attrs.get("system") not in (b"tracking", "tracking"):
                     raise DropError("a shard of another system; give one of the tracking system")
-                return _from_shard(_hdf5_arrays(file["drop"], max_bytes), json.loads(file.attrs["config"])["scenario"])
+                scenario = parse_json(_bytes(file.attrs["config"]))["scenario"]
+                return _from_shard(_hdf5_arrays(file["drop"], max_bytes), scenario)
             return _from_arrays(_hdf5_arrays(file, max_bytes))
     except DropError:
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise DropError(f"not a whole HDF5 file of drops ({_short(error)}); write or fetch it again") from None
+
+
+def _bytes(text: str | bytes) -> bytes:
+    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def _hdf5_arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:
@@ -257,6 +247,7 @@ def _from_shard(arrays: dict[str, NDArray[Any]], scenario: dict[str, Any]) -> li
     from isac_torch.tracking.scenario import TrackingScenario
 
     drops = SimpleNamespace(**arrays)
+    _check_count(len(drops.tx_position), MAX_DROPS)
     return [Snapshot.from_drop(drops, index, TrackingScenario(**scenario)) for index in range(len(drops.tx_position))]
 
 
