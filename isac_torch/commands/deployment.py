@@ -143,6 +143,10 @@ def import_geometry(
     azimuth_spread_deg: float | None = None,
     angle_error: float | None = None,
     sir_min_db: float | None = None,
+    pilot_power: float | None = None,
+    serving_aps: int | None = None,
+    sensing_aps: int | None = None,
+    listening_aps: int | None = None,
 ) -> None:
     """Turn positions of APs, UEs and targets (CSV or GeoJSON, degrees or metres) into drops for `allocate`.
 
@@ -158,6 +162,10 @@ def import_geometry(
         azimuth_spread_deg: Of the scatterers, degrees; default 15.
         angle_error: Of the tracked angles, rad; default 0.01.
         sir_min_db: Sensing SIR that every target must reach, dB; default -5.
+        pilot_power: Uplink pilot power of each UE, W; default 1e-4.
+        serving_aps: Transmit APs that serve each UE; default 4.
+        sensing_aps: Transmit APs with a beam at each target; default 4.
+        listening_aps: Receive APs that listen for each target; default 1.
     """
     from isac_torch.deployment.importing import import_geometry as run
 
@@ -170,5 +178,9 @@ def import_geometry(
         "azimuth_spread_deg": azimuth_spread_deg,
         "angle_error": angle_error,
         "sir_min_db": sir_min_db,
+        "pilot_power": pilot_power,
+        "serving_aps": serving_aps,
+        "sensing_aps": sensing_aps,
+        "listening_aps": listening_aps,
     }
     run(sites, output, gains_db, **{name: value for name, value in physics.items() if value is not None})

@@ -14,13 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Complex, Float
 
+from isac_torch.deployment.snapshot import NO_PATH_GAIN
 from isac_torch.errors import GeometryError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-NO_PATH_GAIN = 1e-20
-"""Gain of a pair that no path connects, linear (-200 dB): far below the noise, yet positive as a large-scale gain must be."""
 
 
 def sionna_cfr_gain(

@@ -39,7 +39,10 @@ class JsonLimits:
     values: int = 50_000_000
 
 
-def parse_json(data: bytes, limits: JsonLimits = JsonLimits()) -> Any:
+DEFAULT_LIMITS = JsonLimits()
+
+
+def parse_json(data: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
     """The value of a JSON text in UTF-8, UTF-16 or UTF-32, whose objects name nothing twice.
 
     Raises:
@@ -69,7 +72,9 @@ def _check_counts(data: bytes, limits: JsonLimits) -> None:
         raise DropError(f"holds {names} names of fields, at most {limits.names} are read; send fewer networks at once")
     values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
     if values > limits.values:
-        raise DropError(f"holds about {values} values, at most {limits.values} are read; send fewer networks at once, or as npz")
+        raise DropError(
+            f"holds about {values} values, at most {limits.values} are read; send fewer networks at once, or as npz"
+        )
     depth = 0
     for start in range(0, len(bare), _PART):
         level = np.cumsum(_STEP[np.frombuffer(bare, np.uint8, min(_PART, len(bare) - start), start)], dtype=np.int64)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.deployment.snapshot import NO_PATH_GAIN, Snapshot
 from isac_torch.errors import DropError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
@@ -24,7 +24,8 @@ def completed(snapshot: Snapshot) -> Snapshot:
     The snapshot has passed `check`. Raises DropError where a derived assignment of receive APs needs SciPy and there is none.
     """
     missing = [name for name in _DERIVED if getattr(snapshot, name) is None]
-    if not missing:
+    unheard = snapshot.ue_gain is not None and snapshot.ue_gain.min() < NO_PATH_GAIN
+    if not (missing or unheard):
         return snapshot
     found: dict[str, Any] = {name: getattr(snapshot, name) for name in _DERIVED}
     if found["pilot_symbols"] is None:
@@ -35,6 +36,8 @@ def completed(snapshot: Snapshot) -> Snapshot:
         found["pilot_power"] = np.full(snapshot.num_ues, TrackingScenario.pilot_power)
     if found["ue_gain"] is None:
         found["ue_gain"] = umi_nlos_gain(_gap(snapshot.ue_position, snapshot.tx_position), snapshot.carrier_frequency)
+    elif unheard:
+        found["ue_gain"] = np.maximum(found["ue_gain"], NO_PATH_GAIN)
     if found["serving_ap"] is None:
         found["serving_ap"] = closest(-found["ue_gain"][None], min(snapshot.serving_aps, snapshot.num_aps))[0]
     if found["sensing_ap"] is None:

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from isac_torch.deployment.bounded_json import JsonLimits, parse_json
+from isac_torch.deployment.bounded_json import DEFAULT_LIMITS, JsonLimits, parse_json
+from isac_torch.deployment.hdf5 import is_hdf5, read_hdf5
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, IsacError
 
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 2**30
 """Bytes that a file may hold, packed or unpacked: 10,000 UEs x 10,000 APs of gains are 0.75 GiB."""
 MAX_DROPS = 20_000
-"""Networks that a file may hold. Arrays without entries take no bytes, so that the size of a file does not bound their number."""
+"""Networks that a file may hold. Arrays without entries take no bytes: the size of a file does not bound their number."""
+_MATLAB_OLD = b"MATLAB 5.0 MAT-file"
 _MAX_DIRECTORY = 2**16
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, OSError, RuntimeError, ValueError)
 """All that zipfile raises over damaged bytes; NotImplementedError (odd features) is a RuntimeError."""
@@ -60,8 +62,10 @@ def decode_snapshots(data: bytes, *, name: str, max_bytes: int = MAX_BYTES) -> l
     if len(data) > max_bytes:
         raise DropError(f"{name}: more than {max_bytes} bytes; split it")
     try:
-        if data.startswith(b"\x89HDF"):
+        if is_hdf5(data):
             snapshots = _decode_hdf5(data, max_bytes)
+        elif data.startswith(_MATLAB_OLD):
+            raise DropError("a MATLAB file of a version before 7.3; save it again with save(..., '-v7.3')")
         else:
             snapshots = decode_npz(data, max_bytes) if data.startswith(b"PK") else decode_json(data)
     except IsacError as error:
@@ -69,7 +73,7 @@ def decode_snapshots(data: bytes, *, name: str, max_bytes: int = MAX_BYTES) -> l
     return snapshots
 
 
-def decode_json(data: bytes, max_drops: int = MAX_DROPS, limits: JsonLimits = JsonLimits()) -> list[Snapshot]:
+def decode_json(data: bytes, max_drops: int = MAX_DROPS, limits: JsonLimits = DEFAULT_LIMITS) -> list[Snapshot]:
     """The networks of a JSON text. Raises DropError in one line, also for more than `max_drops` networks."""
     value = parse_json(data, limits)
     if isinstance(value, dict) and set(value) == {"drops"}:
@@ -79,6 +83,22 @@ def decode_json(data: bytes, max_drops: int = MAX_DROPS, limits: JsonLimits = Js
         raise DropError("holds no drop; give an object with the fields of a drop, or a list of them")
     _check_count(len(drops), max_drops)
     return [_one(drop, f"drop {index}: " if isinstance(value, list) else "") for index, drop in enumerate(drops)]
+
+
+def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
+    content = read_hdf5(data, max_bytes)
+    if content.scenario is None:
+        return _from_arrays(content.arrays)
+    from isac_torch.tracking.scenario import TrackingScenario
+
+    drops = SimpleNamespace(**content.arrays)
+    try:
+        count = len(drops.tx_position)
+        _check_count(count, MAX_DROPS)
+        scenario = TrackingScenario(**content.scenario)
+        return [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
+    except (AttributeError, IndexError, TypeError) as error:
+        raise DropError(f"not a whole shard ({_short(error)}); write it again with `isac-torch generate`") from None
 
 
 def encode_json(snapshots: Sequence[Snapshot]) -> bytes:
@@ -199,56 +219,6 @@ def _plain(array: Any) -> Any:
         return array
     value = array.item() if hasattr(array, "item") else array
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
-
-
-def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
-    try:
-        import h5py
-    except ImportError:
-        raise DropError("reading HDF5 needs h5py; pip install h5py, or give JSON or npz") from None
-    try:
-        with h5py.File.in_memory(file_image=data) as file:
-            if "drop" in file:
-                if file.attrs.get("system") not in (b"tracking", "tracking"):
-                    raise DropError("a shard of another system; give one of the tracking system")
-                scenario = parse_json(_bytes(file.attrs["config"]))["scenario"]
-                return _from_shard(_hdf5_arrays(file["drop"], max_bytes), scenario)
-            return _from_arrays(_hdf5_arrays(file, max_bytes))
-    except DropError:
-        raise
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise DropError(f"not a whole HDF5 file of drops ({_short(error)}); write or fetch it again") from None
-
-
-def _bytes(text: str | bytes) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)
-
-
-def _hdf5_arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:
-    import h5py
-
-    arrays, total = {}, 0
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink) or not isinstance(group[name], h5py.Dataset):
-            raise DropError(f"{name[:40]!r} is a link or a group; a file of drops holds plain arrays")
-        dataset = group[name]
-        total += dataset.nbytes
-        if total > max_bytes:
-            raise DropError(f"its arrays take more than {max_bytes} bytes; split the file")
-        text = dataset.shape == () and h5py.check_string_dtype(dataset.dtype) is not None
-        if dataset.is_virtual or dataset.external or not (text or dataset.dtype.kind in "biufSU"):
-            raise DropError(f"{name[:40]!r} is not an array of plain numbers; store it as such")
-        arrays[name] = np.asarray(dataset.asstr()[()] if text else dataset[()])
-    return arrays
-
-
-def _from_shard(arrays: dict[str, NDArray[Any]], scenario: dict[str, Any]) -> list[Snapshot]:
-    """The networks of a shard of `isac-torch generate`, with the physics of its scenario."""
-    from isac_torch.tracking.scenario import TrackingScenario
-
-    drops = SimpleNamespace(**arrays)
-    _check_count(len(drops.tx_position), MAX_DROPS)
-    return [Snapshot.from_drop(drops, index, TrackingScenario(**scenario)) for index in range(len(drops.tx_position))]
 
 
 def _short(error: Exception) -> str:

@@ -9,15 +9,13 @@ Columns (CSV) or properties (GeoJSON points), one AP, UE or target a row:
     bearing_deg       APs: the same clockwise from north
     snapshot          which network the row belongs to, for files with several
 
-Heights left out are those of the scenario for APs and UEs; targets need one. Other columns are not read.
+Heights left out are those of the scenario for APs and UEs; targets need one. A heading may say its unit, as in `height (m)`.
+Other columns are not read, but those that look like one of the above are refused by the name to use. Columns may be parted by
+semicolons; decimals have commas then.
 """
 
 from __future__ import annotations
 
-import csv
-import difflib
-import io
-import json
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -26,14 +24,14 @@ import numpy as np
 from jaxtyping import Float
 from numpy.typing import NDArray
 
+from isac_torch.deployment.cells import parse_number
+from isac_torch.deployment.site_rows import KINDS, csv_rows, geojson_rows
 from isac_torch.errors import GeometryError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
-KINDS = ("ap", "tx", "rx", "ue", "target")
-COLUMNS = ("kind", "x", "y", "z", "latitude", "longitude", "height", "orientation_deg", "bearing_deg", "snapshot")
 DEFAULT_HEIGHT = {"ap": 10.0, "tx": 10.0, "rx": 10.0, "ue": 1.65}
 """Height above the ground (m) where a row gives none; the heights of `TrackingScenario`."""
 MAX_BYTES = 64 * 2**20
@@ -83,75 +81,32 @@ class _Row:
 
 def read_geometry(path: Path) -> list[Geometry]:
     """The networks of a CSV or GeoJSON file, in the order of their first rows. Raises GeometryError in one line."""
+    return parse_geometry(read_text(path), name=str(path), geojson=path.suffix.lower() in (".json", ".geojson"))
+
+
+def read_text(path: Path) -> str:
+    """The text of a file in UTF-8, or in UTF-16 with a byte order mark. Raises GeometryError in one line."""
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise GeometryError(f"{path}: {size} bytes, at most {MAX_BYTES} are read; split the file")
-        text = path.read_text(encoding="utf-8-sig")
+        data = path.read_bytes()
+        return data.decode("utf-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except OSError as error:
         raise GeometryError(f"{path}: {error.strerror or error}; check the name and its permissions") from None
     except UnicodeDecodeError:
         raise GeometryError(f"{path}: not a text file in UTF-8; save it as CSV or GeoJSON in UTF-8") from None
-    return parse_geometry(text, name=str(path), geojson=path.suffix.lower() in (".json", ".geojson"))
 
 
 def parse_geometry(text: str, *, name: str, geojson: bool) -> list[Geometry]:
     """The networks in the text of a CSV (or GeoJSON) file; `name` is said in errors. Raises GeometryError in one line."""
     rows: dict[str, list[_Row]] = {}
-    for place, cells in _geojson_rows(text, name) if geojson else _csv_rows(text, name):
+    for place, cells in geojson_rows(text, name) if geojson else csv_rows(text, name):
         row = _checked(place, cells)
         rows.setdefault(row.snapshot, []).append(row)
     if not rows:
         raise GeometryError(f"{name}: no rows; give at least one tx and one rx (or two ap) and one ue")
     return [_network(name, group) for group in rows.values()]
-
-
-def _csv_rows(text: str, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True, skipinitialspace=True)
-    try:
-        header = [column.strip() for column in reader.fieldnames or ()]
-        _check_columns(name, header)
-        if len(set(header)) < len(header):
-            raise GeometryError(f"{name}: a column occurs twice in {', '.join(header)}; keep one")
-        reader.fieldnames = header
-        for cells in reader:
-            place = f"{name} line {reader.line_num}"
-            if None in cells or None in cells.values():
-                raise GeometryError(f"{place}: not as many cells as the {len(header)} columns; mend the row")
-            yield place, {column: cell.strip() for column, cell in cells.items() if cell.strip()}
-    except csv.Error as error:
-        raise GeometryError(f"{name}: not CSV ({error}); save it with commas and a header line") from None
-
-
-def _check_columns(name: str, header: Iterable[str]) -> None:
-    """Refuse names that look like a slip of a known one: silence would turn `orientaton_deg` into the default."""
-    header = list(header)
-    for column in header:
-        if column not in COLUMNS and (near := difflib.get_close_matches(column.lower(), COLUMNS, n=1, cutoff=0.8)):
-            raise GeometryError(f"{name}: column {column!r} is not known; call it {near[0]!r} or remove it")
-    if "kind" not in header:
-        raise GeometryError(f"{name}: no column 'kind'; it says of each row whether it is {', '.join(KINDS)}")
-
-
-def _geojson_rows(text: str, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
-    try:
-        features = json.loads(text)["features"]
-        if not isinstance(features, list):
-            raise TypeError
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise GeometryError(f"{name}: not a GeoJSON FeatureCollection; save it as one, or as CSV") from None
-    for index, feature in enumerate(features):
-        place = f"{name} feature {index}"
-        try:
-            point, properties = feature["geometry"], feature["properties"]
-            if point["type"] != "Point" or not 2 <= len(point["coordinates"]) <= 3:
-                raise TypeError
-            cells = {key: value for key, value in properties.items() if value is not None}
-            cells |= dict(zip(("longitude", "latitude", "height"), point["coordinates"], strict=False))
-        except (TypeError, KeyError, AttributeError):
-            raise GeometryError(f"{place}: not a Point with properties; keep points with longitude, latitude, height") from None
-        _check_columns(place, cells)
-        yield place, cells
 
 
 def _checked(place: str, cells: Mapping[str, Any]) -> _Row:
@@ -187,13 +142,9 @@ def _orientation(place: str, cells: Mapping[str, Any]) -> float:
 
 
 def _number(place: str, column: str, cells: Mapping[str, Any]) -> float:
-    cell = cells[column]
-    try:
-        value = math.nan if isinstance(cell, bool) else float(cell)
-    except (TypeError, ValueError, OverflowError):
-        value = math.nan
-    if not math.isfinite(value):
-        raise GeometryError(f"{place}: {column}={str(cell)[:40]!r} must be a finite number")
+    value = parse_number(cells[column])
+    if value is None:
+        raise GeometryError(f"{place}: {column}={str(cells[column])[:40]!r} must be a finite number, such as -12.5")
     return value
 
 

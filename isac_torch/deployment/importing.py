@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Bool, Float
 
+from isac_torch.deployment.cells import parse_number, read_cells
 from isac_torch.deployment.files import encode_json
-from isac_torch.deployment.geometry import read_geometry
+from isac_torch.deployment.geometry import read_geometry, read_text
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, GeometryError
 from isac_torch.files import writable_file, write_whole
@@ -27,7 +28,7 @@ def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **ph
         path: CSV or GeoJSON file, format in `isac_torch.deployment.geometry`.
         output: JSON file.
         gains_db: CSV file of large-scale gains in dB (negative), a row a UE, a column an AP, in the order of `path`.
-        physics: scalar fields of `Snapshot` by name; `ap_power` (W) is every AP's.
+        physics: scalar fields of `Snapshot` by name; `ap_power` and `pilot_power` (W) are every AP's and every UE's.
 
     Raises:
         GeometryError: where the file describes no network.
@@ -61,11 +62,11 @@ def snapshot_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = 
     Args:
         network: its positions.
         gain: large-scale gains, linear, of every UE and AP in the order of the file; default the path-loss model.
-        physics: scalar fields of `Snapshot` by name; `ap_power` (W) is every AP's.
+        physics: scalar fields of `Snapshot` by name; `ap_power` and `pilot_power` (W) are every AP's and every UE's.
     """
     listens = receive_mask(network)
     sends = ~listens
-    power = physics.pop("ap_power", None)
+    power, pilot_power = physics.pop("ap_power", None), physics.pop("pilot_power", None)
     return Snapshot(
         tx_position=network.ap_position[sends],
         tx_orientation=network.ap_orientation[sends],
@@ -74,6 +75,7 @@ def snapshot_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = 
         target_position=network.target_position,
         ue_gain=None if gain is None else gain[:, sends],
         ap_power=None if power is None else np.full(int(sends.sum()), power),
+        pilot_power=None if pilot_power is None else np.full(len(network.ue_position), pilot_power),
         **physics,  # type: ignore[arg-type]
     )
 
@@ -104,19 +106,21 @@ def receive_mask(network: Geometry) -> Bool[np.ndarray, " allap"]:
 def read_gains(path: Path, network: Geometry) -> Float[np.ndarray, "ue allap"]:
     """Large-scale gains, linear, from a CSV file of gains in dB: a row a UE, a column an AP, no header."""
     shape = (len(network.ue_position), len(network.ap_position))
-    try:
-        gain_db = np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2, encoding="utf-8-sig")
-    except OSError as error:
-        raise GeometryError(f"{path}: {error.strerror or 'not found'}; check the name and its permissions") from None
-    except ValueError as error:
-        reason = str(error).splitlines()[0][:100]
-        raise GeometryError(f"{path}: not a table of numbers ({reason}); give gains in dB, commas between them") from None
-    if gain_db.shape != shape:
-        raise GeometryError(
-            f"{path}: {gain_db.shape[0]} rows x {gain_db.shape[1]} columns, but {shape[0]} UEs x {shape[1]} APs"
-        )
-    if not (gain_db <= 0.0).all():  # NaN is refused here too
-        raise GeometryError(f"{path}: holds {gain_db.max():g}, but gains in dB are negative numbers; -inf is no connection")
+    rows, decimal_comma = read_cells(read_text(path), str(path))
+    gain_db = np.empty(shape)
+    if [len(cells) for _, cells in rows] != [shape[1]] * shape[0]:
+        found = f"{len(rows)} rows x {' or '.join(sorted({str(len(cells)) for _, cells in rows})) or 0} columns"
+        raise GeometryError(f"{path}: {found}, but {shape[0]} UEs x {shape[1]} APs; give a row a UE and a column an AP")
+    for row, (line, cells) in zip(gain_db, rows, strict=True):
+        for ap, cell in enumerate(cells):
+            value = -np.inf if cell.lower() in ("-inf", "-infinity") else parse_number(cell, decimal_comma=decimal_comma)
+            if value is None:
+                raise GeometryError(f"{path} line {line}: {cell[:40]!r} is no number; give gains in dB, -inf for no connection")
+            if value > 0.0:
+                raise GeometryError(
+                    f"{path} line {line}: holds {value:g}, but gains in dB are negative numbers; -inf is no connection"
+                )
+            row[ap] = value
     return np.asarray(10.0 ** (gain_db / 10.0))
 
 

@@ -10,6 +10,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from isac_torch.deployment.numbers import as_floats, within
+from isac_torch.deployment.snapshot import NO_PATH_GAIN
+from isac_torch.errors import DropError
+
 FAR_DEVIATIONS = 6.0
 """Standard deviations above the mean at which a random far field is bounded."""
 
@@ -55,15 +59,48 @@ class Shadowing:
 
 @dataclass(frozen=True)
 class MeasuredGains:
-    """Gains from a table; pairs that it leaves out (zeros of a sparse one) have the gain of the path loss.
+    """Gains from a table. A zero of a dense table is a pair without a path; pairs that a sparse one leaves out have the gain of
+    the path loss.
 
     Attributes:
-        table: linear, [ue, ap], a dense array or a scipy.sparse CSR array of the pairs that were measured.
+        table: linear power gains, 0..1, [ue, ap]: a dense array, or a scipy.sparse CSR array of the pairs that were measured.
         deviation_db: see `PairGains`.
+
+    Raises:
+        DropError: the table holds NaN, infinity, or what is no linear gain, such as dB.
+
+    Example:
+        >>> MeasuredGains(np.array([[1e-9, 0.0]]))(np.array([0, 0]), np.array([0, 1]), np.array([1e-8, 1e-8])).tolist()
+        [1e-09, 1e-20]
     """
 
     table: Any
     deviation_db: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Hold the table to the rules of `Snapshot.ue_gain`."""
+        table = self.table
+        if hasattr(table, "tocsr"):
+            sparse = table.tocsr()
+            values = as_floats("ue_gain", sparse.data, ("pair",))
+            object.__setattr__(self, "table", sparse)
+            if values.size and values.min() == 0.0:
+                raise DropError(
+                    f"ue_gain lists a gain of 0; leave the pair out, or give {NO_PATH_GAIN:g} where there is no path"
+                )
+        else:
+            values = as_floats("ue_gain", table, ("ue", "ap"))
+            object.__setattr__(self, "table", np.maximum(values, NO_PATH_GAIN) if np.isfinite(values).all() else values)
+        within("ue_gain", values, 0.0, 1.0, "a linear power gain, not dB")
+
+    def check(self, num_ues: int, num_aps: int) -> None:
+        """Raise DropError unless the table has a row for each UE and a column for each transmit AP."""
+        if self.table.shape != (num_ues, num_aps):
+            turned = ", transposed" if self.table.shape == (num_aps, num_ues) else ""
+            raise DropError(
+                f"ue_gain has the shape {self.table.shape}{turned}, the network has {num_ues} UEs and {num_aps} transmit APs; "
+                "give it as [ue, ap]"
+            )
 
     def __call__(self, ue: Int[ndarray, " pair"], ap: Int[ndarray, " pair"], path: Float[ndarray, " pair"]) -> ndarray:
         """The table's gains where it has any."""

@@ -247,6 +247,8 @@ def large_problem(snapshot: Snapshot, gains: PairGains | None = None, settings: 
 
 def _gains(snapshot: Snapshot, gains: PairGains | None) -> PairGains:
     if gains is not None:
+        if isinstance(gains, MeasuredGains):
+            gains.check(snapshot.num_ues, snapshot.num_aps)
         return gains
     return Shadowing() if snapshot.ue_gain is None else MeasuredGains(snapshot.ue_gain)
 

@@ -1,5 +1,6 @@
 """JSON from outside: the same values as Python's parser gives, limits before work, and time linear in the length."""
 
+import contextlib
 import json
 import time
 
@@ -68,10 +69,8 @@ def test_twenty_times_the_length_takes_no_more_than_sixty_times_the_time(name):
         data, best = HOSTILE[name](count), float("inf")
         for _ in range(3):
             begin = time.process_time()
-            try:
+            with contextlib.suppress(DropError):
                 parse_json(data, JsonLimits(depth=8))
-            except DropError:
-                pass
             best = min(best, time.process_time() - begin)
         return best
 

@@ -115,7 +115,11 @@ def test_gains_follow_the_order_of_the_file(tmp_path):
     np.testing.assert_allclose(snapshot.ue_gain, [[1e-8, 1e-9], [1e-10, 1e-11]], rtol=1e-12)
     assert snapshot.sir_min_db == -3.0
     (network,) = read_geometry(tmp_path / "a.csv")
-    for text, says in (("-80,-90\n", "1 rows x 2 columns"), ("3,1,1\n1,1,1\n", "negative"), ("nan,1,a\n", "not a table")):
+    for text, says in (
+        ("-80,-90\n", "1 rows x 2 columns"),
+        ("3,1,1\n1,1,1\n", "negative"),
+        ("nan,1,a\n1,1,1\n", "is no number"),
+    ):
         (tmp_path / "g.csv").write_text(text)
         with pytest.raises(GeometryError, match=says):
             read_gains(tmp_path / "g.csv", network)

@@ -1,0 +1,120 @@
+"""Arrays of an HDF5 file: plain files, shards of `isac-torch generate`, and what MATLAB's `save -v7.3` writes.
+
+MATLAB stores every array with its axes in reverse order, single numbers as 1 x 1, vectors as 1 x n or n x 1, texts as character
+codes and an array without entries as its size; it says so in the attributes of each array. Axes are put back in order here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from isac_torch.deployment.bounded_json import parse_json
+from isac_torch.deployment.snapshot import SHAPES
+from isac_torch.errors import DropError
+
+_SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_MAX_TEXT = 1000
+_MAX_ARRAYS = 100
+
+
+@dataclass(frozen=True)
+class Hdf5Content:
+    """What a file holds.
+
+    Attributes:
+        arrays: by the names of the fields of a drop.
+        scenario: parameters of the scenario that a shard was drawn from; None for other files.
+    """
+
+    arrays: dict[str, NDArray[Any]]
+    scenario: dict[str, Any] | None
+
+
+def is_hdf5(data: bytes) -> bool:
+    r"""Whether the signature of HDF5 stands at the beginning, or behind a user block of 512, 1024, 2048, ... bytes.
+
+    Example:
+        >>> is_hdf5(bytes(512) + b"\x89HDF\r\n\x1a\n"), is_hdf5(b"{}")
+        (True, False)
+    """
+    start = 0
+    while start < len(data):
+        if data.startswith(_SIGNATURE, start):
+            return True
+        start = max(512, 2 * start)
+    return data.startswith(_SIGNATURE[:4])
+
+
+def read_hdf5(data: bytes, max_bytes: int) -> Hdf5Content:
+    """The arrays in the bytes of an HDF5 file of at most `max_bytes` of arrays. Raises DropError in one line."""
+    try:
+        import h5py
+    except ImportError:
+        raise DropError("reading HDF5 needs h5py; pip install h5py, or give JSON or npz") from None
+    try:
+        with h5py.File.in_memory(file_image=data) as file:
+            if "drop" not in file:
+                return Hdf5Content(_arrays(file, max_bytes), None)
+            if file.attrs.get("system") not in (b"tracking", "tracking"):
+                raise DropError("a shard of another system; give one of the tracking system")
+            config = file.attrs["config"]
+            scenario = parse_json(config.encode() if isinstance(config, str) else bytes(config))["scenario"]
+            return Hdf5Content(_arrays(file["drop"], max_bytes), dict(scenario))
+    except DropError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        said = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")[:100]
+        raise DropError(f"not a whole HDF5 file of drops ({said}); write or fetch it again") from None
+
+
+def _arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:
+    """Every array of a group, after its kind and size are known to be those of a drop."""
+    import h5py
+
+    if len(group) > _MAX_ARRAYS:
+        raise DropError(f"holds {len(group)} arrays, more than a drop has fields; keep one file a drop or a batch of drops")
+    found, total = {}, 0
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink) or not isinstance(group[name], h5py.Dataset):
+            raise DropError(f"{name[:40]!r} is a link or a group; a file of drops holds plain arrays")
+        dataset = group[name]
+        total += dataset.nbytes
+        if total > max_bytes:
+            raise DropError(f"its arrays take more than {max_bytes} bytes; split the file")
+        text = dataset.shape == () and h5py.check_string_dtype(dataset.dtype) is not None
+        if dataset.is_virtual or dataset.external or not (text or dataset.dtype.kind in "biufSU"):
+            raise DropError(f"{name[:40]!r} is not an array of plain numbers; store it as such")
+        found[name] = dataset
+    batch = "tx_position" in found and found["tx_position"].ndim == 3
+    return {name: _array(name, dataset, batch) for name, dataset in found.items()}
+
+
+def _array(name: str, dataset: Any, batch: bool) -> NDArray[Any]:
+    kind = dataset.attrs.get("MATLAB_class")
+    if kind is None:
+        text = dataset.dtype.kind == "O"
+        return np.asarray(dataset.asstr()[()] if text else dataset[()])
+    if kind in (b"char", "char"):
+        if dataset.size > _MAX_TEXT:
+            raise DropError(f"{name[:40]!r} is a text of {dataset.size} characters; give a field of a drop")
+        return np.asarray("".join(map(chr, np.asarray(dataset[()]).ravel())))
+    if dataset.attrs.get("MATLAB_empty", 0):
+        shape = tuple(int(length) for length in np.asarray(dataset[()]).ravel())
+        if not 0 < len(shape) <= 4 or 0 not in shape:
+            raise DropError(f"{name[:40]!r} claims to be without entries but has the size {shape[:4]}; save it again")
+        return _fitted(name, np.zeros(shape), batch)
+    return _fitted(name, np.asarray(dataset[()]).T, batch)
+
+
+def _fitted(name: str, array: NDArray[Any], batch: bool) -> NDArray[Any]:
+    """An array of MATLAB, which has two axes at least and drops last ones of length one, with as many axes as the field has."""
+    if name not in SHAPES:  # a single number, or one a drop
+        return array.reshape(-1) if batch and array.size > 1 else array.reshape(()) if array.size == 1 else array
+    wanted = len(SHAPES[name]) + batch
+    if wanted == 1 and 1 in array.shape:
+        return array.reshape(-1)
+    return array.reshape(array.shape + (1,) * max(wanted - array.ndim, 0))
