@@ -14,7 +14,6 @@ from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim, row_sho
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tensors import to_db
-from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
@@ -80,7 +79,7 @@ class AllocationTraining(AveragedTraining):
         self.network: AllocationNetwork | OneShotNetwork = (
             OneShotNetwork(hidden, layers) if one_shot else AllocationNetwork(hidden, layers, refinements, steps)
         )
-        self.average = deepcopy(self.network).requires_grad_(False)
+        self.average: AllocationNetwork | OneShotNetwork = deepcopy(self.network).requires_grad_(False)
         self.row_weight: Tensor
         self.register_buffer("row_weight", torch.tensor(row_weight))
 
@@ -88,8 +87,8 @@ class AllocationTraining(AveragedTraining):
         """A scalar whose gradient is that of the objective, clipped per drop at the predicted directions."""
         problem, label = batch
         aim = self._aim()
-        points = self._points(problem, aim)
-        early = points[0] if isinstance(self.network, OneShotNetwork) else points[self.hparams["refinements"]]
+        points = self.network.points(problem, aim)
+        early = points[self.network.corrections - 1]
         total, value = self._pull(problem, label, points[-1], aim, float(self.row_weight))
         if early is not points[-1]:
             total = total + self.hparams["early_weight"] * self._pull(problem, label, early, aim, FIRST_ROW_WEIGHT)[0]
@@ -97,20 +96,13 @@ class AllocationTraining(AveragedTraining):
             self._log_training(problem, points[-1].detach(), value)
         return total
 
-    def _points(self, problem: MaxMinSinrProblem, aim: Aim) -> list[Tensor]:
-        """Directions after each correction and step."""
-        if isinstance(self.network, OneShotNetwork):
-            return [self.network(problem)]
-        return list(self.network.trajectory(problem, link_graph(problem), aim))
-
     def _aim(self) -> Aim:
         """Plain and frugal directions in turns; each `fair_every`-th step is for proportional fairness."""
         step, every = self.global_step, self.hparams["fair_every"]
-        if isinstance(self.network, OneShotNetwork):
-            return MAX_MIN
+        aim = Aim(frugal=bool(step % 2))
         if every and step % every == every - 1:
-            return Aim("proportional_fair", frugal=bool(step // every % 2))
-        return Aim(frugal=bool(step % 2))
+            aim = Aim("proportional_fair", frugal=bool(step // every % 2))
+        return aim if aim in self.network.AIMS else MAX_MIN
 
     def _pull(
         self, problem: MaxMinSinrProblem, label: dict[str, Tensor], logits: Tensor, aim: Aim, row_weight: float
@@ -157,8 +149,7 @@ class AllocationTraining(AveragedTraining):
         """Smallest rate over that of the stored optimum, and whether each row is met, drop by drop."""
         problem, label = batch
         with torch.no_grad():
-            one_shot = isinstance(self.average, OneShotNetwork)
-            logits = self.average(problem) if one_shot else self.average(problem, link_graph(problem))
+            logits = self.average.points(problem)[-1]
             balanced = balance(problem, logits, None, 24, 3)
             value = problem.objective(balanced.power)
             ratio = torch.log2(1.0 + value) / torch.log2(1.0 + label["value"].to(value.dtype)).clamp_min(1e-9)

@@ -7,7 +7,6 @@ from copy import deepcopy
 import torch
 from torch import Tensor
 
-from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.errors import IsacError
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
@@ -61,14 +60,14 @@ class DownlinkPilotTraining(AveragedTraining):
             raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
         self.save_hyperparameters()
         self.network: DownlinkPilotNetwork = DownlinkPilotNetwork(hidden, layers, refinements, steps)
-        self.average = deepcopy(self.network).requires_grad_(False)
+        self.average: DownlinkPilotNetwork = deepcopy(self.network).requires_grad_(False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the losses, clipped per drop at the logits."""
         problem, _ = batch
-        points = list(self.network.trajectory(problem, link_graph(problem)))
+        points = self.network.points(problem)
         scalar, value = self._pull(problem, points[-1])
-        for early in points[: 1 + self.hparams["refinements"]]:
+        for early in points[: self.network.corrections]:
             scalar = scalar + self.hparams["early_weight"] * self._pull(problem, early)[0]
         power = powers(problem, points[-1].detach())
         size = problem.num_drops
@@ -88,7 +87,7 @@ class DownlinkPilotTraining(AveragedTraining):
         """Largest NMSE over that of the stored optimum, and whether a localisation bound is missed, drop by drop."""
         problem, label = batch
         with torch.no_grad():
-            power = powers(problem, self.average(problem, link_graph(problem)))
+            power = powers(problem, self.average.points(problem)[-1])
             ratio = label["value"].to(power.dtype) / problem.objective(power)
             missed = (problem.crb(power) > _CRB_SLACK * problem.crb_max).any(-1)
             self._seen.append((ratio, missed.float()))

@@ -32,7 +32,7 @@ def random_network(seed=0, **sizes):
     """A network whose heads say something."""
     torch.manual_seed(seed)
     network = DownlinkPilotNetwork(**sizes)
-    for head in [*network.heads, network.outer]:
+    for head in [*network.heads, network.stepper.outer]:
         torch.nn.init.normal_(head.weight, std=0.1)
     return network
 

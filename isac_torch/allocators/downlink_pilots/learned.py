@@ -12,8 +12,9 @@ from torch import Tensor
 from isac_torch.allocation import Proposal
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.nn.ascent import ascend
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-from isac_torch.nn.downlink_pilots.shares import ascend, powers, start_logits
+from isac_torch.nn.downlink_pilots.shares import STEP_LENGTH, SharesHill, powers, start_logits
 
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""
@@ -35,7 +36,7 @@ class DownlinkPilotFirstOrder:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W) of every link."""
-        return _propose(problem, lambda part: ascend(part, start_logits(part), self.steps), 0)
+        return _propose(problem, lambda part: ascend(SharesHill(part), start_logits(part), self.steps, STEP_LENGTH), 0)
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def _answer(
     power = powers(problem, found.to(problem.budget.dtype))
     missed = (problem.violations(power).sensing > 0.5e-6).nonzero().squeeze(-1)
     if rescue_steps and len(missed):
-        better = ascend(single.select(missed), found[missed], rescue_steps, row_weight=_RESCUE_WEIGHT)
+        hill = SharesHill(single.select(missed), _RESCUE_WEIGHT)
+        better = ascend(hill, found[missed], rescue_steps, STEP_LENGTH)
         power[missed] = powers(problem.select(missed), better.to(power.dtype))
     return power

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.errors import AllocationError
+from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.tracking.ascent import ascend
 from isac_torch.nn.tracking.balance import balance, beam_efficiency, start_logits
-from isac_torch.nn.tracking.merit import Aim, Objective, strict_score
+from isac_torch.nn.tracking.merit import Aim, DirectionsHill, Objective, strict_score
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -53,7 +53,7 @@ class FirstOrder:
         return _propose(problem, self._directions, self.objective)
 
     def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
-        return ascend(problem, start_logits(problem, aim.start_spread), self.steps, self.length, aim=aim)
+        return ascend(DirectionsHill(problem, aim), start_logits(problem, aim.start_spread), self.steps, self.length)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objec
 
 def _continued(start: Tensor, steps: int) -> Directions:
     """Ascent from the directions `start`."""
-    return lambda problem, aim: ascend(problem, start.to(problem.budget.dtype), steps, aim=aim)
+    return lambda problem, aim: ascend(DirectionsHill(problem, aim), start.to(problem.budget.dtype), steps, FirstOrder.length)
 
 
 def _better(problem: MaxMinSinrProblem, one: Tensor, other: Tensor, aim: Aim) -> Tensor:

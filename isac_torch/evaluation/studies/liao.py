@@ -252,19 +252,22 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     step of the shipped network. Only ours meets the localisation bounds at every step.
     """
     from isac_torch.downlink_pilots.graph import link_graph
+    from isac_torch.nn.ascent import ascend
     from isac_torch.nn.checkpoint import load_network
     from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-    from isac_torch.nn.downlink_pilots.shares import ascend, powers, start_logits
+    from isac_torch.nn.downlink_pilots.shares import STEP_LENGTH, SharesHill, powers, start_logits
     from isac_torch.solvers.downlink_pilots.ascent import descend
     from isac_torch.solvers.downlink_pilots.certificate import upper_bound
     from isac_torch.solvers.downlink_pilots.paper import sequential_taylor
     from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
 
-    iterates: dict[str, list[Tensor]] = {"ours": [], "sca_paper": [], "sca_paper_reset": [], "first_order": []}
+    iterates: dict[str, list[Tensor]] = {"ours": [], "sca_paper": [], "sca_paper_reset": []}
     best = descend(problem, equal_split(problem), steps=iterates["ours"])
     sequential_taylor(problem, steps=iterates["sca_paper"])
     sequential_taylor(problem, passes=12, reset=True, steps=iterates["sca_paper_reset"])
-    ascend(problem, start_logits(problem), DownlinkPilotFirstOrder.steps, passed=iterates["first_order"])
+    passed: list[Tensor] = []
+    ascend(SharesHill(problem), start_logits(problem), DownlinkPilotFirstOrder.steps, STEP_LENGTH, passed=passed)
+    iterates["first_order"] = [powers(problem, logits) for logits in passed]
     network, single = load_network(shipped_weights("downlink_pilots"), DownlinkPilotNetwork)[0], problem.cast(torch.float32)
     with torch.no_grad():
         points = [start_logits(single), *network.trajectory(single, link_graph(single))]

@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
-from isac_torch.downlink_pilots.graph import AP_FEATURES, FEATURE_VERSION, LINK_FEATURES, UE_FEATURES
+from isac_torch.downlink_pilots.graph import AP_FEATURES, FEATURE_VERSION, LINK_FEATURES, UE_FEATURES, link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.graph import LinkGraph, standardised
-from isac_torch.nn.downlink_pilots.shares import merit_gradient, start_logits
+from isac_torch.nn.ascent import LearnedSteps
+from isac_torch.nn.downlink_pilots.shares import SharesHill, merit_gradient, start_logits
 from isac_torch.nn.layers import MessageLayer, Tokens
 from isac_torch.tensors import to_db
 
@@ -44,12 +44,9 @@ class DownlinkPilotNetwork(nn.Module):
         self.layers = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(layers))
         self.refinements = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(refinements))
         self.heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(1 + refinements))
-        self.inner, self.outer = nn.Linear(hidden, 16), nn.Linear(16 + 2, 2)
-        self.time = nn.Parameter(torch.zeros(steps, 16))
-        self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
-        for zeroed in [*self.heads, self.outer]:
-            nn.init.zeros_(zeroed.weight)
-            nn.init.zeros_(zeroed.bias)
+        self.stepper = LearnedSteps(hidden, steps)
+        for parameter in self.heads.parameters():
+            nn.init.zeros_(parameter)
 
     def forward(self, problem: MinMaxNmseProblem, graph: LinkGraph) -> Float[Tensor, "drop link"]:
         """Logits for `shares.powers`."""
@@ -57,7 +54,7 @@ class DownlinkPilotNetwork(nn.Module):
         return last
 
     def trajectory(self, problem: MinMaxNmseProblem, graph: LinkGraph) -> Iterator[Float[Tensor, "drop link"]]:
-        """Logits after each correction and each step, the best guess last."""
+        """Logits after each correction and each step; in evaluation mode the best of the steps comes once more, last."""
         logits = start_logits(problem)
         tokens = Tokens(*(self.encode[name](getattr(graph, name)).relu() for name in ("link", "ue", "ap")))
         extra = _point_features(problem, logits)
@@ -69,22 +66,16 @@ class DownlinkPilotNetwork(nn.Module):
             tokens = layer(tokens, problem, graph, _point_features(problem, logits))
             logits = logits + head(tokens.link).squeeze(-1)
             yield logits
-        yield from self._steps(tokens, problem, logits)
+        yield from self.stepper(tokens.link, SharesHill(problem), logits)
 
-    def _steps(self, tokens: Tokens, problem: MinMaxNmseProblem, logits: Tensor) -> Iterator[Float[Tensor, "drop link"]]:
-        state = self.inner(tokens.link)
-        first, second = self.decay.sigmoid()
-        mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
-        for index, time in enumerate(self.time):
-            gradient, _ = merit_gradient(problem, logits)
-            mean = first * mean + (1 - first) * gradient
-            square = second * square + (1 - second) * gradient.square()
-            size = (square / (1 - second ** (index + 1)) + 1e-12).sqrt()
-            smooth, sharp = mean / (1 - first ** (index + 1)) / size, gradient / size
-            read = torch.cat([(state + time).relu(), torch.stack([smooth, sharp], -1).clamp(-3, 3)], -1)
-            length, offset = self.outer(read).unbind(-1)
-            logits = logits + 0.2 * softplus(length + 0.54) * (smooth.clamp(-3, 3) + offset)
-            yield logits
+    def points(self, problem: MinMaxNmseProblem) -> list[Float[Tensor, "drop link"]]:
+        """`trajectory` from the problem alone, for training; the first `corrections` of them come before the learned steps."""
+        return list(self.trajectory(problem, link_graph(problem)))
+
+    @property
+    def corrections(self) -> int:
+        """Corrections before the learned steps."""
+        return len(self.heads)
 
 
 def _point_features(problem: MinMaxNmseProblem, logits: Tensor) -> Tokens:

@@ -1,14 +1,13 @@
-"""Powers of the downlink-pilot system from logits, budgets kept by construction; what they are worth; plain ascent on them."""
+"""Powers of the downlink-pilot system from logits, budgets kept by construction; what they are worth, and uphill."""
 
 from __future__ import annotations
-
-import math
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.nn.ascent import Slope
 
 SILENCE = -6.0
 """Logit of keeping power back: an AP whose links all lie far above it spends its whole budget."""
@@ -18,8 +17,10 @@ ROW_WEIGHT = 3.0
 """Nepers of NMSE that a neper of missing accuracy is worth."""
 _SHARPNESS = 30.0
 """Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
-_FIRST, _SECOND = 0.8, 0.9
-"""Decay of Adam's mean gradient and mean square: short memories, for tens of steps."""
+STEP_LENGTH = 0.3
+"""Of the first steps of plain ascent, nepers."""
+_STRICT_WEIGHT = 30.0
+"""Weight of a missed bound when points are compared."""
 
 
 def powers(problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
@@ -64,32 +65,27 @@ def merit_gradient(
     return torch.where(gradient.isfinite().all(-1, keepdim=True), gradient, 0.0), power.detach()
 
 
-def ascend(
-    problem: MinMaxNmseProblem,
-    logits: Float[Tensor, "drop link"],
-    steps: int,
-    length: float = 0.3,
-    row_weight: float = ROW_WEIGHT,
-    *,
-    passed: list[Tensor] | None = None,
-) -> Float[Tensor, "drop link"]:
-    """Best logits met on `steps` Adam steps from `logits`, their length falling to a tenth on a cosine.
+def strict_score(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+    """-log of the largest NMSE less the heavily weighted missing accuracy; -inf where not finite. `power` in W.
 
-    `passed` takes the powers (W) of every step, for convergence plots.
+    Compares points of a drop: one that meets every localisation bound wins wherever there is any.
     """
-    best_logits, best = logits, logits.new_full((len(logits),), -torch.inf)
-    mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
-    for step in range(steps + 1):
-        gradient, power = merit_gradient(problem, logits, row_weight)
-        if passed is not None:
-            passed.append(power)
-        # The best point is a feasible one wherever there is any.
-        score = problem.objective(power).log() - 30.0 * row_shortfall(problem, power, margin=1e-5).sum(-1)
-        score = score.nan_to_num(-torch.inf)
-        best_logits = torch.where((score > best)[:, None], logits, best_logits)
-        best = torch.maximum(score, best)
-        mean = _FIRST * mean + (1 - _FIRST) * gradient
-        square = _SECOND * square + (1 - _SECOND) * gradient.square()
-        direction = mean / (1 - _FIRST ** (step + 1)) / ((square / (1 - _SECOND ** (step + 1))).sqrt() + 1e-8)
-        logits = logits + length * (0.55 + 0.45 * math.cos(math.pi * step / max(steps, 1))) * direction
-    return best_logits
+    missing = row_shortfall(problem, power, margin=1e-5).sum(-1)
+    return (problem.objective(power).log() - _STRICT_WEIGHT * missing).nan_to_num(-torch.inf)
+
+
+class SharesHill:
+    """Logits of one batch, to be climbed by `isac_torch.nn.ascent`."""
+
+    def __init__(self, problem: MinMaxNmseProblem, row_weight: float = ROW_WEIGHT) -> None:
+        """`row_weight` as in `merit`."""
+        self.problem, self.row_weight = problem, row_weight
+
+    def slope(self, logits: Float[Tensor, "drop link"], progress: float) -> Slope:
+        """Gradient of `merit` and `strict_score`; nothing changes with `progress`."""
+        gradient, power = merit_gradient(self.problem, logits, self.row_weight)
+        return Slope(gradient, strict_score(self.problem, power))
+
+    def score(self, logits: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+        """`strict_score` of the powers."""
+        return strict_score(self.problem, powers(self.problem, logits))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.nn.ascent import Slope
 from isac_torch.nn.tracking.balance import LEAST_NET_GAIN, Balanced, balance
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -20,6 +21,8 @@ ROW_MARGIN = 0.02
 FIRST_ROW_WEIGHT, LAST_ROW_WEIGHT = 0.5, 10.0
 """Nepers of level that a neper of missing SIR is worth, at the start of a search and at its end: early on, a light weight
 lets directions cross regions where rows are missed, of which a heavy one makes local optima."""
+COLD_ITERATIONS, WARM_ITERATIONS = 16, 4
+"""Fixed-point steps of the balancing layer that suffice from nothing, and from the scales of the point before."""
 _STRICT_WEIGHT = 30.0
 """Weight of a missed row when points are compared: the best point is a feasible one wherever there is any."""
 
@@ -113,3 +116,29 @@ def strict_score(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], 
     """
     value = problem.objective(power).clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, power)
     return (value - _STRICT_WEIGHT * row_shortfall(problem, power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)
+
+
+class DirectionsHill:
+    """Directions of one batch, to be climbed by `isac_torch.nn.ascent`: each point starts from the scales of the one before."""
+
+    def __init__(
+        self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN, scale: Float[Tensor, "drop owner"] | None = None
+    ) -> None:
+        """`scale`: W, [drop, owner], of a point near the first one, if there is any."""
+        self.problem, self.aim, self._scale = problem, aim, scale
+
+    def slope(self, logits: Float[Tensor, "drop logit"], progress: float) -> Slope:
+        """Gradient of `merit` with the weight of the rows that belongs to `progress`, and `strict_score`."""
+        weight, iterations = row_weight_at(progress), self._iterations
+        gradient, _, point = merit_gradient(self.problem, logits, self._scale, iterations, weight, self.aim)
+        self._scale = point.scale
+        return Slope(gradient, strict_score(self.problem, point.power, self.aim))
+
+    def score(self, logits: Float[Tensor, "drop logit"]) -> Float[Tensor, " drop"]:
+        """`strict_score` of the balanced powers."""
+        point = balance(self.problem, logits, self._scale, self._iterations, 1, self.aim.least_net_gain)
+        return strict_score(self.problem, point.power, self.aim)
+
+    @property
+    def _iterations(self) -> int:
+        return COLD_ITERATIONS if self._scale is None else WARM_ITERATIONS

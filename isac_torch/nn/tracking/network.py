@@ -8,25 +8,32 @@ from typing import ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.functional import softplus
 
 from isac_torch.graph import LinkGraph, standardised
+from isac_torch.nn.ascent import LearnedSteps
 from isac_torch.nn.layers import MessageLayer, Tokens
-from isac_torch.nn.tracking.ascent import BestDirections
-from isac_torch.nn.tracking.balance import Balanced, balance, start_logits
-from isac_torch.nn.tracking.merit import ALL_AIMS, FIRST_ROW_WEIGHT, MAX_MIN, Aim, merit_gradient, row_weight_at, strict_score
+from isac_torch.nn.tracking.balance import Balanced, start_logits
+from isac_torch.nn.tracking.merit import (
+    ALL_AIMS,
+    COLD_ITERATIONS,
+    FIRST_ROW_WEIGHT,
+    MAX_MIN,
+    WARM_ITERATIONS,
+    Aim,
+    DirectionsHill,
+    merit_gradient,
+)
 from isac_torch.tracking.graph import (
     AP_FEATURES,
     FEATURE_VERSION,
     LINK_FEATURES,
     TARGET_FEATURES,
     UE_FEATURES,
+    link_graph,
 )
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA = 2, 4, 1
-_WARM_ITERATIONS = 4
-"""Fixed-point steps of the balancing layer that suffice from the scales of the point before."""
 
 
 class AllocationNetwork(nn.Module):
@@ -39,6 +46,8 @@ class AllocationNetwork(nn.Module):
 
     SYSTEM: ClassVar[str] = "tracking"
     FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION
+    AIMS: ClassVar[tuple[Aim, ...]] = ALL_AIMS
+    """What it can be asked for."""
 
     def __init__(self, hidden: int = 48, layers: int = 2, refinements: int = 2, steps: int = 8) -> None:
         """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""
@@ -66,66 +75,34 @@ class AllocationNetwork(nn.Module):
         """Directions after each correction and each step; in evaluation mode the best of the steps comes once more, last."""
         logits = start_logits(problem, aim.start_spread)
         tokens = self._encode(graph, aim)
-        gradient, _, point = merit_gradient(problem, logits, None, 16, FIRST_ROW_WEIGHT, aim)
+        gradient, _, point = merit_gradient(problem, logits, None, COLD_ITERATIONS, FIRST_ROW_WEIGHT, aim)
         extra = _point_features(problem, gradient, point)
         for layer in self.layers:
             tokens = layer(tokens, problem, graph, extra)
         logits = logits + self.heads[0](tokens, problem)
         yield logits
         for layer, head in zip(self.refinements, self.heads[1:], strict=True):
-            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * _WARM_ITERATIONS, FIRST_ROW_WEIGHT, aim)
+            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * WARM_ITERATIONS, FIRST_ROW_WEIGHT, aim)
             tokens = layer(tokens, problem, graph, _point_features(problem, gradient, point))
             logits = logits + head(tokens, problem)
             yield logits
         if self.stepper is not None:
-            yield from self.stepper(tokens, problem, logits, point, aim)
+            state = torch.cat([tokens.link, tokens.owner], 1)
+            yield from self.stepper(state, DirectionsHill(problem, aim, point.scale), logits)
+
+    def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Float[Tensor, "drop logit"]]:
+        """`trajectory` from the problem alone, for training; the first `corrections` of them come before the learned steps."""
+        return list(self.trajectory(problem, link_graph(problem), aim))
+
+    @property
+    def corrections(self) -> int:
+        """Corrections before the learned steps."""
+        return len(self.heads)
 
     def _encode(self, graph: LinkGraph, aim: Aim) -> Tokens:
         wanted = self.encode_aim.weight[aim.index]
         owner = torch.cat([self.encode_ue(graph.ue) + wanted, self.encode_target(graph.target)], 1)
         return Tokens(self.encode_link(graph.link).relu(), owner.relu(), self.encode_ap(graph.ap).relu())
-
-
-class LearnedSteps(nn.Module):
-    """Steps along the smoothed and normalised gradient, as in Adam, each token with its own learned step lengths."""
-
-    def __init__(self, hidden: int, steps: int, length: float = 0.2) -> None:
-        """`steps` steps of about `length` before training."""
-        super().__init__()
-        self.steps, self.length = steps, length
-        self.inner = nn.Linear(hidden, 16)
-        self.time = nn.Parameter(torch.zeros(steps, 16))
-        self.outer = nn.Linear(16 + 2, 2)
-        nn.init.zeros_(self.outer.weight)
-        nn.init.zeros_(self.outer.bias)
-        self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
-
-    def forward(
-        self, tokens: Tokens, problem: MaxMinSinrProblem, logits: Tensor, point: Balanced, aim: Aim
-    ) -> Iterator[Float[Tensor, "drop logit"]]:
-        """Directions after each step; in evaluation mode then the best of them all."""
-        state = self.inner(torch.cat([tokens.link, tokens.owner], 1))
-        first, second = self.decay.sigmoid()
-        mean, square = torch.zeros_like(logits), torch.zeros_like(logits)
-        best = BestDirections(logits)
-        for index in range(self.steps):
-            weight = row_weight_at(index / max(self.steps - 1, 1))
-            gradient, _, point = merit_gradient(problem, logits, point.scale, _WARM_ITERATIONS, weight, aim)
-            if not self.training:
-                best.offer(logits, strict_score(problem, point.power, aim))
-            mean = first * mean + (1 - first) * gradient
-            square = second * square + (1 - second) * gradient.square()
-            size = (square / (1 - second ** (index + 1)) + 1e-12).sqrt()
-            smooth, sharp = (mean / (1 - first ** (index + 1))) / size, gradient / size
-            read = torch.cat([(state + self.time[index]).relu(), torch.stack([smooth, sharp], -1).clamp(-3, 3)], -1)
-            control = self.outer(read)
-            rate = self.length * softplus(control[..., 0] + 0.54)
-            logits = logits + rate * (smooth.clamp(-3, 3) + control[..., 1])
-            yield logits
-        if not self.training:
-            last = balance(problem, logits, point.scale, _WARM_ITERATIONS, 1, aim.least_net_gain)
-            best.offer(logits, strict_score(problem, last.power, aim))
-            yield best.logits
 
 
 class _Head(nn.Module):

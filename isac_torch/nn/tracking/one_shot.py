@@ -17,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim
 from isac_torch.nn.tracking.prices import PricedPoint, priced_point
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -62,6 +63,9 @@ class OneShotNetwork(nn.Module):
 
     SYSTEM: ClassVar[str] = "tracking-one-shot"
     FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION
+    AIMS: ClassVar[tuple[Aim, ...]] = (MAX_MIN,)
+    """What it can be asked for."""
+    corrections: ClassVar[int] = 1
     log_scale: Tensor
 
     def __init__(self, hidden: int = 32, layers: int = 2) -> None:
@@ -79,6 +83,12 @@ class OneShotNetwork(nn.Module):
         """Directions for `balance`, laid out as its `logit_size` says."""
         found = self.directions(DenseProblem.of(problem))
         return torch.cat([found.link, found.owner], -1).squeeze(1)
+
+    def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Float[Tensor, "drop logit"]]:
+        """The directions, as the only point on the way, for training; `aim` must be one of AIMS."""
+        if aim not in self.AIMS:
+            raise ValueError(f"{aim} is none of {self.AIMS}")
+        return [self(problem)]
 
     def directions(self, problem: DenseProblem) -> Directions:
         """Directions for `balance`."""
