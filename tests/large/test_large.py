@@ -21,6 +21,7 @@ from isac_torch.large.gains import MeasuredGains, Shadowing, far_bound
 from isac_torch.large.lags import TABLE_ERROR, ScatteringTable
 from isac_torch.large.metrics import local_minimum
 from isac_torch.large.problem import Settings, large_problem
+from isac_torch.large.problem import _height as height_of
 from isac_torch.large.radiation import azimuths, by_sector
 from isac_torch.large.sample import sample_network
 from isac_torch.large.sets import local_pilots, located, nearest_free, strongest
@@ -163,7 +164,8 @@ def test_tabled_correlations_agree_with_the_quadrature(antennas):
     assert np.abs(lags - exact).max() < TABLE_ERROR
 
 
-def test_radiation_by_sector_bounds_every_direction():
+@pytest.mark.parametrize("height", [8.0, 400.0])
+def test_radiation_by_sector_bounds_every_direction(height):
     generator = np.random.default_rng(4)
     table = ScatteringTable.build(4, math.radians(15.0))
     vector = generator.normal(size=(30, 4))
@@ -171,14 +173,23 @@ def test_radiation_by_sector_bounds_every_direction():
     orientation = generator.uniform(0, 2 * math.pi, 30)
     grid = CellGrid.over(np.array([[0.0, 0.0], [5000.0, 5000.0]]), 1000.0, 10)
     pattern = table.lags(azimuths(), np.ones(256))
-    most, least = (by_sector(sent, orientation, pattern, grid, 8.0, least=flag) for flag in (False, True))
+    most, least = (by_sector(sent, orientation, pattern, grid, height, least=flag) for flag in (False, True))
     direction = np.linspace(0, 2 * math.pi, 3000, endpoint=False)
-    cosine = np.full(3000, 1000.0 / math.hypot(1000.0, 8.0))
+    cosine = np.full(3000, 1000.0 / math.hypot(1000.0, height))
     for ap in range(30):
         value = table.lags(direction - orientation[ap], cosine) @ sent[ap]
         sector = (direction * SECTORS / (2 * math.pi)).astype(int)
         assert (value <= most[sector, ap] * (1 + 1e-9)).all()
         assert (value >= least[sector, ap] * (1 - 1e-9)).all()
+
+
+def test_height_is_the_largest_difference_of_any_pair():
+    generator = np.random.default_rng(8)
+    for low, high in ((0.0, 5.0), (50.0, 60.0)):
+        points, others = generator.uniform(low, high, (7, 3)), generator.uniform(20.0, 100.0, (5, 3))
+        pairs = np.abs(points[:, None, 2] - others[None, :, 2])
+        assert height_of(points, others) == pytest.approx(pairs.max())
+        assert height_of(others, points) == pytest.approx(pairs.max())
 
 
 def test_pilots_are_dealt_so_that_sharers_are_far_apart():
