@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from isac_torch.errors import OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _TEMPORARY = ".tmp"
 
@@ -90,8 +91,92 @@ def write_whole(path: Path, content: bytes | str) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Delete the temporary files that killed runs left in `folder`. Only where no other run can be writing."""
-    for path in folder.glob(f"*{_TEMPORARY}[0-9]*"):  # pathlib's star matches a leading dot too
+    for path in folder.glob(f".*{_TEMPORARY}[0-9]*"):
         path.unlink(missing_ok=True)
+
+
+@contextmanager
+def replaced_folder(path: Path, is_ours: Callable[[Path], bool], what: str) -> Iterator[Path]:
+    """A new folder beside `path` to fill; it takes the name `path` only if the block ends well.
+
+    The folder that it replaces is renamed, not deleted, until the new one stands, so that a kill at any moment leaves one of
+    the two whole: under its name or beside it, from where the next call brings it back. What killed calls left is removed.
+
+    Args:
+        path: the folder to make or to replace. A link is followed.
+        is_ours: whether a folder holds what this program wrote and nothing else; only such a folder is replaced or removed.
+        what: the folder's content, in words.
+
+    Raises:
+        OutputError: one line, where `path` holds something else, the disk is full or the folder cannot be written.
+    """
+    target = path.resolve() if path.is_symlink() else path
+    staged, aside = (target.with_name(f".{target.name}.{word}{_TEMPORARY}{os.getpid()}") for word in ("new", "old"))
+    _recover(target, is_ours)
+    _check_replaceable(target, path, is_ours, what)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.mkdir()
+        yield staged
+        for file in (*staged.iterdir(), staged):
+            _sync(file)
+        _check_replaceable(target, path, is_ours, what)  # again: making the content takes a while
+        if target.exists():
+            target.rename(aside)
+        try:
+            staged.rename(target)
+        except OSError:
+            if aside.exists():
+                aside.rename(target)
+            raise
+        with contextlib.suppress(OSError):
+            _sync(target.parent)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OutputError(f"{path}: cannot be written ({reason}); free some space or choose another output") from error
+    finally:
+        for folder in (staged, aside):
+            if folder.exists() and (folder == staged or is_ours(folder)):
+                _remove_flat(folder)
+
+
+def _check_replaceable(target: Path, path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
+    if target.exists() and not (target.is_dir() and (not any(target.iterdir()) or is_ours(target))):
+        raise OutputError(f"{path}: holds something other than {what}; choose another output")
+
+
+def _recover(target: Path, is_ours: Callable[[Path], bool]) -> None:
+    """Bring back the folder that a killed call had put aside, and remove what such calls left beside `target`."""
+    name = re.compile(re.escape(f".{target.name}.") + "(new|old)" + re.escape(_TEMPORARY) + r"(\d+)")
+    beside = sorted(target.parent.iterdir()) if target.parent.is_dir() else []
+    for folder in beside:
+        match = name.fullmatch(folder.name)
+        if match is None or folder.is_symlink() or not folder.is_dir() or _runs(int(match[2])):
+            continue
+        if match[1] == "old" and not target.exists() and is_ours(folder):
+            folder.rename(target)
+        elif match[1] == "new" or is_ours(folder):
+            _remove_flat(folder)
+
+
+def _runs(process: int) -> bool:
+    """Whether a process of this number exists."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return process != os.getpid()
+
+
+def _remove_flat(folder: Path) -> None:
+    """Delete a folder of files; one with folders in it is left alone."""
+    with contextlib.suppress(OSError):
+        if not any(item.is_dir() and not item.is_symlink() for item in folder.iterdir()):
+            for item in folder.iterdir():
+                item.unlink()
+            folder.rmdir()
 
 
 def _is_stream(path: Path) -> bool:

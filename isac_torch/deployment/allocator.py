@@ -19,10 +19,13 @@ from jaxtyping import Float, Int
 from numpy import ndarray
 
 from isac_torch.deployment.balance import Constants, balanced_power
-from isac_torch.deployment.card import ONNX, Seen, checked_bytes, ranges_of, read_card
+from isac_torch.deployment.bundle import load_bundle
+from isac_torch.deployment.card import ONNX, Seen, ranges_of
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.directions import OUTPUTS, OwnedProblem, owners_of
 from isac_torch.deployment.guard import PathTaken, guard
+from isac_torch.deployment.schema import EXAMPLE
+from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
 
@@ -31,7 +34,6 @@ if TYPE_CHECKING:
 
     from onnxruntime import InferenceSession
 
-    from isac_torch.deployment.snapshot import Snapshot
     from isac_torch.deployment.statistics import Coefficients
 
 
@@ -89,22 +91,22 @@ class Allocator:
             BundleError: the bundle is missing, damaged or of another version, or onnxruntime is not installed.
         """
         folder = Path(bundle)
-        card = read_card(folder)
-        content = checked_bytes(folder, ONNX, card)
+        session, card = load_bundle(folder, threads)
+        allocator = cls(session, card, refine)
+        allocator._answer_once(folder)
+        return allocator
+
+    def _answer_once(self, folder: Path) -> None:
+        """Run the network on a small example, so that a graph that cannot answer is refused now, in one line."""
+        problem = coefficients([Snapshot.from_mapping(EXAMPLE)])
         try:
-            import onnxruntime
-        except ImportError:
-            raise BundleError("onnxruntime is missing; install it: pip install 'isac-torch[runtime]'") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 4
-        try:
-            session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot read
-            text = " ".join(str(error).split())[:200]
-            raise BundleError(f"{folder / ONNX}: onnxruntime cannot open it ({text}); export the bundle again") from None
-        return cls(session, card, refine)
+            power = self.powers(problem)
+            good = power.shape == problem.link_ap.shape and bool(np.isfinite(power).all())
+            reason = "" if good else f"powers of the shape {power.shape}, or not finite"
+        except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot run
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+        if reason:
+            raise BundleError(f"{folder / ONNX}: gives no powers ({reason}); write it again with `isac-torch export`")
 
     def __call__(self, snapshot: Snapshot) -> Allocated:
         """Powers for one network. DropError where it is none."""

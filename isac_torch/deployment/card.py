@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +11,18 @@ import numpy as np
 from jaxtyping import Float
 
 from isac_torch.deployment.balance import Constants
-from isac_torch.errors import BundleError
+from isac_torch.deployment.bounded_json import parse_json
+from isac_torch.deployment.card_schema import card_fault
+from isac_torch.deployment.directions import INPUTS, OUTPUTS
+from isac_torch.errors import BundleError, DropError
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
 FORMAT, FORMAT_VERSION = "isac-torch-bundle", 2
 CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
+MAX_CARD = 2**20
+"""Bytes of a card that are read; a longer one is cut and refused."""
 _REMEDY = "write it again with `isac-torch export`"
 _SLACK = 1e-6
 """Of a range's width: rounding is no reason to call a network unlike those seen."""
@@ -41,28 +45,33 @@ class Range:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of the bundle in `folder`. BundleError where it is missing, damaged or of another version."""
+    """The card of the bundle in `folder`. BundleError in one line where it is missing, damaged or of another version."""
     path = folder / CARD
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            card = parse_json(file.read(MAX_CARD))
     except OSError:
         raise BundleError(f"{path}: there is no bundle; give the folder that `isac-torch export` wrote") from None
-    except ValueError:
-        raise BundleError(f"{path}: not readable, truncated or something else; {_REMEDY}") from None
+    except DropError as error:
+        raise BundleError(
+            f"{path}: not readable, truncated or something else ({str(error).split(';')[0]}); {_REMEDY}"
+        ) from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise BundleError(f"{path}: not the card of a bundle of isac-torch; {_REMEDY}")
     if card.get("format_version") != FORMAT_VERSION:
         raise BundleError(
             f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}"
         )
-    try:
-        ranges_of(card)
-        Constants(**card["balance"])
-        checksum = card["sha256"][ONNX]
-    except (KeyError, TypeError, ValueError):
-        raise BundleError(f"{path}: ranges, constants or checksums are missing; {_REMEDY}") from None
-    if not isinstance(checksum, str):
-        raise BundleError(f"{path}: the checksum of {ONNX} is no text; {_REMEDY}")
+    fault = card_fault(
+        card,
+        inputs=INPUTS,
+        outputs=OUTPUTS,
+        files=[ONNX],
+        constants=[field.name for field in fields(Constants)],
+        ranges=UNITS,
+    )
+    if fault:
+        raise BundleError(f"{path}: {fault}; {_REMEDY}")
     return card
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-import shutil
-import tempfile
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -18,10 +17,12 @@ from torch import Tensor, nn
 
 from isac_torch import __version__
 from isac_torch.deployment.balance import Constants
+from isac_torch.deployment.bundle import is_bundle
 from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError
+from isac_torch.files import replaced_folder
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking import balance
 from isac_torch.nn.tracking.dense import DenseProblem
@@ -108,24 +109,16 @@ def export_bundle(checkpoint: Path, output: Path, scenarios: list[TrackingScenar
 
     Raises:
         CheckpointError: the weights cannot be used.
-        BundleError: the folder holds something else, or an exported graph does not answer as the network does.
+        OutputError: the folder holds something else, or cannot be written.
+        BundleError: an exported graph does not answer as the network does.
     """
     network, training = load_network(Path(checkpoint), OneShotNetwork)
-    output = Path(output)
-    if output.exists() and not (output / CARD).is_file() and (not output.is_dir() or any(output.iterdir())):
-        raise BundleError(f"{output}: holds something other than a bundle; choose another --output")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as name:
-        folder = Path(name) / "bundle"
-        folder.mkdir()
+    with replaced_folder(Path(output), is_bundle, "a bundle") as folder:
         _write_graphs(Archive(network).eval(), folder)
         parity = check_parity(network, folder)
         card = _card(network, training, parity, ranges(scenarios or TRAINED_ON))
         card["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (ONNX, ARCHIVE)}
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-        if output.exists():
-            shutil.rmtree(output)
-        folder.replace(output)
     return card
 
 
@@ -147,7 +140,9 @@ def _write_graphs(archive: Archive, folder: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = export(archive, inputs, dynamic_shapes=sizes)
-        save(program, folder / ARCHIVE)
+        buffer = io.BytesIO()  # its own writer to a file ends the process on a full disk
+        save(program, buffer)
+        (folder / ARCHIVE).write_bytes(buffer.getvalue())
         exported = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=INPUTS, output_names=OUTPUTS, verbose=False
         )

@@ -15,7 +15,7 @@ import torch
 import isac_torch
 from isac_torch.deployment.allocator import Allocator
 from isac_torch.deployment.card import CARD, ONNX, quantities
-from isac_torch.deployment.directions import INPUTS, OwnedProblem
+from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import BundleError, DropError
@@ -136,7 +136,9 @@ def test_quantities_of_a_network():
         (CARD, b"{", "not readable"),
         (CARD, b"[1]", "not the card"),
         (CARD, b'{"format": "isac-torch-bundle", "format_version": 99}', "format_version is 99"),
-        (CARD, b'{"format": "isac-torch-bundle", "format_version": 2}', "are missing"),
+        (CARD, b'{"format": "isac-torch-bundle", "format_version": 2}', "is missing"),
+        (CARD, b'{"format": "isac-torch-bundle", "format": 2}', "given twice"),
+        (CARD, b"[" * 100_000, "too deep"),
         (ONNX, None, "missing"),
         (ONNX, b"not a graph", "checksum"),
     ],
@@ -161,6 +163,76 @@ def test_a_graph_that_onnxruntime_cannot_open_is_refused(tmp_path):
     (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(BundleError, match="onnxruntime cannot open it"):
         Allocator.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"balance": {"sensing_cap": "5"}}, "constants are missing"),
+        ({"balance.sensing_cap": "5"}, "sensing_cap='5' is no finite number"),
+        ({"balance.sensing_cap": float("nan")}, "NaN"),
+        ({"balance.sensing_cap": True}, "no finite number"),
+        ({"balance": []}, "balance is a list"),
+        ({"ranges.sir_min": None}, "the range of sir_min is missing"),
+        ({"ranges.sir_min.least": "-5"}, "the range of sir_min is not two finite numbers"),
+        ({"ranges.sir_min.most": -1e9}, "the range of sir_min is not two finite numbers"),
+        ({"ranges.ues": 3}, "the range of ues"),
+        ({"inputs": {"signal": "float32"}}, "inputs are signal, not"),
+        ({"outputs": {}}, "outputs are missing"),
+        ({"sha256": {ONNX: "abc"}}, "no SHA-256"),
+    ],
+)
+def test_a_card_with_one_wrong_value_is_refused_in_one_line(tmp_path, change, words):
+    card = json.loads((BUNDLE / CARD).read_text())
+    for place, value in change.items():
+        *folders, last = place.split(".")
+        part = card
+        for name in folders:
+            part = part[name]
+        part[last] = value
+    shutil.copy(BUNDLE / ONNX, tmp_path / ONNX)
+    (tmp_path / CARD).write_text(json.dumps(card))
+    with pytest.raises(BundleError, match=words) as error:
+        Allocator.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+def graph(inputs, outputs, value="zero"):
+    """A graph with these names and numbers of axes, whose outputs are constants."""
+    from onnx import TensorProto, helper
+
+    kinds = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * axes) for name, axes in inputs.items()}
+    zero = helper.make_tensor(value, TensorProto.FLOAT, [1, 1, 1], [0.0])
+    nodes = [helper.make_node("Constant", [], [name], value=zero) for name in outputs]
+    ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [None] * 3) for name in outputs]
+    made = helper.make_graph(nodes, "graph", list(kinds.values()), ends)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid("", 20)], ir_version=10).SerializeToString()
+
+
+RANKS = dict.fromkeys(INPUTS, 3) | {"owner": 2, "is_ue": 2}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "outputs", "words"),
+    [
+        ({"image": 4}, OUTPUTS, "its inputs are not those of an allocator \\(image"),
+        (RANKS | {"more": 1}, OUTPUTS, "its inputs are not"),
+        (RANKS | {"owner": 3}, OUTPUTS, "its inputs are not"),
+        (RANKS, OUTPUTS[:2], "its outputs are not those of an allocator"),
+        (RANKS, OUTPUTS, "gives no powers"),
+    ],
+)
+def test_another_graph_is_refused_when_it_is_loaded(tmp_path, inputs, outputs, words):
+    import hashlib
+
+    card = json.loads((BUNDLE / CARD).read_text())
+    content = graph(inputs, outputs)
+    (tmp_path / ONNX).write_bytes(content)
+    card["sha256"][ONNX] = hashlib.sha256(content).hexdigest()
+    (tmp_path / CARD).write_text(json.dumps(card))
+    with pytest.raises(BundleError, match=words) as error:
+        Allocator.load(tmp_path)
+    assert "\n" not in str(error.value)
 
 
 NO_TORCH = """

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from isac_torch.deployment.allocator import Allocator
+from isac_torch.deployment.bundle import is_bundle
 from isac_torch.deployment.card import ARCHIVE, CARD, ONNX
-from isac_torch.errors import BundleError, CheckpointError
+from isac_torch.errors import CheckpointError, OutputError
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.export import export_bundle
 from isac_torch.nn.tracking.network import AllocationNetwork
@@ -28,11 +29,105 @@ def checkpoint(folder, network=None):
     return folder / "model.pt"
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path):
-    (tmp_path / "thesis").mkdir()
-    (tmp_path / "thesis" / "chapter.tex").write_text("x")
-    with pytest.raises(BundleError, match="something other than a bundle"):
-        export_bundle(checkpoint(tmp_path), tmp_path / "thesis")
+def bundle(folder, format_name="isac-torch-bundle"):
+    """A folder that looks like a bundle to whoever only reads the card."""
+    folder.mkdir(parents=True)
+    (folder / CARD).write_text(json.dumps({"format": format_name}))
+    (folder / ONNX).write_bytes(b"graph")
+    (folder / ARCHIVE).write_bytes(b"archive")
+    return folder
+
+
+FOREIGN = {
+    "a file": lambda path: path.write_text("x"),
+    "other files": lambda path: (path.mkdir(), (path / "chapter.tex").write_text("x")),
+    "a foreign card": lambda path: bundle(path, "playing cards"),
+    "a card that is none": lambda path: (bundle(path), (path / CARD).write_text("[")),
+    "a bundle and a note": lambda path: (bundle(path), (path / "note.txt").write_text("x")),
+    "a bundle and a folder": lambda path: (bundle(path), (path / "more").mkdir(), (path / "more" / "x").write_text("x")),
+    "a folder called as a graph": lambda path: (bundle(path), (path / ONNX).unlink(), (path / ONNX).mkdir()),
+}
+
+
+def contents(folder):
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_folder_with_something_else_is_left_alone(tmp_path, name):
+    path = checkpoint(tmp_path)
+    FOREIGN[name](tmp_path / "thesis")
+    before = contents(tmp_path)
+    with pytest.raises(OutputError, match="something other than a bundle") as error:
+        export_bundle(path, tmp_path / "thesis")
+    assert "\n" not in str(error.value)
+    assert contents(tmp_path) == before
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Exports without the minutes of tracing."""
+
+    def graphs(_, folder):
+        (folder / ONNX).write_bytes(b"new graph")
+        (folder / ARCHIVE).write_bytes(b"new archive")
+
+    monkeypatch.setattr("isac_torch.nn.export._write_graphs", graphs)
+    monkeypatch.setattr("isac_torch.nn.export.check_parity", lambda *_: [])
+    monkeypatch.setattr("isac_torch.nn.export.ranges", lambda *_: {})
+
+
+def test_an_older_bundle_is_replaced_as_a_whole(tmp_path, quick):
+    path, target = checkpoint(tmp_path), bundle(tmp_path / "b")
+    (tmp_path / "link").symlink_to(target)
+    export_bundle(path, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert is_bundle(target)
+    assert (target / ONNX).read_bytes() == b"new graph"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["b", "link", "model.pt"]
+
+
+@pytest.mark.parametrize("moment", ["_write_graphs", "check_parity"])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_what_goes_wrong_leaves_the_older_bundle(tmp_path, quick, monkeypatch, moment, error):
+    path, target = checkpoint(tmp_path), bundle(tmp_path / "b")
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(f"isac_torch.nn.export.{moment}", fail)
+    with pytest.raises((KeyboardInterrupt, OutputError)):
+        export_bundle(path, target)
+    assert (target / ONNX).read_bytes() == b"graph"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["b", "model.pt"]
+
+
+def killed_process() -> int:
+    """The number of a process that has ended."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process.pid
+
+
+def test_what_a_killed_export_left_is_brought_back_or_removed(tmp_path, quick, monkeypatch):
+    path, dead = checkpoint(tmp_path), killed_process()
+    target = tmp_path / "b"
+    bundle(tmp_path / f".b.old.tmp{dead}")  # killed between the two renames
+    bundle(tmp_path / f".b.new.tmp{dead}")
+    bundle(tmp_path / ".b.old.tmp1", "playing cards")  # neither ours nor of a process that has ended
+    (tmp_path / f".b.new.tmp{dead}9" / "more").mkdir(parents=True)
+
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("isac_torch.nn.export.check_parity", fail)
+        with pytest.raises(KeyboardInterrupt):
+            export_bundle(path, target)
+    assert (target / ONNX).read_bytes() == b"graph", "the older bundle is back under its name"
+    export_bundle(path, target)
+    assert (target / ONNX).read_bytes() == b"new graph"
+    assert sorted(item.name for item in tmp_path.iterdir()) == [f".b.new.tmp{dead}9", ".b.old.tmp1", "b", "model.pt"]
 
 
 def test_another_kind_of_network_is_refused(tmp_path):
