@@ -33,10 +33,10 @@ from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse  # n
 from isac_torch.allocators.downlink_pilots.classical import MinMaxNmse, PaperSca  # noqa: E402
 from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder  # noqa: E402
 from isac_torch.allocators.tracking.batched import BatchedOptimal  # noqa: E402
+from isac_torch.allocators.tracking.conic import ConicOptimal  # noqa: E402
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc  # noqa: E402
 from isac_torch.downlink_pilots.build import power_problem as pilot_power_problem  # noqa: E402
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario  # noqa: E402
-from isac_torch.solvers.tracking.cones import ConicOptimal  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 

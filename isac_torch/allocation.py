@@ -141,6 +141,7 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
     inf, nan = torch.full_like(value, torch.inf), torch.full_like(value, torch.nan)
     upper = inf if proposal.upper_bound is None else torch.where(proposal.upper_bound.isnan(), inf, proposal.upper_bound)
     infeasible = torch.zeros_like(failed) if proposal.infeasible is None else proposal.infeasible
+    upper = _judged(upper, value, violation, allocator.gap)
     certified = (upper - value) <= allocator.gap * upper
     status = torch.full_like(failed, Status.FEASIBLE, dtype=torch.int64)
     status[certified & upper.isfinite()] = Status.OPTIMAL
@@ -155,6 +156,17 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
         )
     best = nan if proposal.best_quality is None else proposal.best_quality
     return Allocation(power, status, value, upper, violation, best, seconds)
+
+
+def _judged(upper: Tensor, value: Tensor, violation: Tensor, gap: float) -> Tensor:
+    """Bounds that the values at hand do not contradict.
+
+    Allowed powers that pass a bound by no more than constraints may be missed show that it is as good as reached: the value is
+    the bound then. Those that pass it by more prove it wrong, as can happen where the numbers are too small for their type.
+    """
+    passed = (value > upper) & (violation <= FEASIBILITY_TOLERANCE)
+    reached = value <= upper * (1.0 + max(gap, FEASIBILITY_TOLERANCE))
+    return torch.where(passed, torch.where(reached, value, torch.inf), upper)
 
 
 def allocate_many(problems: Sequence[ProblemT], allocator: Allocator[ProblemT]) -> list[Allocation]:

@@ -19,13 +19,16 @@ _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 CERTIFIED = ("opc_batched", "opc_global")
 """Allocators whose answers carry a tight bound: the certified optimum is taken from them."""
 
-SLOW = ("opc_paper", "opc_global")
+SLOW = ("opc_paper", "opc_global", "opc_clarabel", "opc_moreau")
 """Allocators that solve drop by drop, in seconds; an evaluation may give them its first drops only, and keeps their answers."""
 
 LEARNED = ("gnn", "gnn_repaired", "gnn_refined", "gnn_shipped")
 """Allocators with a trained network inside: as it is, repaired, refined; and the shipped weights whatever else is given."""
 
-KNOWN = f"upc, ppc, fpc_<kappa_c>_<kappa_s>, opc_paper, opc_global, opc_batched, first_order, {', '.join(LEARNED)}"
+KNOWN = (
+    "upc, ppc, fpc_<kappa_c>_<kappa_s>, opc_paper, opc_global, opc_batched, opc_clarabel, opc_moreau, first_order, "
+    + ", ".join(LEARNED)
+)
 """Every name, for messages."""
 
 
@@ -58,6 +61,10 @@ def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocato
         from isac_torch.allocators.tracking.batched import BatchedOptimal
 
         return BatchedOptimal()
+    if name in ("opc_clarabel", "opc_moreau"):
+        from isac_torch.allocators.tracking.conic import ConicOptimal
+
+        return ConicOptimal("clarabel" if name == "opc_clarabel" else "moreau")
     if name == "first_order":
         from isac_torch.allocators.tracking.learned import FirstOrder
 

@@ -155,7 +155,8 @@ class MaxMinSinrProblem:
         xp = namespace(power)
         excess = [xp.max(self.ap_load(power) / self.budget - 1.0, axis=-1), xp.zeros_like(power[:, 0])]
         if self.num_constraints:
-            excess[1] = xp.max(1.0 - self.sir(power) / self.sir_min, axis=-1)
+            least = tiniest(power)  # a constraint that asks for nothing is met
+            excess[1] = xp.max(1.0 - (self.sir(power) + least) / (self.sir_min + least), axis=-1)
         excess.append(-xp.min(power, axis=-1) / xp.max(self.budget, axis=-1))
         overload, shortfall, negative = (at_least(value, 0.0) for value in excess)
         return Violations(budget=overload, sensing=shortfall, negative=negative)

@@ -6,7 +6,8 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
-from isac_torch.solvers.tracking.cones import Backend, ConicOptimal
+from isac_torch.allocators.tracking.conic import ConicOptimal
+from isac_torch.solvers.tracking.cones import Backend
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario

@@ -10,9 +10,9 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.conic import ConicOptimal
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
 from isac_torch.solvers.tracking.certificate import upper_bound
-from isac_torch.solvers.tracking.cones import ConicOptimal
 from isac_torch.solvers.tracking.differentiable import optimal_sinr
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic

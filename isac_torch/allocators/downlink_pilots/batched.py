@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
+from isac_torch.allocators.parts import in_parts
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.ascent import descend
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
@@ -50,12 +51,10 @@ class BatchedMinMaxNmse:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W), bounds, proofs of infeasibility, and the best reachable smallest 1 / CRB (1/m2)."""
-        parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
-        answers = [self._answer(problem.select(part).cast(torch.float64)) for part in parts]
-        power, bound, infeasible, quality = (torch.cat(column) for column in zip(*answers, strict=True))
-        return Proposal(power.to(problem.gain), bound.to(problem.gain), infeasible, quality.to(problem.gain))
+        return in_parts(problem, _CHUNK, self._answer)
 
-    def _answer(self, problem: MinMaxNmseProblem) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _answer(self, problem: MinMaxNmseProblem, _: Tensor) -> Proposal:
+        problem = problem.cast(torch.float64)
         located, infeasible = _locate(problem)
         quality = problem.crb(located).amax(-1).reciprocal()
         power, bound = located.clone(), torch.full_like(quality, torch.inf)
@@ -65,7 +64,7 @@ class BatchedMinMaxNmse:
             power[todo] = found = _descend(chosen, located[todo])
             if self.max_boxes and problem.merit == "worst" and not problem.has_shared_uplink:
                 bound[todo] = _certify(chosen, found, self.gap, self.max_boxes)
-        return power, bound, infeasible, quality
+        return Proposal(power, bound, infeasible, quality)
 
 
 def _powers(problem: MinMaxNmseProblem, share: Float[Tensor, "drop ue ap"]) -> Float[Tensor, "drop link"]:

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
+from isac_torch.allocators.parts import in_parts
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.ascent import descend, least_power
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
@@ -72,10 +73,12 @@ class PaperSca:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W) of every link."""
-        powers = [
-            sequential_taylor(drop, tolerance=self.tolerance, passes=self.passes, reset=self.reset) for drop in _drops(problem)
-        ]
-        return Proposal(torch.cat(powers).to(problem.gain))
+
+        def answer(drop: MinMaxNmseProblem, _: Tensor) -> Proposal:
+            exact = drop.cast(torch.float64)
+            return Proposal(sequential_taylor(exact, tolerance=self.tolerance, passes=self.passes, reset=self.reset))
+
+        return in_parts(problem, 1, answer)
 
 
 @dataclass(frozen=True)
@@ -106,27 +109,22 @@ class MinMaxNmse:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W) of every link, with bounds, proofs of infeasibility, and the best reachable 1 / CRB (1/m2)."""
-        answers = [self._solve(drop) for drop in _drops(problem)]
-        power, bound, infeasible, quality = zip(*answers, strict=True)
-        like = problem.gain
-        return Proposal(
-            torch.cat(power).to(like),
-            upper_bound=like.new_tensor(bound),
-            infeasible=torch.tensor(infeasible, device=like.device),
-            best_quality=like.new_tensor(quality),
-        )
+        return in_parts(problem, 1, self._solve)
 
-    def _solve(self, problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "1 link"], float, bool, float]:
+    def _solve(self, problem: MinMaxNmseProblem, _: Tensor) -> Proposal:
         """Powers, bound, proven infeasible, best reachable smallest 1 / CRB of one drop."""
+        problem = problem.cast(torch.float64)
         limit = best_localisation(problem)
-        quality = float(problem.crb(limit.power).amax().reciprocal())
+        quality = problem.crb(limit.power).amax(-1).reciprocal()
+        unknown = torch.full_like(quality, torch.inf)
+        infeasible = torch.full_like(quality, limit.infeasible, dtype=torch.bool)
         if limit.infeasible:
-            return limit.power, float("inf"), True, quality
+            return Proposal(limit.power, unknown, infeasible, quality)
         power = descend(problem, equal_split(problem), limit.power)
-        bound = float("inf")
+        bound = unknown
         if self.max_boxes and problem.merit == "worst":
-            bound = upper_bound(problem, power, gap=self.gap, max_boxes=self.max_boxes)
-        return second_stage(problem, power, slack=self.slack, keep=self.keep), bound, False, quality
+            bound = torch.full_like(unknown, upper_bound(problem, power, gap=self.gap, max_boxes=self.max_boxes))
+        return Proposal(second_stage(problem, power, slack=self.slack, keep=self.keep), bound, infeasible, quality)
 
 
 def second_stage(

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal
+from isac_torch.allocators.parts import in_parts
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.nn.ascent import ascend
@@ -62,9 +63,7 @@ class DownlinkPilotLearned:
 def _propose(problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], rescue_steps: int) -> Proposal:
     """Powers of each part of the batch; logits are found in single precision."""
     with torch.no_grad():
-        parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
-        answers = [_answer(problem.select(part), logits, rescue_steps) for part in parts]
-    return Proposal(torch.cat(answers) if answers else problem.link_gain.new_zeros(0, problem.num_links))
+        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, logits, rescue_steps)))
 
 
 def _answer(

@@ -16,13 +16,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
+from isac_torch.allocators.parts import in_parts
 from isac_torch.solvers.tracking import interior
 from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic
+from isac_torch.solvers.tracking.scaling import scaled
 from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside
-from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Tie = Literal["least_power", "lexicographic", "none"]
@@ -93,16 +94,14 @@ class BatchedOptimal:
         return self._propose(problem, power)
 
     def _propose(self, problem: MaxMinSinrProblem, start: Tensor | None) -> Proposal:
-        exact = problem.cast(torch.float64)
-        parts = [
-            self._solve(exact.select(index), None if start is None else start[index].to(exact.budget))
-            for index in torch.arange(exact.num_drops).split(self.chunk)
-        ]
-        whole = cat_tensors(parts)
-        like = problem.budget
-        return Proposal(whole.power.to(like), whole.upper_bound.to(like), whole.infeasible, whole.best_sir.to(like))
+        def answer(part: MaxMinSinrProblem, index: Tensor) -> Proposal:
+            units = scaled(part)
+            found = self._solve(units.problem, None if start is None else start[index].to(units.unit))
+            return units.restored(found)
 
-    def _solve(self, problem: MaxMinSinrProblem, start: Tensor | None) -> _Answer:
+        return in_parts(problem, self.chunk, answer)
+
+    def _solve(self, problem: MaxMinSinrProblem, start: Tensor | None) -> Proposal:
         """One chunk: first stage, best effort where SIR0 is out of reach, reference where the gap is missed, second stage."""
         asked = problem
         infeasible = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
@@ -126,7 +125,7 @@ class BatchedOptimal:
                 fair = lexicographic(problem, 0.5 * self.gap)
                 kept = fair.solved & (problem.objective(fair.power) >= goal * (1.0 - _FAIR_LOSS * self.gap))
                 power = torch.where(kept.unsqueeze(-1), fair.power, power)
-        return _Answer(power, found.upper_bound, infeasible & (asked.sir_min > problem.sir_min).any(-1), best_sir)
+        return Proposal(power, found.upper_bound, infeasible & (asked.sir_min > problem.sir_min).any(-1), best_sir)
 
     def _reachable(
         self, problem: MaxMinSinrProblem, index: Tensor, best_sir: Tensor
@@ -141,16 +140,6 @@ class BatchedOptimal:
         proven[index] = limit.infeasible
         sir_min = problem.sir_min.index_copy(0, index, eased.sir_min)
         return replace(problem, sir_min=sir_min), proven, best_sir.index_copy(0, index, limit.best_sir)
-
-
-@dataclass(frozen=True)
-class _Answer:
-    """Tensors of a `Proposal`, of one chunk."""
-
-    power: Float[Tensor, "drop link"]
-    upper_bound: Float[Tensor, " drop"]
-    infeasible: Bool[Tensor, " drop"]
-    best_sir: Float[Tensor, " drop"]
 
 
 @dataclass(frozen=True)

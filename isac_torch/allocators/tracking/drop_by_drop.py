@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
+from isac_torch.allocators.parts import in_parts
 from isac_torch.solvers.tracking import papers, reference
 from isac_torch.solvers.tracking.feasibility import SensingLimit, best_effort, largest_sir
+from isac_torch.solvers.tracking.scaling import scaled
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Priority = Literal["communication", "sensing"]
@@ -94,15 +96,11 @@ class PaperOpc:
 
 def _drop_by_drop(problem: MaxMinSinrProblem, solve: SolveDrop, priority: Priority, slack: float) -> Proposal:
     """Decide feasibility, put reachable requirements in place, solve each drop in float64, and gather the answers."""
-    exact = problem.cast(torch.float64).to("cpu")
-    limit = largest_sir(exact)
-    solvable = best_effort(exact, limit, slack=slack, everywhere=priority == "sensing")
-    indices = torch.arange(exact.num_drops).split(1)
-    answers = [solve(solvable.select(i), limit.select(i)) for i in indices]
-    like = problem.budget
-    return Proposal(
-        power=torch.cat([power for power, _ in answers]).to(like),
-        upper_bound=torch.cat([bound for _, bound in answers]).to(like),
-        infeasible=limit.infeasible.to(like.device),
-        best_quality=limit.best_sir.to(like),
-    )
+
+    def answer(drop: MaxMinSinrProblem, _: Tensor) -> Proposal:
+        units = scaled(drop.to("cpu"))
+        limit = largest_sir(units.problem)
+        power, bound = solve(best_effort(units.problem, limit, slack=slack, everywhere=priority == "sensing"), limit)
+        return units.restored(Proposal(power, bound, limit.infeasible, limit.best_sir))
+
+    return in_parts(problem, 1, answer)

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
+from isac_torch.allocators.parts import in_parts
 from isac_torch.errors import AllocationError
 from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
@@ -97,9 +98,7 @@ def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Obje
     if bool((problem.constraint_noise > 0).any()):
         raise AllocationError("learned allocators know no sensing rows with noise (expected SICNR); use opc_batched")
     with torch.no_grad():
-        parts = torch.arange(problem.num_drops, device=problem.budget.device).split(_CHUNK)
-        powers = [_answer(problem.select(part), directions, objective, more_steps) for part in parts]
-    return Proposal(torch.cat(powers) if powers else problem.leakage.new_zeros(0, problem.num_links))
+        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, directions, objective, more_steps)))
 
 
 def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int) -> Tensor:

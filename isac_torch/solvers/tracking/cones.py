@@ -12,7 +12,7 @@ with x relative to the budgets, x' the last powers, g their smallest SINR and si
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
@@ -22,9 +22,8 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from isac_torch.allocation import Proposal, equal_split
-from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
-from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
+from isac_torch.solvers.tracking.certificate import upper_bound
+from isac_torch.solvers.tracking.feasibility import repair
 from isac_torch.solvers.tracking.reference import majorised_leakage
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -34,41 +33,6 @@ Counts = NDArray[np.int64]
 
 _MAX_ROUNDS = 15
 _STALLED = 1e-5
-
-
-@dataclass(frozen=True)
-class ConicOptimal:
-    """Largest minimum SINR by Dinkelbach rounds on cones, each drop by Clarabel or whole batches by Moreau.
-
-    Slower than `BatchedOptimal`, and the yardstick that it is measured by: established solvers on the best known cone form.
-
-    Attributes:
-        backend: the conic solver; Moreau solves all drops of a round in one call, on its default device.
-        gap: certified relative distance to the optimum at which a drop stops.
-        sensing_slack: share of the reachable SIR left to communication where SIR0 is out of reach.
-    """
-
-    backend: Backend = "clarabel"
-    gap: float = 1e-3
-    sensing_slack: float = 0.05
-
-    @property
-    def name(self) -> str:
-        """opc_clarabel or opc_moreau."""
-        return f"opc_{self.backend}"
-
-    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
-        """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop."""
-        exact = problem.cast(torch.float64).to("cpu")
-        limit = largest_sir(exact)
-        exact = best_effort(exact, limit, slack=self.sensing_slack)
-        start = repair(exact, equal_split(exact), limit.power)
-        power, bound = dinkelbach(exact, start, limit.power, self.backend, self.gap)
-        if exact.has_pilot_reuse:
-            relaxed = replace(exact, leakage=relaxed_leakage(exact, power), coherent=torch.zeros_like(exact.coherent))
-            bound = torch.minimum(bound, dinkelbach(relaxed, power, limit.power, self.backend, self.gap)[1])
-        like = problem.budget
-        return Proposal(power.to(like), bound.to(like), limit.infeasible.to(like.device), limit.best_sir.to(like))
 
 
 def dinkelbach(

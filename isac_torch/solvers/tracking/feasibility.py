@@ -15,6 +15,10 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 _MAX_ROUNDS = 40
 _TOLERANCE = 1e-9
 
+_CEILING = 5e-7
+"""Where SIR0 is the largest that any powers reach, the powers that meet it have no interior, and solvers need one: they get
+this share of SIR0, half of what may be missed."""
+
 Array = NDArray[np.float64]
 
 
@@ -73,21 +77,30 @@ def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
     required = (problem.cross_echo * problem.sir_min[..., None]).double().cpu().numpy()
     noise = (problem.constraint_noise * problem.sir_min).double().cpu().numpy()
     budget, owner = problem.budget.double().cpu().numpy(), problem.link_ap.cpu().numpy()
-    solved = [
-        _largest_noisy_margin(echo[i], required[i], noise[i], budget[i], owner[i])
-        if noise[i].any()
-        else _largest_margin(echo[i], required[i])
-        for i in range(problem.num_drops)
-    ]
+    solved = [_limit(echo[i], required[i], noise[i], budget[i], owner[i]) for i in range(problem.num_drops)]
     like = problem.budget
     power = torch.as_tensor(np.stack([s[2] for s in solved]), dtype=like.dtype, device=like.device)
     load = (problem.ap_load(power) / like).amax(-1, keepdim=True)
+    asked = torch.where(problem.sir_min > 0.0, problem.sir_min, torch.inf).amin(-1)
     return SensingLimit(
         margin=torch.tensor([s[0] for s in solved], dtype=like.dtype, device=like.device),
         margin_bound=torch.tensor([s[1] for s in solved], dtype=like.dtype, device=like.device),
-        power=power / load,
-        sir_floor=problem.sir_min.amin(-1),
+        power=torch.where(load > 0.0, power / load, torch.zeros_like(power)),
+        sir_floor=torch.where(asked.isfinite(), asked, torch.nan),
     )
+
+
+def _limit(echo: Array, required: Array, noise: Array, budget: Array, owner: NDArray[np.int64]) -> tuple[float, float, Array]:
+    """The limit of one drop: (margin, bound, powers). Constraints that ask for nothing do not count."""
+    asks = (required.max(1) > 0.0) | (noise > 0.0)
+    if not asks.any():
+        return float("inf"), float("inf"), budget[owner] / np.bincount(owner, minlength=len(budget))[owner]
+    echo, required, noise = echo[asks], required[asks], noise[asks]
+    if not (echo.max(1) > 0.0).all():
+        return 0.0, 0.0, np.zeros(echo.shape[1])
+    if noise.any():
+        return _largest_noisy_margin(echo, required, noise, budget, owner)
+    return _largest_margin(echo, required)
 
 
 def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
@@ -108,6 +121,9 @@ def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
         if solution is None:
             break
         share, price = solution
+        if not (other @ share).max() > 0.0:  # no target disturbs another at these powers
+            margin, best = float("inf"), share
+            break
         bound = min(bound, _price_bound(own, other, price))
         reached = _ratio(own, other, share)
         improved = reached > margin * (1.0 + _TOLERANCE)
@@ -237,12 +253,13 @@ def best_effort(
         everywhere: in every drop, instead of those only that no powers can satisfy.
 
     Returns:
-        The same drops with requirements that some powers meet.
+        The same drops with requirements that some powers meet with a little room.
     """
     if problem.num_constraints == 0:
         return problem
-    changed = limit.infeasible | (limit.margin < 1.0) | everywhere
-    factor = torch.where(changed, (1.0 - slack) * limit.margin, torch.ones_like(limit.margin))
+    changed = limit.infeasible | (limit.margin < 1.0 - _CEILING) | everywhere
+    kept = ((1.0 - _CEILING) * limit.margin).clamp_max(1.0)
+    factor = torch.where(changed, (1.0 - slack) * limit.margin, kept)
     return replace(problem, sir_min=problem.sir_min * factor[:, None])
 
 
