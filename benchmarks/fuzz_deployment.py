@@ -27,7 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the inputs are those of the tests
 
-from isac_torch.deployment.allocator import Allocated, Allocator
+from isac_torch.deployment.allocator import Allocated, DeployedAllocator
 from isac_torch.deployment.files import decode_json, decode_npz
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import IsacError
@@ -139,7 +139,7 @@ def refuse(tally: Tally, kind: str, seed: int, error: Exception) -> None:
         tally.problems.append(f"{kind} (seed {seed}): refused in more than a line: {str(error)[:200]!r}")
 
 
-def allocate(tally: Tally, allocator: Allocator, batch: list[Case], repeat: int) -> None:
+def allocate(tally: Tally, allocator: DeployedAllocator, batch: list[Case], repeat: int) -> None:
     """Allocate a batch; where it is refused as a whole, one network after the other. Repeat the first few alone."""
     try:
         answers = allocator.many([snapshot for _, _, snapshot in batch])
@@ -160,7 +160,7 @@ def allocate(tally: Tally, allocator: Allocator, batch: list[Case], repeat: int)
             tally.problems.append(f"{case[0]} (seed {case[1]}): another answer the second time")
 
 
-def fuzz(allocator: Allocator, count: int, seed: int, batch_size: int = 256) -> Tally:
+def fuzz(allocator: DeployedAllocator, count: int, seed: int, batch_size: int = 256) -> Tally:
     """Send `count` inputs through the allocator."""
     from tqdm import tqdm
 
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--refine", action="store_true", help="improve every answer, as `isac-torch allocate --refine`")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    allocator = Allocator.load(options.model, refine=options.refine)
+    allocator = DeployedAllocator.load(options.model, refine=options.refine)
     begin, cpu = time.perf_counter(), time.process_time()
     tally = fuzz(allocator, options.count, options.seed)
     result = {

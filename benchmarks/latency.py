@@ -34,8 +34,7 @@ import torch  # noqa: E402
 from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
 from isac_torch.allocators.tracking.batched import BatchedOptimal  # noqa: E402
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc  # noqa: E402
-from isac_torch.deployment.allocator import Allocated  # noqa: E402
-from isac_torch.deployment.allocator import Allocator as Deployed  # noqa: E402
+from isac_torch.deployment.allocator import Allocated, DeployedAllocator  # noqa: E402
 from isac_torch.deployment.snapshot import Snapshot  # noqa: E402
 from isac_torch.deployment.statistics import coefficients  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402
@@ -45,8 +44,8 @@ from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
 
 BATCH, ROUNDS = 256, 8
 SEED = 960_000_000
-LOAD = "import sys, time; t = time.perf_counter(); from isac_torch.deployment.allocator import Allocator; "
-LOAD += "Allocator.load(sys.argv[1]); print(time.perf_counter() - t)"
+LOAD = "import sys, time; t = time.perf_counter(); from isac_torch.deployment.allocator import DeployedAllocator; "
+LOAD += "DeployedAllocator.load(sys.argv[1]); print(time.perf_counter() - t)"
 
 
 def main() -> None:
@@ -63,7 +62,7 @@ def main() -> None:
     parser.add_argument("--no-large", action="store_true", help="leave the 10,000-AP network out")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    deployed = Deployed.load(options.model)
+    deployed = DeployedAllocator.load(options.model)
     result: dict[str, Any] = {"load_seconds": load_seconds(options.model)}
     sizes = {}
     for index, size in enumerate(options.sizes):
@@ -90,8 +89,8 @@ def load_seconds(bundle: Path) -> float:
     return float(np.median([float(run.stdout) for run in runs]))
 
 
-def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, first: bool) -> dict[str, Any]:
-    """Deployed and other allocators on one size."""
+def measure_size(deployed: DeployedAllocator, size: str, options: argparse.Namespace, *, first: bool) -> dict[str, Any]:
+    """DeployedAllocator and other allocators on one size."""
     aps, ues, _ = map(int, size.split("x"))
     # A block has 200 symbols: large networks share pilots.
     scenario = TrackingScenario.of_size(size, pilot_length=min(ues, 100))
@@ -100,7 +99,7 @@ def measure_size(deployed: Deployed, size: str, options: argparse.Namespace, *, 
     snapshots = [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
     calls = options.calls if first else max(10, options.calls // 10) if aps <= 64 else 5
     rows: dict[str, Any] = {}
-    refined = Deployed.load(options.model, refine=True)
+    refined = DeployedAllocator.load(options.model, refine=True)
     methods: dict[str, Callable[[int], Any]] = {
         "deployed": lambda index: deployed(snapshots[index]),
         "fpc_from_snapshot": lambda index: fractional_power(coefficients([snapshots[index]]), 0.0, 1.0),
@@ -169,7 +168,7 @@ def side_by_side(methods: dict[str, Callable[[int], Any]], calls: Sequence[int],
     }
 
 
-def parts(deployed: Deployed, snapshots: Sequence[Snapshot]) -> dict[str, float]:
+def parts(deployed: DeployedAllocator, snapshots: Sequence[Snapshot]) -> dict[str, float]:
     """Median milliseconds of the stages of a call."""
     times: dict[str, list[float]] = {"check": [], "statistics": [], "network_and_balance": []}
     for snapshot in snapshots:
@@ -185,7 +184,7 @@ def parts(deployed: Deployed, snapshots: Sequence[Snapshot]) -> dict[str, float]
     return {name: 1e3 * float(np.median(values)) for name, values in times.items()}
 
 
-def throughput(deployed: Deployed, snapshots: Sequence[Snapshot]) -> dict[str, float]:
+def throughput(deployed: DeployedAllocator, snapshots: Sequence[Snapshot]) -> dict[str, float]:
     """Drops a second of whole batches: in one thread, and halves in two threads."""
     half = len(snapshots) // 2
 
@@ -220,7 +219,7 @@ def timed(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -
     return {"drops": problem.num_drops, "ms_mean": 1e3 * wall / problem.num_drops, "cpu_ms_mean": 1e3 * cpu / problem.num_drops}
 
 
-def quality(deployed: Deployed, scenario: TrackingScenario, count: int) -> dict[str, Any]:
+def quality(deployed: DeployedAllocator, scenario: TrackingScenario, count: int) -> dict[str, Any]:
     """Smallest rates over those of the certified optimum, and the paths taken, on drops that are not proven infeasible."""
     drops = scenario.sample(count, generator=torch.Generator().manual_seed(SEED + 1))
     best = allocate(power_problem(drops, scenario), BatchedOptimal(gap=1e-3, tie="none"))

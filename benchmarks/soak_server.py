@@ -30,7 +30,7 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the inputs are those of the tests
 
-from isac_torch.deployment.allocator import Allocated, Allocator
+from isac_torch.deployment.allocator import Allocated, DeployedAllocator
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import Coefficients, coefficients
 from tests import hostile_drops
@@ -75,7 +75,7 @@ class Known:
     answers: list[Allocated]
 
 
-def known_requests(allocator: Allocator, count: int, seed: int) -> list[Known]:
+def known_requests(allocator: DeployedAllocator, count: int, seed: int) -> list[Known]:
     """Valid requests of all sizes, in both formats, with their right answers."""
     known = []
     for index in range(count):
@@ -269,7 +269,7 @@ def main() -> None:
     parser.add_argument("--max_batch", type=int, default=64, help="of the server; 1 compares answers to the last bit")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    known = known_requests(Allocator.load(options.model), 200, seed=900_900)
+    known = known_requests(DeployedAllocator.load(options.model), 200, seed=900_900)
     process = start_server(options.model, port := free_port(), options.max_batch)
     begin = time.perf_counter()
     try:

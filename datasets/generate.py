@@ -62,6 +62,16 @@ def generate_dataset(
     Raises:
         OutputError: the folder cannot be written.
         DatasetError: the folder belongs to another recipe or another run; a shard keeps failing.
+
+    Example:
+        >>> import tempfile
+        >>> from isac_torch import Fractional, TrackingScenario, generate_dataset
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     made = generate_dataset(
+        ...         TrackingScenario.of_size("4x3x2"), 4, folder, workers=1, allocator=Fractional(), progress=False
+        ...     )
+        >>> made.num_shards
+        1
     """
     scenarios = tuple(scenario) if isinstance(scenario, Sequence) else (scenario,)
     if not scenarios:

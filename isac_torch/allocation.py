@@ -30,7 +30,13 @@ FEASIBILITY_TOLERANCE = 1e-6
 
 
 class Status(IntEnum):
-    """What is known of an allocation, decided by `allocate` from the problem's own constraints."""
+    """What is known of an allocation, decided by `allocate` from the problem's own constraints.
+
+    Example:
+        >>> from isac_torch import Status
+        >>> Status(0).name, [status.name for status in Status if status <= Status.FEASIBLE]   # the powers can be used
+        ('OPTIMAL', ['OPTIMAL', 'FEASIBLE'])
+    """
 
     OPTIMAL = 0
     """Meets every constraint; its certified gap is within the allocator's tolerance."""
@@ -53,6 +59,13 @@ class Proposal:
         upper_bound: certified bound on the objective of each drop; inf where none is known.
         infeasible: drops that are proven to have no feasible point.
         best_quality: largest sensing quality that the worst row of each drop can reach, linear; NaN where not computed.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import Proposal
+        >>> proposal = Proposal(torch.full((2, 8), 0.25))   # 2 drops of 8 links, W; nothing is certified
+        >>> proposal.upper_bound is None
+        True
     """
 
     power: Float[Tensor, "drop link"]
@@ -73,6 +86,17 @@ class Allocation:
         violation: worst relative constraint violation per drop.
         best_quality: largest sensing quality of the worst row that any powers reach, linear; NaN where not computed.
         seconds: wall time of the allocator for the whole batch, s.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import Fractional, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> allocation = allocate(problem, Fractional())
+        >>> tuple(allocation.power.shape), tuple(allocation.value.shape)   # W [drop, link]; smallest SINR [drop], linear
+        ((5, 32), (5,))
+        >>> bool(((0 <= allocation.gap) & (allocation.gap <= 1)).all())
+        True
     """
 
     power: Float[Tensor, "drop link"]
@@ -97,6 +121,16 @@ class Allocator(Protocol[ProblemContraT]):
     Attributes:
         name: short name for tables.
         gap: certified relative gap at which the allocator calls a drop optimal.
+
+    Example:
+        >>> from isac_torch import Allocator, Proposal
+        >>> from isac_torch.allocation import equal_split
+        >>> class EqualSplit:
+        ...     name, gap = "equal", 0.0
+        ...     def propose(self, problem):
+        ...         return Proposal(equal_split(problem))       # W, [drop, link]
+        >>> isinstance(EqualSplit(), Allocator)
+        True
     """
 
     @property
@@ -131,6 +165,17 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
 
     Returns:
         Finite powers in W for every drop, with status, value and bound.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import BatchedOptimal, Status, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> allocation = allocate(problem, BatchedOptimal(gap=1e-3))
+        >>> bool((allocation.status == Status.OPTIMAL).all()), bool((allocation.gap <= 1e-3).all())
+        (True, True)
+        >>> bool((problem.ap_load(allocation.power) <= problem.budget * (1 + 1e-6)).all())   # W of each AP
+        True
     """
     start = time.perf_counter()
     proposal = allocator.propose(problem)
@@ -178,6 +223,15 @@ def allocate_many(problems: Sequence[ProblemT], allocator: Allocator[ProblemT]) 
 
     Returns:
         The allocation of every batch, in the order given; `seconds` is the group's time, shared out by drops.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import Fractional, TrackingScenario, allocate_many, power_problem
+        >>> sizes = [TrackingScenario.of_size(size) for size in ("8x6x2", "6x4x1")]
+        >>> generator = torch.Generator().manual_seed(1)
+        >>> problems = [power_problem(size.sample(2, generator=generator), size) for size in sizes]
+        >>> [tuple(allocation.power.shape) for allocation in allocate_many(problems, Fractional())]   # W
+        [(2, 32), (2, 20)]
     """
     groups: dict[tuple[object, ...], list[int]] = {}
     for index, problem in enumerate(problems):

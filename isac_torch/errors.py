@@ -2,7 +2,16 @@
 
 
 class IsacError(ValueError):
-    """Base of every error that a user's input can raise; the command line turns it into one line and exit code 2."""
+    """Base of every error that a user's input can raise; the command line turns it into one line and exit code 2.
+
+    Example:
+        >>> from isac_torch import IsacError, TrackingScenario
+        >>> try:
+        ...     TrackingScenario(num_ues=0)
+        ... except IsacError as error:
+        ...     print(error)
+        num_ues=0 must be at least 1
+    """
 
 
 class ScenarioError(IsacError):

@@ -42,6 +42,11 @@ def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocato
     Raises:
         AllocationError: if no allocator has that name.
         CheckpointError: if the weights are missing, corrupt or of another system or feature version.
+
+    Example:
+        >>> from isac_torch import named_allocator
+        >>> named_allocator("fpc_0.5_0.5").comm_exponent, named_allocator("opc_batched").gap
+        (0.5, 0.001)
     """
     match = _FRACTIONAL.fullmatch(name)
     if match or name in ("upc", "ppc"):

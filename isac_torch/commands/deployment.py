@@ -9,15 +9,10 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from isac_torch.errors import AllocationError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isac_torch.deployment.allocator import Allocated
-
-SHIPPED = Path(__file__).parents[1] / "weights" / "one_shot"
-"""Bundle that comes with the package."""
 
 
 def export(checkpoint: Path, output: Path) -> None:
@@ -47,17 +42,14 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), re
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
     from isac_torch.deployment.files import read_snapshots
 
-    bundle = SHIPPED if model is None else model
-    if model is None and not SHIPPED.is_dir():
-        raise AllocationError("this installation comes without a bundle; write --model BUNDLE, a folder of `isac-torch export`")
     to_file = str(output) != "-"
     if to_file:
         check_output(output)
     begin = time.perf_counter()
     snapshots = read_snapshots(drop)
-    from isac_torch.deployment.allocator import Allocator  # after what is quick to refuse
+    from isac_torch.deployment.allocator import DeployedAllocator  # after what is quick to refuse
 
-    allocator = Allocator.load(bundle, refine=refine)
+    allocator = DeployedAllocator.load(model, refine=refine)
     loaded = time.perf_counter()
     answers = allocator.many(snapshots)
     done = time.perf_counter()
@@ -125,10 +117,10 @@ def serve(
         window=window_ms / 1e3,
         max_batch=max_batch,
     )
-    from isac_torch.deployment.allocator import Allocator
+    from isac_torch.deployment.allocator import DeployedAllocator
     from isac_torch.deployment.server import run_server
 
-    run_server(Allocator.load(bundle, refine=refine), host, port, limits)
+    run_server(DeployedAllocator.load(bundle, refine=refine), host, port, limits)
 
 
 def import_geometry(

@@ -1,6 +1,6 @@
 """A deployed allocator: snapshots of networks in, powers out, by numpy and onnxruntime alone.
 
-    allocator = Allocator.load("runs/bundle")
+    allocator = DeployedAllocator.load("runs/bundle")
     answer = allocator(snapshot)
     answer.power, answer.path, answer.reason
 
@@ -28,6 +28,7 @@ from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
+from isac_torch.weights import shipped_bundle
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -67,8 +68,31 @@ class Allocated:
     milliseconds: float
 
 
-class Allocator:
-    """A loaded bundle. It holds no state between calls and may be called from several threads."""
+class DeployedAllocator:
+    """A trained network with its guard, without torch: one `Snapshot` in, powers in W out. docs/deployment.md.
+
+    The network proposes shares of each AP's budget and floors of the sensing SIR; the balancing layer turns them into powers
+    that give all UEs one common SINR,
+
+        (a_k^T sqrt p)^2 = t (N_k^T p + sum_j (c_kj^T sqrt p_j)^2 + 1)   for every UE k,
+
+    and the guard checks budgets and sensing constraints and repairs or replaces what breaks them. An instance holds no state
+    between calls and may be called from several threads. Allocators of torch, which answer batches of problems, follow the
+    protocol `isac_torch.Allocator`; this class answers snapshots instead.
+
+    Example:
+        >>> from isac_torch import DeployedAllocator, Snapshot
+        >>> snapshot = Snapshot(
+        ...     tx_position=[[0, 0, 10], [400, 0, 10], [200, 350, 10]],   # m
+        ...     tx_orientation=[0.8, 2.4, 4.7],                           # rad
+        ...     rx_position=[[200, 120, 10]],
+        ...     ue_position=[[120, 60, 1.65], [260, 210, 1.65]],
+        ...     target_position=[[90, 180, 60], [310, 150, 40]],
+        ... )
+        >>> answer = DeployedAllocator.load()(snapshot)
+        >>> answer.power.shape, answer.path                               # W, one entry a link
+        ((12,), 'network')
+    """
 
     def __init__(self, session: InferenceSession, card: dict[str, Any], refine: bool = False) -> None:
         """Around an open session; see `load`."""
@@ -79,18 +103,18 @@ class Allocator:
         self.card = card
 
     @classmethod
-    def load(cls, bundle: Path | str, threads: int = 1, refine: bool = False) -> Allocator:
+    def load(cls, bundle: Path | str | None = None, threads: int = 1, refine: bool = False) -> DeployedAllocator:
         """The bundle in a folder that `isac-torch export` wrote.
 
         Args:
-            bundle: the folder.
+            bundle: the folder; default the bundle that comes with the package.
             threads: of one call of the network. Several callers in threads of their own use the cores better.
             refine: improve every answer by Newton steps: nearer to the optimum, milliseconds later; not above 512 links.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another version, or onnxruntime is not installed.
         """
-        folder = Path(bundle)
+        folder = shipped_bundle() if bundle is None else Path(bundle)
         session, card = load_bundle(folder, threads)
         allocator = cls(session, card, refine)
         allocator._answer_once(folder)
@@ -158,3 +182,10 @@ class Allocator:
             parts = [self._session.run(OUTPUTS, inputs) for inputs in owned.network_inputs()]
             link, owner, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
             return balanced_power(owned, link, owner, self._constants, scale)
+
+
+def __getattr__(name: str) -> Any:
+    """Answer for the former name of `DeployedAllocator`: `Allocator` means the protocol of `isac_torch.allocation` now."""
+    if name == "Allocator":
+        raise ImportError("isac_torch.deployment.allocator.Allocator is isac_torch.DeployedAllocator now; import that")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from isac_torch.errors import RequestError
 
 if TYPE_CHECKING:
-    from isac_torch.deployment.allocator import Allocator
+    from isac_torch.deployment.allocator import DeployedAllocator
     from isac_torch.deployment.serving import Limits
 
 CONCURRENCY = 512
@@ -19,7 +19,7 @@ GRACE = 15
 """Seconds that requests under way get to end after SIGTERM or Ctrl-C."""
 
 
-def run_server(allocator: Allocator, host: str, port: int, limits: Limits) -> None:
+def run_server(allocator: DeployedAllocator, host: str, port: int, limits: Limits) -> None:
     """Answer requests until SIGINT or SIGTERM; what is under way then is still answered.
 
     Args:

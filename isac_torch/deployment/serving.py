@@ -27,7 +27,7 @@ from isac_torch.errors import IsacError, RequestError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from isac_torch.deployment.allocator import Allocated, Allocator
+    from isac_torch.deployment.allocator import Allocated, DeployedAllocator
     from isac_torch.deployment.snapshot import Snapshot
 
 JSON = "application/json"
@@ -76,7 +76,7 @@ def memory_of(snapshot: Snapshot) -> float:
     return 16.0 * ((ues * (snapshot.num_aps + links) + targets * sensing) * antennas**2 + echoes)
 
 
-def create_app(allocator: Allocator, limits: Limits = Limits()) -> FastAPI:
+def create_app(allocator: DeployedAllocator, limits: Limits = Limits()) -> FastAPI:
     """The service as an ASGI application, for `isac-torch serve` or any ASGI server (one worker process each)."""
     metrics = make_metrics()
     batcher = Batcher(

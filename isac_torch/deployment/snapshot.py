@@ -106,6 +106,19 @@ class Snapshot:
         serving_aps: transmit APs that serve each UE where serving_ap is derived.
         sensing_aps: transmit APs with a beam at each target where sensing_ap is derived.
         listening_aps: receive APs that listen for each target where listening_ap is derived.
+
+    Example:
+        >>> from isac_torch import Snapshot
+        >>> snapshot = Snapshot(
+        ...     tx_position=[[0, 0, 10], [400, 0, 10]],
+        ...     tx_orientation=[0.8, 2.4],
+        ...     rx_position=[[200, 120, 10]],
+        ...     ue_position=[[120, 60, 1.65]],
+        ...     target_position=[[90, 180, 60]],
+        ... )
+        >>> snapshot.check()                                           # DropError where a value is out of range
+        >>> snapshot.num_aps, snapshot.num_ues, snapshot.num_targets
+        (2, 1, 1)
     """
 
     tx_position: Reals  # [ap, 3]

@@ -40,6 +40,17 @@ class MinMaxNmseProblem:
         link_ap: AP of each link.
         link_gain: large-scale fading of each link, linear (what heuristics look at).
         merit: what is minimised, the "worst" or the "sum" of the weighted NMSE.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import DownlinkPilotScenario, MinMaxNmseProblem, power_problem
+        >>> scenario = DownlinkPilotScenario(num_aps=8, num_ues=3)
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> isinstance(problem, MinMaxNmseProblem)
+        True
+        >>> power = problem.budget[:, problem.link_ap[0]] / 3.0        # W, [drop, link]: each AP's budget over its 3 links
+        >>> tuple(problem.nmse(power).shape), tuple(problem.crb(power).shape)   # of each UE: linear; m2
+        ((5, 3), (5, 3))
     """
 
     gain: Float[Tensor, "drop ue ap"]

@@ -48,6 +48,14 @@ class DownlinkPilotScenario:
         crb_max: largest allowed localisation bound of each vehicle (Gamma), m2.
         shadowing_db: standard deviation of log-normal shadowing beyond 50 m, dB.
         data_snr: normalised power P_d of the downlink payload, linear.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import DownlinkPilotScenario
+        >>> scenario = DownlinkPilotScenario(num_aps=8, num_ues=3)
+        >>> drop = scenario.sample(2, generator=torch.Generator().manual_seed(1))
+        >>> tuple(drop.ue_position.shape)                              # m
+        (2, 3, 2)
     """
 
     num_aps: int = 8

@@ -49,12 +49,32 @@ class LargeAllocated:
 class LargeAllocator:
     """Allocates networks of any size at a cost that grows linearly with the APs; see docs/scalability.md.
 
-        allocated = LargeAllocator()(snapshot)
+    It is called as `DeployedAllocator` is, with one `Snapshot` (positions in m), and answers powers in W. It differs from the
+    protocol `isac_torch.Allocator` in that no batch of dense problems is made: coefficients of near pairs are exact, those of
+    far pairs are bounded to the unfavourable side. The powers maximise the fairness
+
+        sum_k U(SINR_k),   U(x) = log x  (fairness 1),   U(x) = x^(1 - f) / (1 - f)  (fairness f > 1)
+
+    of lower bounds of the SINR, and targets that may stay below SIR0 are named in `missed`.
 
     Attributes:
         fairness: 1 for proportional fairness, larger for the worst UEs of each neighbourhood; 3 gives the best 5th percentile.
         steps: of the fair powers.
         settings: radii within which everything is exact.
+
+    Example:
+        >>> import numpy as np
+        >>> from isac_torch import LargeAllocator, Snapshot
+        >>> generator = np.random.default_rng(1)
+        >>> def places(count, height):
+        ...     return np.column_stack([generator.uniform(0, 2000, (count, 2)), np.full(count, height)])   # m
+        >>> snapshot = Snapshot(
+        ...     tx_position=places(100, 10), tx_orientation=generator.uniform(-3, 3, 100), rx_position=places(20, 10),
+        ...     ue_position=places(80, 1.65), target_position=places(5, 50), pilot_symbols=20,
+        ... )
+        >>> answer = LargeAllocator()(snapshot)
+        >>> answer.power.shape, answer.path                            # W, one entry a link
+        ((340,), 'fair')
     """
 
     fairness: float = 3.0

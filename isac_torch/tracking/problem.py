@@ -51,6 +51,19 @@ class MaxMinSinrProblem:
         link_gain: large-scale fading of each link, linear (what heuristics look at).
         num_targets: targets in each drop; their sensing links are the last ones.
         echo_noise: n[l] of each row, on the scale of S[l] p; None where no row has noise.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import MaxMinSinrProblem, TrackingScenario, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> isinstance(problem, MaxMinSinrProblem)
+        True
+        >>> power = problem.link_budget / 10.0                         # W, [drop, link]
+        >>> tuple(problem.sinr(power).shape), tuple(problem.sir(power).shape)   # of each UE, of each target; linear
+        ((5, 6), (5, 2))
+        >>> bool((problem.violations(power).budget == 0).all())
+        True
     """
 
     signal: Float[Array, "drop ue serving"]

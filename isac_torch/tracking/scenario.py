@@ -53,6 +53,16 @@ class TrackingScenario:
         angle_error: standard deviation of the tracked azimuth and elevation, rad.
         echo_gain: `radar` equation, or `product` of the two one-way path gains.
         sir_min_db: sensing SIR that every target must reach (SIR0), dB.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import TrackingScenario
+        >>> scenario = TrackingScenario.of_size("16x16x4", sir_min_db=-5.0)
+        >>> f"{scenario.noise_power:.2e} W, SIR0 {scenario.sir_min:.3f}"   # linear
+        '7.96e-14 W, SIR0 0.316'
+        >>> drop = scenario.sample(2, generator=torch.Generator().manual_seed(1))
+        >>> tuple(drop.tx_position.shape), tuple(drop.ue_gain.shape)   # m; linear
+        ((2, 12, 3), (2, 16, 12))
     """
 
     num_aps: int = 16

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from isac_torch.errors import CheckpointError
+from isac_torch.errors import BundleError, CheckpointError
 
 
 def shipped_weights(system: str = "tracking") -> Path:
@@ -18,3 +18,11 @@ def shipped_weights(system: str = "tracking") -> Path:
     if not path.is_file():
         raise CheckpointError(f"no weights of the {system} system are installed with isac_torch; give a checkpoint of your own")
     return path
+
+
+def shipped_bundle() -> Path:
+    """The folder of the bundle shipped for the tracking system, to be read without torch. BundleError if there is none."""
+    folder = Path(__file__).with_name("one_shot")
+    if not folder.is_dir():
+        raise BundleError("this installation comes without a bundle; give a folder of `isac-torch export`")
+    return folder

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from isac_torch.deployment.allocator import Allocator
+from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.files import decode_snapshots
 from isac_torch.deployment.snapshot import Snapshot
@@ -54,9 +54,9 @@ def fuzzer() -> Any:
 
 
 @pytest.fixture(scope="module")
-def allocator() -> Allocator:
+def allocator() -> DeployedAllocator:
     constants = (balance.SENSING_CAP, balance.LEAST_NET_GAIN, balance.EXCESS_AT_ZERO, balance.EXCESS_CAP)
-    return Allocator(AnyAnswer(), {"ranges": {}, "balance": asdict(Constants(*constants))})  # type: ignore[arg-type]
+    return DeployedAllocator(AnyAnswer(), {"ranges": {}, "balance": asdict(Constants(*constants))})  # type: ignore[arg-type]
 
 
 def test_nothing_goes_wrong(fuzzer, allocator):

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import isac_torch
-from isac_torch.deployment.allocator import Allocator
+from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.card import CARD, ONNX, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.snapshot import Snapshot
@@ -36,7 +36,7 @@ def snapshots(size, count, seed=970_000_000, **parameters):
 
 @pytest.fixture(scope="module")
 def allocator():
-    return Allocator.load(BUNDLE)
+    return DeployedAllocator.load(BUNDLE)
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_alone_in_a_batch_twice_and_in_threads_the_answer_is_one(allocator, mixe
 
 
 def test_refined_answers_are_never_worse_and_say_so(allocator, mixed):
-    plain, refined = allocator.many(mixed), Allocator.load(BUNDLE, refine=True).many(mixed)
+    plain, refined = allocator.many(mixed), DeployedAllocator.load(BUNDLE, refine=True).many(mixed)
     for before, after in zip(plain, refined, strict=True):
         assert after.path == ("refined" if before.path == "network" else before.path)
         assert after.sinr.min() >= before.sinr.min() * (1 - 1e-9)
@@ -150,7 +150,7 @@ def test_a_damaged_bundle_is_refused_in_one_line(tmp_path, name, content, words)
     if content is not None:
         (tmp_path / name).write_bytes(content)
     with pytest.raises(BundleError, match=words) as error:
-        Allocator.load(tmp_path)
+        DeployedAllocator.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -162,7 +162,7 @@ def test_a_graph_that_onnxruntime_cannot_open_is_refused(tmp_path):
     card["sha256"][ONNX] = hashlib.sha256(b"garbage").hexdigest()
     (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(BundleError, match="onnxruntime cannot open it"):
-        Allocator.load(tmp_path)
+        DeployedAllocator.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ class Blocked:
 
 sys.meta_path.insert(0, Blocked())
 import isac_torch.cli
-from isac_torch.deployment.allocator import Allocator
+from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.snapshot import Snapshot
 
 snapshot = Snapshot(
@@ -253,7 +253,7 @@ snapshot = Snapshot(
     rx_position=[[200, 120, 10], [180, 230, 10]], ue_position=[[120, 60, 1.65], [260, 210, 1.65]],
     target_position=[[90, 180, 60], [310, 150, 40]],
 )
-assert Allocator.load(sys.argv[1])(snapshot).power.sum() > 0
+assert DeployedAllocator.load(sys.argv[1])(snapshot).power.sum() > 0
 assert "torch" not in sys.modules
 sys.exit(isac_torch.cli.main(["train", "--config", "nowhere.yaml", "--output", "nowhere"]))
 """

@@ -7,7 +7,7 @@ import venv
 import pytest
 import torch
 
-from isac_torch.deployment.allocator import Allocator
+from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.bundle import is_bundle
 from isac_torch.deployment.card import ARCHIVE, CARD, ONNX
 from isac_torch.errors import CheckpointError, OutputError
@@ -143,7 +143,7 @@ def test_export_writes_a_bundle_that_answers(tmp_path):
     assert json.loads((tmp_path / "bundle" / CARD).read_text()) == json.loads(json.dumps(card))
     assert card["metrics"] == {"val/min_rate_ratio": 0.5}
     assert len(card["parity"]) == 10
-    assert Allocator.load(tmp_path / "bundle").card["inputs"]["sent"] == "float32"
+    assert DeployedAllocator.load(tmp_path / "bundle").card["inputs"]["sent"] == "float32"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]  # no scratch folder is left
 
 

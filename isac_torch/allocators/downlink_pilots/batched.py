@@ -43,6 +43,15 @@ class BatchedMinMaxNmse:
     Attributes:
         gap: certified relative distance to aim at; less certain drops say how far they got.
         max_boxes: boxes of the drop-by-drop search for what the batch leaves open; 0 asks for no certificate at all.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import BatchedMinMaxNmse, DownlinkPilotScenario, allocate, power_problem
+        >>> scenario = DownlinkPilotScenario(num_aps=8, num_ues=3)
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> best = allocate(problem, BatchedMinMaxNmse(gap=1e-2))
+        >>> tuple(best.power.shape), bool((problem.nmse(best.power) < 1.0).all())   # W; NMSE of each UE, linear
+        ((5, 24), True)
     """
 
     gap: float = 1e-3

@@ -47,6 +47,18 @@ class DownlinkPilotLearned:
     Attributes:
         network: predicts logits of shares; budgets hold by construction.
         rescue_steps: ascent steps on drops whose bounds the network misses; 0 leaves them as they are.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import DownlinkPilotLearned, DownlinkPilotScenario, allocate, power_problem
+        >>> scenario = DownlinkPilotScenario(num_aps=8, num_ues=3)
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> from isac_torch.nn.checkpoint import load_network
+        >>> from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
+        >>> from isac_torch.weights import shipped_weights
+        >>> network, _ = load_network(shipped_weights("downlink_pilots"), DownlinkPilotNetwork)
+        >>> tuple(allocate(problem, DownlinkPilotLearned(network)).power.shape)   # W, [drop, link]
+        (5, 24)
     """
 
     network: DownlinkPilotNetwork

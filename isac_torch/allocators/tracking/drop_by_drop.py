@@ -34,6 +34,15 @@ class GlobalOptimal:
         priority: "communication" keeps the problem's SIR0; "sensing" asks every drop for (1 - sensing_slack) times the
             largest SIR that it can reach, and its bounds are those of that harder problem.
         sensing_slack: share of the reachable SIR left to communication.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import GlobalOptimal, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> first = problem.select(torch.tensor([0]))            # seconds a drop: the readable reference
+        >>> bool((allocate(first, GlobalOptimal(gap=1e-2)).gap <= 1e-2).all())
+        True
     """
 
     gap: float = 1e-3
@@ -65,6 +74,15 @@ class PaperOpc:
         priority: as in `GlobalOptimal`.
         sensing_slack: as in `GlobalOptimal`.
         tolerance: eps1 and eps2 of the algorithm, both relative.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import GlobalOptimal, PaperOpc, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> first = problem.select(torch.tensor([0]))
+        >>> bool((allocate(first, PaperOpc()).value <= allocate(first, GlobalOptimal()).upper_bound).all())
+        True
     """
 
     start: papers.Start = "nearest_uniform"

@@ -20,6 +20,15 @@ class Fractional:
     Attributes:
         comm_exponent: kappa_c; larger favours the UEs that an AP hears well.
         sensing_exponent: kappa_s; larger favours the targets that an AP illuminates well.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import Fractional, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> uniform = allocate(problem, Fractional(0.0, 0.0))
+        >>> bool(torch.allclose(problem.ap_load(uniform.power), problem.budget))   # every AP sends its whole budget, W
+        True
     """
 
     comm_exponent: float = 0.0

@@ -37,6 +37,15 @@ class FirstOrder:
         steps: gradient steps; 60 end within about one per cent of the optimum in the mean.
         length: of the first steps.
         objective: what the powers are to maximise.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import BatchedOptimal, FirstOrder, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> ratio = allocate(problem, FirstOrder(steps=20)).value / allocate(problem, BatchedOptimal()).value
+        >>> bool((ratio > 0.7).all())
+        True
     """
 
     steps: int = 60
@@ -66,6 +75,16 @@ class LearnedAllocator:
         objective: what the powers are to maximise.
         more_steps: steps of plain ascent from the network's directions in unclear drops, where a row is missed or a target's
             beams are hardly worth their power (5 % of the paper's drops); 0 leaves the network's answer.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import LearnedAllocator, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> from isac_torch.weights import shipped_weights
+        >>> learned = allocate(problem, LearnedAllocator.load(shipped_weights()))
+        >>> bool((problem.ap_load(learned.power) <= problem.budget * (1 + 1e-6)).all())   # W
+        True
     """
 
     network: AllocationNetwork

@@ -22,6 +22,15 @@ class Repaired:
     Attributes:
         inner: whose powers are kept wherever they are valid. They come without a bound.
         engine: solves the others.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import Fractional, Repaired, Status, TrackingScenario, allocate, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> repaired = allocate(problem, Repaired(Fractional()))
+        >>> bool((repaired.status != Status.VIOLATING).all())
+        True
     """
 
     inner: Allocator[MaxMinSinrProblem]
@@ -67,6 +76,15 @@ class Refined:
     Attributes:
         inner: whose powers to start from.
         engine: its gap is where refinement stops.
+
+    Example:
+        >>> import torch
+        >>> from isac_torch import Refined, TrackingScenario, allocate, named_allocator, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2")
+        >>> problem = power_problem(scenario.sample(5, generator=torch.Generator().manual_seed(1)), scenario)
+        >>> refined = allocate(problem, Refined(named_allocator("gnn")))
+        >>> bool((refined.gap <= 3e-3).all())
+        True
     """
 
     inner: Allocator[MaxMinSinrProblem]
