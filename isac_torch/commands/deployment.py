@@ -29,7 +29,7 @@ def export(checkpoint: Path, output: Path) -> None:
     print(f"{output}: logits within {worst:.1e} of the network at {len(card['parity'])} sizes")  # noqa: T201 - the result
 
 
-def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False) -> None:
+def allocate_file(drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
 
     Args:

@@ -138,7 +138,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "allocate",
-            "commands.deployment:allocate",
+            "commands.deployment:allocate_file",
             "powers for the networks of a file from a deployed allocator, without torch",
             (
                 "examples/drop.json --model runs/bundle --output powers.csv",
