@@ -193,7 +193,7 @@ def test_a_card_with_one_wrong_value_is_refused_in_one_line(tmp_path, change, wo
     shutil.copy(BUNDLE / ONNX, tmp_path / ONNX)
     (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(BundleError, match=words) as error:
-        Allocator.load(tmp_path)
+        DeployedAllocator.load(tmp_path)
     assert "\n" not in str(error.value)
 
 
@@ -231,7 +231,7 @@ def test_another_graph_is_refused_when_it_is_loaded(tmp_path, inputs, outputs, w
     card["sha256"][ONNX] = hashlib.sha256(content).hexdigest()
     (tmp_path / CARD).write_text(json.dumps(card))
     with pytest.raises(BundleError, match=words) as error:
-        Allocator.load(tmp_path)
+        DeployedAllocator.load(tmp_path)
     assert "\n" not in str(error.value)
 
 

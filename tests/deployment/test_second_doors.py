@@ -133,12 +133,11 @@ def test_gains_of_a_spreadsheet_and_pairs_without_a_path(tmp_path, capsys):
 
 
 def test_a_ue_that_nobody_hears_is_allocated(tmp_path):
-    from isac_torch.commands.deployment import SHIPPED
-    from isac_torch.deployment.allocator import Allocator
+    from isac_torch.deployment.allocator import DeployedAllocator
     from isac_torch.deployment.snapshot import Snapshot
 
     gain = [[1e-9, 1e-10, 0.0], [0.0, 0.0, 0.0]]
-    answer = Allocator.load(SHIPPED)(Snapshot.from_mapping(EXAMPLE | {"ue_gain": gain}))
+    answer = DeployedAllocator.load()(Snapshot.from_mapping(EXAMPLE | {"ue_gain": gain}))
     assert np.isfinite(answer.power).all()
 
 
