@@ -8,7 +8,7 @@ from typing import Any, cast
 from numpy import ndarray
 
 from isac_torch.propagation import arrays, correlation, path_loss
-from isac_torch.tracking import association
+from isac_torch.tracking import roles
 
 Law = Callable[..., ndarray]
 
@@ -19,4 +19,4 @@ turned = cast(Law, cast(Any, arrays.turned))
 weights_of = cast(Law, cast(Any, arrays.weights_of))
 local_scattering_lags = cast(Law, cast(Any, correlation.local_scattering_lags))
 pointing_lags = cast(Law, cast(Any, correlation.pointing_lags))
-farthest_point = cast(Law, cast(Any, association.farthest_point))
+farthest_point = cast(Law, cast(Any, roles.farthest_point))

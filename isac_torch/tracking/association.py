@@ -1,48 +1,12 @@
-"""Who does what: receive APs, serving sets, sensing sets, listening APs. Every rule ignores the numbering of nodes."""
+"""Who works for whom: serving, sensing and listening sets. Every rule ignores the numbering of nodes."""
 
 from __future__ import annotations
-
-import math
 
 import numpy as np
 from array_api_compat import device, to_device
 from jaxtyping import Float, Int
 
-from isac_torch.tensors import Array, counting, namespace, smallest
-
-
-def farthest_point(position: Float[Array, "drop ap 3"], centre: Float[Array, " 3"], count: int) -> Int[Array, "drop chosen"]:
-    """Well-spread APs: the one nearest to the centre, then each time the one farthest from those already chosen."""
-    xp = namespace(position)
-    drop = counting(position.shape[0], position)
-    chosen = [xp.argmin(_squared(position - centre), axis=-1)]
-    nearest = xp.full(position.shape[:2], math.inf, dtype=position.dtype, device=device(position))
-    for _ in range(count - 1):
-        latest = position[drop, chosen[-1]][:, None]
-        nearest = xp.minimum(nearest, _squared(position - latest))
-        chosen.append(xp.argmax(nearest, axis=-1))
-    return xp.stack(chosen, axis=1)
-
-
-def nearest_to_target(gap: Float[Array, "drop target ap"], count: int) -> Int[Array, "drop chosen"]:
-    """The AP nearest to each target, closest pairs first; once every target has one, the targets take turns again.
-
-    Args: gap, distance of every target to every AP, m.
-    """
-    xp = namespace(gap)
-    num_drops, num_targets, num_aps = gap.shape
-    drop = counting(num_drops, gap)
-    taken = xp.zeros((num_drops, num_aps), dtype=xp.bool, device=device(gap))
-    covered = xp.zeros((num_drops, num_targets), dtype=xp.bool, device=device(gap))
-    chosen = []
-    for _ in range(count):
-        covered = covered & ~xp.all(covered, axis=-1, keepdims=True)
-        blocked = covered[..., None] | taken[:, None, :]
-        pair = xp.argmin(xp.reshape(xp.where(blocked, math.inf, gap), (num_drops, -1)), axis=-1)
-        covered[drop, pair // num_aps] = True
-        taken[drop, pair % num_aps] = True
-        chosen.append(pair % num_aps)
-    return xp.stack(chosen, axis=1)
+from isac_torch.tensors import Array, namespace, smallest
 
 
 def closest(gap: Float[Array, "drop point ap"], count: int) -> Int[Array, "drop point chosen"]:
@@ -70,7 +34,3 @@ def balanced(gap: Float[Array, "drop target ap"], count: int) -> Int[Array, "dro
             chosen[d, row, c] = seat // seats
             cost[d].reshape(num_targets, num_aps, seats)[row, seat // seats] += far
     return xp.asarray(chosen, device=device(gap))
-
-
-def _squared(vector: Array) -> Array:
-    return namespace(vector).sum(vector * vector, axis=-1)

@@ -12,8 +12,9 @@ from isac_torch.errors import ScenarioError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.propagation.pilots import greedy_pilots, round_robin_pilots
-from isac_torch.tensors import Array, at_rows, constant, counting, from_db, map_tensors, namespace
-from isac_torch.tracking.association import balanced, closest, farthest_point, nearest_to_target
+from isac_torch.tensors import Array, at_rows, counting, from_db, map_tensors, namespace
+from isac_torch.tracking.association import balanced, closest
+from isac_torch.tracking.roles import members, receive_aps
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +42,7 @@ class TrackingDrop:
         serving_ap: transmit APs that serve each UE, strongest first.
         sensing_ap: transmit APs with a beam at each target, closest first.
         listening_ap: receive APs that listen for each target.
+        rx_gain: large-scale fading between UE and receive AP, linear, which matters where roles change; None: not known.
     """
 
     tx_position: Float[Array, "drop ap 3"]
@@ -55,6 +57,7 @@ class TrackingDrop:
     serving_ap: Int[Array, "drop ue serving"]
     sensing_ap: Int[Array, "drop target sensing"]
     listening_ap: Int[Array, "drop target listening"]
+    rx_gain: Float[Array, "drop ue rx"] | None = None
 
     @property
     def num_drops(self) -> int:
@@ -120,17 +123,80 @@ def build_drops(
 
     `lottery` is a random number per AP that decides under receive_selection='random'.
     """
+    gain = umi_nlos_gain(distance(ue_position, ap_position), scenario.carrier_frequency) * from_db(-shadowing_db)
+    receive = receive_aps(scenario, ap_position, target_position, gain, lottery)
+    return _with_sets(scenario, receive, ap_position, ap_orientation, gain, ue_position, target_position)
+
+
+def with_roles(drop: TrackingDrop, scenario: TrackingScenario, receive: Int[Array, "drop chosen"]) -> TrackingDrop:
+    """The same networks where other APs listen; sets and pilots follow, by the rules of the scenario.
+
+    Args:
+        drop: networks; `rx_gain` must be known.
+        scenario: its numbers of links and rules; how many APs listen is that of `receive`.
+        receive: APs that listen, counted through the drop's transmit APs and then its receive APs (`all_aps`).
+
+    Raises:
+        ScenarioError: the drop does not know the gains of its receive APs, or nobody is left to transmit.
+    """
+    if drop.rx_gain is None:
+        raise ScenarioError("rx_gain is not known: the drop comes from an old data set; sample it again to change roles")
+    aps = all_aps(drop)
+    if not 0 < receive.shape[1] < aps.position.shape[1]:
+        raise ScenarioError(
+            f"{receive.shape[1]} of {aps.position.shape[1]} APs listen; let at least one listen and one transmit"
+        )
+    return _with_sets(scenario, receive, aps.position, aps.orientation, aps.gain, drop.ue_position, drop.target_position)
+
+
+@dataclass(frozen=True)
+class AllAps:
+    """The APs of a batch of drops whatever they do: the transmit APs first, then the receive APs.
+
+    Attributes:
+        position: m.
+        orientation: azimuth of their arrays' broadside, rad.
+        gain: large-scale fading between UE and AP, linear.
+        receive: those that listen.
+    """
+
+    position: Float[Array, "drop allap 3"]
+    orientation: Float[Array, "drop allap"]
+    gain: Float[Array, "drop ue allap"]
+    receive: Int[Array, "drop rx"]
+
+
+def all_aps(drop: TrackingDrop) -> AllAps:
+    """The APs of every drop, whose `rx_gain` is known, in the order by which `with_roles` counts them."""
+    xp = namespace(drop.ue_gain)
+    listens = drop.tx_position.shape[1] + counting(drop.rx_position.shape[1], drop.ue_gain)
+    return AllAps(
+        position=xp.concat([drop.tx_position, drop.rx_position], axis=1),
+        orientation=xp.concat([drop.tx_orientation, drop.rx_orientation], axis=1),
+        gain=xp.concat([drop.ue_gain, drop.rx_gain], axis=2),
+        receive=xp.broadcast_to(listens, (drop.num_drops, len(listens))),
+    )
+
+
+def _with_sets(
+    scenario: TrackingScenario,
+    receive: Array,
+    ap_position: Array,
+    ap_orientation: Array,
+    gain: Array,
+    ue_position: Array,
+    target_position: Array,
+) -> TrackingDrop:
+    """Drops with given receive APs: splits the APs by role and chooses sets and pilots."""
     xp = namespace(ap_position)
-    receive = _receive_aps(scenario, ap_position, target_position, lottery)
-    is_receive = xp.any(receive[:, None, :] == counting(ap_position.shape[1], receive)[:, None], axis=-1)
     # A stable sort of the flags lists the transmit APs first, each group in its own order.
-    order = xp.argsort(xp.astype(is_receive, xp.int8), axis=1, stable=True)
-    tx, rx = order[:, : scenario.transmit_aps], order[:, scenario.transmit_aps :]
+    flags = xp.astype(members(receive, ap_position.shape[1]), xp.int8)
+    order = xp.argsort(flags, axis=1, stable=True)
+    sending = ap_position.shape[1] - receive.shape[1]
+    tx, rx = order[:, :sending], order[:, sending:]
     tx_position, rx_position = at_rows(ap_position, tx), at_rows(ap_position, rx)
-    gain = umi_nlos_gain(distance(ue_position, tx_position), scenario.carrier_frequency)
-    gain = gain * from_db(-xp.take_along_axis(shadowing_db, tx[:, None, :], axis=2))
-    serving_ap = closest(-gain, scenario.serving_links)
-    listen_gap = distance(target_position, rx_position)
+    tx_gain, rx_gain = (xp.take_along_axis(gain, side[:, None, :], axis=2) for side in (tx, rx))
+    serving_ap = closest(-tx_gain, min(scenario.serving_aps, sending))
     assign = balanced if scenario.assignment == "balanced" else closest
     return TrackingDrop(
         tx_position=tx_position,
@@ -139,12 +205,13 @@ def build_drops(
         rx_orientation=at_rows(ap_orientation, rx),
         ue_position=ue_position,
         target_position=target_position,
-        ue_gain=gain,
-        pilot_power=xp.full_like(gain[..., 0], scenario.pilot_power),
-        pilot=assign_pilots(gain, serving_ap, scenario.pilot_symbols, scenario.pilot_assignment),
+        ue_gain=tx_gain,
+        pilot_power=xp.full_like(tx_gain[..., 0], scenario.pilot_power),
+        pilot=assign_pilots(tx_gain, serving_ap, scenario.pilot_symbols, scenario.pilot_assignment),
         serving_ap=serving_ap,
-        sensing_ap=closest(distance(target_position, tx_position), scenario.sensing_links),
-        listening_ap=assign(listen_gap, scenario.listening_aps),
+        sensing_ap=closest(distance(target_position, tx_position), min(scenario.sensing_aps, sending)),
+        listening_ap=assign(distance(target_position, rx_position), min(scenario.listening_aps, rx.shape[1])),
+        rx_gain=rx_gain,
     )
 
 
@@ -156,18 +223,3 @@ def assign_pilots(
         xp = namespace(gain)
         return greedy_pilots(gain, xp.sum(xp.take_along_axis(gain, serving_ap, axis=2), axis=-1), pilot_length)
     return round_robin_pilots(gain.shape[0], gain.shape[1], pilot_length, gain)
-
-
-def _receive_aps(
-    scenario: TrackingScenario, ap_position: Array, target_position: Array, lottery: Array | None
-) -> Int[Array, "drop rx"]:
-    xp = namespace(ap_position)
-    count = scenario.receive_aps
-    if scenario.receive_selection == "random":
-        if lottery is None:
-            raise ScenarioError("receive_selection='random' needs a random number per AP; pass lottery")
-        return xp.argsort(lottery, axis=1)[:, :count]
-    if scenario.receive_selection == "nearest_to_target" and scenario.num_targets > 0:
-        return nearest_to_target(distance(target_position, ap_position), count)
-    middle = constant([scenario.side / 2, scenario.side / 2, scenario.ap_height], ap_position)
-    return farthest_point(ap_position, middle, count)

@@ -10,6 +10,7 @@ FIELDS: dict[str, Field] = {
     "drop/ue_position": field("m", "drop ue xyz"),
     "drop/target_position": field("m", "drop target xyz"),
     "drop/ue_gain": field("1", "drop ue ap"),
+    "drop/rx_gain": field("1", "drop ue rx"),
     "drop/pilot_power": field("W", "drop ue"),
     "drop/pilot": field("index of pilot", "drop ue"),
     "drop/serving_ap": field("index of ap", "drop ue serving"),

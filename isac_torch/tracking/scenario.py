@@ -32,7 +32,10 @@ class TrackingScenario:
         serving_aps: transmit APs that serve each UE, those of largest large-scale fading; fewer where fewer transmit.
         sensing_aps: transmit APs that send a beam at each target, the closest ones; fewer where fewer transmit.
         listening_aps: receive APs that listen for each target, the closest ones.
-        receive_selection: how receive APs are chosen.
+        receive_selection: which APs listen: well-spread ones, those nearest to targets, the ones that UEs miss least
+            (`least_used`), the set that leaves the weakest UE most (`weakest_ue`), or any (docs/roles.md).
+        receive_reach: `weakest_ue` lets no target be farther from its nearest receive AP than this times the distance under
+            `farthest_point`; None: any distance.
         receive_assignment: how targets choose a receive AP; default `nearest` up to four targets, `balanced` above.
         area_m2: area of the square, m2; default the density of 16 APs in 0.5 km2.
         ap_height: m.
@@ -73,7 +76,8 @@ class TrackingScenario:
     serving_aps: int = 4
     sensing_aps: int = 4
     listening_aps: int = 1
-    receive_selection: Literal["farthest_point", "nearest_to_target", "random"] = "farthest_point"
+    receive_selection: Literal["farthest_point", "nearest_to_target", "least_used", "weakest_ue", "random"] = "farthest_point"
+    receive_reach: float | None = 1.0
     receive_assignment: Literal["nearest", "balanced"] | None = None
     area_m2: float | None = None
     ap_height: float = 10.0
@@ -99,7 +103,16 @@ class TrackingScenario:
         """Refuse parameters that describe no network, in one line each."""
         self._check_finite()
         self._check_counts()
-        for name in ("ap_height", "ue_height", "ap_power", "pilot_power", "bandwidth", "carrier_frequency", "area_m2"):
+        for name in (
+            "ap_height",
+            "ue_height",
+            "ap_power",
+            "pilot_power",
+            "bandwidth",
+            "carrier_frequency",
+            "area_m2",
+            "receive_reach",
+        ):
             given = getattr(self, name)
             if given is not None and given <= 0:
                 raise ScenarioError(f"{name}={given} must be positive")
@@ -139,7 +152,7 @@ class TrackingScenario:
                 f"listening_aps={self.listening_aps} exceeds the {self.receive_aps} receive APs; raise num_receive_aps"
             )
         choices = {
-            "receive_selection": ("farthest_point", "nearest_to_target", "random"),
+            "receive_selection": ("farthest_point", "nearest_to_target", "least_used", "weakest_ue", "random"),
             "receive_assignment": (None, "nearest", "balanced"),
             "pilot_assignment": ("round_robin", "greedy"),
             "echo_gain": ("radar", "product"),

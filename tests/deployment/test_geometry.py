@@ -11,7 +11,7 @@ from isac_torch.deployment.files import read_snapshots
 from isac_torch.deployment.geometry import Geometry, parse_geometry, read_geometry, tangent_plane
 from isac_torch.deployment.importing import import_geometry, read_gains, receive_mask, snapshot_of
 from isac_torch.errors import DropError, GeometryError
-from isac_torch.tracking.association import farthest_point
+from isac_torch.tracking.roles import farthest_point
 from tests.paths import ROOT
 
 SITES = ROOT / "examples" / "sites.csv"

@@ -12,8 +12,9 @@ from torch.testing import assert_close
 
 from isac_torch.errors import ScenarioError
 from isac_torch.tensors import tensor_fields
-from isac_torch.tracking.association import balanced, nearest_to_target
+from isac_torch.tracking.association import balanced
 from isac_torch.tracking.drop import TrackingDrop, build_drops
+from isac_torch.tracking.roles import nearest_to_target
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.oracles import association as loop
 from tests.oracles import geometry
@@ -168,7 +169,7 @@ def test_random_selection_follows_the_lottery() -> None:
         build_drops(scenario, **layout)
 
 
-@pytest.mark.parametrize("selection", ["farthest_point", "nearest_to_target", "random"])
+@pytest.mark.parametrize("selection", ["farthest_point", "nearest_to_target", "least_used", "weakest_ue", "random"])
 def test_numbering_of_aps_changes_nothing(selection: str) -> None:
     scenario = replace(SMALL, receive_selection=selection, num_targets=5)  # type: ignore[arg-type]
     layout = _layout(scenario, 8, seed=7)
