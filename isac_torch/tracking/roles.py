@@ -24,7 +24,7 @@ MOST_SETS = 5000
 
 
 TIE_WEIGHT = 1e-3
-"""Of the mean amplitude of all UEs beside that of the weakest, in the merit of `weakest_ue`."""
+"""Of the amplitudes of all UEs and transmit APs beside that of the weakest UE, in the merit of `weakest_ue`."""
 
 
 def receive_aps(
@@ -115,8 +115,9 @@ def weakest_ue(
 ) -> Int[Array, "drop chosen"]:
     """The set of receive APs that leaves the weakest UE the largest sum of amplitudes, with a guard for the targets.
 
-    The merit of a set is min_k A_k + 10^-3 mean_k A_k with A_k = sum_m sqrt(gain[k, m]) over the `serving` strongest APs of UE k
-    that still transmit; the mean decides among the sets that leave the weakest UE the same. Only sets count in which no target is farther from its nearest receive AP than `reach` times that distance under the default roles.
+    The merit of a set is min_k A_k + 10^-3 mean_k B_k: A_k is the sum of sqrt(gain[k, m]) over the `serving` strongest APs m
+    of UE k that still transmit, B_k over all of these, which decides among sets that leave the weakest UE the same. Only sets
+    count in which no target is farther from its nearest receive AP than `reach` times that distance under the default roles.
     Up to MOST_SETS sets all are looked at; above, APs are swapped one at a time, the best swap first, from the default roles.
 
     Args:
@@ -159,9 +160,10 @@ def weakest_amplitude(
     for drop in range(len(gain)):  # one at a time, which bounds the memory
         sends = ~members(sets[drop], gain.shape[2])[:, strongest[drop]]  # [set, ue, looked]
         used = sends & (xp.cumulative_sum(xp.astype(sends, xp.int64), axis=-1) <= serving)
-        sums = xp.sum(xp.where(used, amplitude[drop], 0.0), axis=-1)
-        merit[drop] = xp.min(sums, axis=-1) + TIE_WEIGHT * xp.mean(sums, axis=-1)
-    return merit
+        merit[drop] = xp.min(xp.sum(xp.where(used, amplitude[drop], 0.0), axis=-1), axis=-1)
+    mean = xp.mean(xp.sqrt(gain), axis=1)
+    taken = xp.sum(at_rows(mean, sets), axis=-1)
+    return merit + TIE_WEIGHT * (xp.sum(mean, axis=-1, keepdims=True) - taken)
 
 
 def members(sets: Int[Array, "*lead chosen"], num_aps: int) -> Bool[Array, "*lead ap"]:

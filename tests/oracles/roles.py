@@ -13,12 +13,13 @@ def least_used(gains: Array, count: int) -> list[int]:
 
 
 def merit(gains: Array, chosen: tuple[int, ...], serving: int) -> float:
-    """Least (and a thousandth of the mean) over UEs of the sum of sqrt(gain) over the `serving` strongest APs that transmit."""
-    sums = []
+    """Least over UEs of the sum of sqrt(gain) over its `serving` strongest transmit APs; of all of these a thousandth besides."""
+    sums, everything = [], 0.0
     for row in gains:
         sends = sorted((math.sqrt(float(g)) for m, g in enumerate(row) if m not in chosen), reverse=True)
         sums.append(sum(sends[:serving]))
-    return min(sums) + 1e-3 * sum(sums) / len(sums)
+        everything += sum(sends) / len(gains)
+    return min(sums) + 1e-3 * everything
 
 
 def weakest_ue(gains: Array, gaps: Array, default: list[int], serving: int, reach: float | None) -> set[int]:
