@@ -13,7 +13,7 @@ def least_used(gains: Array, count: int) -> list[int]:
 
 
 def merit(gains: Array, chosen: tuple[int, ...], serving: int) -> float:
-    """Least over UEs of the sum of sqrt(gain) over its `serving` strongest transmit APs; of all of these a thousandth besides."""
+    """Least over UEs of the sum of sqrt(gain) over its strongest transmit APs; besides, a thousandth of the mean over all."""
     sums, everything = [], 0.0
     for row in gains:
         sends = sorted((math.sqrt(float(g)) for m, g in enumerate(row) if m not in chosen), reverse=True)
