@@ -27,7 +27,7 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.learned import LearnedAllocator
 from isac_torch.datasets.fresh import FreshBatches, SirMix
-from isac_torch.evaluation.metrics import SIR_MARGIN
+from isac_torch.evaluation.tracking.metrics import SIR_MARGIN
 from isac_torch.graph import LinkGraph
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall

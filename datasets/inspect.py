@@ -14,7 +14,7 @@ from isac_torch.allocation import FEASIBILITY_TOLERANCE, Status
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
 from isac_torch.datasets.shards import Shard, read_shard
 from isac_torch.errors import DatasetError
-from isac_torch.systems import System
+from isac_torch.systems import AnySystem
 from isac_torch.tensors import tensor_fields
 
 _VALUE_TOLERANCE = 1e-9  # stored value against the recomputed one, relative: the same sums, perhaps on another processor
@@ -85,7 +85,7 @@ def _table(shards: list[Shard], scenarios: dict[int, dict[str, Any]], owners: li
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
-def _gap_cells(label: dict[str, Tensor], system: System) -> list[str]:
+def _gap_cells(label: dict[str, Tensor], system: AnySystem) -> list[str]:
     """Mean and 99th percentile of the certified relative gap, median objective; all over feasible drops."""
     feasible = label["status"] <= Status.FEASIBLE
     known = feasible & label["upper_bound"].isfinite()
@@ -98,7 +98,7 @@ def _gap_cells(label: dict[str, Tensor], system: System) -> list[str]:
     return [f"{float(gap.mean()):.1e}", f"{float(gap.quantile(0.99)):.1e}", value]
 
 
-def _reach_cell(label: dict[str, Tensor], system: System) -> str:
+def _reach_cell(label: dict[str, Tensor], system: AnySystem) -> str:
     """Median of the best sensing that infeasible drops can reach."""
     best = label["best_quality"][label["status"] == Status.INFEASIBLE]
     best = best[best.isfinite()]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from isac_torch.datasets.files import sha256
 from isac_torch.datasets.schema import FORMAT_VERSION
 from isac_torch.errors import DatasetError
-from isac_torch.systems import System, system_of
+from isac_torch.systems import AnySystem, system_of
 
 if TYPE_CHECKING:
     from isac_torch.systems import Scenario
@@ -91,7 +91,7 @@ class Recipe:
             raise DatasetError(f"seed={self.seed} must lie in 0..{MAX_SEED - self.num_shards}, since shard i uses seed + i")
 
     @property
-    def system(self) -> System:
+    def system(self) -> AnySystem:
         """The system that all scenarios belong to."""
         return system_of(self.scenarios[0])
 

@@ -20,7 +20,7 @@ from isac_torch.datasets.files import sha256
 from isac_torch.datasets.schema import FORMAT_VERSION, LABELS, MAY_BE_INFINITE, SHARD_FORMAT
 from isac_torch.errors import DatasetError, ProblemError
 from isac_torch.fields import Field
-from isac_torch.systems import SYSTEMS, Problem, System, system_called, system_of
+from isac_torch.systems import SYSTEMS, AnySystem, Problem, system_called, system_of
 from isac_torch.tensors import tensor_fields
 
 _KINDS = "fiu"  # real and integer arrays; anything else in a file is not ours
@@ -63,7 +63,7 @@ class Shard:
     label: dict[str, Tensor]
 
     @property
-    def system(self) -> System:
+    def system(self) -> AnySystem:
         """The system that the drops belong to."""
         return system_of(self.problem)
 
@@ -164,7 +164,7 @@ def _python(value: Any) -> Any:
     return plain.decode() if isinstance(plain, bytes) else plain
 
 
-def _checked_system(attributes: dict[str, Any], path: Path) -> System:
+def _checked_system(attributes: dict[str, Any], path: Path) -> AnySystem:
     if attributes.get("format") != SHARD_FORMAT:
         raise DatasetError(f"{path}: an HDF5 file, but not a shard of isac-torch; give the folder that `generate` wrote")
     version, system = int(attributes["format_version"]), system_called(attributes["system"])

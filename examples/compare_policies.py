@@ -13,7 +13,7 @@ import torch
 from isac_torch.allocation import allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import CheckpointError
-from isac_torch.evaluation.metrics import rate_ratio
+from isac_torch.evaluation.tracking.metrics import rate_ratio
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.scenario import TrackingScenario

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar, overload, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.nn import Module
 
+from isac_torch.allocators import registry
 from isac_torch.downlink_pilots import build as downlink_pilots_build
 from isac_torch.downlink_pilots import fields as downlink_pilots_fields
 from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.fields import FORMER_NAMES, Field
+from isac_torch.problem import PowerProblem
 from isac_torch.tensors import to_db
 from isac_torch.tracking import build as tracking_build
 from isac_torch.tracking import fields as tracking_fields
@@ -22,12 +25,38 @@ from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
+if TYPE_CHECKING:
+    from isac_torch.allocation import Allocator
+
 Scenario: TypeAlias = TrackingScenario | DownlinkPilotScenario
 Problem: TypeAlias = MaxMinSinrProblem | MinMaxNmseProblem
 
 
+@runtime_checkable
+class Drops(Protocol):
+    """A batch of networks as drawn."""
+
+    def select(self: DropT, index: Tensor) -> DropT:
+        """The drops at `index`, in that order."""
+        ...
+
+
+@runtime_checkable
+class CheckedProblem(PowerProblem, Protocol):
+    """A batch of power problems that knows what its arrays must look like."""
+
+    def check(self) -> None:
+        """Raise ProblemError, in one line, on an array with a wrong shape, sign or value."""
+        ...
+
+
+ScenarioT = TypeVar("ScenarioT", bound=Scenario)
+DropT = TypeVar("DropT", bound=Drops)
+ProblemT = TypeVar("ProblemT", bound=CheckedProblem)
+
+
 @dataclass(frozen=True)
-class System:
+class System(Generic[ScenarioT, DropT, ProblemT]):
     """One system.
 
     Attributes:
@@ -35,67 +64,83 @@ class System:
         scenario: its scenarios.
         problem: its power problems.
         fields: unit and axes of every array.
+        sample: as many drops of a scenario as asked for, from a generator.
         power_problem: from drops and their scenario to problems.
-        labeller: the allocator that labels.
+        allocators: by name; the first of the certified ones labels data sets.
+        network: class of its trained networks.
         size: size class of a scenario, in short.
         value_column: heading and content of the column that shows the objective.
         reach_column: heading and content of the column that shows how much sensing an infeasible drop can reach.
     """
 
     name: str
-    scenario: type[Scenario]
-    problem: type[Problem]
+    scenario: type[ScenarioT]
+    problem: type[Any]
     fields: dict[str, Field]
-    power_problem: Callable[[Any, Any], Any]
-    labeller: Callable[[], Any]
-    size: Callable[[Any], str]
+    sample: Callable[[ScenarioT, int, torch.Generator], DropT]
+    power_problem: Callable[[DropT, ScenarioT], ProblemT]
+    allocators: registry.Catalogue[ProblemT]
+    network: Callable[[], type[Any]]
+    size: Callable[[ScenarioT], str]
     value_column: tuple[str, Callable[[Tensor], Tensor]]
     reach_column: tuple[str, Callable[[Tensor], Tensor]]
 
-
-def _batched_optimal() -> Any:
-    from isac_torch.allocators.tracking.batched import BatchedOptimal
-
-    return BatchedOptimal()
+    def labeller(self) -> Allocator[ProblemT]:
+        """The allocator that labels data sets."""
+        return self.allocators.named(self.allocators.certified[0])
 
 
-def _batched_min_max_nmse() -> Any:
-    from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
-
-    return BatchedMinMaxNmse()
+AnySystem: TypeAlias = System[Any, Any, Any]
+"""A system where it does not matter which."""
 
 
-TRACKING = System(
+def _tracking_network() -> type[Module]:
+    from isac_torch.nn.tracking.network import AllocationNetwork
+
+    return AllocationNetwork
+
+
+def _downlink_pilot_network() -> type[Module]:
+    from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
+
+    return DownlinkPilotNetwork
+
+
+TRACKING: System[TrackingScenario, TrackingDrop, MaxMinSinrProblem] = System(
     name="tracking",
     scenario=TrackingScenario,
     problem=MaxMinSinrProblem,
     fields=tracking_fields.FIELDS,
+    sample=lambda scenario, count, generator: scenario.sample(count, generator=generator),
     power_problem=tracking_build.power_problem,
-    labeller=_batched_optimal,
+    allocators=registry.TRACKING,
+    network=_tracking_network,
     size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}x{scenario.num_targets}",
     value_column=("min SINR dB", to_db),
     reach_column=("SIR reach dB", to_db),
 )
-DOWNLINK_PILOTS = System(
+DOWNLINK_PILOTS: System[DownlinkPilotScenario, DownlinkPilotDrop, MinMaxNmseProblem] = System(
     name="downlink_pilots",
     scenario=DownlinkPilotScenario,
     problem=MinMaxNmseProblem,
     fields=downlink_pilots_fields.FIELDS,
+    sample=lambda scenario, count, generator: scenario.sample(count, generator=generator),
     power_problem=downlink_pilots_build.power_problem,
-    labeller=_batched_min_max_nmse,
+    allocators=registry.DOWNLINK_PILOTS,
+    network=_downlink_pilot_network,
     size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}",
     value_column=("max NMSE dB", lambda value: -to_db(value)),
     reach_column=("CRB reach m2", torch.reciprocal),
 )
-SYSTEMS = {system.name: system for system in (TRACKING, DOWNLINK_PILOTS)}
+SYSTEMS: dict[str, AnySystem] = {"tracking": TRACKING, "downlink_pilots": DOWNLINK_PILOTS}
 
 
-def system_called(name: object) -> System | None:
+def system_called(name: object) -> AnySystem | None:
     """The system of that name, present or former, as stored in files; None where there is none."""
     return SYSTEMS.get(FORMER_NAMES.get(str(name), str(name)))
 
 
-def system_of(item: Scenario | Problem) -> System:
+def system_of(item: Scenario | Problem) -> AnySystem:
     """The system that a scenario or a problem belongs to."""
     return DOWNLINK_PILOTS if isinstance(item, DownlinkPilotScenario | MinMaxNmseProblem) else TRACKING
 

@@ -1,94 +1,186 @@
-"""Allocators by the short names that tables, configurations and the command line use."""
+"""Allocators of both systems by the short names that tables, configurations and the command line use."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
 
 from isac_torch.errors import AllocationError
 from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
+    from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+    from isac_torch.problem import PowerProblem
     from isac_torch.tracking.problem import MaxMinSinrProblem
 
+ProblemT = TypeVar("ProblemT", bound="PowerProblem")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 
-CERTIFIED = ("opc_batched", "opc_global")
-"""Allocators whose answers carry a tight bound: the certified optimum is taken from them."""
 
-SLOW = ("opc_paper", "opc_global", "opc_clarabel", "opc_moreau")
-"""Allocators that solve drop by drop, in seconds; an evaluation may give them its first drops only, and keeps their answers."""
+@dataclass(frozen=True)
+class Catalogue(Generic[ProblemT]):
+    """The allocators of one system.
 
-LEARNED = ("gnn", "gnn_repaired", "gnn_refined", "gnn_shipped")
-"""Allocators with a trained network inside: as it is, repaired, refined; and the shipped weights whatever else is given."""
+    Attributes:
+        system: whose allocators these are.
+        makers: makes each allocator that has no weights, by its name.
+        learned: makes each allocator with a trained network inside, from the file of its weights.
+        certified: allocators whose answers carry a tight bound, the preferred one first: the certified optimum is theirs.
+        slow: allocators that need seconds per drop; an evaluation keeps their answers and may give them its first drops only.
+        shipped: learned allocators that take the shipped weights whatever else is given.
+        family: the allocator behind a name that contains numbers; None for any other name.
+        families: how such names look, for messages.
+    """
 
-KNOWN = (
-    "upc, ppc, fpc_<kappa_c>_<kappa_s>, opc_paper, opc_global, opc_batched, opc_clarabel, opc_moreau, first_order, "
-    + ", ".join(LEARNED)
+    system: str
+    makers: Mapping[str, Callable[[], Any]]
+    learned: Mapping[str, Callable[[Path], Any]]
+    certified: tuple[str, ...]
+    slow: tuple[str, ...] = ()
+    shipped: tuple[str, ...] = ()
+    family: Callable[[str], Any] = field(default=lambda _: None)
+    families: tuple[str, ...] = ()
+
+    @property
+    def known(self) -> str:
+        """Every name, for messages."""
+        return ", ".join([*self.makers, *self.families, *self.learned])
+
+    def named(self, name: str, checkpoint: str | Path | None = None) -> Allocator[ProblemT]:
+        """The allocator called `name`, with its default tolerances.
+
+        Args:
+            name: one of `known`.
+            checkpoint: weights of the networks; default those shipped with the package.
+
+        Raises:
+            AllocationError: if no allocator has that name.
+            CheckpointError: if the weights are missing, corrupt or of another system or feature version.
+        """
+        made: Allocator[ProblemT] | None
+        if name in self.makers:
+            made = self.makers[name]()
+        elif name in self.learned:
+            made = self.learned[name](self.weights_file(name, checkpoint))
+        else:
+            made = self.family(name)
+        if made is None:
+            raise AllocationError(f"allocator {name!r} is unknown; choose among {self.known}")
+        return made
+
+    def weights_file(self, name: str, checkpoint: str | Path | None) -> Path:
+        """The file of the weights behind the learned allocator `name`: `checkpoint`, or those shipped with the package."""
+        own = checkpoint is None or name in self.shipped
+        return shipped_weights(self.system) if own else Path(str(checkpoint))
+
+
+def _made(place: str, **options: object) -> Callable[[], Any]:
+    """A maker of the class at `place`, such as tracking.batched:BatchedOptimal; its module is imported when it is used."""
+
+    def make() -> Any:
+        module, _, name = place.partition(":")
+        return getattr(import_module(f"isac_torch.allocators.{module}"), name)(**options)
+
+    return make
+
+
+def _fractional(name: str) -> Any:
+    match = _FRACTIONAL.fullmatch(name)
+    if match is None:
+        return None
+    comm, sensing = map(float, match.groups())
+    return _made("tracking.heuristics:Fractional", comm_exponent=comm, sensing_exponent=sensing)()
+
+
+def _network(path: Path) -> Any:
+    from isac_torch.allocators.tracking.learned import LearnedAllocator
+
+    return LearnedAllocator.load(path)
+
+
+def _repaired(path: Path) -> Any:
+    from isac_torch.allocators.tracking.refined import Repaired
+
+    return Repaired(_network(path))
+
+
+def _refined(path: Path) -> Any:
+    from isac_torch.allocators.tracking.refined import Refined
+
+    return Refined(_network(path))
+
+
+def _pilot_network(**options: int) -> Callable[[Path], Any]:
+    def load(path: Path) -> Any:
+        from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotLearned
+        from isac_torch.nn.checkpoint import load_network
+        from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
+
+        return DownlinkPilotLearned(load_network(path, DownlinkPilotNetwork)[0], **options)
+
+    return load
+
+
+TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
+    system="tracking",
+    makers={
+        "upc": _made("tracking.heuristics:Fractional", comm_exponent=0.0, sensing_exponent=0.0),
+        "ppc": _made("tracking.heuristics:Fractional", comm_exponent=1.0, sensing_exponent=1.0),
+        "opc_paper": _made("tracking.drop_by_drop:PaperOpc"),
+        "opc_global": _made("tracking.drop_by_drop:GlobalOptimal"),
+        "opc_batched": _made("tracking.batched:BatchedOptimal"),
+        "opc_clarabel": _made("tracking.conic:ConicOptimal", solver="clarabel"),
+        "opc_moreau": _made("tracking.conic:ConicOptimal", solver="moreau"),
+        "first_order": _made("tracking.learned:FirstOrder"),
+    },
+    learned={"gnn": _network, "gnn_repaired": _repaired, "gnn_refined": _refined, "gnn_shipped": _network},
+    certified=("opc_batched", "opc_global"),
+    slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),
+    shipped=("gnn_shipped",),
+    family=_fractional,
+    families=("fpc_<kappa_c>_<kappa_s>",),
 )
-"""Every name, for messages."""
+DOWNLINK_PILOTS: Catalogue[MinMaxNmseProblem] = Catalogue(
+    system="downlink_pilots",
+    makers={
+        "full": _made("downlink_pilots.classical:FullPower"),
+        "full_ngo": _made("downlink_pilots.classical:FullPower", split="estimate"),
+        "sca_paper": _made("downlink_pilots.classical:PaperSca"),
+        "first_order": _made("downlink_pilots.learned:DownlinkPilotFirstOrder"),
+        "nmse_optimal": _made("downlink_pilots.classical:MinMaxNmse"),
+        "nmse_batched": _made("downlink_pilots.batched:BatchedMinMaxNmse"),
+    },
+    learned={"gnn": _pilot_network(), "gnn_raw": _pilot_network(rescue_steps=0)},
+    certified=("nmse_batched",),
+)
 
 
-def named_allocator(name: str, checkpoint: str | Path | None = None) -> Allocator[MaxMinSinrProblem]:
-    """The allocator called `name`, with its default tolerances.
+@overload
+def named_allocator(
+    name: str, checkpoint: str | Path | None = None, system: Literal["tracking"] = "tracking"
+) -> Allocator[MaxMinSinrProblem]: ...
 
-    Args:
-        name: one of `KNOWN`.
-        checkpoint: weights of the networks; default those shipped with the package.
 
-    Raises:
-        AllocationError: if no allocator has that name.
-        CheckpointError: if the weights are missing, corrupt or of another system or feature version.
+@overload
+def named_allocator(
+    name: str, checkpoint: str | Path | None = None, *, system: Literal["downlink_pilots"]
+) -> Allocator[MinMaxNmseProblem]: ...
+
+
+def named_allocator(
+    name: str, checkpoint: str | Path | None = None, system: Literal["tracking", "downlink_pilots"] = "tracking"
+) -> Allocator[Any]:
+    """The allocator of `system` called `name`, with its default tolerances: `Catalogue.named`.
 
     Example:
         >>> from isac_torch import named_allocator
         >>> named_allocator("fpc_0.5_0.5").comm_exponent, named_allocator("opc_batched").gap
         (0.5, 0.001)
     """
-    match = _FRACTIONAL.fullmatch(name)
-    if match or name in ("upc", "ppc"):
-        from isac_torch.allocators.tracking.heuristics import Fractional
-
-        exponents = {"upc": (0.0, 0.0), "ppc": (1.0, 1.0)}
-        return Fractional(*(map(float, match.groups()) if match else exponents[name]))
-    if name == "opc_paper":
-        from isac_torch.allocators.tracking.drop_by_drop import PaperOpc
-
-        return PaperOpc()
-    if name == "opc_global":
-        from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
-
-        return GlobalOptimal()
-    if name == "opc_batched":
-        from isac_torch.allocators.tracking.batched import BatchedOptimal
-
-        return BatchedOptimal()
-    if name in ("opc_clarabel", "opc_moreau"):
-        from isac_torch.allocators.tracking.conic import ConicOptimal
-
-        return ConicOptimal("clarabel" if name == "opc_clarabel" else "moreau")
-    if name == "first_order":
-        from isac_torch.allocators.tracking.learned import FirstOrder
-
-        return FirstOrder()
-    if name in LEARNED:
-        return _learned(name, checkpoint)
-    raise AllocationError(f"allocator {name!r} is unknown; choose among {KNOWN}")
-
-
-def weights_file(name: str, checkpoint: str | Path | None) -> Path:
-    """The file of the weights behind `name`, one of `LEARNED`: `checkpoint`, or those shipped with the package."""
-    return shipped_weights() if checkpoint is None or name == "gnn_shipped" else Path(checkpoint)
-
-
-def _learned(name: str, checkpoint: str | Path | None) -> Allocator[MaxMinSinrProblem]:
-    from isac_torch.allocators.tracking.learned import LearnedAllocator
-    from isac_torch.allocators.tracking.refined import Refined, Repaired
-
-    network = LearnedAllocator.load(weights_file(name, checkpoint))
-    if name == "gnn_repaired":
-        return Repaired(network)
-    return Refined(network) if name == "gnn_refined" else network
+    return TRACKING.named(name, checkpoint) if system == "tracking" else DOWNLINK_PILOTS.named(name, checkpoint)

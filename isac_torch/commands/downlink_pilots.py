@@ -53,7 +53,7 @@ def evaluate(
     checkpoint: Path | None = None,
     variants: list[dict[str, Any]] | None = None,
     tensorboard: bool = True,
-) -> None:
+) -> dict[str, Any]:
     """Run allocators on the same roads: table on the terminal, summary.json, CSV, figures, TensorBoard.
 
     Args:
@@ -65,16 +65,21 @@ def evaluate(
         checkpoint: Weights (model.pt) of the learned allocator; default those shipped with the package.
         variants: What to change in the road, one entry a setting: [{num_ues: 6}, {crb_max: 0.5}].
         tensorboard: Whether to write event files too.
-    """
-    from isac_torch.evaluation.pilot_benchmark import benchmark
-    from isac_torch.variants import scenario_variants
 
-    benchmark(
-        scenario_variants(scenario, variants),
-        allocators=allocators,
-        num_drops=num_drops,
+    Returns:
+        The content of summary.json.
+    """
+    from isac_torch.evaluation.downlink_pilots.view import VIEW
+    from isac_torch.evaluation.settings import Setting
+    from isac_torch.evaluation.suite import run
+
+    return run(
+        VIEW,
+        scenario,
+        Setting(num_drops=num_drops, allocators=allocators),
         seed=seed,
         output=output,
         checkpoint=checkpoint,
         tensorboard=tensorboard,
+        settings=[Setting(change) for change in ([{}] if variants is None else variants)],
     )

@@ -79,7 +79,7 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "evaluate",
-            "commands.tracking:evaluate",
+            "evaluation.run:evaluate",
             "compare allocators on the same fresh drops: table, CSV, figures, TensorBoard",
             (
                 "--config configs/demo/evaluate.yaml --output runs/table",

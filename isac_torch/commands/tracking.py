@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
 
 
@@ -70,57 +69,6 @@ def verify(path: Path) -> None:
     dataset_verify(path)
 
 
-def evaluate(
-    scenario: TrackingScenario,
-    allocators: list[str],
-    num_drops: int,
-    seed: int,
-    output: Path,
-    checkpoint: Path | None = None,
-    opc_paper_drops: int = 50,
-    opc_global_drops: int | None = None,
-    sensed_drops: int = 50,
-    max_drops: int | None = None,
-    threads: int = 1,
-    tensorboard: bool = True,
-    settings: list[Setting] | None = None,
-) -> None:
-    """Run allocators on the same drops: table on the terminal, summary.json, CSV, figures, TensorBoard.
-
-    Args:
-        scenario: The network.
-        allocators: Names such as upc, ppc, fpc_0.5_0.5, opc_paper, opc_global, opc_batched, first_order, gnn, gnn_refined.
-        num_drops: Drops to judge on.
-        seed: Take one that no training set uses.
-        output: Folder of the results.
-        checkpoint: Weights (model.pt) of the learned allocators; default those shipped with the package.
-        opc_paper_drops: The paper's slow algorithm runs on the first ones only.
-        opc_global_drops: The readable reference too; default all.
-        sensed_drops: Drops whose true echoes are judged.
-        max_drops: Cap on the drops of every setting, for a quick look.
-        threads: Of PyTorch; with one, times are those of one core.
-        tensorboard: Whether to write event files too.
-        settings: Several settings in one run, each changing any of the above: [{scenario: {num_ues: 8}}, {num_drops: 50, ...}].
-    """
-    from isac_torch.evaluation.run import evaluate as run
-
-    run(
-        scenario,
-        allocators=allocators,
-        num_drops=num_drops,
-        seed=seed,
-        output=output,
-        checkpoint=checkpoint,
-        opc_paper_drops=opc_paper_drops,
-        opc_global_drops=opc_global_drops,
-        sensed_drops=sensed_drops,
-        max_drops=max_drops,
-        threads=threads,
-        tensorboard=tensorboard,
-        settings=settings or (),
-    )
-
-
 def pareto(
     scenario: TrackingScenario,
     allocators: list[str],
@@ -141,8 +89,8 @@ def pareto(
         sir_min_db: Required SIRs, dB; default a range around the usual ones.
         checkpoint: Weights (model.pt) of the learned allocator.
     """
-    from isac_torch.evaluation.pareto import DEFAULT_SIR_DB
-    from isac_torch.evaluation.pareto import pareto as trace
+    from isac_torch.evaluation.tracking.pareto import DEFAULT_SIR_DB
+    from isac_torch.evaluation.tracking.pareto import pareto as trace
 
     trace(
         scenario,

@@ -1,46 +1,37 @@
-"""Run allocators on the same fresh drops and hold what came out: answers, times, the certified optimum."""
+"""Run allocators of either system on the same fresh drops and hold what came out: answers, times, the certified optimum."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 
 from isac_torch.allocation import Allocation, allocate
-from isac_torch.allocators.registry import CERTIFIED, SLOW, named_allocator
-from isac_torch.evaluation.metrics import Optimum, Outcome, Sensed, summarise
-from isac_torch.evaluation.optimum import best_known, stored_allocate
-from isac_torch.sensing.glrt import Glrt
-from isac_torch.sensing.quality import assess, mutual_information
-from isac_torch.sensing.setup import SensingSetup
-from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.evaluation.optimum import Optimum, best_known, stored_allocate
+from isac_torch.systems import DropT, ProblemT, ScenarioT, System
 from isac_torch.tensors import cat_tensors
-from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.communication import rate
-from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-    from torch import Tensor
+    from matplotlib.figure import Figure
+    from torch.utils.tensorboard import SummaryWriter
 
     from isac_torch.allocation import Allocator
-    from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.problem import MaxMinSinrProblem
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.evaluation.tables import Column, Lead
 
 _CHUNK = 64
 _WARM_UP_SECONDS = 2.0
 
 SENSED_DROPS, SENSED_BLOCKS = 50, 2
-"""Drops whose true echoes are judged, and blocks drawn for each: a few ms a block at 16x16x4, the same for all allocators."""
+"""Drops whose true echoes are judged, and blocks drawn for each: a few ms per block at 16x16x4, the same for all allocators."""
 
 
 @dataclass(frozen=True)
-class Case:
+class Case(Generic[ScenarioT]):
     """One setting, complete: which drops, which requirement, who gets how many of them.
 
     Attributes:
@@ -53,7 +44,7 @@ class Case:
         sir_below_best_db: require the largest SIR that each drop reaches less this many dB; None: the scenario's SIR0.
     """
 
-    scenario: TrackingScenario
+    scenario: ScenarioT
     num_drops: int
     seed: int
     name: str = ""
@@ -62,30 +53,63 @@ class Case:
     sir_below_best_db: float | None = None
 
 
+@runtime_checkable
+class Judged(Protocol):
+    """What every view makes of an allocator's answer, besides numbers of its own."""
+
+    @property
+    def name(self) -> str:
+        """The allocator, as in the table."""
+        ...
+
+    @property
+    def num_drops(self) -> int:
+        """Drops that the allocator answered."""
+        ...
+
+
+OutcomeT = TypeVar("OutcomeT", bound=Judged)
+
+
 @dataclass(frozen=True)
-class Benchmark:
+class Timed:
+    """An allocator's answer with the processor time that it took.
+
+    Attributes:
+        allocation: the answer; its `seconds` are wall time, s.
+        cpu_seconds: processor time, s; None for an answer that is kept on disk, where only wall time is.
+    """
+
+    allocation: Allocation
+    cpu_seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class Benchmark(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     """Everything that a benchmark found, ready to be shown.
 
     Attributes:
         case: what was asked for.
         drop: the networks drawn.
         problem: their power problems.
-        outcomes: what each allocator did.
+        answers: of each allocator, by name.
+        certified: answers of the certified allocators that gave the optimum, by name.
         optimum: the certified optimum of each drop.
-        optimum_from: allocators that gave the optimum.
         from_store: allocators whose answers and times are those of an earlier run.
+        outcomes: what each allocator did, as its system judges it.
     """
 
-    case: Case
-    drop: TrackingDrop
-    problem: MaxMinSinrProblem
-    outcomes: tuple[Outcome, ...]
+    case: Case[ScenarioT]
+    drop: DropT
+    problem: ProblemT
+    answers: Mapping[str, Timed]
+    certified: Mapping[str, Allocation]
     optimum: Optimum
-    optimum_from: tuple[str, ...]
     from_store: tuple[str, ...] = ()
+    outcomes: tuple[OutcomeT, ...] = ()
 
     @property
-    def scenario(self) -> TrackingScenario:
+    def scenario(self) -> ScenarioT:
         """The network."""
         return self.case.scenario
 
@@ -97,80 +121,117 @@ class Benchmark:
     @property
     def name(self) -> str:
         """Of the setting."""
-        return self.case.name or self.scenario.name
-
-    @property
-    def optimal_rate(self) -> Tensor:
-        """Minimum rate of each drop at its optimum, bit/s."""
-        return rate(self.optimum.value, self.scenario)
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The content of summary.json."""
-        return summarise(self.outcomes, self.optimum)
+        return self.case.name or self.case.scenario.name
 
 
-def run_benchmark(case: Case, named: dict[str, Allocator[MaxMinSinrProblem]], optima: Path) -> Benchmark:
+@dataclass(frozen=True)
+class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
+    """How the answers of one system are judged and shown.
+
+    Attributes:
+        system: whose answers.
+        columns: of the table on the terminal.
+        blocks: keys of summary.json that the table of several settings shows, with their headings.
+        csv_fields: columns of drops.csv.
+        outcome: judges one allocator, by name, on a benchmark whose `outcomes` are empty.
+        summarise: the setting's entry of summary.json.
+        csv_lines: the setting's lines of drops.csv.
+        pictures: every figure of some settings, by name.
+        words: what the terminal says of some settings, from their entries of summary.json and their provenance.
+        prepare: changes the problems as the case asks.
+        check: refuses, in one line, drops on which nothing can be measured.
+        local: whether the certified value is that of a local optimum, so that anybody's valid answer counts.
+        curves: writes what TensorBoard shows of a setting beyond figures, table and hyperparameters.
+        facts: what identifies a setting in TensorBoard's table of hyperparameters, besides its name.
+        leads: columns between the names of setting and allocator in a table of several settings, which share one folder
+            then; without any, each setting has a folder and a table of its own.
+    """
+
+    system: System[ScenarioT, DropT, ProblemT]
+    columns: Sequence[Column]
+    blocks: Sequence[tuple[str, str]]
+    csv_fields: Sequence[str]
+    outcome: Callable[[Benchmark[ScenarioT, DropT, ProblemT, OutcomeT], str], OutcomeT]
+    summarise: Callable[[Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]], dict[str, Any]]
+    csv_lines: Callable[[Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]], Iterable[dict[str, object]]]
+    pictures: Callable[[Sequence[Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]]], dict[str, Figure]]
+    words: Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]
+    prepare: Callable[[ProblemT, Case[ScenarioT]], ProblemT] | None = None
+    check: Callable[[Case[ScenarioT], Optimum], None] | None = None
+    local: Callable[[ProblemT], bool] | None = None
+    curves: Callable[[SummaryWriter, Path, Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]], None] | None = None
+    facts: Callable[[ScenarioT], dict[str, float]] | None = None
+    leads: Sequence[Lead] = ()
+
+
+def run_benchmark(
+    view: View[ScenarioT, DropT, ProblemT, OutcomeT],
+    case: Case[ScenarioT],
+    named: Mapping[str, Allocator[ProblemT]],
+    optima: Path,
+) -> Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]:
     """Give the same drops to every allocator.
 
-    The optimum is the best of the certified allocators in `named` that got all drops; without any, opc_batched is asked. With
-    shared pilots, where the optimum is a local one, the best valid answer of anybody counts.
+    The optimum is the best of the certified allocators in `named` that got all drops; without any, the system's first one is
+    asked. Where the optimum is a local one (shared pilots), the best valid answer of anybody counts.
 
     Args:
+        view: of the scenario's system.
         case: the drops and the requirement.
-        named: allocators by the name of their row.
+        named: allocators by the name of their line in the table.
         optima: folder that keeps the answers of certified and slow allocators, with their times, for the next run.
     """
     from tqdm import tqdm
 
-    drop, problem = fresh_problem(case.scenario, case.num_drops, case.seed)
-    if case.sir_below_best_db is not None:
-        problem = demanding(problem, case.sir_below_best_db)
-    answers: dict[str, Allocation] = {}
+    catalogue = view.system.allocators
+    drop, problem = draw(view.system, case.scenario, case.num_drops, case.seed)
+    problem = problem if view.prepare is None else view.prepare(problem, case)
+    kept = [name for name in named if name in (*catalogue.certified, *catalogue.slow)]
+    answers: dict[str, Timed] = {}
     from_store = []
-    bar = tqdm(named.items(), unit="allocator", leave=False)
-    for name, allocator in bar:
+    bar = tqdm([*kept, *(name for name in named if name not in kept)], unit="allocator", leave=False)
+    for name in bar:
         bar.set_description(name)
         part = problem.select(torch.arange(min(case.first_drops.get(name, case.num_drops), case.num_drops)))
-        if name in (*CERTIFIED, *SLOW):
-            answers[name], stored = stored_allocate(part, allocator, optima, timed_allocate)
+        if name in kept:
+            allocation, stored = stored_allocate(part, named[name], optima, _wall_time)
+            answers[name] = Timed(allocation)
             from_store += [name] if stored else []
         else:
-            answers[name] = timed_allocate(part, allocator)
-    certified = {name: answers[name] for name in CERTIFIED if name in answers}
+            answers[name] = timed_allocate(part, named[name])
+    certified = {name: answers[name].allocation for name in catalogue.certified if name in answers}
     if not any(answer.value.shape[0] == case.num_drops for answer in certified.values()):
-        certified[CERTIFIED[0]] = stored_allocate(problem, named_allocator(CERTIFIED[0]), optima)[0]
-    others = [answer for name, answer in answers.items() if name not in certified] if problem.has_pilot_reuse else []
-    outcomes = []
-    for name, answer in tqdm(answers.items(), desc="true echoes", unit="allocator", leave=False):
-        outcomes.append(_outcome(name, answer, problem, case.scenario, sensed(drop, problem, case, answer.power)))
-    best = best_known(list(certified.values()), others)
-    return Benchmark(case, drop, problem, tuple(outcomes), best, tuple(certified), tuple(from_store))
+        certified[catalogue.certified[0]] = stored_allocate(problem, view.system.labeller(), optima)[0]
+    local = view.local is not None and view.local(problem)
+    others = [answer.allocation for name, answer in answers.items() if name not in certified] if local else []
+    optimum = best_known(list(certified.values()), others)
+    if view.check is not None:
+        view.check(case, optimum)
+    ordered = {name: answers[name] for name in named}
+    found: Benchmark[ScenarioT, DropT, ProblemT, OutcomeT] = Benchmark(
+        case, drop, problem, ordered, certified, optimum, tuple(from_store)
+    )
+    judged = tqdm(named, desc="true echoes", unit="allocator", leave=False)
+    return replace(found, outcomes=tuple(view.outcome(found, name) for name in judged))
 
 
-def demanding(problem: MaxMinSinrProblem, below_db: float) -> MaxMinSinrProblem:
-    """The same drops, each with an SIR0 that lies `below_db` dB below the largest that any powers reach there."""
-    best = largest_sir(problem).best_sir
-    return replace(problem, sir_min=(best * db_to_linear(-below_db)).unsqueeze(-1).expand_as(problem.sir_min).clone())
-
-
-def fresh_problem(
-    scenario: TrackingScenario, num_drops: int, seed: int, *, progress: bool = True
-) -> tuple[TrackingDrop, MaxMinSinrProblem]:
+def draw(
+    system: System[ScenarioT, DropT, ProblemT], scenario: ScenarioT, num_drops: int, seed: int, *, progress: bool = True
+) -> tuple[DropT, ProblemT]:
     """The drops of `seed` and their power problem, built piece by piece to bound the memory."""
     from tqdm import tqdm
 
-    drop = scenario.sample(num_drops, generator=torch.Generator().manual_seed(seed))
+    drop = system.sample(scenario, num_drops, torch.Generator().manual_seed(seed))
     starts = range(0, num_drops, _CHUNK)
     pieces = [torch.arange(start, min(start + _CHUNK, num_drops)) for start in starts]
     bar = tqdm(pieces, desc="statistics", unit="batch", disable=not progress, leave=False)
-    problem = cat_tensors([power_problem(drop.select(piece), scenario) for piece in bar])
+    problem = cat_tensors([system.power_problem(drop.select(piece), scenario) for piece in bar])
     problem.check()
     return drop, problem
 
 
-def timed_allocate(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> Allocation:
-    """The allocation of the whole set, whose `seconds` are the wall time of allocate() after a warm-up.
+def timed_allocate(problem: ProblemT, allocator: Allocator[ProblemT]) -> Timed:
+    """The allocation of the whole set, with wall and processor time of allocate() after a warm-up.
 
     The warm-up is one or two drops, again if that was quick, and then the whole set once if that takes less than about two
     seconds: what takes longer than that has no need of it.
@@ -181,68 +242,16 @@ def timed_allocate(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrPr
         seconds = _seconds(few, allocator)
     if seconds / few.num_drops * problem.num_drops < _WARM_UP_SECONDS:
         allocate(problem, allocator)
-    start = time.perf_counter()
+    start, cpu = time.perf_counter(), time.process_time()
     allocation = allocate(problem, allocator)
-    return replace(allocation, seconds=time.perf_counter() - start)
+    return Timed(replace(allocation, seconds=time.perf_counter() - start), time.process_time() - cpu)
 
 
-def _seconds(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> float:
+def _wall_time(problem: ProblemT, allocator: Allocator[ProblemT]) -> Allocation:
+    return timed_allocate(problem, allocator).allocation
+
+
+def _seconds(problem: ProblemT, allocator: Allocator[ProblemT]) -> float:
     start = time.perf_counter()
     allocate(problem, allocator)
     return time.perf_counter() - start
-
-
-def sir_ceiling(drop: TrackingDrop) -> Tensor | None:
-    """Largest SIR that the worst target can reach whatever the powers, linear, per drop; None with fewer than two targets.
-
-    n targets heard by the same receive APs share all echoes, and one of them has at most an n-th of their sum: its SIR is at
-    most 1/(n-1). inf where every target has receive APs of its own.
-    """
-    if drop.target_position.shape[1] < 2:
-        return None
-    heard_by = drop.listening_ap.sort(dim=-1).values
-    alike = (heard_by.unsqueeze(1) == heard_by.unsqueeze(2)).all(-1).sum(-1).amax(-1)
-    return 1.0 / (alike.to(drop.ue_gain.dtype) - 1.0)
-
-
-def sensed(drop: TrackingDrop, problem: MaxMinSinrProblem, case: Case, power: Tensor) -> Sensed | None:
-    """Judge powers (W) by true echoes on the first `case.sensed_drops` drops; None without drops or targets."""
-    if case.scenario.num_targets == 0 or case.sensed_drops == 0:
-        return None
-    setup, first = SensingSetup(), torch.arange(min(case.sensed_drops, power.shape[0]))
-    report = assess(
-        drop.select(first),
-        case.scenario,
-        setup,
-        power[first],
-        Glrt("paper"),
-        num_blocks=SENSED_BLOCKS,
-        seed=case.seed,
-        with_miss=True,
-    )
-    sir = problem.select(first).sir(power[first])
-    miss = report.miss if report.miss is not None else torch.ones_like(report.quality.ratio)
-    return Sensed(report.quality.ratio.mean(1), miss.mean(1), mutual_information(sir, case.scenario, setup))
-
-
-def _outcome(
-    name: str,
-    allocation: Allocation,
-    problem: MaxMinSinrProblem,
-    scenario: TrackingScenario,
-    echoes: Sensed | None,
-) -> Outcome:
-    own = problem.select(torch.arange(allocation.power.shape[0]))
-    return Outcome(
-        name=name,
-        power=allocation.power,
-        rate=rate(own.sinr(allocation.power), scenario),
-        sinr_min=allocation.value,
-        sir=own.sir(allocation.power),
-        sir_min=own.sir_min,
-        budget_violation=own.violations(allocation.power).budget,
-        violation=allocation.violation,
-        status=allocation.status,
-        seconds=allocation.seconds,
-        sensed=echoes,
-    )

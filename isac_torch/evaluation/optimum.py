@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
 
 from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Proposal, Status, allocate
-from isac_torch.evaluation.metrics import Optimum
+from isac_torch.allocators.replay import Replay
 from isac_torch.files import written_whole
 from isac_torch.tensors import tensor_fields
 
@@ -20,10 +22,53 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from torch import Tensor
-
     from isac_torch.allocation import Allocator
-    from isac_torch.tracking.problem import MaxMinSinrProblem
+    from isac_torch.systems import ProblemT
+
+OUTAGE = 1e-3
+"""A drop is in outage when its certified bound on the objective is below this (-30 dB), linear."""
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """The certified optimum of each drop, against which every allocator is measured.
+
+    Attributes:
+        value: largest objective that is reached without violation (smallest SINR, or 1 / largest NMSE), linear; NaN where no
+            solver found such powers.
+        upper_bound: certified bound on the objective, linear; inf where unknown.
+        infeasible: drops proven to have no feasible powers.
+        best_quality: largest sensing quality that the worst target or UE of each drop can reach; NaN where not computed.
+    """
+
+    value: Float[Tensor, " drop"]
+    upper_bound: Float[Tensor, " drop"]
+    infeasible: Bool[Tensor, " drop"]
+    best_quality: Float[Tensor, " drop"]
+
+    @property
+    def outage(self) -> Bool[Tensor, " drop"]:
+        """Feasible drops whose objective is certified to stay below -30 dB: some UE cannot be served."""
+        return ~self.infeasible & (self.upper_bound < OUTAGE)
+
+    @property
+    def unresolved(self) -> Bool[Tensor, " drop"]:
+        """Drops that are not proven infeasible, yet for which no solver found powers without violation."""
+        return ~self.infeasible & self.value.isnan()
+
+    @property
+    def counted(self) -> Bool[Tensor, " drop"]:
+        """Drops on which rates and ratios are averaged: feasible, not in outage, with a known optimum."""
+        return ~self.infeasible & ~self.outage & ~self.unresolved
+
+    @property
+    def gap(self) -> Float[Tensor, " drop"]:
+        """Certified relative gap (upper_bound - value) / upper_bound of each drop; 1 where no bound is known."""
+        return 1.0 - self.value / self.upper_bound
+
+    def first(self, count: int) -> Optimum:
+        """The optimum of the first `count` drops."""
+        return Optimum(self.value[:count], self.upper_bound[:count], self.infeasible[:count], self.best_quality[:count])
 
 
 def best_known(certified: Sequence[Allocation], others: Sequence[Allocation] = ()) -> Optimum:
@@ -36,15 +81,25 @@ def best_known(certified: Sequence[Allocation], others: Sequence[Allocation] = (
     count = max(allocation.value.shape[0] for allocation in certified)
     values = [_valid_value(allocation) for allocation in (*certified, *others)]
     value = torch.stack([_filled(v, count, torch.nan) for v in values]).nan_to_num(-1.0).amax(0)
-    best_sir = torch.stack([_filled(a.best_quality, count, torch.nan) for a in certified]).nan_to_num(-1.0).amax(0)
+    quality = torch.stack([_filled(a.best_quality, count, torch.nan) for a in certified]).nan_to_num(-1.0).amax(0)
     infeasible = torch.stack([_filled(a.status == Status.INFEASIBLE, count, False) for a in certified]).any(0)
     nan = torch.full_like(value, torch.nan)
     return Optimum(
         value=torch.where(infeasible | (value < 0), nan, value),
         upper_bound=torch.stack([_filled(a.upper_bound, count, torch.inf) for a in certified]).amin(0),
         infeasible=infeasible,
-        best_sir=torch.where(best_sir < 0, nan, best_sir),
+        best_quality=torch.where(quality < 0, nan, quality),
     )
+
+
+def contradictions(answer: Allocation, optimum: Optimum, tolerance: float = 1e-6) -> int:
+    """Drops on which an answer refutes the certificate: valid powers above the bound, or on a drop proven infeasible.
+
+    Anything but 0 is a bug in a solver, a certificate or the problem.
+    """
+    known = optimum.first(answer.value.shape[0])
+    above = answer.value > known.upper_bound * (1.0 + tolerance)
+    return int(((answer.violation <= FEASIBILITY_TOLERANCE) & (above | known.infeasible)).sum())
 
 
 def _valid_value(allocation: Allocation) -> Tensor:
@@ -58,10 +113,10 @@ def _filled(values: Tensor, count: int, filler: float | bool) -> Tensor:
 
 
 def stored_allocate(
-    problem: MaxMinSinrProblem,
-    allocator: Allocator[MaxMinSinrProblem],
+    problem: ProblemT,
+    allocator: Allocator[ProblemT],
     folder: Path,
-    ask: Callable[[MaxMinSinrProblem, Allocator[MaxMinSinrProblem]], Allocation] = allocate,
+    ask: Callable[[ProblemT, Allocator[ProblemT]], Allocation] = allocate,
 ) -> tuple[Allocation, bool]:
     """The answer of `ask`, or the one that an earlier call left in `folder` for the same problem, judged again.
 
@@ -75,7 +130,7 @@ def stored_allocate(
     stored = _read(path, problem)
     if stored is not None:
         proposal, seconds = stored
-        return replace(allocate(problem, _Replay(proposal, allocator.name, allocator.gap)), seconds=seconds), True
+        return replace(allocate(problem, Replay(proposal, allocator.name, allocator.gap)), seconds=seconds), True
     allocation = ask(problem, allocator)
     folder.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
@@ -90,34 +145,26 @@ def stored_allocate(
     return allocation, False
 
 
-def checksum(problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem]) -> str:
+def checksum(problem: ProblemT, allocator: Allocator[ProblemT]) -> str:
     """Hexadecimal digest of everything that decides the allocator's answer."""
-    digest = hashlib.sha256(f"{__version__} {allocator!r} {problem.num_targets}".encode())
-    for name, value in sorted(tensor_fields(problem).items()):
+    tensors = tensor_fields(problem)
+    others = {item.name: getattr(problem, item.name) for item in fields(problem) if item.name not in tensors}  # type: ignore[arg-type]
+    digest = hashlib.sha256(f"{__version__} {allocator!r} {others}".encode())
+    for name, value in sorted(tensors.items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:32]
 
 
-class _Replay:
-    """An allocator that repeats a stored answer."""
-
-    def __init__(self, proposal: Proposal, name: str, gap: float) -> None:
-        self.name, self.gap, self._proposal = name, gap, proposal
-
-    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
-        return self._proposal
-
-
-def _read(path: Path, problem: MaxMinSinrProblem) -> tuple[Proposal, float] | None:
+def _read(path: Path, problem: ProblemT) -> tuple[Proposal, float] | None:
     try:
         with np.load(path, allow_pickle=False) as file:
-            fields: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in _NAMES}
+            stored: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in _NAMES}
             seconds = float(file["seconds"][0])
     except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
         return None
-    shapes_fit = fields["power"].shape == problem.link_ap.shape and fields["upper_bound"].shape == (problem.num_drops,)
-    return (Proposal(**fields), seconds) if shapes_fit else None
+    shapes_fit = stored["power"].shape == problem.link_ap.shape and stored["upper_bound"].shape == (problem.num_drops,)
+    return (Proposal(**stored), seconds) if shapes_fit else None
 
 
 _NAMES = ("power", "upper_bound", "infeasible", "best_quality")

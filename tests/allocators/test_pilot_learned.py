@@ -12,11 +12,12 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
 from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder, DownlinkPilotLearned
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import CheckpointError
-from isac_torch.evaluation.pilot_benchmark import allocator, score
+from isac_torch.evaluation.downlink_pilots.metrics import score
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.downlink_pilots.shares import merit, powers, start_logits
@@ -122,7 +123,7 @@ def test_shipped_weights_are_those_of_their_card_and_hold_the_bars():
         assert result["crb_violation_rate"] <= 0.02
     assert sum(result["crb_active_share"] >= 0.25 for result in card["results"].values()) >= 2
     problem = drops(num_drops=24, seed=910001, downlink_symbols=4, uplink_symbols=16, crb_max=0.78)
-    learned, best = allocate(problem, allocator("gnn")), allocate(problem, BatchedMinMaxNmse())
+    learned, best = allocate(problem, named_allocator("gnn", system="downlink_pilots")), allocate(problem, BatchedMinMaxNmse())
     row = score(problem, learned, best)
     assert row["nmse_ratio_mean"] < 1.05
     assert row["crb_violation_rate"] <= 1 / 12  # one drop of a dozen feasible ones

@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, Status, allocate
-from isac_torch.allocators.registry import LEARNED, named_allocator, weights_file
+from isac_torch.allocators.registry import TRACKING, named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.allocators.tracking.learned import FirstOrder
@@ -151,9 +151,9 @@ def test_shipped_weights_are_the_default(tmp_path):
         pytest.skip("this tree holds no shipped weights")
     other = tmp_path / "model.pt"
     save_network(other, AllocationNetwork(hidden=8, layers=1, refinements=1, steps=2), {})
-    assert [weights_file(name, None) for name in LEARNED] == [path] * len(LEARNED)
-    assert weights_file("gnn", other) == other
-    assert weights_file("gnn_shipped", other) == path
+    assert [TRACKING.weights_file(name, None) for name in TRACKING.learned] == [path] * len(TRACKING.learned)
+    assert TRACKING.weights_file("gnn", other) == other
+    assert TRACKING.weights_file("gnn_shipped", other) == path
     problem = make_problem("8x4x2", 4)
     found = [allocate(problem, named_allocator(*arguments)).power for arguments in (("gnn",), ("gnn_shipped", other))]
     assert_close(found[0], found[1], rtol=0, atol=0)

@@ -13,10 +13,12 @@ from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.benchmark import Case, demanding, fresh_problem, run_benchmark, sir_ceiling
+from isac_torch.evaluation.benchmark import Case, run_benchmark
 from isac_torch.evaluation.optimum import checksum, stored_allocate
-from isac_torch.evaluation.run import MAX_SEED, evaluate
+from isac_torch.evaluation.run import evaluate
 from isac_torch.evaluation.settings import Setting
+from isac_torch.evaluation.suite import MAX_SEED
+from isac_torch.evaluation.tracking.view import VIEW, demanding, fresh_problem, sir_ceiling
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir
@@ -36,7 +38,7 @@ ROWS = ["upc", "fpc_0_1", "opc_paper", "opc_batched"]
 def numbers(names, optima):
     """The benchmark of the fixture again, for some of its allocators and without files."""
     named = {name: named_allocator(name) for name in names}
-    return run_benchmark(Case(SMALL, 10, 7), named, optima)
+    return VIEW.summarise(run_benchmark(VIEW, Case(SMALL, 10, 7), named, optima))
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_event_files_hold_figures_chart_hyperparameters_and_table(benchmark):
 
 def test_same_seed_gives_the_same_numbers(benchmark, tmp_path):
     _, summary = benchmark
-    again = numbers(["upc", "fpc_0_1", "opc_batched"], tmp_path).summary
+    again = numbers(["upc", "fpc_0_1", "opc_batched"], tmp_path)
     for name in ("upc", "opc_batched"):
         one, two = ({k: v for k, v in s["allocators"][name].items() if k != "ms_per_drop"} for s in (summary, again))
         assert one == two
@@ -123,11 +125,11 @@ def test_same_seed_gives_the_same_numbers(benchmark, tmp_path):
 
 def test_optimum_is_computed_when_not_listed_and_kept_for_the_next_run(tmp_path, benchmark):
     _, summary = benchmark
-    first = numbers(["upc"], tmp_path).summary["allocators"]["upc"]
+    first = numbers(["upc"], tmp_path)["allocators"]["upc"]
     assert first["min_rate_ratio_mean"] == summary["allocators"]["upc"]["min_rate_ratio_mean"]
     (stored,) = tmp_path.glob("*.npz")
     written = stored.stat().st_mtime_ns
-    again = numbers(["upc"], tmp_path).summary["allocators"]["upc"]
+    again = numbers(["upc"], tmp_path)["allocators"]["upc"]
     assert again["min_rate_ratio_mean"] == first["min_rate_ratio_mean"]
     assert stored.stat().st_mtime_ns == written
 
@@ -167,9 +169,9 @@ def test_an_allocator_that_fails_is_shown_as_such(tmp_path):
             return Proposal(torch.full_like(problem.link_gain, torch.nan))
 
     named = {"broken": Broken(), "opc_batched": named_allocator("opc_batched")}
-    found = run_benchmark(Case(SMALL, 3, 1), named, tmp_path)
+    found = run_benchmark(VIEW, Case(SMALL, 3, 1), named, tmp_path)
     assert set(found.outcomes[0].status.tolist()) == {Status.FAILED}
-    assert found.summary["allocators"]["broken"]["min_rate_ratio_mean"] > 0  # an equal split stands in
+    assert VIEW.summarise(found)["allocators"]["broken"]["min_rate_ratio_mean"] > 0  # an equal split stands in
 
 
 def test_no_powers_exceed_the_sir_ceiling():
@@ -264,7 +266,7 @@ def hard(tmp_path_factory, weights):
     """Summary of drops some of which no powers can satisfy."""
     scenario = replace(SMALL, sir_min_db=3.0)
     named = {name: named_allocator(name, weights) for name in ("opc_batched", "gnn", "gnn_repaired", "gnn_refined")}
-    return run_benchmark(Case(scenario, 6, 11, sensed_drops=0), named, tmp_path_factory.mktemp("hard")).summary
+    return VIEW.summarise(run_benchmark(VIEW, Case(scenario, 6, 11, sensed_drops=0), named, tmp_path_factory.mktemp("hard")))
 
 
 def test_settings_fill_one_summary_and_a_folder_each(several):
@@ -325,9 +327,9 @@ def test_second_run_takes_optima_from_the_store(several, weights, tmp_path):
     kept = {path.name: path.stat().st_mtime_ns for path in (folder / "optima").glob("*.npz")}
     named = {"opc_batched": named_allocator("opc_batched"), "upc": named_allocator("upc")}
     case = Case(replace(SMALL, pilot_length=2), 6, 11, sir_below_best_db=1.0, sensed_drops=0)
-    again = run_benchmark(case, named, folder / "optima")
+    again = run_benchmark(VIEW, case, named, folder / "optima")
     assert again.from_store == ("opc_batched",)
     assert {path.name: path.stat().st_mtime_ns for path in (folder / "optima").glob("*.npz")} == kept
-    row, old = again.summary["allocators"]["opc_batched"], summary["settings"]["tight"]["allocators"]["opc_batched"]
+    row, old = VIEW.summarise(again)["allocators"]["opc_batched"], summary["settings"]["tight"]["allocators"]["opc_batched"]
     assert row["ms_per_drop"] == old["ms_per_drop"]
     assert row["sicnr_db_median"] is None

@@ -8,21 +8,19 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Allocation, Status
-from isac_torch.evaluation.benchmark import sir_ceiling
 from isac_torch.evaluation.figures import styles
-from isac_torch.evaluation.metrics import (
-    Optimum,
+from isac_torch.evaluation.optimum import Optimum, best_known, contradictions
+from isac_torch.evaluation.tracking.metrics import (
     Outcome,
     Sensed,
     capped_ratio,
-    contradictions,
     rate_ratio,
     score,
     sensing_score,
     sir_violation_rate,
     summarise,
 )
-from isac_torch.evaluation.optimum import best_known
+from isac_torch.evaluation.tracking.view import sir_ceiling
 from isac_torch.tracking.scenario import TrackingScenario
 
 SIR0 = 0.3
@@ -188,8 +186,9 @@ def test_row_against_loops(generator):
 
 def test_valid_powers_above_the_bound_are_a_contradiction():
     optimum = make_optimum([3.0, 3.0, 3.0], upper=[3.001, 3.001, 3.001], infeasible=[False, False, True])
-    assert contradictions(make_outcome([[3.0], [3.1], [0.1]]), optimum) == 2
-    assert contradictions(make_outcome([[3.0], [3.1], [0.1]], violation=[0.1, 0.1, 0.1]), optimum) == 0
+    values, none = [3.0, 3.1, 0.1], [math.inf] * 3
+    assert contradictions(make_allocation(values, none, [0.0] * 3), optimum) == 2
+    assert contradictions(make_allocation(values, none, [0.1] * 3), optimum) == 0
 
 
 def make_allocation(value, upper, violation, status=Status.OPTIMAL):

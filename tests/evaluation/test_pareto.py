@@ -9,8 +9,8 @@ from torch.testing import assert_close
 
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.benchmark import fresh_problem
-from isac_torch.evaluation.pareto import pareto, requiring
+from isac_torch.evaluation.tracking.pareto import pareto, requiring
+from isac_torch.evaluation.tracking.view import fresh_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import ROOT
 

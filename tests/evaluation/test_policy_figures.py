@@ -8,10 +8,10 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.registry import named_allocator
-from isac_torch.evaluation import figures, policy_figures
-from isac_torch.evaluation.benchmark import fresh_problem
-from isac_torch.evaluation.metrics import Optimum, Outcome
-from isac_torch.evaluation.optimum import best_known
+from isac_torch.evaluation.optimum import Optimum, best_known
+from isac_torch.evaluation.tracking import figures, policy_figures
+from isac_torch.evaluation.tracking.metrics import Outcome
+from isac_torch.evaluation.tracking.view import fresh_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.scenario import TrackingScenario
 

@@ -12,7 +12,7 @@ from isac_torch.evaluation.report.chart import _ticks, curve, ratio_ranges
 from isac_torch.evaluation.report.page import baseline, times_baseline
 from isac_torch.evaluation.report.source import read_run
 from isac_torch.evaluation.report.write import write_report
-from isac_torch.evaluation.tables import COLUMNS, CSV_FIELDS
+from isac_torch.evaluation.tracking.columns import COLUMNS, CSV_FIELDS
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(40))
 HOSTILE = '<script>alert("x")</script>&'

@@ -7,11 +7,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING
 
 from isac_torch import __version__
-from isac_torch.allocators.registry import CERTIFIED
+from isac_torch.allocators.registry import TRACKING
 from isac_torch.evaluation.report import words
 from isac_torch.evaluation.report.html import number, percent, swatch, table
 from isac_torch.evaluation.report.setting import RAW, REFINED, pick, rows_of, setting_section, training_section
-from isac_torch.evaluation.tables import COLUMNS
+from isac_torch.evaluation.tracking.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,7 +129,7 @@ def _overview(settings: Sequence[Setting]) -> str:
     for place, setting in enumerate(settings):
         rows = rows_of(setting)
         raw, refined = pick(rows, RAW), pick(rows, REFINED)
-        names = [name for name in (baseline(rows), raw, refined, pick(rows, CERTIFIED)) if name]
+        names = [name for name in (baseline(rows), raw, refined, pick(rows, TRACKING.certified)) if name]
         lines += [_overview_line(setting, f"set-{place}", name) for name in names]
         marked += [name == raw for name in names]
     cells = table(_OVERVIEW, lines, marked=marked)

@@ -10,7 +10,7 @@ from isac_torch.evaluation.card import facts, weights_lines
 from isac_torch.evaluation.report import words
 from isac_torch.evaluation.report.chart import curve, ratio_ranges
 from isac_torch.evaluation.report.html import fact_table, folded, ink, number, short, swatch, table
-from isac_torch.evaluation.tables import COLUMNS
+from isac_torch.evaluation.tracking.columns import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

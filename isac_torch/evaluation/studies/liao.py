@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +14,10 @@ from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.drop import build_drops
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.studies.liao_claims import judge_claims
+from isac_torch.evaluation.studies.claims import judge_claims
+from isac_torch.evaluation.studies.liao_claims import CLAIMS, POWER_MAP
 from isac_torch.evaluation.studies.liao_study import allocators, points, run_points
+from isac_torch.evaluation.tables import write_json
 from isac_torch.files import writable_folder, written_whole
 from isac_torch.weights import shipped_weights
 
@@ -135,9 +136,8 @@ def reproduce(
                 count = num_drops or (QUICK_DROPS if quick else FULL_DROPS)[study]
                 studies[study] = _run(study, count, seed, workers)
             _plot(folder, name, studies[study])
-    claims += judge_claims(studies, seed)
-    with written_whole(folder / "claims.json") as partial:
-        partial.write_text(json.dumps(claims, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    claims += judge_claims(CLAIMS, studies, lambda samples: {"num_drops": len(samples[0].values["full"]), "seed": seed})
+    write_json(folder / "claims.json", claims)
     return claims
 
 
@@ -230,19 +230,7 @@ def _power_map(folder: Path, seed: int) -> list[dict[str, Any]]:
     _save(folder / "figure_2.png", figure)
     _write_csv(folder / "figure_2.csv", ("scheme", "ue", "ap", "power_w"), rows)
     share = {name: float(power[1].sum() / power.sum()) for name, power in maps.items()}
-    return [
-        {
-            "id": "A-2",
-            "claim": "power steers toward the weaker UE",
-            "figure": "2",
-            "threshold": "SCA gives the weaker UE more than half of its power",
-            "our_number": share["sca_paper"],
-            "num_drops": 1,
-            "seed": seed,
-            "status": "confirmed" if share["sca_paper"] > 0.5 else "not_confirmed",
-            "how": "share of the weaker UE: " + ", ".join(f"{name} {value:.3f}" for name, value in share.items()),
-        }
-    ]
+    return [POWER_MAP.line(share, {"num_drops": 1, "seed": seed})]
 
 
 def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, float]]]:

@@ -3,64 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
+
+from isac_torch.evaluation.studies.claims import Claim, Verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from isac_torch.evaluation.studies.liao_study import Sample
-
-Studies = dict[str, "list[Sample]"]
-Verdict = tuple[float, bool, str]
-"""Number that decides, whether the claim holds, in words."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper and the rule that decides it.
-
-    Attributes:
-        id: as in docs/downlink_pilots.md.
-        figure: of the paper; "ours" for what this project adds.
-        study: study it is judged on.
-        claim: in our words.
-        threshold: the rule.
-        judge: the verdict from that study's samples.
-    """
-
-    id: str
-    figure: str
-    study: str
-    claim: str
-    threshold: str
-    judge: Callable[[list[Sample]], Verdict]
-
-
-def judge_claims(studies: Studies, seed: int) -> list[dict[str, Any]]:
-    """Verdicts on every claim whose study was run, as rows of claims.json."""
-    rows = []
-    for claim in CLAIMS:
-        samples = studies.get(claim.study)
-        if samples is None:
-            continue
-        number, holds, how = claim.judge(samples)
-        status: Literal["confirmed", "not_confirmed"] = "confirmed" if holds else "not_confirmed"
-        rows.append(
-            {
-                "id": claim.id,
-                "claim": claim.claim,
-                "figure": claim.figure,
-                "threshold": claim.threshold,
-                "our_number": number if math.isfinite(number) else None,
-                "num_drops": len(samples[0].values["full"]),
-                "seed": seed,
-                "status": status,
-                "how": how,
-            }
-        )
-    return rows
 
 
 def _at(samples: list[Sample], x: float) -> Sample:
@@ -236,7 +185,22 @@ def _printed_error(samples: list[Sample]) -> Verdict:
     return max(ratios), max(ratios) > 1.5, f"true over printed NMSE at full power, correlation 0 to 1: {_text(ratios)}"
 
 
-CLAIMS = (
+def _steers(share: dict[str, float]) -> Verdict:
+    how = "share of the weaker UE: " + ", ".join(f"{name} {value:.3f}" for name, value in share.items())
+    return share["sca_paper"], share["sca_paper"] > 0.5, how
+
+
+POWER_MAP: Claim[dict[str, float]] = Claim(
+    "A-2",
+    "2",
+    "power map",
+    "power steers toward the weaker UE",
+    "SCA gives the weaker UE more than half of its power",
+    _steers,
+)
+"""Judged on the weaker UE's share of the power of each scheme."""
+
+CLAIMS: tuple[Claim[list[Sample]], ...] = (
     Claim("A-4a-1", "4a", "ratio", "DL pilots lower the NMSE by about 1.5 orders of magnitude", "at least 1.2 orders", _orders),
     Claim("A-4a-2", "4a", "ratio", "SCA's NMSE vibrates beyond 6:4", "it rises between some neighbours beyond 6:4", _vibrates),
     Claim("A-4a-3", "4a", "ratio", "at 8:2 SCA is worse than at 7:3 and than full power", "both", _worse_at_the_end),

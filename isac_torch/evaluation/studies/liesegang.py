@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.studies.liesegang_claims import judge_claims
+from isac_torch.evaluation.studies.claims import judge_claims
+from isac_torch.evaluation.studies.liesegang_claims import CLAIMS
 from isac_torch.evaluation.studies.liesegang_figures import draw, figure_curves, tabulate
 from isac_torch.evaluation.studies.liesegang_study import Study
-from isac_torch.files import writable_folder, written_whole
+from isac_torch.evaluation.tables import write_json
+from isac_torch.files import writable_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,7 +75,7 @@ def reproduce(
         title = f"Liesegang et al., Fig. {name}: {TITLES[name]}; {drops} drops x {blocks} blocks"
         draw(folder / f"figure_{name}.png", title, curves)
         tabulate(folder / f"figure_{name}.csv", curves)
-    claims = judge_claims(study, chosen)
-    with written_whole(folder / "claims.json") as partial:
-        partial.write_text(json.dumps(claims, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    facts = {"num_drops": drops, "num_blocks": blocks, "seed": seed}
+    claims = judge_claims(CLAIMS, dict.fromkeys(chosen, study), lambda _: facts)
+    write_json(folder / "claims.json", claims)
     return claims

@@ -6,12 +6,13 @@ The paper gives no numbers in its text, and its curves are not at hand: each cla
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
+from isac_torch.evaluation.studies.claims import Claim, Verdict
 from isac_torch.evaluation.studies.liesegang_figures import (
     CLUTTER,
     FAIR_TUPLES,
@@ -34,55 +35,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from isac_torch.evaluation.studies.liesegang_study import Study
-
-Verdict = tuple[float, bool, str]
-"""Number that decides, whether the claim holds, in words."""
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A statement of the paper and the rule that decides it.
-
-    Attributes:
-        id: as in docs/reproduction.md.
-        claim: in our words.
-        threshold: the rule.
-        judge: the verdict from the study's results.
-    """
-
-    id: str
-    claim: str
-    threshold: str
-    judge: Callable[[Study], Verdict]
-
-    @property
-    def figure(self) -> str:
-        """The figure it is read from."""
-        return self.id.split("-")[1]
-
-
-def judge_claims(study: Study, figures: tuple[str, ...]) -> list[dict[str, Any]]:
-    """The rows of claims.json for the claims of `figures`."""
-    rows = []
-    for claim in CLAIMS:
-        if claim.figure not in figures:
-            continue
-        number, holds, how = claim.judge(study)
-        rows.append(
-            {
-                "id": claim.id,
-                "claim": claim.claim,
-                "figure": claim.figure,
-                "threshold": claim.threshold,
-                "our_number": number,
-                "num_drops": study.num_drops,
-                "num_blocks": study.num_blocks,
-                "seed": study.seed,
-                "status": "confirmed" if holds else "not_confirmed",
-                "how": how,
-            }
-        )
-    return rows
 
 
 def _median(values: Tensor) -> float:
@@ -289,78 +241,126 @@ def _priorities(study: Study) -> Verdict:
     )
 
 
-CLAIMS = (
+CLAIMS: tuple[Claim[Study], ...] = (
     Claim(
         "B-2-1",
+        "2",
+        "2",
         "fewer misses with a larger cross-section, more with more clutter",
         "at every step of both sweeps",
         _miss_trends,
     ),
     Claim(
         "B-2-2",
+        "2",
+        "2",
         "without sensing beams detection is worse, most at large clutter",
         "more misses at every clutter factor (0 dBsm), and the largest increase at the largest factor",
         _miss_without_sensing,
     ),
-    Claim("B-2-3", "a test for thermal noise alone is much worse", "at least twice the misses at 10 dBsm", _miss_noise_only),
     Claim(
-        "B-3", "an SCNR of 0 dB goes with a miss probability of 0.1 or less", "mean over cells at 0 to 1 dB <= 0.1", _good_scnr
+        "B-2-3",
+        "2",
+        "2",
+        "a test for thermal noise alone is much worse",
+        "at least twice the misses at 10 dBsm",
+        _miss_noise_only,
     ),
-    Claim("B-4-1", "four UEs give the best SCNR", "largest median at K = 4", _best_load),
+    Claim(
+        "B-3",
+        "3",
+        "3",
+        "an SCNR of 0 dB goes with a miss probability of 0.1 or less",
+        "mean over cells at 0 to 1 dB <= 0.1",
+        _good_scnr,
+    ),
+    Claim("B-4-1", "4", "4", "four UEs give the best SCNR", "largest median at K = 4", _best_load),
     Claim(
         "B-4-2",
+        "4",
+        "4",
         "more samples always help, most below ten",
         "medians increase, and faster per sample up to 10 than above",
         _more_samples,
     ),
     Claim(
         "B-5-1",
+        "5",
+        "5",
         "user- and target-centric association beats the other three",
         "no smaller median SCNR and rate than any of them",
         _best_association,
     ),
-    Claim("B-5-2", "four regions give the best SCNR", "largest median at S = 4", _best_regions),
-    Claim("B-5-3", "the rate falls with the number of regions", "median rate decreases from S = 1 to 4 to 9", _rate_of_regions),
+    Claim("B-5-2", "5", "5", "four regions give the best SCNR", "largest median at S = 4", _best_regions),
+    Claim(
+        "B-5-3",
+        "5",
+        "5",
+        "the rate falls with the number of regions",
+        "median rate decreases from S = 1 to 4 to 9",
+        _rate_of_regions,
+    ),
     Claim(
         "B-6-1",
+        "6",
+        "6",
         "a larger kappa_s raises the rate at little loss of SCNR",
         "median rate rises for kappa_c = 0 and 1, median SCNR falls by at most 1 dB",
         _scnr_of_tuples,
     ),
     Claim(
         "B-6-2",
+        "6",
+        "6",
         "(0, 1) is a good choice",
         "10th percentile of the rate within 5 % of the best tuple's, median SCNR within 1 dB",
         _good_tuple,
     ),
-    Claim("B-7-1", "the gain of a larger cross-section saturates in tracking", "every further 10 dB gain less", _saturation),
+    Claim(
+        "B-7-1",
+        "7",
+        "7",
+        "the gain of a larger cross-section saturates in tracking",
+        "every further 10 dB gain less",
+        _saturation,
+    ),
     Claim(
         "B-7-2",
+        "7",
+        "7",
         "the loss without sensing beams shrinks with the cross-section",
         "median loss decreases from 0 to 10 to 20 dBsm",
         _loss_without_sensing,
     ),
     Claim(
         "B-7-3",
+        "7",
+        "7",
         "in tracking, clutter matters less",
         "median loss over two decades of clutter at most half of the detection phase's",
         _fading_clutter,
     ),
-    Claim("B-8-1", "a larger kappa_s raises the rate", "median rate rises for kappa_c = 0 and 1", _sicnr_of_tuples),
+    Claim("B-8-1", "8", "8", "a larger kappa_s raises the rate", "median rate rises for kappa_c = 0 and 1", _sicnr_of_tuples),
     Claim(
         "B-8-2",
+        "8",
+        "8",
         "dropping communication hurts SICNR more than dropping sensing beams",
         "median SICNR is lower without communication than without sensing",
         _what_to_drop,
     ),
     Claim(
         "B-9-1",
+        "9",
+        "9",
         "OPC lies above FPC in rate, slightly in SICNR",
         "10th percentile of the rate and median SICNR of both designs above those of every fractional tuple",
         _optimal_beats_fractional,
     ),
     Claim(
         "B-9-2",
+        "9",
+        "9",
         "communication-prioritised OPC gains more rate than it loses SICNR",
         "ratio of median rates above ratio of median SICNRs",
         _priorities,

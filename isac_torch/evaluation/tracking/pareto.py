@@ -13,8 +13,8 @@ from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Status, all
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation import figures
-from isac_torch.evaluation.benchmark import fresh_problem
-from isac_torch.evaluation.run import check_run
+from isac_torch.evaluation.suite import check_run
+from isac_torch.evaluation.tracking.view import fresh_problem
 from isac_torch.files import writable_folder, written_whole
 from isac_torch.tensors import to_db
 from isac_torch.tracking.communication import rate

@@ -15,57 +15,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE
+from isac_torch.evaluation.optimum import Optimum
 from isac_torch.tensors import to_db
-
-OUTAGE_SINR = 1e-3
-"""A drop is in outage when its certified bound on the minimum SINR is below this (-30 dB), linear."""
 
 SIR_MARGIN = 10.0 ** (-0.1 / 10.0)
 """A target's SIR counts as missed below this share (-0.1 dB) of the required one, linear."""
 
 TAIL = 0.05
 """Quantile reported as the p5 of the ratios."""
-
-
-@dataclass(frozen=True)
-class Optimum:
-    """The certified optimum of each drop, against which every allocator is measured.
-
-    Attributes:
-        value: largest minimum SINR that is reached without violation, linear; NaN where no solver found such powers.
-        upper_bound: certified bound on the minimum SINR, linear; inf where unknown.
-        infeasible: drops proven to have no feasible powers.
-        best_sir: largest SIR that the worst target of each drop can reach, linear; NaN where not computed.
-    """
-
-    value: Float[Tensor, " drop"]
-    upper_bound: Float[Tensor, " drop"]
-    infeasible: Bool[Tensor, " drop"]
-    best_sir: Float[Tensor, " drop"]
-
-    @property
-    def outage(self) -> Bool[Tensor, " drop"]:
-        """Feasible drops whose minimum SINR is certified to stay below -30 dB."""
-        return ~self.infeasible & (self.upper_bound < OUTAGE_SINR)
-
-    @property
-    def unresolved(self) -> Bool[Tensor, " drop"]:
-        """Drops that are not proven infeasible, yet for which no solver found powers without violation."""
-        return ~self.infeasible & self.value.isnan()
-
-    @property
-    def counted(self) -> Bool[Tensor, " drop"]:
-        """Drops on which rates and ratios are averaged: feasible, not in outage, with a known optimum."""
-        return ~self.infeasible & ~self.outage & ~self.unresolved
-
-    @property
-    def gap(self) -> Float[Tensor, " drop"]:
-        """Certified relative gap (upper_bound - value) / upper_bound of each drop, in SINR; 1 where no bound is known."""
-        return 1.0 - self.value / self.upper_bound
-
-    def first(self, count: int) -> Optimum:
-        """The optimum of the first `count` drops."""
-        return Optimum(self.value[:count], self.upper_bound[:count], self.infeasible[:count], self.best_sir[:count])
 
 
 @dataclass(frozen=True)
@@ -185,10 +142,10 @@ def score(outcome: Outcome, optimum: Optimum, baseline: Outcome | None = None) -
 
 def best_effort_sir(outcome: Outcome, optimum: Optimum) -> float | None:
     """Mean, over the infeasible drops, of the worst target's SIR over the largest that any powers reach; None without any."""
-    known = optimum.infeasible & ~optimum.best_sir.isnan()
+    known = optimum.infeasible & ~optimum.best_quality.isnan()
     if outcome.sir.shape[1] == 0:
         return None
-    return _mean(outcome.sir[known].amin(-1) / optimum.best_sir[known])
+    return _mean(outcome.sir[known].amin(-1) / optimum.best_quality[known])
 
 
 def sensing_score(sensed: Sensed | None) -> dict[str, float | None]:
@@ -211,16 +168,6 @@ def summarise(outcomes: Sequence[Outcome], optimum: Optimum) -> dict[str, Any]:
         "outage": int(optimum.outage.sum()),
         "allocators": {outcome.name: score(outcome, optimum, baseline) for outcome in outcomes},
     }
-
-
-def contradictions(outcome: Outcome, optimum: Optimum, tolerance: float = 1e-6) -> int:
-    """Drops on which the allocator refutes the certificate: valid powers above the bound, or on an infeasible drop.
-
-    Anything but 0 is a bug in a solver, a certificate or the problem.
-    """
-    known = optimum.first(outcome.num_drops)
-    above = outcome.sinr_min > known.upper_bound * (1.0 + tolerance)
-    return int((outcome.valid & (above | known.infeasible)).sum())
 
 
 def _decibel(ratio: Tensor) -> float | None:

@@ -11,11 +11,14 @@ from isac_torch import cli
 from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
 from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotLearned
+from isac_torch.allocators.registry import named_allocator
+from isac_torch.commands.downlink_pilots import evaluate
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.pilot_benchmark import allocator, benchmark, broken_bounds, score
-from isac_torch.evaluation.pilot_results import text_table
+from isac_torch.evaluation.downlink_pilots.metrics import broken_bounds, score
+from isac_torch.evaluation.downlink_pilots.view import VIEW
+from isac_torch.evaluation.tables import text_table
 from tests.paths import ROOT
 
 
@@ -51,9 +54,9 @@ def test_breaking_a_bound_earns_no_credit():
 
 
 def test_files_tables_and_stored_optima(tmp_path):
-    roads = [DownlinkPilotScenario(), DownlinkPilotScenario(crb_max=0.31)]
+    roads = [{}, {"crb_max": 0.31}]
     names = ["full", "sca_paper", "first_order", "nmse_batched"]
-    summary = benchmark(roads, names, 4, 3, tmp_path, tensorboard=False)
+    summary = evaluate(DownlinkPilotScenario(), names, 4, 3, tmp_path, variants=roads, tensorboard=False)
     assert json.loads((tmp_path / "summary.json").read_text()) == summary
     rows = list(csv.DictReader((tmp_path / "drops.csv").open()))
     assert len(rows) == 2 * 4 * 4
@@ -68,16 +71,17 @@ def test_files_tables_and_stored_optima(tmp_path):
     assert setting["certified_share"] == 1.0
     assert summary["settings"]["8x2_dl10_ul10_crb0.31"]["certified_share"] == 1.0
     stored = {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()}
-    again = benchmark(roads, ["nmse_batched"], 4, 3, tmp_path, tensorboard=False)
+    again = evaluate(DownlinkPilotScenario(), ["nmse_batched"], 4, 3, tmp_path, variants=roads, tensorboard=False)
     assert {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()} == stored
     row = again["settings"]["8x2_dl10_ul10_crb1"]["allocators"]["nmse_batched"]
     assert row == {key: value for key, value in setting["allocators"]["nmse_batched"].items() if key in row}
-    assert "nmse_ratio_mean" not in text_table(summary)
-    assert "sca_paper" in text_table(summary)
+    shown = text_table(VIEW.columns, summary["settings"], VIEW.leads)
+    assert "nmse_ratio_mean" not in shown
+    assert "sca_paper" in shown
 
 
 def test_tensorboard_gets_the_table(tmp_path):
-    benchmark([DownlinkPilotScenario()], ["full"], 2, 3, tmp_path)
+    evaluate(DownlinkPilotScenario(), ["full"], 2, 3, tmp_path)
     assert list((tmp_path / "tensorboard").glob("**/events.out.tfevents.*"))
 
 
@@ -93,21 +97,21 @@ def test_command_line_judges_variants(tmp_path, capsys):
 
 
 def test_shipped_weights_are_the_default():
-    learned = allocator("gnn")
+    learned = named_allocator("gnn", system="downlink_pilots")
     assert isinstance(learned, DownlinkPilotLearned)
     assert learned.rescue_steps > 0
-    assert allocator("gnn_raw").rescue_steps == 0
+    assert named_allocator("gnn_raw", system="downlink_pilots").rescue_steps == 0
 
 
 def test_errors_in_one_line(tmp_path):
     with pytest.raises(IsacError, match="choose among full"):
-        allocator("upc")
+        named_allocator("upc", system="downlink_pilots")
     with pytest.raises(IsacError, match="no such checkpoint"):
-        allocator("gnn", tmp_path / "model.pt")
+        named_allocator("gnn", tmp_path / "model.pt", system="downlink_pilots")
     with pytest.raises(IsacError, match="raise crb_max"):
-        benchmark([DownlinkPilotScenario(crb_max=0.01)], ["full"], 2, 1, tmp_path)
-    with pytest.raises(IsacError, match="none twice"):
-        benchmark([DownlinkPilotScenario(), DownlinkPilotScenario()], ["full"], 2, 1, tmp_path)
+        evaluate(DownlinkPilotScenario(crb_max=0.01), ["full"], 2, 1, tmp_path)
+    with pytest.raises(IsacError, match="name of its own"):
+        evaluate(DownlinkPilotScenario(), ["full"], 2, 1, tmp_path, variants=[{}, {}])
 
 
 def test_configuration_of_the_table_names_nine_settings(tmp_path):

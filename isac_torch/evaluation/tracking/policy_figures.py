@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isac_torch.allocators.registry import CERTIFIED
 from isac_torch.evaluation import figures
-from isac_torch.evaluation.metrics import capped_ratio, rate_ratio, sir_violation_rate
+from isac_torch.evaluation.tracking.figures import CERTIFIED, label, of_all_drops
+from isac_torch.evaluation.tracking.metrics import capped_ratio, rate_ratio, sir_violation_rate
 from isac_torch.tensors import to_db
 
 if TYPE_CHECKING:
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-    from isac_torch.evaluation.benchmark import Benchmark
-    from isac_torch.evaluation.metrics import Optimum, Outcome
+    from isac_torch.evaluation.optimum import Optimum
+    from isac_torch.evaluation.tracking.metrics import Outcome
+    from isac_torch.evaluation.tracking.view import TrackingBenchmark
     from isac_torch.tracking.problem import MaxMinSinrProblem
 
 WIDE = (8.0, 4.0)
@@ -46,7 +47,7 @@ _EDGES = (0.5, 0.8, 0.9, 0.95, 0.99)
 _SMALLEST_LOSS = 1e-4
 
 
-def policy_pictures(benchmark: Benchmark, shown: Outcome) -> dict[str, Figure]:
+def policy_pictures(benchmark: TrackingBenchmark, shown: Outcome) -> dict[str, Figure]:
     """Every picture that can be drawn of the policy `shown`, by name; those beside the optimum need its powers.
 
     Args:
@@ -58,7 +59,7 @@ def policy_pictures(benchmark: Benchmark, shown: Outcome) -> dict[str, Figure]:
     pictures = {
         "ratio_histogram": ratio_histogram(judged, optimum),
         "loss": loss_distribution(judged, optimum),
-        "violations": violation_bars(figures.of_all_drops(outcomes, optimum), optimum),
+        "violations": violation_bars(of_all_drops(outcomes, optimum), optimum),
     }
     best = max((o for o in outcomes if o.name in CERTIFIED), key=lambda o: o.num_drops, default=None)
     order = None if best is None else drops_by_ratio(shown, optimum, min(shown.num_drops, best.num_drops))
@@ -100,7 +101,7 @@ def ratio_histogram(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
         texts = [f"{value:.0f}" if value >= 5.0 else "" for value in share.tolist()]
         axes.bar_label(bars, texts, label_type="center", fontsize=7, color=ink)
         left += share
-    axes.set_yticks(rows, [figures.label(outcome, optimum) for outcome in outcomes], fontsize=8)
+    axes.set_yticks(rows, [label(outcome, optimum) for outcome in outcomes], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="per cent of the counted drops", xlim=(0.0, 100.0))
     axes.set_title("Minimum rate over the optimum's", fontsize=10)
@@ -124,7 +125,7 @@ def loss_distribution(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     for outcome, style in zip(outcomes, figures.allocator_styles([o.name for o in outcomes]), strict=True):
         sample = (1.0 - strict_ratio(outcome, optimum)).clamp(_SMALLEST_LOSS, 1.0)
         if sample.numel():
-            axes.ecdf(sample.numpy(), label=figures.label(outcome, optimum), linewidth=1.5, **style)
+            axes.ecdf(sample.numpy(), label=label(outcome, optimum), linewidth=1.5, **style)
     axes.set(xlabel="share of the optimum that is lost, 1 with a violation", ylabel="share of drops at or below")
     axes.set(xscale="log", xlim=(_SMALLEST_LOSS, 1.0), ylim=(0.0, 1.0))
     figures.finish(axes, "Loss against the optimum, feasible drops")
@@ -144,7 +145,7 @@ def violation_bars(outcomes: Sequence[Outcome], optimum: Optimum) -> Figure:
     for shift, share, name, colour in ((-0.2, drops, "drops", figures.BROKEN), (0.2, targets, "targets", figures.COLOURS[4])):
         bars = axes.barh((place + shift).numpy(), share, height=0.38, color=colour, label=name)
         axes.bar_label(bars, fmt="%.2g", fontsize=7, padding=2)
-    axes.set_yticks(place.numpy(), [figures.label(outcome, optimum) for outcome in outcomes], fontsize=8)
+    axes.set_yticks(place.numpy(), [label(outcome, optimum) for outcome in outcomes], fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="per cent of feasible drops, or of their targets", xlim=(0.0, 1.1 * max([1.0, *drops, *targets])))
     figures.finish(axes, "Broken constraints: drops, and targets below SIR0 - 0.1 dB")
@@ -229,7 +230,7 @@ def _name_columns(axes: Axes, problem: MaxMinSinrProblem, wide: int) -> None:
     axes.tick_params(axis="x", length=0)
 
 
-def load_maps(benchmark: Benchmark, shown: Outcome, best: Outcome, index: int) -> Figure:
+def load_maps(benchmark: TrackingBenchmark, shown: Outcome, best: Outcome, index: int) -> Figure:
     """One drop from above, APs coloured by the share of their budget that they send: the policy's and the optimum's."""
     from matplotlib.figure import Figure
 
