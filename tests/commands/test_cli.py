@@ -204,18 +204,20 @@ def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
     assert calls[0][1]["num_drops"] > 0
 
 
-@pytest.mark.parametrize(
-    ("command", "path"),
-    [("evaluate", path) for path in [*CONFIGS.glob("demo/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")]]
-    + [("pareto", path) for path in CONFIGS.glob("pareto/*.yaml")],
-    ids=str,
-)
-def test_every_benchmark_config_is_understood(command, path, monkeypatch, tmp_path):
-    module = importlib.import_module(f"isac_torch.evaluation.{'run' if command == 'evaluate' else command}")
+@pytest.mark.parametrize("path", [*CONFIGS.glob("demo/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")], ids=str)
+def test_every_evaluation_config_is_understood(path, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr(module, command, lambda scenario, **rest: calls.append((scenario, rest)))
-    assert cli.main([command, "--config", str(path), "--output", str(tmp_path)]) == 0
-    assert calls[0][1]["allocators"]
+    monkeypatch.setattr("isac_torch.evaluation.suite.run", lambda view, scenario, whole, **rest: calls.append(whole))
+    assert cli.main(["evaluate", "--config", str(path), "--output", str(tmp_path)]) == 0
+    assert calls[0].allocators
+
+
+@pytest.mark.parametrize("path", CONFIGS.glob("pareto/*.yaml"), ids=str)
+def test_every_pareto_config_is_understood(path, monkeypatch, tmp_path):
+    calls = []
+    monkeypatch.setattr("isac_torch.evaluation.tracking.pareto.pareto", lambda scenario, **rest: calls.append(rest))
+    assert cli.main(["pareto", "--config", str(path), "--output", str(tmp_path)]) == 0
+    assert calls[0]["allocators"]
 
 
 def test_variants_change_the_scenario(monkeypatch):

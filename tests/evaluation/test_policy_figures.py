@@ -97,7 +97,7 @@ def test_every_picture_is_drawn_and_named(benchmark):
 
 def test_pictures_of_nothing_but_infeasible_drops_are_empty_and_not_errors(benchmark):
     infeasible = torch.ones(5, dtype=torch.bool)
-    optimum = Optimum(benchmark.optimum.value, benchmark.optimum.upper_bound, infeasible, benchmark.optimum.best_sir)
+    optimum = Optimum(benchmark.optimum.value, benchmark.optimum.upper_bound, infeasible, benchmark.optimum.best_quality)
     nothing = SimpleNamespace(**vars(benchmark) | {"optimum": optimum})
     pictures = policy_figures.policy_pictures(nothing, benchmark.outcomes[0])
     for picture in pictures.values():
