@@ -207,7 +207,7 @@ def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
 @pytest.mark.parametrize("path", [*CONFIGS.glob("demo/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")], ids=str)
 def test_every_evaluation_config_is_understood(path, monkeypatch, tmp_path):
     calls = []
-    monkeypatch.setattr("isac_torch.evaluation.suite.run", lambda view, scenario, whole, **rest: calls.append(whole))
+    monkeypatch.setattr("isac_torch.evaluation.suite.run", lambda view, scenario, whole, **rest: calls.append(whole) or {})
     assert cli.main(["evaluate", "--config", str(path), "--output", str(tmp_path)]) == 0
     assert calls[0].allocators
 
