@@ -27,11 +27,11 @@ from isac_torch.sensing.clutter import temporal_covariance
 from isac_torch.sensing.echoes import EchoScene, echo_scene
 from isac_torch.sensing.glrt import Glrt, moments
 from isac_torch.sensing.quality import assess, echo_quality, select_scene
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 from tests.oracles import detection as dense
 from tests.oracles import metrics as loop
 from tests.oracles.world import power_tables, world_of_drop

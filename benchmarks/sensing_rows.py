@@ -10,18 +10,19 @@ from pathlib import Path
 
 import torch
 
-from isac_torch.allocation import Allocation, Status, allocate
+from isac_torch.allocation import Allocation, Status, allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.files import written_whole
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
-from isac_torch.sensing.setup import SensingSetup
-from isac_torch.sensing.sicnr_constraints import allocate_for_sicnr
 from isac_torch.tensors import to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.requirements import require
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 
 SIR_DB = (-20.0, -10.0, -5.0)
 SICNR_DB = (-3.0, 0.0, 3.0, 6.0)
@@ -53,7 +54,11 @@ def measure(num_drops: int, num_blocks: int, seed: int) -> list[Row]:
         rows.append(row("SIR", level, 1, allocate(problem, BatchedOptimal())))
     for passes in (1, 3):
         for level in SICNR_DB:
-            found = allocate_for_sicnr(drop, scenario, setup, BatchedOptimal(), level, passes)[1]
+            asked = replace(scenario, requirement=Requirement("sicnr", sicnr_min_db=level))
+            reference = equal_split(plain)
+            for _ in range(passes):  # the clutter's filter follows half-way to the powers, pass by pass
+                found = allocate(require(plain, drop, asked, reference=reference), BatchedOptimal())
+                reference = 0.5 * (reference + found.power)
             rows.append(row("SICNR", level, passes, found))
     return rows
 

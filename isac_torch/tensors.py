@@ -7,7 +7,7 @@ installed. Nothing here imports torch.
 from __future__ import annotations
 
 import math
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -43,16 +43,25 @@ def tensor_fields(batch: Any) -> dict[str, Array]:
     return {f.name: value for f in fields(batch) if is_array_api_obj(value := getattr(batch, f.name))}
 
 
+def member_batches(batch: Any) -> dict[str, Any]:
+    """Name and value of each field that is itself a dataclass of arrays with the same drops."""
+    return {f.name: value for f in fields(batch) if is_dataclass(value := getattr(batch, f.name))}
+
+
 def map_tensors(batch: BatchT, change: Callable[[Array], Array]) -> BatchT:
-    """The same dataclass with `change` applied to each of its arrays; other fields stay."""
-    return replace(batch, **{name: change(value) for name, value in tensor_fields(batch).items()})
+    """The same dataclass with `change` applied to each of its arrays, those of its members too; other fields stay."""
+    changed = {name: change(value) for name, value in tensor_fields(batch).items()}
+    members = {name: map_tensors(member, change) for name, member in member_batches(batch).items()}
+    return replace(batch, **changed, **members)
 
 
 def cat_tensors(batches: Sequence[BatchT]) -> BatchT:
     """One batch of the drops of several batches of the same size class, joined along the leading axis."""
     names = tensor_fields(batches[0])
     parts = {name: [getattr(batch, name) for batch in batches] for name in names}
-    return replace(batches[0], **{name: namespace(part[0]).concat(part, axis=0) for name, part in parts.items()})
+    joined = {name: namespace(part[0]).concat(part, axis=0) for name, part in parts.items()}
+    members = {name: cat_tensors([getattr(batch, name) for batch in batches]) for name in member_batches(batches[0])}
+    return replace(batches[0], **joined, **members)
 
 
 def cast_floats(batch: BatchT, dtype: torch.dtype) -> BatchT:

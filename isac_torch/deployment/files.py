@@ -95,7 +95,7 @@ def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
     try:
         count = len(drops.tx_position)
         _check_count(count, MAX_DROPS)
-        scenario = TrackingScenario(**content.scenario)
+        scenario = TrackingScenario.from_mapping(content.scenario)
         return [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
     except (AttributeError, IndexError, TypeError) as error:
         raise DropError(f"not a whole shard ({_short(error)}); write it again with `isac-torch generate`") from None

@@ -9,13 +9,12 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from isac_torch.propagation.geometry import distance
-from isac_torch.propagation.path_loss import umi_los_gain, umi_nlos_gain
+from isac_torch.tracking.whitening import clutter_power
 
 if TYPE_CHECKING:
-    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.setup import SensingSetup
 
 
 @dataclass(frozen=True)
@@ -33,23 +32,12 @@ class Clutter:
     receive_covariance: Complex[Tensor, "drop rx antenna antenna"] | None = None
 
 
-def nlos_probability(distance: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """Probability that two points at `distance` (m) do not see each other, 3GPP TR 36.814 urban micro, eq. (30).
-
-    The product form is exactly 0 within 18 m, where 1 - p_LoS would leave rounding errors.
-    """
-    return (1.0 - 18.0 / distance).clamp_min(0.0) * -torch.expm1(-distance / 36.0)
-
-
 def clutter_statistics(drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup) -> Clutter:
     """Clutter power of every AP pair with white antennas, eq. (31).
 
     The Rician factor of the model never appears: its scattered part is b (1 - p_LoS), finite at p_LoS = 1 too.
     """
-    gap = distance(drop.rx_position, drop.tx_position)
-    gain = umi_nlos_gain if setup.clutter_path == "nlos" else umi_los_gain
-    scattered = gain(gap, scenario.carrier_frequency) * nlos_probability(gap)
-    return Clutter(setup.clutter_factor * scattered / scenario.noise_power)
+    return Clutter(clutter_power(drop, scenario, setup))
 
 
 def temporal_covariance(

@@ -13,8 +13,8 @@ from isac_torch.tensors import map_tensors
 from isac_torch.tracking.drop import TrackingDrop, sample_drops
 
 if TYPE_CHECKING:
-    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.setup import SensingSetup
 
 
 @dataclass(frozen=True)

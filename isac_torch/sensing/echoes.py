@@ -11,14 +11,15 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from isac_torch.propagation.arrays import steering
-from isac_torch.propagation.geometry import angles, offsets
+from isac_torch.propagation.geometry import angles
 from isac_torch.sensing.clutter import Clutter, clutter_statistics
+from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.sensing import echo_gain
 
 if TYPE_CHECKING:
-    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.setup import SensingSetup
 
 
 @dataclass(frozen=True)
@@ -58,20 +59,6 @@ def _response(position: Tensor, orientation: Tensor, target: Tensor, num_antenna
     """Array responses [drop, target, ap, antenna] of APs towards targets."""
     azimuth, elevation = angles(position, orientation, target)
     return steering(azimuth.transpose(1, 2), elevation.transpose(1, 2), num_antennas)
-
-
-def reflectivity_correlation(
-    target: Float[Tensor, "drop target 3"], ap: Float[Tensor, "drop ap 3"], width: float
-) -> Float[Tensor, "drop target ap ap"]:
-    """Correlation exp(-||u_i - u_j||^2 / (2 w^2)) of reflectivities seen from APs i and j, eq. (36).
-
-    u are unit vectors from the target to the APs. Args: positions, m; width w, rad; 0 makes reflectivities independent.
-    """
-    ray = torch.nn.functional.normalize(offsets(target, ap), dim=-1)
-    if width == 0.0:
-        return torch.eye(ap.shape[1], dtype=ap.dtype, device=ap.device).expand(*target.shape[:2], -1, -1)
-    squared = (ray.unsqueeze(-2) - ray.unsqueeze(-3)).square().sum(-1)
-    return torch.exp(-squared / (2.0 * width**2))
 
 
 def sample_reflectivity(

@@ -11,15 +11,15 @@ from torch import Tensor
 
 from isac_torch.sensing.echoes import EchoScene, echo_scene
 from isac_torch.sensing.glrt import Glrt, Moments, moments, orthonormal, pseudo_inverse, rank
-from isac_torch.sensing.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.channel import channel_statistics
+from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 
 if TYPE_CHECKING:
-    from isac_torch.sensing.setup import SensingSetup
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.setup import SensingSetup
 
 _CHUNK_ENTRIES = 2**23
 """Complex numbers in the largest tensors of a chunk of blocks: 128 MiB each at most, unless one block needs more."""
@@ -163,8 +163,7 @@ def _entries(scene: EchoScene, samples: int, test: Glrt) -> int:
 
 def select_scene(scene: EchoScene, index: Int[Tensor, " chosen"]) -> EchoScene:
     """The scene of the drops at `index`."""
-    chosen = map_tensors(scene, lambda t: t[index])
-    return type(scene)(**{**chosen.__dict__, "clutter": map_tensors(scene.clutter, lambda t: t[index])})
+    return map_tensors(scene, lambda t: t[index])
 
 
 def _join(parts: list[EchoQuality]) -> EchoQuality:

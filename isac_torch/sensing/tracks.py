@@ -11,9 +11,9 @@ from torch import Tensor
 
 from isac_torch.errors import ScenarioError
 from isac_torch.propagation.geometry import distance
-from isac_torch.sensing.laws import chi_square_threshold
 from isac_torch.sensing.localisation import Known, Look, known_echoes, log_likelihood, most_likely
 from isac_torch.sensing.motion import Belief, ConstantVelocity, absorb
+from isac_torch.tracking.laws import chi_square_threshold
 
 
 @dataclass(frozen=True)

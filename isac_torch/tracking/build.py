@@ -12,21 +12,37 @@ from isac_torch.tensors import Array, at_columns, namespace
 from isac_torch.tracking.channel import by_link, channel_statistics
 from isac_torch.tracking.communication import coherent_amplitude, leakage_gain, signal_amplitude
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.requirements import require
 from isac_torch.tracking.sensing import echo_coefficients
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.physics import Physics
+    from isac_torch.tracking.requirements import Standard
     from isac_torch.tracking.scenario import TrackingScenario
 
 
-def power_problem(drop: TrackingDrop, scenario: TrackingScenario, sir_min_db: float | None = None) -> MaxMinSinrProblem:
-    """The max-min SINR problem of every drop; `sir_min_db` (dB) replaces the scenario's SIR0."""
+def power_problem(
+    drop: TrackingDrop,
+    scenario: TrackingScenario,
+    sir_min_db: float | None = None,
+    *,
+    standard: Standard | None = None,
+) -> MaxMinSinrProblem:
+    """The max-min SINR problem of every drop under the scenario's sensing requirement.
+
+    Args:
+        drop: networks.
+        scenario: theirs.
+        sir_min_db: replaces the scenario's SIR0, dB.
+        standard: what the requirement `dominate` compares with (`tracking.requirements`); default uniform power in these drops.
+    """
     xp = namespace(drop.ue_gain)
     sir_min = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
     per_ap = drop.ue_gain[:, 0]
-    return network_problem(drop, scenario, xp.full_like(per_ap, scenario.ap_power), xp.full_like(per_ap[:, 0], sir_min))
+    plain = network_problem(drop, scenario, xp.full_like(per_ap, scenario.ap_power), xp.full_like(per_ap[:, 0], sir_min))
+    return require(plain, drop, scenario, standard=standard)
 
 
 def network_problem(

@@ -1,11 +1,13 @@
-"""The tracking system's power problem: largest minimum SINR under per-AP budgets and sensing SIR rows.
+"""The tracking system's power problem: largest minimum SINR under per-AP budgets and sensing constraints.
 
     maximise   min_k  (a_k^T sqrt p)^2 / (N_k^T p + sum_j (c_kj^T sqrt p_j)^2 + 1)
     subject to sum_{e at AP m} p_e <= P_m,   S_l^T p >= SIR0_l (I_l^T p + n_l),   p >= 0
 
 Everything is divided by the noise power, so that coefficients are in 1/W. A link is an (AP, UE) pair of the serving sets
 or an (AP, target) pair of the sensing sets; the links of UE 0 come first, then those of UE 1, ..., then those of target 0.
-Rows of the SIR have n = 0; those of the expected SICNR (`tracking.design`) have noise, and S and I after the clutter's filter.
+Constraints on the SIR have n = 0; those on the expected SICNR (`tracking.sicnr_constraints`) have noise, and S and I after the
+clutter's filter. The constraints of the targets come first, those of scan cells (`tracking.scan`) after them. A requirement on
+the position adds h_l(p) >= required_l (`tracking.position`), concave in the powers.
 """
 
 from __future__ import annotations
@@ -30,9 +32,13 @@ from isac_torch.tensors import (
     tensor_fields,
     tiniest,
 )
+from isac_torch.tracking.position import PositionInformation
 
 if TYPE_CHECKING:
     import torch
+
+_ANY_SIGN = {"coherent", *(f"position.{name}" for name in ("cross", "arrival", "departure"))}
+"""Coefficients that may be negative."""
 
 
 @dataclass(frozen=True)
@@ -43,14 +49,17 @@ class MaxMinSinrProblem:
         signal: a[k, s], amplitude gain of UE k's s-th serving link over the noise, 1/sqrt(W).
         leakage: N[k, e], mean interference power over noise that link e makes at UE k per W (its own beams' included), 1/W.
         coherent: c[k, j, s], amplitude of the s-th link of a UE j on k's pilot, 1/sqrt(W); zero unless j shares k's pilot.
-        echo: S[l, e], target l's own echo per W of link e; any scale, per row.
+        echo: S[l, e], the wanted echo of sensing constraint l per W of link e; any scale, per constraint.
         cross_echo: I[l, e], the other targets' echoes at l's receive APs per W of link e; same scale as S[l].
-        sir_min: SIR0 of each sensing row, linear. There are no SIR rows with fewer than two targets.
+        sir_min: required quality of each sensing constraint, linear. There is no SIR with fewer than two targets.
         budget: P[m] of each transmit AP, W.
         link_ap: transmit AP of each link.
         link_gain: large-scale fading of each link, linear (what heuristics look at).
         num_targets: targets in each drop; their sensing links are the last ones.
-        echo_noise: n[l] of each row, on the scale of S[l] p; None where no row has noise.
+        echo_noise: n[l] of each sensing constraint, on the scale of S[l] p; None where none has noise.
+        num_cells: how many of the sensing constraints, the last ones, are of scan cells: no sensing beam points there.
+        reference: W, powers that the requirement compares with; None where it compares with none.
+        position: position information of every target and what is required of it; None where nothing is.
 
     Example:
         >>> import torch
@@ -77,6 +86,9 @@ class MaxMinSinrProblem:
     link_gain: Float[Array, "drop link"]
     num_targets: int
     echo_noise: Float[Array, "drop constraint"] | None = None
+    num_cells: int = 0
+    reference: Float[Array, "drop link"] | None = None
+    position: PositionInformation | None = None
 
     @property
     def num_drops(self) -> int:
@@ -110,8 +122,13 @@ class MaxMinSinrProblem:
 
     @property
     def num_constraints(self) -> int:
-        """Sensing rows: one a target, none with fewer than two targets."""
+        """Sensing constraints that are linear in the powers."""
         return self.echo.shape[1]
+
+    @property
+    def num_target_constraints(self) -> int:
+        """Those of them that belong to a target, in the order of the targets: one each, or none at all."""
+        return self.num_constraints - self.num_cells
 
     @property
     def link_budget(self) -> Float[Array, "drop link"]:
@@ -120,7 +137,7 @@ class MaxMinSinrProblem:
 
     @property
     def constraint_noise(self) -> Float[Array, "drop constraint"]:
-        """n[l] of every row, zeros where no row has noise."""
+        """n[l] of every sensing constraint, zeros where none has noise."""
         return self.sir_min * 0.0 if self.echo_noise is None else self.echo_noise
 
     @property
@@ -148,9 +165,10 @@ class MaxMinSinrProblem:
         return wanted * wanted / self._interference(power, sent)
 
     def sir(self, power: Float[Array, "drop link"]) -> Float[Array, "drop constraint"]:
-        """Sensing quality of each row, linear; `power` in W; 0 where no power is sent.
+        """Quality of each linear sensing constraint, linear; `power` in W; 0 where no power is sent.
 
-        The expected SIR, eq. (19) of docs/physics.md; with noise in the rows the expected SICNR, eq. (52) of docs/sensing.md.
+        The expected SIR, eq. (19) of docs/physics.md; with noise the expected SICNR, eq. (52) of docs/sensing.md; of a scan
+        cell the echo over that of the reference powers.
         """
         other = _times(self.cross_echo, power) + self.constraint_noise
         return _times(self.echo, power) / at_least(other, tiniest(power))
@@ -164,12 +182,15 @@ class MaxMinSinrProblem:
         return namespace(power).min(self.sinr(power), axis=-1)
 
     def violations(self, power: Float[Array, "drop link"]) -> Violations:
-        """Relative violations of budgets, sensing rows and signs by `power` (W), per drop."""
+        """Relative violations of budgets, sensing constraints and signs by `power` (W), per drop."""
         xp = namespace(power)
         excess = [xp.max(self.ap_load(power) / self.budget - 1.0, axis=-1), xp.zeros_like(power[:, 0])]
         if self.num_constraints:
             least = tiniest(power)  # a constraint that asks for nothing is met
             excess[1] = xp.max(1.0 - (self.sir(power) + least) / (self.sir_min + least), axis=-1)
+        if self.position is not None:
+            short = xp.max(1.0 - self.position.h(at_least(power, 0.0)) / self.position.required, axis=-1)
+            excess[1] = xp.maximum(excess[1], short)
         excess.append(-xp.min(power, axis=-1) / xp.max(self.budget, axis=-1))
         overload, shortfall, negative = (at_least(value, 0.0) for value in excess)
         return Violations(budget=overload, sensing=shortfall, negative=negative)
@@ -188,16 +209,17 @@ class MaxMinSinrProblem:
 
     def check(self) -> None:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
-        for name, value in tensor_fields(self).items():
+        members = {} if self.position is None else tensor_fields(self.position)
+        for name, value in {**tensor_fields(self), **{f"position.{name}": value for name, value in members.items()}}.items():
             xp = namespace(value)
             if is_real(value) and not bool(xp.all(xp.isfinite(value))):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")
-            if name != "coherent" and 0 not in value.shape and bool(xp.any(value < 0)):
+            if name not in _ANY_SIGN and 0 not in value.shape and bool(xp.any(value < 0)):
                 raise ProblemError(f"{name} holds {float(xp.min(value)):g}, but it must not be negative; check the drop")
         if not bool((self.budget > 0).all()):
             raise ProblemError("budget holds 0, but every transmit AP needs a positive power budget in W")
 
 
 def _times(rows: Float[Array, "drop constraint link"], power: Float[Array, "drop link"]) -> Float[Array, "drop constraint"]:
-    """Each row's sum over the links, weighted with the powers."""
+    """Sum over the links of each row of coefficients, weighted with the powers."""
     return (rows @ power[..., None])[..., 0]

@@ -3,10 +3,13 @@
 # No postponed annotations here: the command line would import torch to read them, and take seconds to refuse a typo.
 import math
 import re
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal
 
 from isac_torch.errors import ScenarioError
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.setup import SensingSetup
 from isac_torch.units import db_to_linear, dbm_to_watt
 
 if TYPE_CHECKING:
@@ -15,6 +18,7 @@ if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
 
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
+_NESTED: dict[str, type] = {"requirement": Requirement, "sensing": SensingSetup}
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,9 @@ class TrackingScenario:
         azimuth_spread_deg: standard deviation of the scatterers' azimuth, degrees.
         angle_error: standard deviation of the tracked azimuth and elevation, rad.
         echo_gain: `radar` equation, or `product` of the two one-way path gains.
-        sir_min_db: sensing SIR that every target must reach (SIR0), dB.
+        sir_min_db: sensing SIR that every target must reach (SIR0) where the requirement is of kind `sir`, dB.
+        requirement: what power control asks of the radar.
+        sensing: what echoes depend on beyond the network: cross-sections, clutter, samples of a test.
 
     Example:
         >>> import torch
@@ -98,6 +104,8 @@ class TrackingScenario:
     angle_error: float = 1e-2
     echo_gain: Literal["radar", "product"] = "radar"
     sir_min_db: float = -5.0
+    requirement: Requirement = field(default_factory=Requirement)
+    sensing: SensingSetup = field(default_factory=SensingSetup)
 
     def __post_init__(self) -> None:
         """Refuse parameters that describe no network, in one line each."""
@@ -170,10 +178,17 @@ class TrackingScenario:
         aps, ues, targets = (int(group) for group in match.groups())
         return cls(num_aps=aps, num_ues=ues, num_targets=targets, **parameters)  # type: ignore[arg-type]
 
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "TrackingScenario":
+        """The scenario that `dataclasses.asdict` turned into these values, for example in the header of a file."""
+        nested = {name: kind(**values[name]) for name, kind in _NESTED.items() if name in values}
+        return cls(**{**values, **nested})
+
     @property
     def name(self) -> str:
-        """Short name of the size class: APs x UEs x targets, pilots, SIR0, such as '16x16x4_tau16_sir-5'."""
-        return f"{self.num_aps}x{self.num_ues}x{self.num_targets}_tau{self.pilot_symbols}_sir{self.sir_min_db:g}"
+        """Short name: APs x UEs x targets, pilots, requirement, such as '16x16x4_tau16_sir-5'."""
+        asked = f"sir{self.sir_min_db:g}" if self.requirement.kind == "sir" else self.requirement.name
+        return f"{self.num_aps}x{self.num_ues}x{self.num_targets}_tau{self.pilot_symbols}_{asked}"
 
     @property
     def receive_aps(self) -> int:

@@ -15,9 +15,9 @@ from isac_torch.evaluation.studies import liesegang_figures
 from isac_torch.evaluation.studies.liesegang import TITLES, reproduce
 from isac_torch.evaluation.studies.liesegang_claims import CLAIMS
 from isac_torch.evaluation.studies.liesegang_study import Case, Policy, Study, policy_power
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 from tests.paths import ROOT
 
 SMALL = TrackingScenario(num_aps=8, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2, num_antennas=2)

@@ -10,13 +10,15 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from isac_torch.errors import ScenarioError
-from isac_torch.sensing.clutter import Clutter, clutter_statistics, nlos_probability, sample_clutter, temporal_covariance
-from isac_torch.sensing.echoes import EchoScene, echo_scene, reflectivity_correlation, sample_reflectivity
+from isac_torch.sensing.clutter import Clutter, clutter_statistics, sample_clutter, temporal_covariance
+from isac_torch.sensing.echoes import EchoScene, echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, moments, observe, rank, statistic
-from isac_torch.sensing.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.sensing.quality import miss_probability, threshold_of
-from isac_torch.sensing.setup import SensingSetup
+from isac_torch.tracking.detection import reflectivity_correlation
+from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
+from isac_torch.tracking.whitening import nlos_probability
 from tests.oracles import detection as dense
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=3, num_targets=3, serving_aps=2, sensing_aps=2, num_antennas=3)

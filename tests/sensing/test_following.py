@@ -21,11 +21,11 @@ from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, observe, statistic
 from isac_torch.sensing.localisation import known_echoes, log_likelihood, look_at, most_likely
 from isac_torch.sensing.motion import Belief, ConstantVelocity, absorb
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.sensing.tracks import Track, Tracker, TrackRules
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 from tests.paths import ROOT
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)

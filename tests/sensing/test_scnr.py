@@ -14,12 +14,12 @@ from isac_torch.sensing.detection import one_at_a_time, sample_cells
 from isac_torch.sensing.echoes import echo_scene, realised_sir, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, moments, observe, rank, statistic
 from isac_torch.sensing.quality import assess, echo_quality, mutual_information
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.sensing.signals import Blocks, draw_blocks, transmitted
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)
 SETUP = SensingSetup(sensing_samples=20)

@@ -11,8 +11,8 @@ import torch
 from isac_torch.evaluation.figures import COLOURS
 from isac_torch.evaluation.studies.liesegang_study import Case, Policy
 from isac_torch.files import written_whole
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

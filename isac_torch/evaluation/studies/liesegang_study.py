@@ -22,11 +22,11 @@ from isac_torch.files import written_whole
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.tensors import cat_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 
 if TYPE_CHECKING:
     from isac_torch.tracking.problem import MaxMinSinrProblem

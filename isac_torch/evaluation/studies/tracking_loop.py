@@ -23,14 +23,14 @@ from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import observe
 from isac_torch.sensing.localisation import Look, look_at
 from isac_torch.sensing.motion import ConstantVelocity
-from isac_torch.sensing.setup import SensingSetup
-from isac_torch.sensing.sicnr_constraints import sicnr_constraints
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.sensing.tracks import Tracker, TrackRules
 from isac_torch.tracking.association import closest
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import rate
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.setup import SensingSetup
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -237,10 +237,10 @@ def _design(
         sensing_ap=closest(distance(beams, network.tx_position), scenario.sensing_links),
         listening_ap=closest(distance(beams, network.rx_position), scenario.listening_aps),
     )
-    problem = power_problem(drop, scenario)
+    scenario = replace(scenario, sensing=setup)
     if loop.sicnr_min_db is not None:
-        problem = sicnr_constraints(problem, drop, scenario, setup, loop.sicnr_min_db)
-    return problem, drop
+        scenario = replace(scenario, requirement=Requirement("sicnr", sicnr_min_db=loop.sicnr_min_db))
+    return power_problem(drop, scenario), drop
 
 
 def _hear(

@@ -12,7 +12,7 @@ from isac_torch.allocators.registry import named_allocator
 from isac_torch.evaluation.figures import COLOURS
 from isac_torch.evaluation.studies.tracking_loop import Followed, Loop, Worlds, follow, make_worlds
 from isac_torch.files import writable_folder, written_whole
-from isac_torch.sensing.setup import SensingSetup
+from isac_torch.tracking.setup import SensingSetup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

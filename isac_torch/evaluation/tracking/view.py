@@ -18,13 +18,13 @@ from isac_torch.evaluation.tracking.columns import BLOCKS, COLUMNS, CSV_FIELDS
 from isac_torch.evaluation.tracking.metrics import Outcome, Sensed, rate_ratio, summarise
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess, mutual_information
-from isac_torch.sensing.setup import SensingSetup
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.systems import TRACKING
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.setup import SensingSetup
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:

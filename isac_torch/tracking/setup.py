@@ -2,18 +2,27 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import Literal
+from typing import Literal, Protocol, runtime_checkable
 
 from isac_torch.errors import ScenarioError
-from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.units import db_to_linear
+
+
+@runtime_checkable
+class HasBlocks(Protocol):
+    """Anything with a coherence block, such as a scenario."""
+
+    @property
+    def block_length(self) -> int:
+        """Symbols of a coherence block."""
+        ...
 
 
 @dataclass(frozen=True)
 class SensingSetup:
     """What the echoes of a network depend on beyond the network itself. Section "Setup" of docs/sensing.md.
 
-    Power control never sees these: they decide how well the powers sense, not which powers are allowed.
+    The SIR of power control does not see these; requirements of all other kinds do.
 
     Attributes:
         rcs_variance_dbsm: variance of a target's complex reflectivity, dB over 1 m2.
@@ -53,7 +62,7 @@ class SensingSetup:
         if not 1e-6 <= self.false_alarm <= 0.5:
             raise ScenarioError(f"false_alarm={self.false_alarm} must lie in 1e-6..0.5")
 
-    def samples(self, scenario: TrackingScenario) -> int:
+    def samples(self, scenario: HasBlocks) -> int:
         """Samples that a test looks at (tau_s). Raises ScenarioError if the coherence block is shorter."""
         count = scenario.block_length if self.sensing_samples is None else self.sensing_samples
         if count > scenario.block_length:

@@ -1,0 +1,94 @@
+"""What the powers tell of the targets' positions: Fisher information, concave in the powers. Eqs. (65)-(69) of docs/sensing.md.
+
+One look at target l from receive AP r (of those that listen for it) and transmit AP m gives
+
+    E(p) = sum_e energy_e p_e,   v(p) = sum_e cross_e p_e,   d(p) = sum_e spread_e p_e      over the links e of AP m
+    J(p) = sum_r [ (sum_m E) g_r g_r^T + sum_m (d - v^2 / E) g_m g_m^T ] + diag(prior)
+
+E tells the direction of arrival (g_r), the Schur complement d - v^2 / E the direction of departure (g_m). The complement is
+jointly concave and homogeneous of degree one, so that J is concave in the order of semidefinite matrices, and
+
+    h(p) = 1 / tr_xy(J(p)^-1),    1/m2
+
+the reciprocal of the squared error bound of the horizontal position, is concave too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+
+from isac_torch.tensors import Array, all_but_own, constant, map_tensors, namespace, sum_at
+
+
+@dataclass(frozen=True)
+class PositionInformation:
+    """Position information of every target by the powers, and how much of it is required; tensors or numpy arrays.
+
+    Attributes:
+        energy: E of a watt on each link, 1/W.
+        cross: v of a watt on each link, 1/W; imaginary in (65), because beams of uniform linear arrays are persymmetric.
+        spread: d of a watt on each link, 1/W.
+        arrival: g_r, how fast the echo's phase across receive AP r changes with the target's position, 1/m.
+        departure: g_m, the same of transmit AP m, 1/m.
+        prior: information before the look along each axis, 1/m2.
+        required: h that each target needs, 1/m2.
+        link_ap: transmit AP of each link.
+    """
+
+    energy: Float[Array, "drop target listening link"]
+    cross: Float[Array, "drop target listening link"]
+    spread: Float[Array, "drop target listening link"]
+    arrival: Float[Array, "drop target listening 3"]
+    departure: Float[Array, "drop target ap 3"]
+    prior: Float[Array, "drop target 3"]
+    required: Float[Array, "drop target"]
+    link_ap: Int[Array, "drop link"]
+
+    def energies(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target listening ap"]:
+        """E of every transmit AP at every listening receive AP; `power` in W."""
+        return self._by_ap(self.energy, power)
+
+    def departures(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target listening ap"]:
+        """d - v^2 / E of every transmit AP at every listening receive AP, 0 where the AP sends nothing; `power` in W."""
+        xp = namespace(power)
+        energy = self._by_ap(self.energy, power)
+        sent = energy > 0
+        cross = self._by_ap(self.cross, power)
+        lost = cross * cross / xp.where(sent, energy, 1.0)
+        return xp.where(sent, self._by_ap(self.spread, power) - lost, 0.0)
+
+    def information(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target 3 3"]:
+        """J of every target, 1/m2, eq. (66); `power` in W. Concave in the powers, differentiable where every AP sends."""
+        arrived = self.energies(power).sum(-1)[..., None] * self.arrival  # drop target listening 3
+        departed = self.departures(power).sum(2)[..., None] * self.departure  # drop target ap 3
+        eye = constant(1.0, power) - all_but_own(3, power)
+        return arrived.mT @ self.arrival + departed.mT @ self.departure + self.prior[..., None] * eye
+
+    def h(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target"]:
+        """1 / tr_xy(J^-1) of every target, 1/m2, eq. (67); `power` in W. Concave in the powers."""
+        j = self.information(power)
+        # What is left of the horizontal part once the height is unknown too.
+        high = j[..., 2, 2]
+        xx = j[..., 0, 0] - j[..., 0, 2] * j[..., 0, 2] / high
+        yy = j[..., 1, 1] - j[..., 1, 2] * j[..., 1, 2] / high
+        xy = j[..., 0, 1] - j[..., 0, 2] * j[..., 1, 2] / high
+        return (xx * yy - xy * xy) / (xx + yy)
+
+    def error(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target"]:
+        """Error bound of every target's horizontal position, m: 1 / sqrt(h); `power` in W."""
+        return self.h(power) ** -0.5
+
+    def select(self, index: Int[Array, " chosen"]) -> PositionInformation:
+        """The drops at `index`, in that order."""
+        return map_tensors(self, lambda t: t[index])
+
+    def _by_ap(self, rate: Array, power: Array) -> Array:
+        """Sums over the links of each AP: [drop target listening ap]."""
+        drops, targets, listening, links = rate.shape
+        num_aps = self.departure.shape[2]
+        xp = namespace(power)
+        flat = xp.reshape(rate * power[:, None, None, :], (drops * targets * listening, links))
+        index = xp.broadcast_to(self.link_ap[:, None, None, :], rate.shape)
+        return xp.reshape(sum_at(flat, xp.reshape(index, flat.shape), num_aps), (drops, targets, listening, num_aps))

@@ -1,0 +1,88 @@
+"""What power control asks of the radar, as flat parameters in plain Python. Section "Requirements" of docs/sensing.md."""
+
+import math
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from isac_torch.errors import ScenarioError
+
+KINDS = ("none", "sir", "sicnr", "detection", "position", "dominate")
+_POSITIVE = ("position_error", "cell", "prior_horizontal", "prior_vertical")
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """The sensing constraints of a scenario. docs/requirements.md says which kind to choose.
+
+    =============  ======================================================================================
+    `none`         no sensing constraint
+    `sir`          expected SIR of every target >= SIR0, the scenario's `sir_min_db` (the paper's); eq. (18) of docs/physics.md
+    `sicnr`        expected SICNR of every target >= `sicnr_min_db`; eq. (51) of docs/sensing.md
+    `detection`    miss probability of every target <= `miss` at the false-alarm rate of the setup; eq. (64)
+    `position`     error bound of every target's horizontal position <= `position_error`; eq. (68)
+    `dominate`     not worse than uniform power, an equal split of every AP's budget: (R1) the echo of every cell of a scan
+                   grid, (R2) the SICNR and (R3) the position information of every target, each times its factor; eq. (70)
+    =============  ======================================================================================
+
+    Every kind but `sir` also constrains a single target. With factors of at most 1 the uniform powers meet `dominate`, so that
+    it can always be met.
+
+    Attributes:
+        kind: one of the above.
+        sicnr_min_db: of `sicnr`: SICNR that every target must reach, dB.
+        miss: of `detection`: largest probability of missing a target.
+        position_error: of `position`: largest error bound (root of the trace of the horizontal Cramer-Rao matrix), m.
+        scan: of `dominate`: factor of R1; 0 leaves R1 out.
+        sicnr: of `dominate`: factor of R2; 0 leaves R2 out.
+        position: of `dominate`: factor of R3; 0 leaves R3 out.
+        cell: distance between the cells of the scan grid, m.
+        blocks: coherence blocks of one look, which position information adds up.
+        prior_horizontal: standard deviation of what is known of a horizontal coordinate before the look, m.
+        prior_vertical: the same of the height, m.
+
+    Example:
+        >>> Requirement("dominate", sicnr=1.1).name
+        'dominate_1_1.1_1'
+    """
+
+    kind: Literal["none", "sir", "sicnr", "detection", "position", "dominate"] = "sir"
+    sicnr_min_db: float = 0.0
+    miss: float = 0.1
+    position_error: float = 10.0
+    scan: float = 1.0
+    sicnr: float = 1.0
+    position: float = 1.0
+    cell: float = 100.0
+    blocks: int = 4
+    prior_horizontal: float = 30.0
+    prior_vertical: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Refuse, in one line each, values that ask for nothing sensible."""
+        if self.kind not in KINDS:
+            raise ScenarioError(f"requirement.kind={self.kind!r} must be one of {', '.join(map(repr, KINDS))}")
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ScenarioError(f"requirement.{item.name}={value} must be a finite number")
+        for name in _POSITIVE:
+            if getattr(self, name) <= 0.0:
+                raise ScenarioError(f"requirement.{name}={getattr(self, name)} is a length in m and must be positive")
+        for name in ("scan", "sicnr", "position"):
+            if getattr(self, name) < 0.0:
+                raise ScenarioError(f"requirement.{name}={getattr(self, name)} must not be negative; 0 leaves it out")
+        if not 0.0 < self.miss < 1.0:
+            raise ScenarioError(f"requirement.miss={self.miss} is a probability between 0 and 1")
+        if self.blocks < 1:
+            raise ScenarioError(f"requirement.blocks={self.blocks} must be at least 1")
+
+    @property
+    def name(self) -> str:
+        """Kind and its numbers, in short, such as 'sicnr_3' or 'dominate_1_1_1'; 'sir' alone, for SIR0 is the scenario's."""
+        numbers = {
+            "sicnr": (self.sicnr_min_db,),
+            "detection": (self.miss,),
+            "position": (self.position_error,),
+            "dominate": (self.scan, self.sicnr, self.position),
+        }
+        return "_".join([self.kind, *(f"{number:g}" for number in numbers.get(self.kind, ()))])

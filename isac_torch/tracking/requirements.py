@@ -1,0 +1,174 @@
+"""From a requirement to the sensing constraints of a problem. Eqs. (64), (68) and (70) of docs/sensing.md."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from jaxtyping import Float
+
+from isac_torch.tensors import Array, at_least, namespace, tiniest
+from isac_torch.tracking.channel import channel_statistics
+from isac_torch.tracking.detection import sicnr_for_miss
+from isac_torch.tracking.fractional import fractional_power
+from isac_torch.tracking.information import position_information
+from isac_torch.tracking.scan import scan_echoes
+from isac_torch.tracking.sicnr_constraints import LinearConstraints, sicnr_constraints
+from isac_torch.tracking.whitening import clutter_power, mean_beams, whitening
+from isac_torch.units import db_to_linear
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.channel import ChannelStatistics
+    from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.position import PositionInformation
+    from isac_torch.tracking.problem import MaxMinSinrProblem
+    from isac_torch.tracking.requirement import Requirement
+    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.whitening import Beams, Whitening
+
+
+@dataclass(frozen=True)
+class Standard:
+    """How well reference powers sense: what `dominate` compares with.
+
+    Attributes:
+        scan: E_c^T u, energy of the echo of every cell of the scan grid, over the noise.
+        sicnr: expected SICNR of every target, linear.
+        information: h of every target, 1/m2.
+    """
+
+    scan: Float[Array, "drop cell"]
+    sicnr: Float[Array, "drop target"]
+    information: Float[Array, "drop target"]
+
+
+@dataclass(frozen=True)
+class _Radar:
+    """What constraints are made from, at the reference powers."""
+
+    drop: TrackingDrop
+    scenario: TrackingScenario
+    uniform: Float[Array, "drop link"]
+    beams: Beams
+    seen: Whitening
+
+    def scan(self) -> Float[Array, "drop cell link"]:
+        return scan_echoes(self.drop, self.scenario, self.beams, self.seen)
+
+    def sicnr(self) -> LinearConstraints:
+        return sicnr_constraints(self.drop, self.scenario, self.scenario.sensing, self.beams, self.seen)
+
+    def position(self, required: Float[Array, "drop target"]) -> PositionInformation:
+        return position_information(self.drop, self.scenario, self.beams, self.seen, required)
+
+
+def _radar(
+    problem: MaxMinSinrProblem,
+    drop: TrackingDrop,
+    scenario: TrackingScenario,
+    statistics: ChannelStatistics,
+    reference: Float[Array, "drop link"] | None = None,
+) -> _Radar:
+    uniform = fractional_power(problem)
+    beams = mean_beams(problem, statistics, uniform if reference is None else reference)
+    clutter = clutter_power(drop, scenario, scenario.sensing)
+    return _Radar(drop, scenario, uniform, beams, whitening(beams, clutter, scenario.sensing.samples(scenario)))
+
+
+def reference_standard(problem: MaxMinSinrProblem, drop: TrackingDrop, scenario: TrackingScenario) -> Standard:
+    """How well uniform power senses in every drop; `problem` is that of the drop, whatever its sensing constraints."""
+    radar = _radar(problem, drop, scenario, channel_statistics(drop, scenario))
+    power = radar.uniform
+    plain = namespace(power).zeros_like(drop.target_position[..., 0])
+    return Standard(
+        scan=(radar.scan() @ power[..., None])[..., 0],
+        sicnr=radar.sicnr().quality(power),
+        information=radar.position(plain).h(power),
+    )
+
+
+def require(
+    problem: MaxMinSinrProblem,
+    drop: TrackingDrop,
+    scenario: TrackingScenario,
+    *,
+    standard: Standard | None = None,
+    reference: Float[Array, "drop link"] | None = None,
+    statistics: ChannelStatistics | None = None,
+) -> MaxMinSinrProblem:
+    """The same problem with the sensing constraints of `scenario.requirement` in place of its own.
+
+    Args:
+        problem: of the drop. Its constraints on the SIR stay where the requirement is of kind `sir`.
+        drop: networks.
+        scenario: theirs.
+        standard: what `dominate` compares with; default uniform power in this very drop. Another one, for example that of the
+            same sites with other roles, need not be reachable.
+        reference: powers (W) at which the clutter's filter is taken; default uniform power.
+        statistics: `channel_statistics` of the drop where they are known already.
+
+    Raises:
+        ScenarioError: more samples than the coherence block has.
+    """
+    asked = scenario.requirement
+    if asked.kind == "sir":
+        return problem
+    bare = _without(problem)
+    if asked.kind == "none" or (drop.target_position.shape[1] == 0 and asked.kind != "dominate"):
+        return bare
+    statistics = channel_statistics(drop, scenario) if statistics is None else statistics
+    radar = _radar(problem, drop, scenario, statistics, reference)
+    if asked.kind == "dominate":
+        return _dominate(replace(bare, reference=radar.uniform), radar, asked, standard)
+    if asked.kind == "position":
+        zero = namespace(radar.uniform).zeros_like(drop.target_position[..., 0])
+        return replace(bare, position=radar.position(zero + asked.position_error**-2))
+    found = radar.sicnr()
+    level = db_to_linear(asked.sicnr_min_db)
+    least = found.noise * 0.0 + level if asked.kind == "sicnr" else sicnr_for_miss(drop, scenario, radar.beams, radar.seen)
+    return replace(bare, echo=found.echo, cross_echo=found.cross_echo, echo_noise=found.noise, sir_min=least)
+
+
+def _without(problem: MaxMinSinrProblem) -> MaxMinSinrProblem:
+    """The problem without sensing constraints."""
+    none = problem.echo[:, :0]
+    return replace(
+        problem,
+        echo=none,
+        cross_echo=none,
+        sir_min=problem.sir_min[:, :0],
+        echo_noise=None,
+        num_cells=0,
+        reference=None,
+        position=None,
+    )
+
+
+def _dominate(problem: MaxMinSinrProblem, radar: _Radar, asked: Requirement, standard: Standard | None) -> MaxMinSinrProblem:
+    """R1, R2 and R3, each where its factor is positive."""
+    power, targets = radar.uniform, radar.drop.target_position.shape[1]
+    xp = namespace(power)
+    parts: list[tuple[LinearConstraints, Array]] = []
+    if asked.sicnr > 0.0 and targets:
+        found = radar.sicnr()
+        parts.append((found, asked.sicnr * (found.quality(power) if standard is None else standard.sicnr)))
+    if asked.scan > 0.0:
+        echo = radar.scan()
+        wanted = (echo @ power[..., None])[..., 0] if standard is None else standard.scan
+        echo = echo / at_least(wanted, tiniest(wanted))[..., None]
+        one = xp.ones_like(wanted)
+        parts.append((LinearConstraints(echo, xp.zeros_like(echo), one), asked.scan * one))
+    if asked.position > 0.0 and targets:
+        position = radar.position(xp.zeros_like(radar.drop.target_position[..., 0]))
+        wanted = position.h(power) if standard is None else standard.information
+        problem = replace(problem, position=replace(position, required=asked.position * wanted))
+    if not parts:
+        return problem
+    return replace(
+        problem,
+        echo=xp.concat([part.echo for part, _ in parts], axis=1),
+        cross_echo=xp.concat([part.cross_echo for part, _ in parts], axis=1),
+        echo_noise=xp.concat([part.noise for part, _ in parts], axis=1),
+        sir_min=xp.concat([level for _, level in parts], axis=1),
+        num_cells=parts[-1][0].echo.shape[1] if asked.scan > 0.0 else 0,
+    )
