@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from isac_torch.allocation import Allocator, Status, allocate, equal_split
+from isac_torch.allocation import Allocation, Allocator, Status, allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
 from isac_torch.allocators.tracking.heuristics import Fractional
@@ -118,3 +118,10 @@ def test_no_worse_than_an_equal_split_that_is_allowed(allocator: AnyAllocator) -
     comparable = (allocation.status < Status.INFEASIBLE) & (problem.violations(equal).worst <= 0.0)
     assert bool((allocation.value >= problem.objective(equal) * (1.0 - allocator.gap))[comparable].all())
     assert bool((allocation.violation[allocation.status < Status.INFEASIBLE] <= 1e-6).all())
+
+
+def test_gap_is_relative_to_the_bound_one_without_a_bound_and_none_where_both_are_zero():
+    value, bound = torch.tensor([0.9, 2.0, 0.0]), torch.tensor([1.0, torch.inf, 0.0])
+    zero = torch.zeros(3)
+    found = Allocation(zero[:, None], zero.long(), value, bound, zero, zero, 0.0)
+    assert found.gap.tolist() == pytest.approx([0.1, 1.0, 0.0])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from isac_torch.allocation import allocate
+from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.schema import LABELS
 from isac_torch.datasets.shards import Header, Shard, encode_shard, read_shard
@@ -183,3 +183,8 @@ def test_links_to_other_files_and_odd_types_are_refused(path):
         del file["problem/budget"]
         file["problem"].create_dataset("budget", data=np.array([b"text"]))
     refused(path, "budget")
+
+
+def test_statuses_keep_the_numbers_that_shards_explain():
+    said = FIELDS["label/status"].unit.split(", ")
+    assert said == [f"{status.value} {status.name.lower()}" for status in Status]

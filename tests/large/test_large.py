@@ -228,7 +228,7 @@ def test_sets_follow_their_rules():
 
 
 def test_local_minima_look_at_neighbours_only():
-    position = np.array([[0.0, 0, 0], [400, 0, 9], [800, 0, 0], [5000, 0, 0]])
+    position = np.array([[0.0, 0, 0], [400, 0, 700], [800, 0, 0], [5000, 0, 0]])
     assert local_minimum(position, np.array([3.0, 2.0, 1.0, 0.5]), 500.0).tolist() == [2.0, 1.0, 1.0, 0.5]
 
 
