@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isac_torch.errors import AllocationError
+from isac_torch.outage import any_outage, by_coverage
 from isac_torch.problem import PowerProblem
 from isac_torch.tensors import cat_tensors, map_tensors, tensor_fields
 
@@ -158,6 +159,9 @@ def equal_split(problem: PowerProblem) -> Float[Tensor, "drop link"]:
 def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool = False) -> Allocation:
     """Ask `allocator` for powers and judge them by the problem's own constraints and objective.
 
+    UEs out of everybody's reach (`outage.outage_ues`) are left out of the problem that the allocator is asked, and served with
+    what costs the others least: the value of such a drop is theirs, the powers of all others are as if they were not there.
+
     Args:
         problem: a batch of drops of one size class.
         allocator: who answers.
@@ -178,7 +182,7 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
         True
     """
     start = time.perf_counter()
-    proposal = allocator.propose(problem)
+    proposal = _proposed(problem, allocator)
     seconds = time.perf_counter() - start
     failed = ~proposal.power.isfinite().all(-1)
     power = torch.where(failed[:, None], equal_split(problem), proposal.power)
@@ -212,6 +216,36 @@ def _judged(upper: Tensor, value: Tensor, violation: Tensor, gap: float) -> Tens
     passed = (value > upper) & (violation <= FEASIBILITY_TOLERANCE)
     reached = value <= upper * (1.0 + max(gap, FEASIBILITY_TOLERANCE))
     return torch.where(passed, torch.where(reached, value, torch.inf), upper)
+
+
+def _proposed(problem: ProblemT, allocator: Allocator[ProblemT]) -> Proposal:
+    """The allocator's proposal, with UEs in outage (`isac_torch.outage`) left out of the problem that it is asked."""
+    outage = any_outage(problem)
+    if outage is None:
+        return allocator.propose(problem)
+    parts, order = [], []
+    for part in by_coverage(problem, outage):
+        found = allocator.propose(part.whole if part.problem is None else part.problem)
+        if part.problem is not None and found.infeasible is not None and bool(found.infeasible.any()):
+            found = allocator.propose(part.whole)  # the beams of the UEs in outage may light the targets as well
+        elif part.problem is not None:
+            limit = part.whole.best_sinr().amin(-1)
+            found = Proposal(part.with_outage(found.power), limit, None, found.best_quality)
+        parts.append(_filled(found, part.whole))
+        order.append(part.index)
+    place = torch.argsort(torch.cat(order))
+    return map_tensors(cat_tensors(parts), lambda t: t[place])
+
+
+def _filled(proposal: Proposal, problem: PowerProblem) -> Proposal:
+    """The proposal with a tensor in every field, so that several can be joined."""
+    like = problem.budget[:, 0]
+    return Proposal(
+        power=proposal.power,
+        upper_bound=torch.full_like(like, torch.inf) if proposal.upper_bound is None else proposal.upper_bound,
+        infeasible=torch.zeros_like(like, dtype=torch.bool) if proposal.infeasible is None else proposal.infeasible,
+        best_quality=torch.full_like(like, torch.nan) if proposal.best_quality is None else proposal.best_quality,
+    )
 
 
 def allocate_many(problems: Sequence[ProblemT], allocator: Allocator[ProblemT]) -> list[Allocation]:

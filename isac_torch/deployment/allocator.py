@@ -10,7 +10,7 @@ Every answer keeps the budgets; `path` says whether the network's powers were us
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,11 @@ from numpy import ndarray
 
 from isac_torch.deployment.balance import Constants, balanced_power
 from isac_torch.deployment.bundle import load_bundle
-from isac_torch.deployment.card import ONNX, Seen, ranges_of
+from isac_torch.deployment.card import ONNX, REFINED, Seen, ranges_of
 from isac_torch.deployment.completion import completed
+from isac_torch.deployment.coverage import covered_first
 from isac_torch.deployment.directions import OUTPUTS, OwnedProblem, owners_of
-from isac_torch.deployment.guard import PathTaken, guard
+from isac_torch.deployment.guard import Guarded, PathTaken, guard
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
@@ -49,9 +50,10 @@ class Allocated:
         owner_index: which UE or target.
         sinr: of each UE, linear.
         sir: expected sensing SIR of each target, linear; empty where fewer than two targets are tracked.
-        path: whose powers these are: the network's, the network's improved (`refine`), the network's after a repair, fractional
-            power control's, or the best there is where no powers meet every sensing row.
-        reason: why not the network's; empty for those.
+        path: whose powers these are: the network's, the network's improved (by `refine`, or because such networks need it), the
+            network's after a repair, fractional power control's, or the best there is where no powers meet every sensing
+            constraint.
+        reason: why not the network's, and which UEs are out of reach and left out of the smallest SINR; else empty.
         out_of_distribution: what about the network is unlike those of the training, in words.
         milliseconds: share of the call's time, from validation to the guard.
     """
@@ -157,7 +159,7 @@ class DeployedAllocator:
         for members in groups.values():
             begin = time.perf_counter() - checked * len(members)
             problem = coefficients([full[index] for index in members])
-            found, strange = guard(problem, self.powers(problem), self._refine), self._seen.unlike(problem)
+            found, strange = covered_first(problem, self._guarded), self._seen.unlike(problem)
             owners = owners_of(problem)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
@@ -174,6 +176,19 @@ class DeployedAllocator:
                     milliseconds=spent,
                 )
         return [answers[index] for index in range(len(snapshots))]
+
+    def _guarded(self, problem: Coefficients) -> Guarded:
+        """The network's powers after the guard; improved where asked for, or where the network is known to do badly."""
+        unlike = self._seen.outside(problem, REFINED)
+        refine = np.array([self._refine or bool(words) for words in unlike])
+        found = guard(problem, self.powers(problem), refine)
+        if self._refine:
+            return found
+        reason = [
+            f"improved, because {words[0]}" if path == "refined" else text
+            for path, words, text in zip(found.path, unlike, found.reason, strict=True)
+        ]
+        return replace(found, reason=reason)
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
         """The network's own powers (W), before the guard; NaN where it fails."""

@@ -17,6 +17,8 @@ from isac_torch.deployment.directions import INPUTS, OUTPUTS
 from isac_torch.errors import BundleError, DropError
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from isac_torch.deployment.statistics import Coefficients
 
 FORMAT, FORMAT_VERSION = "isac-torch-bundle", 2
@@ -101,20 +103,25 @@ UNITS = {
     "pilot_contamination": "dB",
     "weakest_ue": "dB",
     "strongest_ue": "dB",
+    "serving_spread": "dB",
+    "budget_spread": "dB",
     "disturbance": "dB",
     "least_echo_ratio": "dB",
     "sir_min": "dB",
 }
 """Quantities by which networks are told from those seen in training, and their units."""
+REFINED = ("serving_spread", "budget_spread")
+"""Those outside whose ranges the network falls far short of the optimum, so that its powers are improved by Newton steps."""
 
 
 def quantities(problem: Coefficients) -> dict[str, np.ndarray]:
-    """Each of `UNITS` for every drop; the last six are gains times budgets over the noise, or ratios, in dB.
+    """Each of `UNITS` for every drop; the last eight are gains times budgets over the noise, or ratios, in dB.
 
-    weakest_ue, strongest_ue: the strongest serving link of a UE. disturbance: all that reaches the most disturbed UE with every
-    budget on each link. pilot_contamination: coherent interference in the same sense, 0 dB where no pilot is shared.
-    least_echo_ratio: of the target with the worst best link, own echo over the other targets'. Without rows the last two
-    do not exist and are left out.
+    weakest_ue, strongest_ue: the strongest serving link of a UE. serving_spread: of one UE, the strongest serving link over the
+    weakest. budget_spread: the largest budget over the smallest, of APs with links. disturbance: all that reaches the most
+    disturbed UE with every budget on each link. pilot_contamination: coherent interference in the same sense, 0 dB where no
+    pilot is shared. least_echo_ratio: of the target with the worst best link, own echo over the other targets'. Without
+    sensing constraints the last two do not exist and are left out.
     """
     return dict(zip(UNITS, _table(problem), strict=False))
 
@@ -126,12 +133,15 @@ def _table(problem: Coefficients) -> Float[np.ndarray, "quantity drop"]:
     sizes = (problem.num_aps, ues, targets, problem.serving, sensing, ues / problem.num_aps)
     limit = problem.link_budget
     serving = problem.serving_power(limit)
-    best = (problem.signal * problem.signal * serving).max(-1)
+    reached = problem.signal * problem.signal * serving
+    best = reached.max(-1)
     shared = np.zeros((drops, 1))
     if problem.has_pilot_reuse:
         shared = (np.vecdot(problem.coherent, np.sqrt(serving)[:, None]) ** 2).sum(-1)
     disturbance = (problem.leakage @ limit[..., None])[..., 0]
-    linear = [1.0 + shared.max(-1), best.min(-1), best.max(-1), disturbance.max(-1)]
+    spread = best / np.maximum(reached.min(-1), _LEAST)
+    budgets = limit.max(-1) / limit.min(-1)
+    linear = [1.0 + shared.max(-1), best.min(-1), best.max(-1), spread.max(-1), budgets, disturbance.max(-1)]
     if problem.num_constraints:
         ratio = np.maximum(problem.echo, _LEAST) / np.maximum(problem.cross_echo, _LEAST)
         linear += [ratio.max(-1).min(-1), problem.sir_min.max(-1)]
@@ -154,13 +164,18 @@ class Seen:
 
     def unlike(self, problem: Coefficients) -> list[tuple[str, ...]]:
         """For each drop what lies outside the ranges, in words; empty where nothing does."""
+        return self.outside(problem, UNITS)
+
+    def outside(self, problem: Coefficients, names: Collection[str]) -> list[tuple[str, ...]]:
+        """The same for some of the quantities."""
         value = _table(problem)
-        outside = (value < self._least[: len(value)]) | (value > self._most[: len(value)])
+        asked = np.array([name in names for name in UNITS])[: len(value), None]
+        out = asked & ((value < self._least[: len(value)]) | (value > self._most[: len(value)]))
         strange: list[tuple[str, ...]] = [()] * problem.num_drops
-        if outside.any():
-            names = list(UNITS)
-            for row, drop in zip(*outside.nonzero(), strict=True):
-                seen, name = self.ranges[names[row]], names[row]
+        if out.any():
+            every = list(UNITS)
+            for row, drop in zip(*out.nonzero(), strict=True):
+                seen, name = self.ranges[every[row]], every[row]
                 words = f"{name} {value[row, drop]:.4g} {seen.unit}, seen {seen.least:.4g} to {seen.most:.4g}"
                 strange[drop] = (*strange[drop], words)
         return strange

@@ -45,16 +45,17 @@ class Guarded:
     sir: Float[ndarray, "drop constraint"]
 
 
-def guard(problem: Coefficients, power: Float[ndarray, "drop link"], refine: bool = False) -> Guarded:
+def guard(problem: Coefficients, power: Float[ndarray, "drop link"], refine: bool | Bool[ndarray, " drop"] = False) -> Guarded:
     """Judge and, where needed, repair or replace proposed powers (W) of every drop. Never raises for any numbers.
 
-    With `refine`, powers that are good as proposed are improved too: milliseconds for some per cent of the rate.
+    With `refine`, of all drops or of each, powers that are good as proposed are improved too: milliseconds for some per cent
+    of the rate.
     """
     with np.errstate(all="ignore"):  # proposals may hold anything; the SIR of a row that no other target disturbs is infinite
-        return _guard(problem, power, refine)
+        return _guard(problem, power, np.broadcast_to(refine, len(power)))
 
 
-def _guard(problem: Coefficients, power: ndarray, refine: bool) -> Guarded:
+def _guard(problem: Coefficients, power: ndarray, refine: Bool[ndarray, " drop"]) -> Guarded:
     load = problem.ap_load(power)
     kept = within_budget(problem, power, load)
     sinr, sir = problem.sinr(kept), problem.sir(kept)
@@ -62,10 +63,10 @@ def _guard(problem: Coefficients, power: ndarray, refine: bool) -> Guarded:
     good = (kept.min(-1) >= 0.0) & (load.max(-1) < _LARGEST) & (sinr.min(-1) > 0.0)
     if problem.num_constraints:
         good &= (sir / problem.sir_min).min(-1) >= 1.0 - ROW_TOLERANCE
-    path: list[PathTaken] = ["refined" if refine else "network"] * problem.num_drops
+    path: list[PathTaken] = ["refined" if better else "network" for better in refine]
     reason = [""] * problem.num_drops
-    if refine and good.any():
-        index = np.flatnonzero(good)
+    index = np.flatnonzero(good & refine)
+    if len(index):
         some = problem.select(index)
         kept[index] = improved(some, kept[index])
         sinr[index], sir[index] = some.sinr(kept[index]), some.sir(kept[index])

@@ -30,6 +30,8 @@ class LargeAllocated:
         sinr: lower bound of each UE's SINR, linear; everything that is not near is counted at its bound as interference.
         sir: lower bound of each target's sensing SIR, linear; inf with fewer than two targets.
         missed: targets whose SIR is not certain to reach SIR0.
+        outage: UEs out of reach, whose SINR stays below -30 dB even at full power; they are left out of the fairness, and their
+            links get next to nothing.
         path: `fair`, or `fallback_fpc` where the fair powers were not finite.
         milliseconds: from the snapshot to the judged powers.
     """
@@ -41,6 +43,7 @@ class LargeAllocated:
     sinr: Float[ndarray, " ue"]
     sir: Float[ndarray, " target"]
     missed: Bool[ndarray, " target"]
+    outage: Bool[ndarray, " ue"]
     path: Literal["fair", "fallback_fpc"]
     milliseconds: float
 
@@ -123,6 +126,7 @@ def judged(problem: LargeProblem, power: ndarray, path: Literal["fair", "fallbac
         sinr=problem.sinr(power),
         sir=sir,
         missed=sir < problem.network.sir_min,
+        outage=problem.outage,
         path=path,
         milliseconds=1e3 * (time.perf_counter() - start),
     )

@@ -3,7 +3,8 @@
     maximise   sum_k U(SINR_k)   subject to the budgets and SIR_l >= SIR0,   U(x) = x^(1 - alpha) / (1 - alpha)
 
 alpha = 1 is proportional fairness, alpha = 2 the harmonic mean of the SINRs, alpha to infinity max-min. A UE in a bad place
-raises only the prices of the APs around it, so that the fairness is local: nobody pays for a UE far away.
+raises only the prices of the APs around it, so that the fairness is local: nobody pays for a UE far away. A UE out of
+everybody's reach (`LargeProblem.outage`) has no weight: no powers help it, and it would take the powers of all UEs around it.
 
 Each step is multiplicative. With the amplitude s_k, interference D_k, weight u_k = SINR_k^(1 - alpha), own echo o_l, other
 echoes x_l and weight w_l of each row, the stationary point balances, link by link,
@@ -33,6 +34,8 @@ _FIRST_ROW_WEIGHT, _LEAST_ROW_WEIGHT, _MOST_ROW_WEIGHT = 1.0, 1e-8, 1e3
 """Of w_l, where the mean of u_k is 1; the largest keeps a row that cannot be met from draining its neighbourhood."""
 _REFRESH = 15
 """Steps between two evaluations of the far fields, which change little."""
+_LEAST_SINR = 1e-30
+"""Smallest SINR (linear) that a weight is made from."""
 _NEWTON = 5
 """Newton steps for the prices of the budgets; what is left over is scaled away."""
 
@@ -52,6 +55,8 @@ def fair_powers(
         progress: called with the number of each step and the powers before it.
     """
     length = 2.0 / (1.0 + fairness)
+    if problem.outage.all():
+        return _equal_start(problem)  # nobody to be fair to
     power = _equal_start(problem)
     row_weight = np.full(problem.num_constraints, _FIRST_ROW_WEIGHT)
     far, far_echoes = problem.far_interference(power), problem.far_echoes(power)
@@ -84,8 +89,9 @@ def _users(
     amplitude = np.sqrt(power[:comm])
     interference = problem.interference(power, far)
     wanted = problem.wanted(power)
-    weight = (wanted**2 / interference) ** (1.0 - fairness)
-    weight /= weight.mean()
+    covered = ~problem.outage
+    weight = np.where(covered, np.maximum(wanted**2 / interference, _LEAST_SINR) ** (1.0 - fairness), 0.0)
+    weight /= weight.sum() / max(int(covered.sum()), 1)
     pull = np.zeros(len(power))
     pull[:comm] = (users.signal * (weight / wanted)[:, None]).ravel() / amplitude
     per_watt = weight / interference

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.sparse import csr_array
 
@@ -21,6 +21,7 @@ from isac_torch.large.network import LargeNetwork
 from isac_torch.large.physics import response_lags, umi_los_gain, umi_nlos_gain
 from isac_torch.large.radiation import azimuths, by_sector
 from isac_torch.large.statistics import UserStatistics, user_statistics
+from isac_torch.outage import OUTAGE_SINR
 from isac_torch.propagation.geometry import MIN_DISTANCE
 
 
@@ -160,6 +161,11 @@ class LargeProblem:
     def pilot_amplitude(self, power: Float[ndarray, " link"]) -> Float[ndarray, " pair"]:
         """Coherent amplitude over the noise of each pair of near UEs on one pilot."""
         return self.users.coherent @ np.sqrt(power[: self.num_comm_links])
+
+    @property
+    def outage(self) -> Bool[ndarray, " ue"]:
+        """UEs out of reach: with every budget on their own links and no interference, their SINR stays below -30 dB."""
+        return self.wanted(self.budget[self.link_ap]) ** 2 < OUTAGE_SINR
 
     def wanted(self, power: Float[ndarray, " link"]) -> Float[ndarray, " ue"]:
         """Lower bound of each UE's wanted amplitude over the noise."""

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from isac_torch import __version__
 from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.bundle import is_bundle
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, REFINED, UNITS, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError
@@ -202,6 +202,8 @@ def ranges(scenarios: list[TrackingScenario], num_drops: int = 100) -> dict[str,
         name: {"least": float(values.min()), "most": float(values.max()), "unit": UNITS[name]}
         for name, values in joined.items()
     }
+    for name in REFINED:
+        found[name]["least"] = 0.0  # equal budgets and gains are no harder than those seen
     found["sir_min"] = {"least": SIR_MIN_SEEN[0], "most": SIR_MIN_SEEN[1], "unit": UNITS["sir_min"]}
     return found
 

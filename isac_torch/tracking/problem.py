@@ -12,7 +12,7 @@ the position adds h_l(p) >= required_l (`tracking.position`), concave in the pow
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float, Int
@@ -25,6 +25,7 @@ from isac_torch.tensors import (
     at_least,
     at_rows,
     cast_floats,
+    counting,
     is_real,
     map_tensors,
     namespace,
@@ -194,6 +195,37 @@ class MaxMinSinrProblem:
         excess.append(-xp.min(power, axis=-1) / xp.max(self.budget, axis=-1))
         overload, shortfall, negative = (at_least(value, 0.0) for value in excess)
         return Violations(budget=overload, sensing=shortfall, negative=negative)
+
+    def best_sinr(self) -> Float[Array, "drop ue"]:
+        """Bound on the SINR of each UE, linear: every budget on its own links and no interference. No powers exceed it."""
+        sent = amplitude(self.serving_power(self.link_budget))
+        return namespace(sent).vecdot(self.signal, sent) ** 2
+
+    def links_of(self, ues: Int[Array, "drop chosen"]) -> Int[Array, "drop somelink"]:
+        """The links of some UEs of each drop and of all targets, in the order of the UEs given."""
+        xp = namespace(ues)
+        own = (ues[..., None] * self.serving + counting(self.serving, ues)).reshape(len(ues), -1)
+        sensing = counting(self.num_links - self.num_comm_links, ues) + self.num_comm_links
+        return xp.concat([own, xp.zeros_like(own[:, :1]) + sensing], axis=1)
+
+    def of_ues(self, ues: Int[Array, "drop chosen"]) -> MaxMinSinrProblem:
+        """The same drops without the other UEs and their links: `ues` are indices, equally many in each drop."""
+        drop = counting(len(ues), ues)[:, None, None]
+        link = self.links_of(ues)
+
+        def columns(table: Array) -> Array:
+            return table[drop, counting(table.shape[1], ues)[:, None], link[:, None]]
+
+        return replace(
+            self,
+            signal=at_rows(self.signal, ues),
+            leakage=columns(self.leakage)[drop[..., 0], ues],
+            coherent=self.coherent[drop, ues[..., None], ues[:, None]],
+            echo=columns(self.echo),
+            cross_echo=columns(self.cross_echo),
+            link_ap=at_rows(self.link_ap, link),
+            link_gain=at_rows(self.link_gain, link),
+        )
 
     def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem:
         """The drops at `index`, in that order."""
