@@ -9,8 +9,7 @@ import torch
 from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
-from isac_torch.commands.deployment import SHIPPED
-from isac_torch.deployment.allocator import Allocator
+from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.snapshot import NO_PATH_GAIN, Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.large.allocator import LargeAllocator
@@ -97,7 +96,7 @@ def test_the_others_fare_as_if_it_were_not_there(name):
 
 def test_the_runtime_says_who_is_out_of_reach():
     given = drops([[0], [2, 4], [], list(range(6))])
-    answers = Allocator.load(SHIPPED).many(given)
+    answers = DeployedAllocator.load().many(given)
     assert "UE 0 out of reach" in answers[0].reason
     assert "UE 2, 4 out of reach" in answers[1].reason
     assert "out of reach" not in answers[2].reason
@@ -140,7 +139,7 @@ def test_unequal_budgets_are_said_and_improved():
     budget = np.full(snapshot.num_aps, 0.25)
     budget[:3] = 40.0
     snapshots = [dataclasses.replace(snapshot, ap_power=power) for power in (budget, np.full(snapshot.num_aps, 2.0))]
-    uneven, even = Allocator.load(SHIPPED).many(snapshots)
+    uneven, even = DeployedAllocator.load().many(snapshots)
     assert any(words.startswith("budget_spread 22.04 dB") for words in uneven.out_of_distribution)
     assert uneven.path in {"refined", "repaired"}
     assert "budget_spread" in uneven.reason or uneven.path == "repaired"
