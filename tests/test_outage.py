@@ -17,6 +17,7 @@ from isac_torch.large.gains import MeasuredGains
 from isac_torch.outage import OUTAGE_SINR, by_coverage, outage_ues
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 
 SCENARIO = TrackingScenario.of_size("8x6x2", pilot_length=3)
@@ -69,6 +70,21 @@ def test_slices_are_those_of_loops(problem, library):
         assert torch.equal(small.coherent[row], problem.coherent[drop][ues][:, ues])
         assert torch.equal(small.echo[row], problem.echo[drop][:, links])
         assert torch.equal(small.link_ap[row], problem.link_ap[drop, links])
+
+
+def test_requirements_on_the_position_are_sliced_too():
+    requirement = Requirement(kind="dominate")
+    scenario = TrackingScenario.of_size("8x6x2", requirement=requirement)
+    problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(4)), scenario)
+    kept = torch.tensor([[0, 2, 5], [1, 3, 4]])
+    small, link = problem.of_ues(kept), problem.links_of(kept)
+    power = torch.rand(link.shape, generator=torch.Generator().manual_seed(5), dtype=problem.budget.dtype)
+    full = torch.zeros_like(problem.leakage[:, 0]).scatter(1, link, power)
+    assert problem.position is not None
+    torch.testing.assert_close(small.position.h(power), problem.position.h(full), rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(small.sir(power), problem.sir(full), rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(small.sinr(power), problem.sinr(full).gather(1, kept), rtol=1e-5, atol=0.0)
+    assert torch.equal(small.reference, problem.reference.gather(1, link))
 
 
 def without(snapshot: Snapshot, ues: list[int]) -> Snapshot:

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from isac_torch.propagation.geometry import offsets
 from isac_torch.tensors import Array, all_but_own, at_least, constant, namespace, sum_at, tiniest
 from isac_torch.tracking.echoes import echo_rates, seen_points
-from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance
 from isac_torch.tracking.whitening import active_aps
 
 if TYPE_CHECKING:
@@ -62,6 +61,11 @@ def sicnr_for_miss(
     share = xp.reshape(at_least(xp.linalg.eigvalsh(covariance), 0.0), (drops, targets, listening * aps))
     share = share / at_least(share.sum(-1), tiniest(share))[..., None]
     directions = xp.broadcast_to(active_aps(beams, aps, seen.samples)[:, None] * listening, (drops, targets))
+    from isac_torch.tracking.laws import (
+        chi_square_threshold,
+        weighted_exceedance,
+    )  # needs torch, which a deployed allocator has not
+
     threshold = chi_square_threshold(directions, scenario.sensing.false_alarm)
     low = xp.full_like(threshold, -_REACH_DB)
     high = -low

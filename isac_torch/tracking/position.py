@@ -15,11 +15,11 @@ the reciprocal of the squared error bound of the horizontal position, is concave
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from jaxtyping import Float, Int
 
-from isac_torch.tensors import Array, all_but_own, constant, map_tensors, namespace, sum_at
+from isac_torch.tensors import Array, all_but_own, at_rows, constant, counting, map_tensors, namespace, sum_at
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,15 @@ class PositionInformation:
     def select(self, index: Int[Array, " chosen"]) -> PositionInformation:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
+
+    def of_links(self, link: Int[Array, "drop chosen"]) -> PositionInformation:
+        """The information that some links of each drop give; what is required stays."""
+        drop = counting(len(link), link)[:, None, None, None]
+        target, listening = counting(self.energy.shape[1], link)[:, None, None], counting(self.energy.shape[2], link)[:, None]
+        rates = {
+            name: getattr(self, name)[drop, target, listening, link[:, None, None]] for name in ("energy", "cross", "spread")
+        }
+        return replace(self, link_ap=at_rows(self.link_ap, link), **rates)
 
     def _by_ap(self, rate: Array, power: Array) -> Array:
         """Sums over the links of each AP: [drop target listening ap]."""

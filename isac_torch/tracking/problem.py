@@ -225,6 +225,8 @@ class MaxMinSinrProblem:
             cross_echo=columns(self.cross_echo),
             link_ap=at_rows(self.link_ap, link),
             link_gain=at_rows(self.link_gain, link),
+            reference=None if self.reference is None else at_rows(self.reference, link),
+            position=None if self.position is None else self.position.of_links(link),
         )
 
     def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem:
