@@ -147,7 +147,7 @@ def decode_shard(data: bytes, path: Path) -> Shard:
             others = {name: _python(value) for name, value in file["problem"].attrs.items()}
             arguments: dict[str, Any] = groups["problem"] | others
         header = Header(**{field.name: attributes[field.name] for field in fields(Header)})
-        problem = system.problem(**arguments)
+        problem = system.problem(**_with_members(arguments, system))
         label = {name: groups["label"][name] for name in LABELS}
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, DatasetError):
@@ -194,6 +194,15 @@ def _join_complex(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     plain = {name: value for name, value in tensors.items() if not name.endswith((".real", ".imag"))}
     names = sorted({name.removesuffix(".real") for name in tensors if name.endswith(".real")})
     return plain | {name: torch.complex(tensors[f"{name}.real"], tensors[f"{name}.imag"]) for name in names}
+
+
+def _with_members(arguments: dict[str, Any], system: AnySystem) -> dict[str, Any]:
+    """Arguments of a problem; what is named `member.name` goes into that member."""
+    found = {name: value for name, value in arguments.items() if "." not in name}
+    for member, kind in system.members.items():
+        parts = {name.removeprefix(f"{member}."): value for name, value in arguments.items() if name.startswith(f"{member}.")}
+        found |= {member: kind(**parts)} if parts else {}
+    return found
 
 
 def _check_content(shard: Shard, path: Path) -> None:

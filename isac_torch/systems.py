@@ -22,6 +22,7 @@ from isac_torch.tensors import to_db
 from isac_torch.tracking import build as tracking_build
 from isac_torch.tracking import fields as tracking_fields
 from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -63,6 +64,7 @@ class System(Generic[ScenarioT, DropT, ProblemT]):
         name: as in every shard, and the package that holds its physics.
         scenario: its scenarios.
         problem: its power problems.
+        members: classes of those fields of a problem that hold arrays of their own; stored as `field.array`.
         fields: unit and axes of every array.
         sample: as many drops of a scenario as asked for, from a generator.
         power_problem: from drops and their scenario to problems.
@@ -76,6 +78,7 @@ class System(Generic[ScenarioT, DropT, ProblemT]):
     name: str
     scenario: type[ScenarioT]
     problem: type[Any]
+    members: dict[str, type[Any]]
     fields: dict[str, Field]
     sample: Callable[[ScenarioT, int, torch.Generator], DropT]
     power_problem: Callable[[DropT, ScenarioT], ProblemT]
@@ -110,6 +113,7 @@ TRACKING: System[TrackingScenario, TrackingDrop, MaxMinSinrProblem] = System(
     name="tracking",
     scenario=TrackingScenario,
     problem=MaxMinSinrProblem,
+    members={"position": PositionInformation},
     fields=tracking_fields.FIELDS,
     sample=lambda scenario, count, generator: scenario.sample(count, generator=generator),
     power_problem=tracking_build.power_problem,
@@ -123,6 +127,7 @@ DOWNLINK_PILOTS: System[DownlinkPilotScenario, DownlinkPilotDrop, MinMaxNmseProb
     name="downlink_pilots",
     scenario=DownlinkPilotScenario,
     problem=MinMaxNmseProblem,
+    members={},
     fields=downlink_pilots_fields.FIELDS,
     sample=lambda scenario, count, generator: scenario.sample(count, generator=generator),
     power_problem=downlink_pilots_build.power_problem,

@@ -39,7 +39,14 @@ def namespace(array: Array) -> Any:
 
 
 def tensor_fields(batch: Any) -> dict[str, Array]:
-    """Name and value of each array field of a dataclass."""
+    """Name and value of each array of a dataclass; those of its members as `member.name`."""
+    found = _own_tensors(batch)
+    for name, member in member_batches(batch).items():
+        found |= {f"{name}.{inner}": value for inner, value in tensor_fields(member).items()}
+    return found
+
+
+def _own_tensors(batch: Any) -> dict[str, Array]:
     return {f.name: value for f in fields(batch) if is_array_api_obj(value := getattr(batch, f.name))}
 
 
@@ -50,14 +57,14 @@ def member_batches(batch: Any) -> dict[str, Any]:
 
 def map_tensors(batch: BatchT, change: Callable[[Array], Array]) -> BatchT:
     """The same dataclass with `change` applied to each of its arrays, those of its members too; other fields stay."""
-    changed = {name: change(value) for name, value in tensor_fields(batch).items()}
+    changed = {name: change(value) for name, value in _own_tensors(batch).items()}
     members = {name: map_tensors(member, change) for name, member in member_batches(batch).items()}
     return replace(batch, **changed, **members)
 
 
 def cat_tensors(batches: Sequence[BatchT]) -> BatchT:
     """One batch of the drops of several batches of the same size class, joined along the leading axis."""
-    names = tensor_fields(batches[0])
+    names = _own_tensors(batches[0])
     parts = {name: [getattr(batch, name) for batch in batches] for name in names}
     joined = {name: namespace(part[0]).concat(part, axis=0) for name, part in parts.items()}
     members = {name: cat_tensors([getattr(batch, name) for batch in batches]) for name in member_batches(batches[0])}

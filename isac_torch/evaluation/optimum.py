@@ -148,7 +148,8 @@ def stored_allocate(
 def checksum(problem: ProblemT, allocator: Allocator[ProblemT]) -> str:
     """Hexadecimal digest of everything that decides the allocator's answer."""
     tensors = tensor_fields(problem)
-    others = {item.name: getattr(problem, item.name) for item in fields(problem) if item.name not in tensors}  # type: ignore[arg-type]
+    shown = {name.partition(".")[0] for name in tensors}
+    others = {item.name: getattr(problem, item.name) for item in fields(problem) if item.name not in shown}  # type: ignore[arg-type]
     digest = hashlib.sha256(f"{__version__} {allocator!r} {others}".encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

@@ -243,8 +243,7 @@ class MaxMinSinrProblem:
 
     def check(self) -> None:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
-        members = {} if self.position is None else tensor_fields(self.position)
-        for name, value in {**tensor_fields(self), **{f"position.{name}": value for name, value in members.items()}}.items():
+        for name, value in tensor_fields(self).items():
             xp = namespace(value)
             if is_real(value) and not bool(xp.all(xp.isfinite(value))):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")

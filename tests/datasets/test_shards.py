@@ -17,12 +17,14 @@ from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.fields import FIELDS
+from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 
 
-def make_shard(size: str = "6x4x2", num_drops: int = 5) -> Shard:
-    scenario = TrackingScenario.of_size(size, pilot_length=3)
+def make_shard(size: str = "6x4x2", num_drops: int = 5, **parameters: object) -> Shard:
+    scenario = TrackingScenario.of_size(size, pilot_length=3, **parameters)
     drop = scenario.sample(num_drops, generator=torch.Generator().manual_seed(3))
     problem = power_problem(drop, scenario)
     labels = allocate(problem, Fractional())
@@ -51,7 +53,11 @@ def refused(path: Path, *words: str) -> None:
     assert all(word in message for word in (path.name, *words)), message
 
 
-def test_what_is_read_is_what_was_written(shard, path):
+@pytest.mark.parametrize("requirement", [Requirement(), Requirement("dominate")], ids=lambda asked: asked.kind)
+def test_what_is_read_is_what_was_written(requirement, tmp_path):
+    shard = make_shard(requirement=requirement)
+    path = tmp_path / "shard-00007.h5"
+    path.write_bytes(encode_shard(shard))
     read = read_shard(path)
     assert read.header == shard.header
     for mine, theirs in (
@@ -110,7 +116,9 @@ def test_every_array_says_its_unit_and_axes(path):
 
 def test_schema_covers_every_tensor_of_drop_and_problem():
     for group, kind in (("drop", TrackingDrop), ("problem", MaxMinSinrProblem)):
-        names = {item.name for item in fields(kind)} - {"num_targets"}
+        names = {item.name for item in fields(kind)} - {"num_targets", "num_cells", "position"}
+        if kind is MaxMinSinrProblem:
+            names |= {f"position.{item.name}" for item in fields(PositionInformation)}
         assert {f"{group}/{name}" for name in names} == {name for name in FIELDS if name.startswith(f"{group}/")}
 
 
