@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 
@@ -28,7 +28,7 @@ _HALVINGS = 60
 
 
 @runtime_checkable
-class ServesUes(Protocol):
+class ServesUes(Protocol[Array]):
     """A power problem whose objective is the smallest SINR of its UEs; see `tracking.problem.MaxMinSinrProblem`."""
 
     @property
@@ -50,7 +50,7 @@ ProblemT = TypeVar("ProblemT", bound=Any)
 
 
 @dataclass(frozen=True)
-class Covered:
+class Covered(Generic[Array]):
     """Drops of a batch with equally many UEs in outage.
 
     Attributes:
@@ -75,7 +75,7 @@ class Covered:
         return _with_outage(self.whole, full, self.outage)
 
 
-def outage_ues(problem: ServesUes) -> Bool[Array, "drop ue"]:
+def outage_ues(problem: ServesUes[Array]) -> Bool[Array, "drop ue"]:
     """UEs whose SINR stays below OUTAGE_SINR at any powers.
 
     Args:
@@ -84,7 +84,7 @@ def outage_ues(problem: ServesUes) -> Bool[Array, "drop ue"]:
     return problem.best_sinr() < OUTAGE_SINR
 
 
-def any_outage(problem: Any) -> Bool[Array, "drop ue"] | None:
+def any_outage(problem: Any) -> Bool[Any, "drop ue"] | None:
     """`outage_ues` where some UE is in outage; None where none is, and for problems whose objective is another one."""
     if not isinstance(problem, ServesUes) or not problem.num_drops:
         return None
@@ -92,7 +92,7 @@ def any_outage(problem: Any) -> Bool[Array, "drop ue"] | None:
     return outage if bool(outage.any()) else None
 
 
-def by_coverage(problem: ProblemT, outage: Bool[Array, "drop ue"]) -> Iterator[Covered]:
+def by_coverage(problem: ProblemT, outage: Bool[Array, "drop ue"]) -> Iterator[Covered[Array]]:
     """The drops of a batch, those with equally many UEs in outage together."""
     count = outage.sum(-1)
     xp = namespace(outage)

@@ -7,7 +7,7 @@ judges of value and feasibility: solvers, networks, tests and reports all ask he
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 from jaxtyping import Float, Int
 
@@ -17,7 +17,7 @@ ProblemT = TypeVar("ProblemT", bound="PowerProblem")  # not Self, which beartype
 
 
 @dataclass(frozen=True)
-class Violations:
+class Violations(Generic[Array]):
     """How far powers break the constraints of a problem, relative to each constraint's right-hand side; 0 is kept.
 
     Attributes:
@@ -38,7 +38,7 @@ class Violations:
 
 
 @runtime_checkable
-class PowerProblem(Protocol):
+class PowerProblem(Protocol[Array]):
     """Powers per link under per-AP budgets and sensing rows; larger objective is better."""
 
     @property
@@ -60,7 +60,7 @@ class PowerProblem(Protocol):
         """Value of the powers (W), per drop."""
         ...
 
-    def violations(self, power: Float[Array, "drop link"]) -> Violations:
+    def violations(self, power: Float[Array, "drop link"]) -> Violations[Array]:
         """Relative constraint violations of the powers (W), per drop."""
         ...
 

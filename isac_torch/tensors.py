@@ -16,13 +16,15 @@ from array_api_compat import array_namespace, device, is_array_api_obj, is_torch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import TypeAlias
 
     import torch
+    from numpy.typing import NDArray
+    from typing_extensions import TypeVar as TypeVarWithDefault
 
-    Array: TypeAlias = torch.Tensor
+    # Functions annotated with it are checked for both libraries; classes without a parameter, `TrackingDrop`, hold tensors.
+    Array = TypeVarWithDefault("Array", torch.Tensor, NDArray[Any], default=torch.Tensor)
 else:
-    Array = Any  # annotations such as Float[Array, "drop ue"] check shape and type of either library's arrays
+    Array = TypeVar("Array")
 
 BatchT = TypeVar("BatchT", bound=Any)
 
@@ -38,7 +40,7 @@ def namespace(array: Array) -> Any:
     return found
 
 
-def tensor_fields(batch: Any) -> dict[str, Array]:
+def tensor_fields(batch: Any) -> dict[str, Any]:
     """Name and value of each array of a dataclass; those of its members as `member.name`."""
     found = _own_tensors(batch)
     for name, member in member_batches(batch).items():
@@ -46,7 +48,7 @@ def tensor_fields(batch: Any) -> dict[str, Array]:
     return found
 
 
-def _own_tensors(batch: Any) -> dict[str, Array]:
+def _own_tensors(batch: Any) -> dict[str, Any]:
     return {f.name: value for f in fields(batch) if is_array_api_obj(value := getattr(batch, f.name))}
 
 
@@ -55,7 +57,7 @@ def member_batches(batch: Any) -> dict[str, Any]:
     return {f.name: value for f in fields(batch) if is_dataclass(value := getattr(batch, f.name))}
 
 
-def map_tensors(batch: BatchT, change: Callable[[Array], Array]) -> BatchT:
+def map_tensors(batch: BatchT, change: Callable[[Any], Any]) -> BatchT:
     """The same dataclass with `change` applied to each of its arrays, those of its members too; other fields stay."""
     changed = {name: change(value) for name, value in _own_tensors(batch).items()}
     members = {name: map_tensors(member, change) for name, member in member_batches(batch).items()}

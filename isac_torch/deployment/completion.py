@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isac_torch.deployment.snapshot import NO_PATH_GAIN, Snapshot
 from isac_torch.errors import DropError
@@ -34,14 +35,14 @@ def completed(snapshot: Snapshot) -> Snapshot:
         found["ap_power"] = np.full(snapshot.num_aps, TrackingScenario.ap_power)
     if found["pilot_power"] is None:
         found["pilot_power"] = np.full(snapshot.num_ues, TrackingScenario.pilot_power)
-    if found["ue_gain"] is None:
-        found["ue_gain"] = umi_nlos_gain(_gap(snapshot.ue_position, snapshot.tx_position), snapshot.carrier_frequency)
+    if found["ue_gain"] is None and snapshot.ue_position is not None:  # `check` has asked for one of the two
+        found["ue_gain"] = umi_nlos_gain(distance(snapshot.ue_position, snapshot.tx_position), snapshot.carrier_frequency)
     elif unheard:
         found["ue_gain"] = np.maximum(found["ue_gain"], NO_PATH_GAIN)
     if found["serving_ap"] is None:
         found["serving_ap"] = closest(-found["ue_gain"][None], min(snapshot.serving_aps, snapshot.num_aps))[0]
     if found["sensing_ap"] is None:
-        gap = _gap(snapshot.target_position, snapshot.tx_position)
+        gap = distance(snapshot.target_position, snapshot.tx_position)
         found["sensing_ap"] = closest(gap[None], min(snapshot.sensing_aps, snapshot.num_aps))[0]
     if found["listening_ap"] is None:
         found["listening_ap"] = _listening(snapshot)
@@ -51,11 +52,11 @@ def completed(snapshot: Snapshot) -> Snapshot:
     return replace(snapshot, **found)
 
 
-def _listening(snapshot: Snapshot) -> Any:
+def _listening(snapshot: Snapshot) -> NDArray[Any]:
     """The closest receive APs of each target, or, above four targets, those of least total distance."""
     if not snapshot.num_targets:
         return np.zeros((0, 0), dtype=np.int64)
-    gap = _gap(snapshot.target_position, snapshot.rx_position)[None]
+    gap = distance(snapshot.target_position, snapshot.rx_position)[None]
     count = min(snapshot.listening_aps, len(snapshot.rx_position))
     if snapshot.num_targets <= 4:
         return closest(gap, count)[0]
@@ -66,8 +67,3 @@ def _listening(snapshot: Snapshot) -> Any:
             f"{snapshot.num_targets} targets share {len(snapshot.rx_position)} receive APs, which needs SciPy; "
             "pip install scipy, or give listening_ap"
         ) from None
-
-
-def _gap(origin: Any, target: Any) -> Any:
-    """Distances (m) of numpy positions, which the shared functions take as well as tensors."""
-    return distance(origin, target)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from isac_torch.deployment.completion import completed
 from isac_torch.errors import DropError
@@ -15,13 +16,10 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
-    from typing import TypeAlias
 
     from isac_torch.deployment.snapshot import Snapshot
 
-    Coefficients: TypeAlias = Any  # its fields are declared as tensors, the main use, but hold numpy arrays here
-else:
-    Coefficients = MaxMinSinrProblem
+Coefficients: TypeAlias = MaxMinSinrProblem[NDArray[Any]]
 """The power problems of a batch as float64 numpy arrays; `sinr`, `sir`, `ap_load` and `violations` take and give numpy."""
 
 _STACKED = (
@@ -60,7 +58,7 @@ def coefficients(snapshots: Sequence[Snapshot]) -> Coefficients:
 
 
 def _coefficients(full: Sequence[Snapshot]) -> Coefficients:
-    def stacked(name: str) -> Any:
+    def stacked(name: str) -> NDArray[Any]:
         values = [getattr(snapshot, name) for snapshot in full]
         return np.stack(values) if len(values) > 1 else values[0][None]
 
@@ -69,9 +67,9 @@ def _coefficients(full: Sequence[Snapshot]) -> Coefficients:
     by_angles = first.ue_azimuth is not None
     drop = TrackingDrop(
         **arrays,
-        ue_position=np.zeros((len(full), first.num_ues, 3)) if by_angles else stacked("ue_position"),  # type: ignore[arg-type]
-        rx_orientation=np.zeros(arrays["rx_position"].shape[:2]),  # type: ignore[arg-type]  # echoes are judged before beamforming
+        ue_position=np.zeros((len(full), first.num_ues, 3)) if by_angles else stacked("ue_position"),
+        rx_orientation=np.zeros(arrays["rx_position"].shape[:2]),  # echoes are judged before beamforming
     )
     angles = tuple(stacked(name).swapaxes(1, 2) for name in ("ue_azimuth", "ue_elevation")) if by_angles else None
-    sir_min: Any = np.array([snapshot.sir_min for snapshot in full])
+    sir_min = np.array([snapshot.sir_min for snapshot in full])
     return network_problem(drop, first, stacked("ap_power"), sir_min, angles)  # type: ignore[arg-type]  # pilot_symbols is known

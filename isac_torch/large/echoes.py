@@ -11,9 +11,10 @@ from scipy.sparse import csr_array
 
 from isac_torch.large.cells import CellGrid
 from isac_torch.large.network import LargeNetwork
-from isac_torch.large.physics import pointing_lags, response_lags, turned, weights_of
 from isac_torch.large.sets import located, nearest_free, strongest
 from isac_torch.large.statistics import wide
+from isac_torch.propagation.arrays import response_lags, turned, weights_of
+from isac_torch.propagation.correlation import pointing_lags
 from isac_torch.propagation.geometry import MIN_DISTANCE
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isac_torch.large.physics import local_scattering_lags
+from isac_torch.propagation.correlation import local_scattering_lags
 
 TABLE_AZIMUTHS = 8192
 TABLE_ELEVATION = 0.084

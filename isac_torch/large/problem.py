@@ -18,11 +18,12 @@ from isac_torch.large.echoes import TargetStatistics, target_statistics
 from isac_torch.large.gains import MeasuredGains, PairGains, Shadowing, far_bound
 from isac_torch.large.lags import ScatteringTable
 from isac_torch.large.network import LargeNetwork
-from isac_torch.large.physics import response_lags, umi_los_gain, umi_nlos_gain
 from isac_torch.large.radiation import azimuths, by_sector
 from isac_torch.large.statistics import UserStatistics, user_statistics
 from isac_torch.outage import OUTAGE_SINR
+from isac_torch.propagation.arrays import response_lags
 from isac_torch.propagation.geometry import MIN_DISTANCE
+from isac_torch.propagation.path_loss import umi_los_gain, umi_nlos_gain
 
 
 @dataclass(frozen=True)

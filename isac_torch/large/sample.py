@@ -10,7 +10,7 @@ from numpy import ndarray
 
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import ScenarioError
-from isac_torch.large.physics import farthest_point
+from isac_torch.tracking.roles import farthest_point
 from isac_torch.tracking.scenario import TrackingScenario
 
 

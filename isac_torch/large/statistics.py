@@ -17,9 +17,10 @@ from isac_torch.large.cells import CellGrid, Pairs
 from isac_torch.large.gains import PairGains, far_bound
 from isac_torch.large.lags import TABLE_ERROR, ScatteringTable
 from isac_torch.large.network import LargeNetwork
-from isac_torch.large.physics import turned, umi_nlos_gain, weights_of
 from isac_torch.large.sets import located, strongest
+from isac_torch.propagation.arrays import turned, weights_of
 from isac_torch.propagation.geometry import MIN_DISTANCE
+from isac_torch.propagation.path_loss import umi_nlos_gain
 
 
 @dataclass(frozen=True)

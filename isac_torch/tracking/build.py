@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 
 
 def power_problem(
-    drop: TrackingDrop,
+    drop: TrackingDrop[Array],
     scenario: TrackingScenario,
     sir_min_db: float | None = None,
     *,
-    standard: Standard | None = None,
-) -> MaxMinSinrProblem:
+    standard: Standard[Array] | None = None,
+) -> MaxMinSinrProblem[Array]:
     """The max-min SINR problem of every drop under the scenario's sensing requirement.
 
     Args:
@@ -46,12 +46,12 @@ def power_problem(
 
 
 def network_problem(
-    drop: TrackingDrop,
+    drop: TrackingDrop[Array],
     physics: Physics,
     budget: Float[Array, "drop ap"],
     sir_min: Float[Array, " drop"],
     ue_angles: tuple[Float[Array, "drop ap ue"], Float[Array, "drop ap ue"]] | None = None,
-) -> MaxMinSinrProblem:
+) -> MaxMinSinrProblem[Array]:
     """The max-min SINR problem of every drop, tensors or numpy arrays, for any budgets (W) and SIR0 (linear).
 
     Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Complex, Float, Int, Shaped
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ChannelStatistics:
+class ChannelStatistics(Generic[Array]):
     """All that power control needs of the channels. Nodes are the UEs, then the targets; links as in the power problem.
 
     Attributes:
@@ -80,10 +80,10 @@ class ChannelStatistics:
 
 
 def channel_statistics(
-    drop: TrackingDrop,
+    drop: TrackingDrop[Array],
     physics: Physics,
     ue_angles: tuple[Float[Array, "drop ap ue"], Float[Array, "drop ap ue"]] | None = None,
-) -> ChannelStatistics:
+) -> ChannelStatistics[Array]:
     """Covariances, estimation statistics and beams of every drop.
 
     Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
@@ -123,7 +123,7 @@ def by_link(
 
 
 def _all_lags(
-    drop: TrackingDrop, physics: Physics, ue_angles: tuple[Array, Array] | None
+    drop: TrackingDrop[Array], physics: Physics, ue_angles: tuple[Array, Array] | None
 ) -> tuple[Float[Array, "drop ap node lag"], Float[Array, "drop target sensing lag"]]:
     """Lags of every UE's covariance and every target's response at every AP, and of the sensing beams."""
     xp = namespace(drop.ue_gain)
@@ -140,7 +140,7 @@ def _all_lags(
     return lags, pointing_lags(believed, height, antennas, physics.angle_error) / antennas
 
 
-def _estimates(drop: TrackingDrop, physics: Physics, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
+def _estimates(drop: TrackingDrop[Array], physics: Physics, at_serving: Array, gram: Array) -> tuple[Array, Array, Array]:
     """Lags of Gamma, turned Lambda and turned Phi at the serving links."""
     energy = physics.pilot_symbols * drop.pilot_power
     observed = observation_lags(

@@ -40,7 +40,7 @@ def reflectivity_correlation(
 
 
 def sicnr_for_miss(
-    drop: TrackingDrop, scenario: TrackingScenario, beams: Beams, seen: Whitening
+    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], seen: Whitening[Array]
 ) -> Float[Array, "drop target"]:
     """Expected SICNR (linear) at which a Swerling-I target is missed with probability `requirement.miss`.
 

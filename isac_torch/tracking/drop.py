@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Float, Int
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class TrackingDrop:
+class TrackingDrop(Generic[Array]):
     """A batch of networks, as tensors or numpy arrays.
 
     Transmit and receive APs are kept apart; sets index into the transmit (or receive) APs.
@@ -64,11 +64,11 @@ class TrackingDrop:
         """Networks in the batch."""
         return self.tx_position.shape[0]
 
-    def select(self, index: Int[Array, " chosen"]) -> TrackingDrop:
+    def select(self, index: Int[Array, " chosen"]) -> TrackingDrop[Array]:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
 
-    def to(self, device: torch.device | str) -> TrackingDrop:
+    def to(self, device: torch.device | str) -> TrackingDrop[Array]:
         """The same drops on another device."""
         return map_tensors(self, lambda t: t.to(device))
 
@@ -77,7 +77,7 @@ def sample_drops(
     scenario: TrackingScenario,
     num_drops: int,
     generator: torch.Generator,
-    target_position: Float[Array, "drop target 3"] | None = None,
+    target_position: Float[Tensor, "drop target 3"] | None = None,
 ) -> TrackingDrop:
     """Random drops of a scenario in float64 on the generator's device, around given targets (m) if there are any.
 
@@ -118,7 +118,7 @@ def build_drops(
     target_position: Float[Array, "drop target 3"],
     shadowing_db: Float[Array, "drop ue allap"],
     lottery: Float[Array, "drop allap"] | None = None,
-) -> TrackingDrop:
+) -> TrackingDrop[Array]:
     """Drops from given positions (m), orientations (rad) and shadowing (dB): chooses roles, sets and pilots.
 
     `lottery` is a random number per AP that decides under receive_selection='random'.
@@ -128,7 +128,9 @@ def build_drops(
     return _with_sets(scenario, receive, ap_position, ap_orientation, gain, ue_position, target_position)
 
 
-def with_roles(drop: TrackingDrop, scenario: TrackingScenario, receive: Int[Array, "drop chosen"]) -> TrackingDrop:
+def with_roles(
+    drop: TrackingDrop[Array], scenario: TrackingScenario, receive: Int[Array, "drop chosen"]
+) -> TrackingDrop[Array]:
     """The same networks where other APs listen; sets and pilots follow, by the rules of the scenario.
 
     Args:
@@ -150,7 +152,7 @@ def with_roles(drop: TrackingDrop, scenario: TrackingScenario, receive: Int[Arra
 
 
 @dataclass(frozen=True)
-class AllAps:
+class AllAps(Generic[Array]):
     """The APs of a batch of drops whatever they do: the transmit APs first, then the receive APs.
 
     Attributes:
@@ -166,7 +168,7 @@ class AllAps:
     receive: Int[Array, "drop rx"]
 
 
-def all_aps(drop: TrackingDrop) -> AllAps:
+def all_aps(drop: TrackingDrop[Array]) -> AllAps[Array]:
     """The APs of every drop, whose `rx_gain` is known, in the order by which `with_roles` counts them."""
     xp = namespace(drop.ue_gain)
     listens = drop.tx_position.shape[1] + counting(drop.rx_position.shape[1], drop.ue_gain)
@@ -186,7 +188,7 @@ def _with_sets(
     gain: Array,
     ue_position: Array,
     target_position: Array,
-) -> TrackingDrop:
+) -> TrackingDrop[Array]:
     """Drops with given receive APs: splits the APs by role and chooses sets and pilots."""
     xp = namespace(ap_position)
     # A stable sort of the flags lists the transmit APs first, each group in its own order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Complex, Float, Int
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Points:
+class Points(Generic[Array]):
     """Points that receive APs listen to.
 
     Attributes:
@@ -36,12 +36,12 @@ class Points:
 
 
 def seen_points(
-    drop: TrackingDrop,
+    drop: TrackingDrop[Array],
     physics: Physics,
     setup: SensingSetup,
     position: Float[Array, "drop point 3"],
     listening: Int[Array, "drop point listening"],
-) -> Points:
+) -> Points[Array]:
     """Points at `position` (m) as the APs of the drop see them."""
     azimuth, elevation = angles(drop.tx_position, drop.tx_orientation, position)
     out = echo_leg(distance(position, drop.tx_position), physics)
@@ -50,13 +50,15 @@ def seen_points(
     return Points(steering(azimuth.mT, elevation.mT, physics.num_antennas), listening, strength)
 
 
-def echo_rates(points: Points, beams: Beams, seen: Whitening) -> Float[Array, "drop point listening link"]:
+def echo_rates(points: Points[Array], beams: Beams[Array], seen: Whitening[Array]) -> Float[Array, "drop point listening link"]:
     """Energy of each point's echo after the filter per watt of each link, over the noise, 1/W: the terms of (55)."""
     towards = _through(points.response, points.listening, beams, seen)
     return _by_point(points, _received(points, beams, seen) * at_least(_product(towards, beams, towards)[0], 0.0))
 
 
-def echo_moments(points: Points, beams: Beams, seen: Whitening) -> tuple[Float[Array, "drop point listening link"], ...]:
+def echo_moments(
+    points: Points[Array], beams: Beams[Array], seen: Whitening[Array]
+) -> tuple[Float[Array, "drop point listening link"], ...]:
     """`echo_rates`, and the same with the derivative of the response by the phase from antenna to antenna (1/W).
 
     Returns:
@@ -85,11 +87,13 @@ def phase_slope(
     return math.pi * (axis - ray * (ray * axis).sum(-1)[..., None]) / length
 
 
-def _by_point(points: Points, value: Float[Array, "drop sight link"]) -> Float[Array, "drop point listening link"]:
+def _by_point(points: Points[Array], value: Float[Array, "drop sight link"]) -> Float[Array, "drop point listening link"]:
     return namespace(value).reshape(value, (*points.strength.shape[:3], value.shape[2]))
 
 
-def _through(response: Array, listening: Array, beams: Beams, seen: Whitening) -> Complex[Array, "drop link antenna sight"]:
+def _through(
+    response: Array, listening: Array, beams: Beams[Array], seen: Whitening[Array]
+) -> Complex[Array, "drop link antenna sight"]:
     """Responses after the filter of each listening receive AP, at every link's AP; a sight is a (point, receive AP) pair."""
     xp = namespace(response)
     drops, points, aps, antennas = response.shape
@@ -100,14 +104,14 @@ def _through(response: Array, listening: Array, beams: Beams, seen: Whitening) -
     return at_rows(by_ap, beams.ap)
 
 
-def _product(left: Array, beams: Beams, right: Array) -> tuple[Array, Array]:
+def _product(left: Array, beams: Beams[Array], right: Array) -> tuple[Array, Array]:
     """Real and imaginary part of left^H B right [drop, sight, link]."""
     xp = namespace(left)
     value = (xp.conj(left) * (beams.mean @ right)).sum(2)
     return xp.real(value).mT, xp.imag(value).mT
 
 
-def _received(points: Points, beams: Beams, seen: Whitening) -> Float[Array, "drop sight link"]:
+def _received(points: Points[Array], beams: Beams[Array], seen: Whitening[Array]) -> Float[Array, "drop sight link"]:
     """N tau_s delta_r beta sigma_a^2 omega_e over the noise, of every (point, receive AP) pair and link, 1/W."""
     xp = namespace(points.strength)
     drops, count, listening, aps = points.strength.shape

@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
 
 def position_information(
-    drop: TrackingDrop, scenario: TrackingScenario, beams: Beams, seen: Whitening, required: Float[Array, "drop target"]
-) -> PositionInformation:
+    drop: TrackingDrop[Array],
+    scenario: TrackingScenario,
+    beams: Beams[Array],
+    seen: Whitening[Array],
+    required: Float[Array, "drop target"],
+) -> PositionInformation[Array]:
     """What one look of `requirement.blocks` coherence blocks tells of every target's position, as a function of the powers.
 
     Args:

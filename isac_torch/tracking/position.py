@@ -16,6 +16,7 @@ the reciprocal of the squared error bound of the horizontal position, is concave
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Generic
 
 from jaxtyping import Float, Int
 
@@ -23,7 +24,7 @@ from isac_torch.tensors import Array, all_but_own, at_rows, constant, counting, 
 
 
 @dataclass(frozen=True)
-class PositionInformation:
+class PositionInformation(Generic[Array]):
     """Position information of every target by the powers, and how much of it is required; tensors or numpy arrays.
 
     Attributes:
@@ -80,11 +81,11 @@ class PositionInformation:
         """Error bound of every target's horizontal position, m: 1 / sqrt(h); `power` in W."""
         return self.h(power) ** -0.5
 
-    def select(self, index: Int[Array, " chosen"]) -> PositionInformation:
+    def select(self, index: Int[Array, " chosen"]) -> PositionInformation[Array]:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
 
-    def of_links(self, link: Int[Array, "drop chosen"]) -> PositionInformation:
+    def of_links(self, link: Int[Array, "drop chosen"]) -> PositionInformation[Array]:
         """The information that some links of each drop give; what is required stays."""
         drop = counting(len(link), link)[:, None, None, None]
         target, listening = counting(self.energy.shape[1], link)[:, None, None], counting(self.energy.shape[2], link)[:, None]

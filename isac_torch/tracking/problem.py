@@ -13,7 +13,7 @@ the position adds h_l(p) >= required_l (`tracking.position`), concave in the pow
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Float, Int
 
@@ -43,7 +43,7 @@ _ANY_SIGN = {"coherent", *(f"position.{name}" for name in ("cross", "arrival", "
 
 
 @dataclass(frozen=True)
-class MaxMinSinrProblem:
+class MaxMinSinrProblem(Generic[Array]):
     """A batch of max-min SINR problems of one size class, as tensors or numpy arrays. The module's docstring says what problem.
 
     Attributes:
@@ -89,7 +89,7 @@ class MaxMinSinrProblem:
     echo_noise: Float[Array, "drop constraint"] | None = None
     num_cells: int = 0
     reference: Float[Array, "drop link"] | None = None
-    position: PositionInformation | None = None
+    position: PositionInformation[Array] | None = None
 
     @property
     def num_drops(self) -> int:
@@ -182,7 +182,7 @@ class MaxMinSinrProblem:
         """Smallest SINR of each drop, linear; `power` in W."""
         return namespace(power).min(self.sinr(power), axis=-1)
 
-    def violations(self, power: Float[Array, "drop link"]) -> Violations:
+    def violations(self, power: Float[Array, "drop link"]) -> Violations[Array]:
         """Relative violations of budgets, sensing constraints and signs by `power` (W), per drop."""
         xp = namespace(power)
         excess = [xp.max(self.ap_load(power) / self.budget - 1.0, axis=-1), xp.zeros_like(power[:, 0])]
@@ -208,7 +208,7 @@ class MaxMinSinrProblem:
         sensing = counting(self.num_links - self.num_comm_links, ues) + self.num_comm_links
         return xp.concat([own, xp.zeros_like(own[:, :1]) + sensing], axis=1)
 
-    def of_ues(self, ues: Int[Array, "drop chosen"]) -> MaxMinSinrProblem:
+    def of_ues(self, ues: Int[Array, "drop chosen"]) -> MaxMinSinrProblem[Array]:
         """The same drops without the other UEs and their links: `ues` are indices, equally many in each drop."""
         drop = counting(len(ues), ues)[:, None, None]
         link = self.links_of(ues)
@@ -229,15 +229,15 @@ class MaxMinSinrProblem:
             position=None if self.position is None else self.position.of_links(link),
         )
 
-    def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem:
+    def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem[Array]:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
 
-    def to(self, device: torch.device | str) -> MaxMinSinrProblem:
+    def to(self, device: torch.device | str) -> MaxMinSinrProblem[Array]:
         """The same problems on another device."""
         return map_tensors(self, lambda t: t.to(device))
 
-    def cast(self, dtype: torch.dtype) -> MaxMinSinrProblem:
+    def cast(self, dtype: torch.dtype) -> MaxMinSinrProblem[Array]:
         """The same problems in another floating type."""
         return cast_floats(self, dtype)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Float
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Standard:
+class Standard(Generic[Array]):
     """How well reference powers sense: what `dominate` compares with.
 
     Attributes:
@@ -43,39 +43,41 @@ class Standard:
 
 
 @dataclass(frozen=True)
-class _Radar:
+class _Radar(Generic[Array]):
     """What constraints are made from, at the reference powers."""
 
-    drop: TrackingDrop
+    drop: TrackingDrop[Array]
     scenario: TrackingScenario
     uniform: Float[Array, "drop link"]
-    beams: Beams
-    seen: Whitening
+    beams: Beams[Array]
+    seen: Whitening[Array]
 
     def scan(self) -> Float[Array, "drop cell link"]:
         return scan_echoes(self.drop, self.scenario, self.beams, self.seen)
 
-    def sicnr(self) -> LinearConstraints:
+    def sicnr(self) -> LinearConstraints[Array]:
         return sicnr_constraints(self.drop, self.scenario, self.scenario.sensing, self.beams, self.seen)
 
-    def position(self, required: Float[Array, "drop target"]) -> PositionInformation:
+    def position(self, required: Float[Array, "drop target"]) -> PositionInformation[Array]:
         return position_information(self.drop, self.scenario, self.beams, self.seen, required)
 
 
 def _radar(
-    problem: MaxMinSinrProblem,
-    drop: TrackingDrop,
+    problem: MaxMinSinrProblem[Array],
+    drop: TrackingDrop[Array],
     scenario: TrackingScenario,
-    statistics: ChannelStatistics,
+    statistics: ChannelStatistics[Array],
     reference: Float[Array, "drop link"] | None = None,
-) -> _Radar:
+) -> _Radar[Array]:
     uniform = fractional_power(problem)
     beams = mean_beams(problem, statistics, uniform if reference is None else reference)
     clutter = clutter_power(drop, scenario, scenario.sensing)
     return _Radar(drop, scenario, uniform, beams, whitening(beams, clutter, scenario.sensing.samples(scenario)))
 
 
-def reference_standard(problem: MaxMinSinrProblem, drop: TrackingDrop, scenario: TrackingScenario) -> Standard:
+def reference_standard(
+    problem: MaxMinSinrProblem[Array], drop: TrackingDrop[Array], scenario: TrackingScenario
+) -> Standard[Array]:
     """How well uniform power senses in every drop; `problem` is that of the drop, whatever its sensing constraints."""
     radar = _radar(problem, drop, scenario, channel_statistics(drop, scenario))
     power = radar.uniform
@@ -88,14 +90,14 @@ def reference_standard(problem: MaxMinSinrProblem, drop: TrackingDrop, scenario:
 
 
 def require(
-    problem: MaxMinSinrProblem,
-    drop: TrackingDrop,
+    problem: MaxMinSinrProblem[Array],
+    drop: TrackingDrop[Array],
     scenario: TrackingScenario,
     *,
-    standard: Standard | None = None,
+    standard: Standard[Array] | None = None,
     reference: Float[Array, "drop link"] | None = None,
-    statistics: ChannelStatistics | None = None,
-) -> MaxMinSinrProblem:
+    statistics: ChannelStatistics[Array] | None = None,
+) -> MaxMinSinrProblem[Array]:
     """The same problem with the sensing constraints of `scenario.requirement` in place of its own.
 
     Args:
@@ -129,7 +131,7 @@ def require(
     return replace(bare, echo=found.echo, cross_echo=found.cross_echo, echo_noise=found.noise, sir_min=least)
 
 
-def _without(problem: MaxMinSinrProblem) -> MaxMinSinrProblem:
+def _without(problem: MaxMinSinrProblem[Array]) -> MaxMinSinrProblem[Array]:
     """The problem without sensing constraints."""
     none = problem.echo[:, :0]
     return replace(
@@ -144,11 +146,13 @@ def _without(problem: MaxMinSinrProblem) -> MaxMinSinrProblem:
     )
 
 
-def _dominate(problem: MaxMinSinrProblem, radar: _Radar, asked: Requirement, standard: Standard | None) -> MaxMinSinrProblem:
+def _dominate(
+    problem: MaxMinSinrProblem[Array], radar: _Radar[Array], asked: Requirement, standard: Standard[Array] | None
+) -> MaxMinSinrProblem[Array]:
     """R1, R2 and R3, each where its factor is positive."""
     power, targets = radar.uniform, radar.drop.target_position.shape[1]
     xp = namespace(power)
-    parts: list[tuple[LinearConstraints, Array]] = []
+    parts: list[tuple[LinearConstraints[Array], Array]] = []
     if asked.sicnr > 0.0 and targets:
         found = radar.sicnr()
         parts.append((found, asked.sicnr * (found.quality(power) if standard is None else standard.sicnr)))

@@ -131,7 +131,7 @@ def weakest_ue(
     count, num_aps = default.shape[1], gain.shape[2]
     limit = math.inf if reach is None else reach * nearest_gap(gap, default[:, None])
     if math.comb(num_aps, count) <= MOST_SETS:
-        sets = xp.asarray(list(combinations(range(num_aps), count)), dtype=xp.int64, device=device(gain))
+        sets: Array = xp.asarray(list(combinations(range(num_aps), count)), dtype=xp.int64, device=device(gain))
         sets = xp.broadcast_to(sets[None], (gain.shape[0], *sets.shape))
         return _best(xp.concat([default[:, None], sets], axis=1), gain, gap, limit, serving)
     chosen = default

@@ -32,11 +32,11 @@ def scan_grid(scenario: TrackingScenario, like: Array) -> Float[Array, "cell 3"]
 
 
 def scan_echoes(
-    drop: TrackingDrop, scenario: TrackingScenario, beams: Beams, seen: Whitening
+    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], seen: Whitening[Array]
 ) -> Float[Array, "drop cell link"]:
     """E of every cell, per W of each link, over the noise, 1/W."""
     xp = namespace(beams.power)
-    grid = scan_grid(scenario, beams.power)
+    grid: Array = scan_grid(scenario, beams.power)
     cells = xp.broadcast_to(grid, (beams.power.shape[0], *grid.shape))
     listening = closest(distance(cells, drop.rx_position), scenario.listening_aps)
     points = seen_points(drop, scenario, scenario.sensing, cells, listening)

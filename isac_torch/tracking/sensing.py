@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isac_torch.tracking.physics import Physics
 
 
-def illumination(statistics: ChannelStatistics) -> Float[Array, "drop target link"]:
+def illumination(statistics: ChannelStatistics[Array]) -> Float[Array, "drop target link"]:
     """a^H E[w w^H] a: mean gain with which a watt on link e lights target l, linear, eq. (16)."""
     return statistics.heard[:, statistics.energy.shape[1] :]
 
@@ -27,7 +27,7 @@ def echo_leg(gap: Float[Array, "*shape"], physics: Physics) -> Float[Array, "*sh
     return leg(gap, physics.carrier_frequency)
 
 
-def echo_gain(drop: TrackingDrop, physics: Physics) -> Float[Array, "drop target rx ap"]:
+def echo_gain(drop: TrackingDrop[Array], physics: Physics) -> Float[Array, "drop target rx ap"]:
     """beta[l, r, m]: gain of the path transmit AP m - target l - receive AP r, eq. (17); 1/m2 (`radar`) or 1 (`product`)."""
     out = echo_leg(distance(drop.target_position, drop.tx_position), physics)
     back = echo_leg(distance(drop.target_position, drop.rx_position), physics)
@@ -35,7 +35,7 @@ def echo_gain(drop: TrackingDrop, physics: Physics) -> Float[Array, "drop target
 
 
 def echo_coefficients(
-    statistics: ChannelStatistics, drop: TrackingDrop, physics: Physics, gap: Float[Array, "drop allap target"]
+    statistics: ChannelStatistics[Array], drop: TrackingDrop[Array], physics: Physics, gap: Float[Array, "drop allap target"]
 ) -> tuple[Float[Array, "drop constraint link"], Float[Array, "drop constraint link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 

@@ -11,7 +11,7 @@ and n_l the directions that the test looks at. Whitening is that of the referenc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Complex, Float, Int
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LinearConstraints:
+class LinearConstraints(Generic[Array]):
     """Sensing constraints S^T p >= quality (I^T p + n) but for the quality that is asked for; any scale, per constraint.
 
     Attributes:
@@ -49,8 +49,8 @@ class LinearConstraints:
 
 
 def sicnr_constraints(
-    drop: TrackingDrop, physics: Physics, setup: SensingSetup, beams: Beams, seen: Whitening
-) -> LinearConstraints:
+    drop: TrackingDrop[Array], physics: Physics, setup: SensingSetup, beams: Beams[Array], seen: Whitening[Array]
+) -> LinearConstraints[Array]:
     """One constraint on the expected SICNR per target, a single target too, with largest wanted echo 1; eqs. (51)-(56).
 
     Args:
@@ -78,12 +78,12 @@ def sicnr_constraints(
 
 
 def _landed(
-    drop: TrackingDrop,
+    drop: TrackingDrop[Array],
     physics: Physics,
     response: Complex[Array, "drop target ap antenna"],
     sent: Float[Array, "drop target rx link"],
-    beams: Beams,
-    seen: Whitening,
+    beams: Beams[Array],
+    seen: Whitening[Array],
     active: Int[Array, " drop"],
 ) -> Float[Array, "drop target target rx ap"]:
     """Share of another target's echo from AP m that falls onto the inspected target's echoes [drop, inspected, other, rx, ap].
@@ -121,7 +121,7 @@ def _squared(value: Complex[Array, "*shape"]) -> Float[Array, "*shape"]:
 
 
 def _stream_profile(
-    sent: Float[Array, "drop target rx link"], beams: Beams, num_aps: int
+    sent: Float[Array, "drop target rx link"], beams: Beams[Array], num_aps: int
 ) -> Float[Array, "drop target rx ap ue"]:
     """Share of each UE's stream in the echo of every AP's samples from every target, after the filter."""
     xp = namespace(sent)

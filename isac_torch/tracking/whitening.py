@@ -8,7 +8,7 @@ on it is linear (or concave) in the powers to be found.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
 from array_api_compat import device
 from jaxtyping import Complex, Float, Int
@@ -39,7 +39,7 @@ def nlos_probability(distance: Float[Array, "*shape"]) -> Float[Array, "*shape"]
     return at_least(1.0 - 18.0 / distance, 0.0) * -namespace(distance).expm1(-distance / 36.0)
 
 
-def clutter_power(drop: TrackingDrop, physics: Physics, setup: SensingSetup) -> Float[Array, "drop rx ap"]:
+def clutter_power(drop: TrackingDrop[Array], physics: Physics, setup: SensingSetup) -> Float[Array, "drop rx ap"]:
     """kappa^2 of every pair of a receive and a transmit AP over the noise power, 1/W, eq. (31)."""
     gap = distance(drop.rx_position, drop.tx_position)
     gain = umi_nlos_gain if setup.clutter_path == "nlos" else umi_los_gain
@@ -48,7 +48,7 @@ def clutter_power(drop: TrackingDrop, physics: Physics, setup: SensingSetup) -> 
 
 
 @dataclass(frozen=True)
-class Beams:
+class Beams(Generic[Array]):
     """Every link's AP, mean beam E[w w^H] (unit trace) and reference power (W), UE links first."""
 
     ap: Int[Array, "drop link"]
@@ -66,16 +66,18 @@ class Beams:
         return xp.concat([others, xp.zeros_like(value[..., self.num_comm :])], axis=-1)
 
 
-def mean_beams(problem: MaxMinSinrProblem, statistics: ChannelStatistics, reference: Float[Array, "drop link"]) -> Beams:
+def mean_beams(
+    problem: MaxMinSinrProblem[Array], statistics: ChannelStatistics[Array], reference: Float[Array, "drop link"]
+) -> Beams[Array]:
     """Beams of every link of the problem with these powers (W) as reference."""
     xp = namespace(reference)
     mrt = statistics.estimate / statistics.energy[..., None, None]
-    parts = [xp.reshape(x, (x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:])) for x in (mrt, statistics.sensing_beam)]
+    parts = [x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:]) for x in (mrt, statistics.sensing_beam)]
     return Beams(problem.link_ap, xp.concat(parts, axis=1), reference, problem.num_ues, problem.num_comm_links)
 
 
 @dataclass(frozen=True)
-class Whitening:
+class Whitening(Generic[Array]):
     """What the clutter's filter leaves of samples at the reference powers, per receive AP.
 
     Attributes:
@@ -95,7 +97,7 @@ class Whitening:
     samples: int
 
 
-def whitening(beams: Beams, clutter: Float[Array, "drop rx ap"], samples: int) -> Whitening:
+def whitening(beams: Beams[Array], clutter: Float[Array, "drop rx ap"], samples: int) -> Whitening[Array]:
     """Large-system limit of the filter (T + I)^-1, eqs. (53)-(54): T has random streams, its limit only their powers.
 
     Args: clutter, kappa^2 over the noise, 1/W; samples, tau_s.
@@ -147,7 +149,7 @@ def _root(excess: Callable[[Array], Array], like: Array) -> Array:
 
 
 def _covariance(
-    beams: Beams, weight: Float[Array, "drop rx link"], num_aps: int
+    beams: Beams[Array], weight: Float[Array, "drop rx link"], num_aps: int
 ) -> Complex[Array, "drop rx ap antenna antenna"]:
     """Covariance of every AP's samples, W, each link with a weight of its own at each receive AP."""
     xp = namespace(weight)
@@ -159,7 +161,7 @@ def _covariance(
     return xp.reshape(total, (drops, receivers, num_aps, size, size))
 
 
-def active_aps(beams: Beams, num_aps: int, samples: int) -> Int[Array, " drop"]:
+def active_aps(beams: Beams[Array], num_aps: int, samples: int) -> Int[Array, " drop"]:
     """Directions over time that a test looks at: transmit APs that send anything, at most as many as there are samples."""
     xp = namespace(beams.power)
     silent = sum_at(beams.power, beams.ap, num_aps) <= 0.0
