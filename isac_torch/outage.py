@@ -28,7 +28,7 @@ _HALVINGS = 60
 
 
 @runtime_checkable
-class ServesUes(Protocol[Array]):
+class ServesUes(Protocol):
     """A power problem whose objective is the smallest SINR of its UEs; see `tracking.problem.MaxMinSinrProblem`."""
 
     @property
@@ -41,7 +41,7 @@ class ServesUes(Protocol[Array]):
         """UEs in each drop."""
         ...
 
-    def best_sinr(self) -> Float[Array, "drop ue"]:
+    def best_sinr(self) -> Float[Any, "drop ue"]:
         """Bound on the SINR of each UE, linear, that no powers exceed."""
         ...
 
@@ -75,7 +75,7 @@ class Covered(Generic[Array]):
         return _with_outage(self.whole, full, self.outage)
 
 
-def outage_ues(problem: ServesUes[Array]) -> Bool[Array, "drop ue"]:
+def outage_ues(problem: ServesUes) -> Bool[Any, "drop ue"]:
     """UEs whose SINR stays below OUTAGE_SINR at any powers.
 
     Args:
