@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_check
 import torch
 
 from isac_torch.allocation import Allocation, allocate
+from isac_torch.errors import AllocationError
 from isac_torch.evaluation.optimum import Optimum, best_known, stored_allocate
 from isac_torch.systems import DropT, ProblemT, ScenarioT, System
 from isac_torch.tensors import cat_tensors
@@ -27,7 +28,7 @@ _CHUNK = 64
 _WARM_UP_SECONDS = 2.0
 
 SENSED_DROPS, SENSED_BLOCKS = 50, 2
-"""Drops whose true echoes are judged, and blocks drawn for each: a few ms per block at 16x16x4, the same for all allocators."""
+"""Drops whose true echoes are judged, and blocks drawn for each, unless told otherwise: a few ms per block at 16x16x4."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class Case(Generic[ScenarioT]):
         first_drops: how many of the first drops an allocator gets, by name; the others get all.
         sensed_drops: drops whose true echoes are judged.
         sir_below_best_db: require the largest SIR that each drop reaches less this many dB; None: the scenario's SIR0.
+        sensed_blocks: coherence blocks over which true echoes are averaged.
     """
 
     scenario: ScenarioT
@@ -51,6 +53,7 @@ class Case(Generic[ScenarioT]):
     first_drops: Mapping[str, int] = field(default_factory=dict)
     sensed_drops: int = SENSED_DROPS
     sir_below_best_db: float | None = None
+    sensed_blocks: int = SENSED_BLOCKS
 
 
 @runtime_checkable
@@ -85,28 +88,58 @@ class Timed:
 
 
 @dataclass(frozen=True)
+class Policy:
+    """An allocator together with what it is asked.
+
+    Attributes:
+        allocator: its name in the system's catalogue.
+        variant: what its problems differ in from those of the setting, such as another requirement; the view knows how.
+    """
+
+    allocator: str
+    variant: str
+
+
+@dataclass(frozen=True)
+class Part(Generic[DropT, ProblemT]):
+    """Drops of a setting with one requirement, and their certified optimum.
+
+    Attributes:
+        drop: the networks drawn; all parts of a setting hold the same, perhaps with other roles.
+        problem: their power problems.
+        certified: answers of the certified allocators that gave the optimum, by name.
+        optimum: the certified optimum of each drop.
+    """
+
+    drop: DropT
+    problem: ProblemT
+    certified: Mapping[str, Allocation]
+    optimum: Optimum
+
+
+@dataclass(frozen=True)
 class Benchmark(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     """Everything that a benchmark found, ready to be shown.
 
     Attributes:
         case: what was asked for.
-        drop: the networks drawn.
-        problem: their power problems.
-        answers: of each allocator, by name.
-        certified: answers of the certified allocators that gave the optimum, by name.
-        optimum: the certified optimum of each drop.
+        answers: of each allocator or policy, by name.
+        plain: the drops under the setting's own requirement.
+        variants: the drops of each policy under its own one, by the policy's name.
         from_store: allocators whose answers and times are those of an earlier run.
         outcomes: what each allocator did, as its system judges it.
     """
 
     case: Case[ScenarioT]
-    drop: DropT
-    problem: ProblemT
     answers: Mapping[str, Timed]
-    certified: Mapping[str, Allocation]
-    optimum: Optimum
+    plain: Part[DropT, ProblemT]
+    variants: Mapping[str, Part[DropT, ProblemT]] = field(default_factory=dict)
     from_store: tuple[str, ...] = ()
     outcomes: tuple[OutcomeT, ...] = ()
+
+    def part(self, name: str) -> Part[DropT, ProblemT]:
+        """The drops that the allocator or policy of that name answered."""
+        return self.variants.get(name, self.plain)
 
     @property
     def scenario(self) -> ScenarioT:
@@ -122,6 +155,26 @@ class Benchmark(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     def name(self) -> str:
         """Of the setting."""
         return self.case.name or self.case.scenario.name
+
+    @property
+    def drop(self) -> DropT:
+        """The networks drawn."""
+        return self.plain.drop
+
+    @property
+    def problem(self) -> ProblemT:
+        """Their power problems, under the setting's own requirement."""
+        return self.plain.problem
+
+    @property
+    def optimum(self) -> Optimum:
+        """The certified optimum of each drop, under the setting's own requirement."""
+        return self.plain.optimum
+
+    @property
+    def comparable(self) -> tuple[OutcomeT, ...]:
+        """What the allocators did that were asked under the setting's own requirement: who can be drawn in one picture."""
+        return tuple(outcome for outcome in self.outcomes if outcome.name not in self.variants)
 
 
 @dataclass(frozen=True)
@@ -142,6 +195,8 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
         check: refuses, in one line, drops on which nothing can be measured.
         local: whether the certified value is that of a local optimum, so that anybody's valid answer counts.
         curves: writes what TensorBoard shows of a setting beyond figures, table and hyperparameters.
+        policies: names of allocators that are asked something else than the setting's problems.
+        vary: the drops and problems of a variant, from the setting's drops.
         facts: what identifies a setting in TensorBoard's table of hyperparameters, besides its name.
         leads: columns between the names of setting and allocator in a table of several settings, which share one folder
             then; without any, each setting has a folder and a table of its own.
@@ -161,7 +216,24 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     local: Callable[[ProblemT], bool] | None = None
     curves: Callable[[SummaryWriter, Path, Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]], None] | None = None
     facts: Callable[[ScenarioT], dict[str, float]] | None = None
+    policies: Mapping[str, Policy] = field(default_factory=dict)
+    vary: Callable[[Case[ScenarioT], DropT, str], tuple[DropT, ProblemT]] | None = None
     leads: Sequence[Lead] = ()
+
+    def allocator(self, name: str, checkpoint: str | Path | None = None) -> Allocator[ProblemT]:
+        """The allocator behind the name of a line in the table.
+
+        Raises:
+            AllocationError: if no allocator has that name.
+            CheckpointError: if its weights cannot be used.
+        """
+        catalogue = self.system.allocators
+        if name in self.policies:
+            return catalogue.named(self.policies[name].allocator, checkpoint)
+        try:
+            return catalogue.named(name, checkpoint)
+        except AllocationError as error:
+            raise AllocationError(", ".join([str(error), *self.policies])) from None
 
 
 def run_benchmark(
@@ -183,12 +255,44 @@ def run_benchmark(
     """
     from tqdm import tqdm
 
-    catalogue = view.system.allocators
     drop, problem = draw(view.system, case.scenario, case.num_drops, case.seed)
     problem = problem if view.prepare is None else view.prepare(problem, case)
-    kept = [name for name in named if name in (*catalogue.certified, *catalogue.slow)]
+    groups: dict[str, list[str]] = {"": []}
+    for name in named:
+        variant = view.policies[name].variant if name in view.policies else ""
+        groups.setdefault(variant, []).append(name)
     answers: dict[str, Timed] = {}
-    from_store = []
+    from_store: list[str] = []
+    parts: dict[str, Part[DropT, ProblemT]] = {}
+    for variant, names in groups.items():
+        own = (drop, problem) if variant == "" or view.vary is None else view.vary(case, drop, variant)
+        parts[variant] = _answered(view, case, own, {name: named[name] for name in names}, optima, answers, from_store)
+    if view.check is not None:
+        view.check(case, parts[""].optimum)
+    variants = {name: parts[view.policies[name].variant] for name in named if name in view.policies}
+    ordered = {name: answers[name] for name in named}
+    found: Benchmark[ScenarioT, DropT, ProblemT, OutcomeT] = Benchmark(
+        case, ordered, parts[""], variants, tuple(name for name in named if name in from_store)
+    )
+    judged = tqdm(named, desc="true echoes", unit="allocator", leave=False)
+    return replace(found, outcomes=tuple(view.outcome(found, name) for name in judged))
+
+
+def _answered(
+    view: View[ScenarioT, DropT, ProblemT, OutcomeT],
+    case: Case[ScenarioT],
+    own: tuple[DropT, ProblemT],
+    named: Mapping[str, Allocator[ProblemT]],
+    optima: Path,
+    answers: dict[str, Timed],
+    from_store: list[str],
+) -> Part[DropT, ProblemT]:
+    """Ask `named` for powers of one part's problems, noting `answers` and who was found in the store."""
+    from tqdm import tqdm
+
+    catalogue, (drop, problem) = view.system.allocators, own
+    behind = {name: view.policies[name].allocator if name in view.policies else name for name in named}
+    kept = [name for name in named if behind[name] in (*catalogue.certified, *catalogue.slow)]
     bar = tqdm([*kept, *(name for name in named if name not in kept)], unit="allocator", leave=False)
     for name in bar:
         bar.set_description(name)
@@ -199,20 +303,13 @@ def run_benchmark(
             from_store += [name] if stored else []
         else:
             answers[name] = timed_allocate(part, named[name])
-    certified = {name: answers[name].allocation for name in catalogue.certified if name in answers}
+    asked = [(one, name) for one in catalogue.certified for name in named if behind[name] == one]
+    certified = {name: answers[name].allocation for _, name in asked}
     if not any(answer.value.shape[0] == case.num_drops for answer in certified.values()):
         certified[catalogue.certified[0]] = stored_allocate(problem, view.system.labeller(), optima)[0]
     local = view.local is not None and view.local(problem)
-    others = [answer.allocation for name, answer in answers.items() if name not in certified] if local else []
-    optimum = best_known(list(certified.values()), others)
-    if view.check is not None:
-        view.check(case, optimum)
-    ordered = {name: answers[name] for name in named}
-    found: Benchmark[ScenarioT, DropT, ProblemT, OutcomeT] = Benchmark(
-        case, drop, problem, ordered, certified, optimum, tuple(from_store)
-    )
-    judged = tqdm(named, desc="true echoes", unit="allocator", leave=False)
-    return replace(found, outcomes=tuple(view.outcome(found, name) for name in judged))
+    others = [answers[name].allocation for name in named if name not in certified] if local else []
+    return Part(drop, problem, certified, best_known(list(certified.values()), others))
 
 
 def draw(

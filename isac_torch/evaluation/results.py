@@ -107,11 +107,11 @@ def provenance(
         "torch": torch.__version__,
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
-        "optimum_from": list(benchmark.certified),
+        "optimum_from": list(benchmark.plain.certified),
         "from_store": list(benchmark.from_store),
         "optimum_gap_max": float(gap.max()) if gap.numel() else None,
         "optimum_gap_mean": float(gap.mean()) if gap.numel() else None,
         "certified_share": float((gap <= CERTIFIED_GAP).double().mean()) if gap.numel() else None,
         "unresolved": int(optimum.unresolved.sum()),
-        "contradictions": {name: contradictions(answer, optimum) for name, answer in answers.items()},
+        "contradictions": {name: contradictions(answer, benchmark.part(name).optimum) for name, answer in answers.items()},
     }

@@ -22,6 +22,7 @@ def evaluate(
     opc_paper_drops: int = 50,
     opc_global_drops: int | None = None,
     sensed_drops: int = 50,
+    sensed_blocks: int = 2,
     max_drops: int | None = None,
     threads: int = 1,
     tensorboard: bool = True,
@@ -42,6 +43,7 @@ def evaluate(
         opc_paper_drops: The paper's slow algorithm runs on the first ones only.
         opc_global_drops: The readable reference too; default all.
         sensed_drops: Drops whose true echoes are judged.
+        sensed_blocks: Coherence blocks over which true echoes are averaged.
         max_drops: Cap on the drops of every setting, for a quick look.
         threads: Of PyTorch; with one, times are those of one core and depend least on what else the machine does.
         tensorboard: Whether to write event files too.
@@ -68,7 +70,7 @@ def evaluate(
     return run(
         VIEW,
         scenario,
-        Setting({}, None, None, num_drops, list(allocators), opc_paper_drops, opc_global_drops, sensed_drops),
+        Setting({}, None, None, num_drops, list(allocators), opc_paper_drops, opc_global_drops, sensed_drops, sensed_blocks),
         seed=seed,
         output=output,
         checkpoint=checkpoint,

@@ -21,6 +21,7 @@ class Setting:
         opc_paper_drops: the paper's slow algorithm runs on the first ones only.
         opc_global_drops: the readable reference runs on the first ones only.
         sensed_drops: drops whose true echoes are judged.
+        sensed_blocks: coherence blocks over which true echoes are averaged.
     """
 
     scenario: dict[str, Any] = field(default_factory=dict)
@@ -31,3 +32,4 @@ class Setting:
     opc_paper_drops: int | None = None
     opc_global_drops: int | None = None
     sensed_drops: int | None = None
+    sensed_blocks: int | None = None

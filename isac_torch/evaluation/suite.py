@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.errors import AllocationError, ScenarioError
-from isac_torch.evaluation.benchmark import Case, run_benchmark
+from isac_torch.evaluation.benchmark import SENSED_BLOCKS, Case, run_benchmark
 from isac_torch.evaluation.results import provenance, write_results, write_settings
 from isac_torch.evaluation.settings import Setting
 from isac_torch.files import writable_folder
@@ -70,8 +70,9 @@ def run(
     check_names([case.name for case, _ in cases])
     catalogue = view.system.allocators
     wanted = dict.fromkeys(name for _, names in cases for name in names)
-    named = {name: catalogue.named(name, checkpoint) for name in wanted}
-    weights = next((catalogue.weights_file(name, checkpoint) for name in wanted if name in catalogue.learned), None)
+    named = {name: view.allocator(name, checkpoint) for name in wanted}
+    behind = [view.policies[name].allocator if name in view.policies else name for name in wanted]
+    weights = next((catalogue.weights_file(name, checkpoint) for name in behind if name in catalogue.learned), None)
     folder = writable_folder(output)
     found, summaries, contexts = [], {}, {}
     bar = tqdm(cases, unit="setting", disable=not settings)
@@ -118,6 +119,8 @@ def _case(
     for name, value in first.items():
         if value is not None and value < 1:
             raise ScenarioError(f"{name}_drops={value} must be at least 1")
+    if full.sensed_blocks is not None and full.sensed_blocks < 1:
+        raise ScenarioError(f"sensed_blocks={full.sensed_blocks} must be at least 1")
     if full.sensed_drops is not None and full.sensed_drops < 0:
         raise ScenarioError(f"sensed_drops={full.sensed_drops} must not be negative")
     below = full.sir_below_best_db
@@ -134,6 +137,7 @@ def _case(
             first_drops={name: value for name, value in first.items() if value is not None},
             sensed_drops=full.sensed_drops or 0,
             sir_below_best_db=below,
+            sensed_blocks=full.sensed_blocks or SENSED_BLOCKS,
         ),
         names,
     )

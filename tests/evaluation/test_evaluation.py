@@ -22,6 +22,7 @@ from isac_torch.evaluation.tracking.view import VIEW, demanding, fresh_problem, 
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import ROOT
 
@@ -29,7 +30,10 @@ KEYS = [
     "num_drops", "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max",
     "min_rate_ratio_valid_mean", "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate",
     "budget_violation_max", "ms_per_drop", "ratio_to_bound_mean", "rate_vs_fpc_0_1", "best_effort_sir_mean",
-    "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
+    "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps", "position_error_m", "rate_mbps_p5",
+    "power_w_mean", "infeasible", "gap_p99", "rate_over_upc", "rate_over_upc_worst", "mean_rate_over_upc",
+    "sicnr_minus_upc_db_mean", "sicnr_minus_upc_db_median", "sicnr_minus_upc_db_p10", "miss_probability_minus_upc",
+    "position_error_minus_upc_m",
 ]  # fmt: skip
 SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2, num_receive_aps=2, serving_aps=2, sensing_aps=2)
 ROWS = ["upc", "fpc_0_1", "opc_paper", "opc_batched"]
@@ -267,6 +271,25 @@ def hard(tmp_path_factory, weights):
     scenario = replace(SMALL, sir_min_db=3.0)
     named = {name: named_allocator(name, weights) for name in ("opc_batched", "gnn", "gnn_repaired", "gnn_refined")}
     return VIEW.summarise(run_benchmark(VIEW, Case(scenario, 6, 11, sensed_drops=0), named, tmp_path_factory.mktemp("hard")))
+
+
+def test_policies_are_asked_for_what_uniform_power_senses(tmp_path):
+    asked = Requirement("dominate", position=0.0)
+    named = {name: VIEW.allocator(name) for name in ("opc_dominate", "opc_batched", "upc")}
+    found = run_benchmark(VIEW, Case(replace(SMALL, sir_min_db=-8.0), 4, 7), named, tmp_path)
+    assert list(found.variants) == ["opc_dominate"]
+    assert [outcome.name for outcome in found.comparable] == ["opc_batched", "upc"]
+    assert found.part("opc_dominate").problem.position is not None
+    linear = run_benchmark(VIEW, Case(replace(SMALL, requirement=asked), 4, 7, sensed_blocks=1), named, tmp_path)
+    rows = VIEW.summarise(linear)["allocators"]
+    assert linear.part("opc_dominate").problem.position is None  # the scenario's own factors
+    assert rows["opc_dominate"]["min_rate_ratio_mean"] == pytest.approx(1.0)
+    assert rows["opc_dominate"]["rate_over_upc_worst"] >= 1.0 - 1e-3  # uniform power is feasible; the gap is 1e-3
+    assert rows["opc_dominate"]["infeasible"] == 0
+    assert rows["upc"]["rate_over_upc"] == rows["upc"]["mean_rate_over_upc"] == 1.0
+    assert rows["upc"]["sicnr_minus_upc_db_mean"] == rows["upc"]["position_error_minus_upc_m"] == 0.0
+    with pytest.raises(IsacError, match="opc_dominate"):
+        VIEW.allocator("magic")
 
 
 def test_settings_fill_one_summary_and_a_folder_each(several):

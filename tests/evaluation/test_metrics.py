@@ -1,6 +1,7 @@
 """Every number of summary.json against cases small enough to do by hand and against NumPy loops."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -110,7 +111,9 @@ def test_rows_without_targets_or_without_drops_are_null():
         "sicnr_db_median", "sicnr_db_p10", "miss_probability", "mutual_information_mbps",
         "min_rate_ratio_mean", "min_rate_ratio_p5", "min_rate_ratio_worst", "min_rate_ratio_max", "min_rate_ratio_valid_mean",
         "valid_drop_share", "min_rate_mbps_mean", "mean_rate_mbps", "sir_violation_rate", "ratio_to_bound_mean",
-        "rate_vs_fpc_0_1",
+        "rate_vs_fpc_0_1", "position_error_m", "rate_mbps_p5", "power_w_mean", "gap_p99", "rate_over_upc",
+        "rate_over_upc_worst", "mean_rate_over_upc", "sicnr_minus_upc_db_mean", "sicnr_minus_upc_db_median",
+        "sicnr_minus_upc_db_p10", "miss_probability_minus_upc", "position_error_minus_upc_m",
     }  # fmt: skip
 
 
@@ -230,15 +233,58 @@ def test_lines_of_a_figure_look_different():
 
 def test_sensing_numbers_run_over_all_targets():
     sensed = Sensed(
-        sicnr=tensor(1.0, 10.0, 100.0)[:, None], miss=tensor(0.0, 0.1, 0.5)[:, None], information=tensor(2e6, 2e6, 2e6)[:, None]
+        sicnr=tensor(1.0, 10.0, 100.0)[:, None],
+        miss=tensor(0.0, 0.1, 0.5)[:, None],
+        information=tensor(2e6, 2e6, 2e6)[:, None],
+        position_error=tensor(3.0, 4.0, 5.0)[:, None],
     )
     row = sensing_score(sensed)
     assert row["sicnr_db_median"] == pytest.approx(10.0)
     assert row["sicnr_db_p10"] == pytest.approx(10 * math.log10(2.8))  # a fifth of the way from 1 to 10
     assert row["miss_probability"] == pytest.approx(0.2)
     assert row["mutual_information_mbps"] == pytest.approx(2.0)
+    assert row["position_error_m"] == pytest.approx((50 / 3) ** 0.5)
     assert sensing_score(None) == dict.fromkeys(row)
-    silent = Sensed(sicnr=tensor(0.0)[:, None], miss=tensor(1.0)[:, None], information=torch.zeros(1, 0, dtype=torch.float64))
+    silent = Sensed(
+        sicnr=tensor(0.0)[:, None],
+        miss=tensor(1.0)[:, None],
+        information=torch.zeros(1, 0, dtype=torch.float64),
+        position_error=tensor(42.0)[:, None],
+    )
     assert sensing_score(silent) == {
-        "sicnr_db_median": None, "sicnr_db_p10": None, "miss_probability": 1.0, "mutual_information_mbps": None
+        "sicnr_db_median": None, "sicnr_db_p10": None, "miss_probability": 1.0, "mutual_information_mbps": None,
+        "position_error_m": 42.0,
     }  # fmt: skip
+
+
+def echoes(sicnr, miss, error):
+    values = (torch.tensor(value, dtype=torch.float64) for value in (sicnr, miss, miss, error))
+    return Sensed(*values)
+
+
+def test_numbers_beside_uniform_power_by_hand():
+    uniform = replace(
+        make_outcome([[1.0, 3.0], [3.0, 3.0], [15.0, 15.0]], name="upc"),
+        sensed=echoes([[1.0, 10.0], [100.0, 1.0]], [[0.5, 0.1], [0.0, 0.2]], [[3.0, 4.0], [0.0, 0.0]]),
+    )
+    own = replace(
+        make_outcome([[3.0, 3.0], [1.0, 15.0]]), sensed=echoes([[10.0, 0.0], [100.0, 1.0]], [[0.1] * 2] * 2, [[6.0] * 2] * 2)
+    )
+    row = summarise([own], make_optimum([3.0] * 3), uniform)["allocators"]["someone"]
+    assert row["rate_over_upc"] == pytest.approx((2 + 1) / (1 + 2))
+    assert row["rate_over_upc_worst"] == pytest.approx(1 / 2)
+    assert row["mean_rate_over_upc"] == pytest.approx((2 + 2 + 1 + 4) / (1 + 2 + 2 + 2))
+    assert row["sicnr_minus_upc_db_mean"] == pytest.approx((10 - 40 - 10 + 0 + 0) / 4)  # an SICNR of 0 counts as -40 dB
+    assert row["sicnr_minus_upc_db_median"] == pytest.approx(5.0 - 5.0)
+    assert row["sicnr_minus_upc_db_p10"] == pytest.approx(-40 + 0.3 * 40 - 0.0)  # three tenths from the least to the next
+    assert row["miss_probability_minus_upc"] == pytest.approx(0.1 - 0.2)
+    assert row["position_error_minus_upc_m"] == pytest.approx(6.0 - 2.5)
+    assert row["power_w_mean"] == pytest.approx(3.0)
+    assert row["gap_p99"] == pytest.approx(np.quantile([1 - 3 / 3.0015, 1 - 1 / 3.0015], 0.99))
+
+
+def test_an_allocator_is_measured_by_the_optimum_of_what_it_was_asked():
+    own = replace(make_outcome([[1.0], [1.0]]), optimum=make_optimum([1.0, 1.0], infeasible=[False, True]))
+    row = summarise([own], make_optimum([3.0, 3.0]))["allocators"]["someone"]
+    assert row["min_rate_ratio_mean"] == pytest.approx(1.0)
+    assert row["infeasible"] == 1

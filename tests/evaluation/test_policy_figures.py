@@ -86,20 +86,24 @@ def test_loads_are_the_sums_of_the_powers(benchmark):
 
 
 def test_every_picture_is_drawn_and_named(benchmark):
-    pictures = policy_figures.policy_pictures(benchmark, benchmark.outcomes[0])
+    pictures = policy_figures.policy_pictures(benchmark, benchmark.outcomes, benchmark.outcomes[0])
     assert set(pictures) == {
         "ratio_histogram", "loss", "violations", "sinr_per_ue", "powers_typical", "powers_worst", "load_worst",
     }  # fmt: skip
     assert "upc" in pictures["sinr_per_ue"].axes[0].get_title()
     without = SimpleNamespace(**vars(benchmark) | {"outcomes": benchmark.outcomes[:1]})
-    assert set(policy_figures.policy_pictures(without, benchmark.outcomes[0])) == {"ratio_histogram", "loss", "violations"}
+    assert set(policy_figures.policy_pictures(without, without.outcomes, benchmark.outcomes[0])) == {
+        "ratio_histogram",
+        "loss",
+        "violations",
+    }
 
 
 def test_pictures_of_nothing_but_infeasible_drops_are_empty_and_not_errors(benchmark):
     infeasible = torch.ones(5, dtype=torch.bool)
     optimum = Optimum(benchmark.optimum.value, benchmark.optimum.upper_bound, infeasible, benchmark.optimum.best_quality)
     nothing = SimpleNamespace(**vars(benchmark) | {"optimum": optimum})
-    pictures = policy_figures.policy_pictures(nothing, benchmark.outcomes[0])
+    pictures = policy_figures.policy_pictures(nothing, nothing.outcomes, benchmark.outcomes[0])
     for picture in pictures.values():
         picture.canvas.draw()
 

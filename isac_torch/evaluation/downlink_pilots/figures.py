@@ -38,7 +38,7 @@ def ratio_distributions(settings: Sequence[PilotBenchmark]) -> Figure:
     figure, panels = _panels(len(settings), 2.6)
     for setting, axes in zip(settings, panels, strict=True):
         best, feasible = reference(setting), feasible_drops(setting)
-        shown = [outcome for outcome in setting.outcomes if outcome.name not in setting.certified]
+        shown = [outcome for outcome in setting.outcomes if outcome.name not in setting.plain.certified]
         for outcome, style in zip(shown, figures.allocator_styles([one.name for one in shown]), strict=True):
             ratio = (best.value / outcome.value)[feasible]
             axes.ecdf((ratio - 1.0).clamp_min(1e-4).numpy(), label=outcome.name, linewidth=1.4, **style)

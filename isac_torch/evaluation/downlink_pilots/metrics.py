@@ -55,7 +55,7 @@ PilotBenchmark: TypeAlias = Benchmark[DownlinkPilotScenario, DownlinkPilotDrop, 
 
 def reference(found: PilotBenchmark) -> Allocation:
     """The certified optimum of every drop, with its powers."""
-    return found.certified[DOWNLINK_PILOTS.allocators.certified[0]]
+    return found.plain.certified[DOWNLINK_PILOTS.allocators.certified[0]]
 
 
 def feasible_drops(found: PilotBenchmark) -> Bool[Tensor, " drop"]:

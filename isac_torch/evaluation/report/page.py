@@ -11,7 +11,7 @@ from isac_torch.allocators.registry import TRACKING
 from isac_torch.evaluation.report import words
 from isac_torch.evaluation.report.html import number, percent, swatch, table
 from isac_torch.evaluation.report.setting import RAW, REFINED, pick, rows_of, setting_section, training_section
-from isac_torch.evaluation.tracking.columns import COLUMNS
+from isac_torch.evaluation.tracking.columns import COLUMNS, SENSING_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -155,7 +155,7 @@ def _overview_line(setting: Setting, anchor: str, name: str) -> list[str]:
 def _words(settings: Sequence[Setting]) -> str:
     """What the rows and columns of this page mean."""
     names = {name for setting in settings for name in rows_of(setting)}
-    titles = {key: title for key, title, _ in (*COLUMNS, *words.EXTRA_COLUMNS)}
+    titles = {key: title for key, title, _ in (*COLUMNS, *SENSING_COLUMNS, *words.EXTRA_COLUMNS)}
     lines = [(titles[key], text) for key, text in words.KEYS.items() if key in titles]
     lines += [(name, text) for name, text in words.ALLOCATORS.items() if name in names]
     body = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in lines)

@@ -10,13 +10,14 @@ from isac_torch.evaluation.card import facts, weights_lines
 from isac_torch.evaluation.report import words
 from isac_torch.evaluation.report.chart import curve, ratio_ranges
 from isac_torch.evaluation.report.html import fact_table, folded, ink, number, short, swatch, table
-from isac_torch.evaluation.tracking.columns import COLUMNS
+from isac_torch.evaluation.tracking.columns import COLUMNS, SENSING_COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from isac_torch.evaluation.report.html import Row
     from isac_torch.evaluation.report.source import Setting, Training
+    from isac_torch.evaluation.tables import Column
 
 RAW = ("gnn", "gnn_shipped", "first_order")
 """Rows that stand for the policy itself, the first that is there."""
@@ -93,8 +94,12 @@ def _warnings(context: Row) -> str:
 
 
 def _numbers(rows: dict[str, Row]) -> str:
-    """The full table, less the columns in which nobody has anything."""
-    all_columns = (*COLUMNS, *words.EXTRA_COLUMNS)
+    """The full tables, less the columns in which nobody has anything: rates, and what the radar feels."""
+    parts = (("", (*COLUMNS, *words.EXTRA_COLUMNS)), ("<h3>Beside uniform power</h3>", SENSING_COLUMNS))
+    return "".join(title + _table(rows, columns) for title, columns in parts)
+
+
+def _table(rows: dict[str, Row], all_columns: Sequence[Column]) -> str:
     columns = [column for column in all_columns if any(row.get(column[0]) is not None for row in rows.values())]
     body = [[swatch(name), *(number(row, key, form) for key, _, form in columns)] for name, row in rows.items()]
     titles = ["", *(words.KEYS.get(key, "") for key, _, _ in columns)]

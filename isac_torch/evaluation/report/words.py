@@ -18,6 +18,7 @@ ALLOCATORS = {
     "gnn": "the trained network's powers, nothing else",
     "gnn_shipped": "the network whose weights come with the package",
     "gnn_repaired": "the network; drops that miss a constraint go to the batched engine",
+    "opc_dominate": "certified optimum that senses no worse than uniform power: scan cells, SICNR, position information",
     "gnn_refined": "the network, followed by a few rounds of the batched engine, with a certificate",
 }
 """What stands behind the name of a row."""
@@ -39,6 +40,19 @@ KEYS = {
     "ratio_to_bound_mean": "Smallest rate over that of the certified upper bound, which no powers exceed: the true ratio is at "
     "least this.",
     "rate_vs_fpc_0_1": "Mean smallest rate over that of fpc_0_1 on the same drops.",
+    "rate_over_upc": "Mean smallest rate over that of uniform power on the same drops.",
+    "rate_over_upc_worst": "Smallest ratio of any drop's smallest rate to that with uniform power.",
+    "rate_mbps_p5": "The rate that 5 % of the UEs of the counted drops stay below, Mbit/s.",
+    "mean_rate_over_upc": "Mean rate of a UE over that with uniform power on the same drops.",
+    "sicnr_minus_upc_db_mean": "True SICNR less that with uniform power, dB, mean over targets.",
+    "sicnr_minus_upc_db_median": "Median SICNR less the median with uniform power, dB.",
+    "sicnr_minus_upc_db_p10": "10 % quantile of the SICNR less that with uniform power, dB: the worst targets.",
+    "miss_probability_minus_upc": "Miss probability less that with uniform power.",
+    "position_error_m": "Error bound of a target's horizontal position after one look, m, root mean square over targets.",
+    "position_error_minus_upc_m": "The same less that with uniform power, m.",
+    "power_w_mean": "Power of all APs together, W, mean over the counted drops.",
+    "infeasible": "Drops proven infeasible under what this allocator is asked; left out of ratios and rates.",
+    "gap_p99": "99 % quantile of the certified relative gap of the smallest SINR.",
     "best_effort_sir_mean": "On infeasible drops: worst target's SIR over the largest that any powers reach.",
     "sicnr_db_median": "Median SICNR of a target by true echoes, clutter and noise, dB, on the first drops.",
     "miss_probability": "Probability that the tracking test misses a target, at its own false-alarm rate of 1e-2.",

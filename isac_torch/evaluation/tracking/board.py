@@ -41,8 +41,8 @@ def write_curves(writer: SummaryWriter, folder: Path, found: TrackingBenchmark) 
     writer.add_custom_scalars({"learned v optimal": {chart: ["Multiline", [f"^{re.escape(tag)}$"]]}})
     best, counted = rate(found.optimum.value, found.scenario), found.optimum.counted.tolist()
     drops = [i for i in best.nan_to_num(math.inf).argsort(stable=True).tolist() if counted[i]]
-    lines = {"optimum": best, **{o.name: o.rate.amin(-1) for o in found.outcomes}}
-    ratios = {o.name: strict_ratio(o, found.optimum) for o in found.outcomes}
+    lines = {"optimum": best, **{o.name: o.rate.amin(-1) for o in found.comparable}}
+    ratios = {o.name: strict_ratio(o, found.optimum) for o in found.comparable}
     for name, line in lines.items():
         with SummaryWriter(str(folder / name)) as own:
             for rank, index in enumerate(drops):

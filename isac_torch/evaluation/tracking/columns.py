@@ -13,10 +13,24 @@ COLUMNS = (
     ("sir_violation_rate", "SIR missed", "{:.2%}"),
     ("budget_violation_max", "overload", "{:.0e}"),
     ("ms_per_drop", "ms/drop", "{:.3f}"),
-    ("sicnr_db_median", "SICNR dB", "{:.1f}"),
-    ("miss_probability", "missed", "{:.2%}"),
 )
 """Key in summary.json, heading and format of each column."""
+
+SENSING_COLUMNS = (
+    ("rate_over_upc", "x UPC", "{:.2f}"),
+    ("rate_mbps_p5", "5 % Mbit/s", "{:.3f}"),
+    ("mean_rate_over_upc", "mean x UPC", "{:.2f}"),
+    ("sicnr_db_median", "SICNR dB", "{:.1f}"),
+    ("sicnr_minus_upc_db_median", "median v UPC", "{:+.2f}"),
+    ("sicnr_minus_upc_db_p10", "10 % v UPC", "{:+.2f}"),
+    ("miss_probability", "missed", "{:.2%}"),
+    ("miss_probability_minus_upc", "missed v UPC", "{:+.2%}"),
+    ("position_error_m", "error m", "{:.2f}"),
+    ("position_error_minus_upc_m", "m v UPC", "{:+.2f}"),
+    ("power_w_mean", "W", "{:.1f}"),
+    ("infeasible", "infeasible", "{:d}"),
+)
+"""The same of the second table: rates beside those of uniform power, and what the radar feels."""
 
 BLOCKS = (
     ("min_rate_ratio_mean", "ratio, mean"),
@@ -24,6 +38,13 @@ BLOCKS = (
     ("min_rate_ratio_worst", "ratio, worst"),
     ("min_rate_ratio_valid_mean", "ratio, 0 where violated"),
     ("sir_violation_rate", "targets below SIR0"),
+    ("rate_over_upc", "smallest rate over uniform power's"),
+    ("mean_rate_over_upc", "mean rate over uniform power's"),
+    ("sicnr_minus_upc_db_median", "median SICNR less uniform power's, dB"),
+    ("sicnr_minus_upc_db_p10", "10 % quantile of the SICNR less uniform power's, dB"),
+    ("miss_probability_minus_upc", "miss probability less uniform power's"),
+    ("position_error_minus_upc_m", "position error bound less uniform power's, m"),
+    ("power_w_mean", "power, W"),
     ("ms_per_drop", "ms per drop"),
 )
 """Numbers of summary.json that the table of several settings shows, with their headings."""

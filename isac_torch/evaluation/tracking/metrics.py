@@ -22,7 +22,18 @@ SIR_MARGIN = 10.0 ** (-0.1 / 10.0)
 """A target's SIR counts as missed below this share (-0.1 dB) of the required one, linear."""
 
 TAIL = 0.05
-"""Quantile reported as the p5 of the ratios."""
+"""Quantile reported as the p5 of ratios and rates."""
+
+SICNR_FLOOR_DB = -40.0
+"""An SICNR below this counts as this where differences in dB are averaged: a target without any echo has none in dB."""
+
+_SENSED_BESIDE = (
+    "sicnr_minus_upc_db_mean",
+    "sicnr_minus_upc_db_median",
+    "sicnr_minus_upc_db_p10",
+    "miss_probability_minus_upc",
+    "position_error_minus_upc_m",
+)
 
 
 @dataclass(frozen=True)
@@ -33,11 +44,13 @@ class Sensed:
         sicnr: of each target, linear.
         miss: probability of missing each target.
         information: sensing mutual information of each target, bit/s; no columns with fewer than two targets.
+        position_error: error bound of each target's horizontal position after one look, m, eq. (67) of docs/sensing.md.
     """
 
     sicnr: Float[Tensor, "drop target"]
     miss: Float[Tensor, "drop target"]
     information: Float[Tensor, "drop constraint"]
+    position_error: Float[Tensor, "drop target"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +69,7 @@ class Outcome:
         status: `Status` value of each drop.
         seconds: wall time of allocate() for all these drops, s.
         sensed: by true echoes; None without targets.
+        optimum: the certified optimum under what this allocator was asked; None: that of the setting.
     """
 
     name: str
@@ -69,6 +83,7 @@ class Outcome:
     status: Tensor
     seconds: float
     sensed: Sensed | None = None
+    optimum: Optimum | None = None
 
     @property
     def num_drops(self) -> int:
@@ -100,7 +115,9 @@ BASELINE = "fpc_0_1"
 """Fractional power control that `rate_vs_fpc_0_1` compares with."""
 
 
-def score(outcome: Outcome, optimum: Optimum, baseline: Outcome | None = None) -> dict[str, float | int | None]:
+def score(
+    outcome: Outcome, optimum: Optimum, baseline: Outcome | None = None, uniform: Outcome | None = None
+) -> dict[str, float | int | None]:
     """The row of summary.json of one allocator; an entry is None where no drop (or no target) is there to count.
 
     Ratios, rates and valid_drop_share run over the counted drops (see `Optimum.counted`), sir_violation_rate over the
@@ -110,6 +127,7 @@ def score(outcome: Outcome, optimum: Optimum, baseline: Outcome | None = None) -
         outcome: the allocator's answers on the first drops of the set.
         optimum: the certified optimum of at least those drops.
         baseline: fractional power control on at least those drops, to compare minimum rates with.
+        uniform: uniform power on at least those drops, to compare rates and sensing with.
     """
     known = optimum.first(outcome.num_drops)
     counted, feasible = known.counted, ~known.infeasible
@@ -137,7 +155,49 @@ def score(outcome: Outcome, optimum: Optimum, baseline: Outcome | None = None) -
         "rate_vs_fpc_0_1": least / base if base and least is not None else None,
         "best_effort_sir_mean": best_effort_sir(outcome, known),
         **sensing_score(outcome.sensed),
+        "rate_mbps_p5": float(rate.quantile(TAIL)) if rate.numel() else None,
+        "power_w_mean": _mean(outcome.power.sum(-1)[counted]),
+        "infeasible": int(known.infeasible.sum()),
+        "gap_p99": float((1.0 - outcome.sinr_min[counted] / bound).clamp_min(0.0).quantile(0.99)) if bound.numel() else None,
+        **beside_uniform(outcome, uniform, counted),
     }
+
+
+def beside_uniform(outcome: Outcome, uniform: Outcome | None, counted: Bool[Tensor, " drop"]) -> dict[str, float | None]:
+    """Rates over those of uniform power, and how much better or worse the radar senses than with uniform power.
+
+    Rates are compared on the counted drops of the allocator: mean over mean of the smallest rates, the smallest ratio of any
+    drop, mean over mean of all rates. Sensing is compared on the drops whose true echoes are judged: the mean over targets of
+    the difference of SICNR in dB, differences of its median and 10th percentile, of the miss probability, and of the root
+    mean square of the position error bound.
+
+    Args:
+        outcome: an allocator's answers.
+        uniform: those of uniform power; None leaves all entries None.
+        counted: drops on which rates are compared.
+    """
+    names = ("rate_over_upc", "rate_over_upc_worst", "mean_rate_over_upc", *_SENSED_BESIDE)
+    row: dict[str, float | None] = dict.fromkeys(names)
+    if uniform is None:
+        return row
+    own, other = outcome.rate[counted], uniform.rate[: outcome.num_drops][counted]
+    if own.numel():
+        ratio = own.amin(-1) / other.amin(-1)
+        row |= {"rate_over_upc": float(own.amin(-1).mean() / other.amin(-1).mean()), "rate_over_upc_worst": float(ratio.min())}
+        row["mean_rate_over_upc"] = float(own.mean() / other.mean())
+    if outcome.sensed is None or uniform.sensed is None:
+        return row
+    count = len(outcome.sensed.sicnr)
+    mine, theirs = (to_db(sensed.sicnr[:count]).clamp_min(SICNR_FLOOR_DB) for sensed in (outcome.sensed, uniform.sensed))
+    miss, error = uniform.sensed.miss[:count], uniform.sensed.position_error[:count]
+    values = (
+        (mine - theirs).mean(),
+        mine.quantile(0.5) - theirs.quantile(0.5),
+        mine.quantile(0.1) - theirs.quantile(0.1),
+        (outcome.sensed.miss - miss).mean(),
+        _root_mean_square(outcome.sensed.position_error) - _root_mean_square(error),
+    )
+    return row | {name: float(value) for name, value in zip(_SENSED_BESIDE, values, strict=True)}
 
 
 def best_effort_sir(outcome: Outcome, optimum: Optimum) -> float | None:
@@ -156,23 +216,28 @@ def sensing_score(sensed: Sensed | None) -> dict[str, float | None]:
         "sicnr_db_p10": None if ratio is None else _decibel(ratio.quantile(0.1)),
         "miss_probability": None if miss is None else _mean(miss),
         "mutual_information_mbps": None if information is None else _mean(information / 1e6),
+        "position_error_m": None if sensed is None else float(_root_mean_square(sensed.position_error)),
     }
 
 
-def summarise(outcomes: Sequence[Outcome], optimum: Optimum) -> dict[str, Any]:
-    """The content of summary.json: what was left out, and a row per allocator."""
+def summarise(outcomes: Sequence[Outcome], optimum: Optimum, uniform: Outcome | None = None) -> dict[str, Any]:
+    """The content of summary.json: what was left out, and a row per allocator, beside `uniform` power where that is given."""
     baseline = next((outcome for outcome in outcomes if outcome.name == BASELINE), None)
     return {
         "num_drops": optimum.value.shape[0],
         "infeasible": int(optimum.infeasible.sum()),
         "outage": int(optimum.outage.sum()),
-        "allocators": {outcome.name: score(outcome, optimum, baseline) for outcome in outcomes},
+        "allocators": {one.name: score(one, one.optimum or optimum, baseline, uniform) for one in outcomes},
     }
 
 
 def _decibel(ratio: Tensor) -> float | None:
     """In dB; None where nothing is received."""
     return float(to_db(ratio)) if bool(ratio > 0) else None
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()
 
 
 def _mean(values: Tensor) -> float | None:

@@ -47,14 +47,15 @@ _EDGES = (0.5, 0.8, 0.9, 0.95, 0.99)
 _SMALLEST_LOSS = 1e-4
 
 
-def policy_pictures(benchmark: TrackingBenchmark, shown: Outcome) -> dict[str, Figure]:
+def policy_pictures(benchmark: TrackingBenchmark, outcomes: Sequence[Outcome], shown: Outcome) -> dict[str, Figure]:
     """Every picture that can be drawn of the policy `shown`, by name; those beside the optimum need its powers.
 
     Args:
         benchmark: what was found.
-        shown: the allocator to judge, one of `benchmark.outcomes`.
+        outcomes: what is drawn.
+        shown: the allocator to judge, one of them.
     """
-    outcomes, optimum, problem = benchmark.outcomes, benchmark.optimum, benchmark.problem
+    optimum, problem = benchmark.optimum, benchmark.problem
     judged = [outcome for outcome in outcomes if outcome.name not in CERTIFIED] or list(outcomes)
     pictures = {
         "ratio_histogram": ratio_histogram(judged, optimum),

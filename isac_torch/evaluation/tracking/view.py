@@ -8,23 +8,27 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import torch
 from torch import Tensor
 
-from isac_torch.allocation import Allocation, Status
-from isac_torch.evaluation.benchmark import SENSED_BLOCKS, Benchmark, Case, View, draw
+from isac_torch.allocation import Allocation, Status, allocate
+from isac_torch.allocators.tracking.heuristics import Fractional
+from isac_torch.evaluation.benchmark import Benchmark, Case, Part, View, draw
 from isac_torch.evaluation.results import CERTIFIED_GAP
 from isac_torch.evaluation.tables import decibel, drop_kinds, numeric, text_table
 from isac_torch.evaluation.tracking import figures, policy_figures
 from isac_torch.evaluation.tracking.board import write_curves
-from isac_torch.evaluation.tracking.columns import BLOCKS, COLUMNS, CSV_FIELDS
+from isac_torch.evaluation.tracking.columns import BLOCKS, COLUMNS, CSV_FIELDS, SENSING_COLUMNS
 from isac_torch.evaluation.tracking.metrics import Outcome, Sensed, rate_ratio, summarise
+from isac_torch.evaluation.tracking.policies import POLICIES, vary
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess, mutual_information
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.systems import TRACKING
+from isac_torch.tensors import cat_tensors
+from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.requirements import require
 from isac_torch.tracking.scenario import TrackingScenario
-from isac_torch.tracking.setup import SensingSetup
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
@@ -34,6 +38,7 @@ if TYPE_CHECKING:
 
 TrackingBenchmark: TypeAlias = Benchmark[TrackingScenario, TrackingDrop, MaxMinSinrProblem, Outcome]
 _LEARNED = ("gnn", "first_order")
+_CHUNK = 64
 
 
 def fresh_problem(
@@ -63,47 +68,85 @@ def sir_ceiling(drop: TrackingDrop) -> Tensor | None:
 
 
 def sensed(drop: TrackingDrop, problem: MaxMinSinrProblem, case: Case[TrackingScenario], power: Tensor) -> Sensed | None:
-    """Judge powers (W) by true echoes on the first `case.sensed_drops` drops; None without drops or targets."""
-    if case.scenario.num_targets == 0 or case.sensed_drops == 0:
+    """Judge powers (W) by true echoes on the first `case.sensed_drops` drops; None without drops or targets.
+
+    Args:
+        drop: networks.
+        problem: theirs under a requirement of kind `sir`.
+        case: how many drops and blocks.
+        power: of all links, W.
+    """
+    scenario = case.scenario
+    if scenario.num_targets == 0 or case.sensed_drops == 0:
         return None
-    setup, first = SensingSetup(), torch.arange(min(case.sensed_drops, power.shape[0]))
+    first = torch.arange(min(case.sensed_drops, power.shape[0]))
+    chosen, sent = drop.select(first), power[first]
     report = assess(
-        drop.select(first),
-        case.scenario,
-        setup,
-        power[first],
+        chosen,
+        scenario,
+        scenario.sensing,
+        sent,
         Glrt("paper"),
-        num_blocks=SENSED_BLOCKS,
+        num_blocks=case.sensed_blocks,
         seed=case.seed,
         with_miss=True,
     )
-    sir = problem.select(first).sir(power[first])
+    own = problem.select(first)
     miss = report.miss if report.miss is not None else torch.ones_like(report.quality.ratio)
-    return Sensed(report.quality.ratio.mean(1), miss.mean(1), mutual_information(sir, case.scenario, setup))
+    information = mutual_information(own.sir(sent), scenario, scenario.sensing)
+    return Sensed(report.quality.ratio.mean(1), miss.mean(1), information, position_error(own, chosen, scenario, sent))
 
 
-def judged(
-    name: str,
-    allocation: Allocation,
-    problem: MaxMinSinrProblem,
-    scenario: TrackingScenario,
-    echoes: Sensed | None = None,
+def position_error(problem: MaxMinSinrProblem, drop: TrackingDrop, scenario: TrackingScenario, power: Tensor) -> Tensor:
+    """Error bound (m) of every target's horizontal position after one look with these powers (W) on the air, eq. (67)."""
+    asked = replace(scenario, requirement=replace(scenario.requirement, kind="position"))
+    position = require(problem, drop, asked, reference=power).position
+    if position is None:  # without targets
+        return power[:, :0]
+    return position.error(power)
+
+
+def uniform_power(found: TrackingBenchmark) -> Outcome:
+    """What uniform power does on the setting's drops, whether it is in the list of allocators or not."""
+    listed = next((outcome for outcome in found.comparable if outcome.name == "upc"), None)
+    if listed is not None and listed.num_drops == found.case.num_drops:
+        return listed
+    allocation = allocate(found.problem, Fractional(0.0, 0.0))
+    return _judged("upc", allocation, found.plain, found.case)
+
+
+def _judged(
+    name: str, allocation: Allocation, part: Part[TrackingDrop, MaxMinSinrProblem], case: Case[TrackingScenario]
 ) -> Outcome:
-    """What an allocation to the first drops of `problem` means, with what true echoes make of it."""
-    own = problem.select(torch.arange(allocation.power.shape[0]))
+    """What an allocation to the first drops of a part means, with what true echoes make of it."""
+    scenario, first = case.scenario, torch.arange(allocation.power.shape[0])
+    own, drop = part.problem.select(first), part.drop.select(first)
+    power = allocation.power
+    # The SIR is shown under any requirement; the largest quality that solvers report is an SIR only where an SIR is required.
+    asked = own.echo_noise is None and own.num_constraints > 0
+    sir = own if asked else _sir_problem(drop, scenario)
+    unknown = torch.full_like(part.optimum.best_quality, torch.nan)
+    optimum = part.optimum if asked else replace(part.optimum, best_quality=unknown)
     return Outcome(
         name=name,
-        power=allocation.power,
-        rate=rate(own.sinr(allocation.power), scenario),
+        power=power,
+        rate=rate(own.sinr(power), scenario),
         sinr_min=allocation.value,
-        sir=own.sir(allocation.power),
-        sir_min=own.sir_min,
-        budget_violation=own.violations(allocation.power).budget,
+        sir=sir.sir(power),
+        sir_min=sir.sir_min,
+        budget_violation=own.violations(power).budget,
         violation=allocation.violation,
         status=allocation.status,
         seconds=allocation.seconds,
-        sensed=echoes,
+        sensed=sensed(drop, sir, case, power),
+        optimum=optimum,
     )
+
+
+def _sir_problem(drop: TrackingDrop, scenario: TrackingScenario) -> MaxMinSinrProblem:
+    pieces = torch.arange(drop.num_drops).split(_CHUNK)
+    asked = replace(scenario, requirement=replace(scenario.requirement, kind="sir"))
+    return cat_tensors([power_problem(drop.select(piece), asked) for piece in pieces])
 
 
 def _prepare(problem: MaxMinSinrProblem, case: Case[TrackingScenario]) -> MaxMinSinrProblem:
@@ -111,16 +154,18 @@ def _prepare(problem: MaxMinSinrProblem, case: Case[TrackingScenario]) -> MaxMin
 
 
 def _outcome(found: TrackingBenchmark, name: str) -> Outcome:
-    allocation = found.answers[name].allocation
-    echoes = sensed(found.drop, found.problem, found.case, allocation.power)
-    return judged(name, allocation, found.problem, found.scenario, echoes)
+    return _judged(name, found.answers[name].allocation, found.part(name), found.case)
+
+
+def _summarise(found: TrackingBenchmark) -> dict[str, Any]:
+    return summarise(found.outcomes, found.optimum, uniform_power(found))
 
 
 def _csv_lines(found: TrackingBenchmark) -> Iterator[dict[str, object]]:
     """One line per drop and allocator."""
     ceiling = sir_ceiling(found.drop)
     for outcome in found.outcomes:
-        optimum = found.optimum.first(outcome.num_drops)
+        optimum = found.part(outcome.name).optimum.first(outcome.num_drops)
         ratio, kinds, counted = rate_ratio(outcome.sinr_min, optimum.value), drop_kinds(optimum), optimum.counted.tolist()
         worst_sir = outcome.sir.amin(-1) if outcome.sir.shape[1] else None
         for i in range(outcome.num_drops):
@@ -147,7 +192,7 @@ def _csv_lines(found: TrackingBenchmark) -> Iterator[dict[str, object]]:
 def _pictures(settings: Sequence[TrackingBenchmark]) -> dict[str, Figure]:
     """Every figure of one setting by its name."""
     (found,) = settings
-    outcomes, optimum, problem = found.outcomes, found.optimum, found.problem
+    outcomes, optimum, problem = found.comparable or (uniform_power(found),), found.optimum, found.problem
     shown = _shown(outcomes)
     counted = optimum.first(shown.num_drops).counted
     typical = int(counted.nonzero()[0]) if bool(counted.any()) else 0
@@ -159,7 +204,7 @@ def _pictures(settings: Sequence[TrackingBenchmark]) -> dict[str, Figure]:
     }
     if problem.num_constraints:
         pictures["cdf_sir"] = figures.sir_distribution(outcomes, optimum)
-    return pictures | policy_figures.policy_pictures(found, shown)
+    return pictures | policy_figures.policy_pictures(found, outcomes, shown)
 
 
 def _words(summaries: Mapping[str, Any], contexts: Mapping[str, Any]) -> list[str]:
@@ -171,9 +216,12 @@ def _words(summaries: Mapping[str, Any], contexts: Mapping[str, Any]) -> list[st
         "",
         text_table(COLUMNS, summaries),
         "",
+        text_table(SENSING_COLUMNS, summaries),
+        "",
         "ratio: minimum rate over the certified optimum's, capped at 1 where a constraint is broken; 'valid ratio' has 0 there",
         f"optimum: by {' and '.join(context['optimum_from'])}; certified to {CERTIFIED_GAP:g} in SINR on "
         f"{_text(context['certified_share'], '.1%')} of the drops, largest gap {_text(context['optimum_gap_max'], '.1e')}",
+        "x UPC: mean smallest rate over uniform power's; dB, missed and m 'v UPC': less those of uniform power, by true echoes",
         f"ms/drop: allocate() on the whole set, {context['threads']} torch thread(s), after a warm-up, without statistics",
     ]
     if context["from_store"]:
@@ -198,16 +246,18 @@ def _text(value: float | None, form: str) -> str:
 
 VIEW: View[TrackingScenario, TrackingDrop, MaxMinSinrProblem, Outcome] = View(
     system=TRACKING,
-    columns=COLUMNS,
+    columns=(*COLUMNS, *SENSING_COLUMNS),
     blocks=BLOCKS,
     csv_fields=CSV_FIELDS,
     prepare=_prepare,
     local=lambda problem: problem.has_pilot_reuse,
     outcome=_outcome,
-    summarise=lambda found: summarise(found.outcomes, found.optimum),
+    summarise=_summarise,
     csv_lines=_csv_lines,
     pictures=_pictures,
     words=_words,
     curves=write_curves,
+    policies=POLICIES,
+    vary=vary,
 )
 """The power-control system's view."""

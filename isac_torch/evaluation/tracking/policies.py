@@ -1,0 +1,44 @@
+"""Policies that tables show beside plain allocators: an allocator, what it is asked of the radar, and which APs listen.
+
+All of them ask for `dominate`: not worse than uniform power with the setting's own roles, in scan cells, SICNR and position
+information (eq. (70) of docs/sensing.md). Policies with other roles choose the receive APs anew in every drop; a drop in which
+no other roles meet the requirement keeps those of the setting.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from isac_torch.evaluation.benchmark import Policy
+from isac_torch.tensors import cat_tensors
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.requirement import Requirement
+
+if TYPE_CHECKING:
+    from isac_torch.evaluation.benchmark import Case
+    from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.problem import MaxMinSinrProblem
+    from isac_torch.tracking.scenario import TrackingScenario
+
+_CHUNK = 64
+DOMINATE = "dominate"
+
+POLICIES = {
+    "opc_dominate": Policy("opc_batched", DOMINATE),
+}
+"""Allocator and variant behind the name of each policy."""
+
+
+def dominating(scenario: TrackingScenario) -> TrackingScenario:
+    """The scenario with the requirement `dominate`: its own factors where it asks for that anyway, else factors of 1."""
+    return scenario if scenario.requirement.kind == "dominate" else replace(scenario, requirement=Requirement("dominate"))
+
+
+def vary(case: Case[TrackingScenario], drop: TrackingDrop, _: str) -> tuple[TrackingDrop, MaxMinSinrProblem]:
+    """The drops and their problems under `dominate`."""
+    pieces = torch.arange(drop.num_drops).split(_CHUNK)
+    scenario = dominating(case.scenario)
+    return drop, cat_tensors([power_problem(drop.select(piece), scenario) for piece in pieces])
