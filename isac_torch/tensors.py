@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import fields, is_dataclass, replace
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from array_api_compat import array_namespace, device, is_array_api_obj, is_torch_array
+
+from isac_torch.caches import kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -131,7 +132,7 @@ def all_but_own(count: int, like: Array) -> Array:
     return constant(_all_but_own(count), like)
 
 
-@lru_cache(maxsize=64)
+@kept()
 def _all_but_own(count: int) -> np.ndarray:
     return 1.0 - np.eye(count)
 

@@ -7,12 +7,13 @@ owners.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
+
+from isac_torch.caches import MEBIBYTE, kept
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,7 +120,7 @@ def owners_of(problem: Coefficients) -> Owners:
     return _owners(problem.num_ues, problem.serving, problem.num_targets, problem.num_links)
 
 
-@lru_cache(maxsize=256)
+@kept(32 * MEBIBYTE)
 def _owners(ues: int, serving: int, targets: int, links: int) -> Owners:
     sensing = (links - ues * serving) // max(targets, 1)
     of_link = np.concatenate([np.arange(ues).repeat(serving), ues + np.arange(targets).repeat(sensing)])

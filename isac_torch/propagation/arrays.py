@@ -9,11 +9,11 @@ real too, and traces are those of the originals, so that power control never nee
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Complex, Float
 
+from isac_torch.caches import kept
 from isac_torch.tensors import Array, constant, namespace
 
 
@@ -76,14 +76,14 @@ def toeplitz_weights(lags: Float[Array, "*shape lag"]) -> Float[Array, "*shape l
     return lags * constant(_times_of_lag(size), lags)
 
 
-@lru_cache(maxsize=64)
+@kept()
 def _times_of_lag(size: int) -> np.ndarray:
     """How often each lag stands in the matrix, with its conjugate."""
     beside = 2.0 * np.arange(size - 1, 0, -1)
     return np.concatenate([[float(size)], beside, beside])
 
 
-@lru_cache(maxsize=64)
+@kept()
 def _basis(size: int) -> np.ndarray:
     """The Toeplitz matrices of each unit vector of lags, flat."""
     lag = np.arange(size)[:, None] - np.arange(size)[None, :]
@@ -92,7 +92,7 @@ def _basis(size: int) -> np.ndarray:
     return np.array([*real, *imag], dtype=np.complex128).reshape(2 * size - 1, size**2)
 
 
-@lru_cache(maxsize=64)
+@kept()
 def _turn(size: int) -> np.ndarray:
     """The unitary Q with conjugate symmetric columns: cosines and sines about the middle of the array."""
     half = size // 2
@@ -106,7 +106,7 @@ def _turn(size: int) -> np.ndarray:
     return turn
 
 
-@lru_cache(maxsize=64)
+@kept()
 def _turned_basis(size: int) -> np.ndarray:
     """The turned matrices of each unit vector of lags, flat."""
     turn = _turn(size)
@@ -114,7 +114,7 @@ def _turned_basis(size: int) -> np.ndarray:
     return np.ascontiguousarray(matrices.real.reshape(2 * size - 1, size**2))
 
 
-@lru_cache(maxsize=16)
+@kept()
 def _turn_back(size: int) -> np.ndarray:
     """Q X Q^H of each unit matrix X, flat."""
     turn = _turn(size)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from array_api_compat import device
 from jaxtyping import Float
 
+from isac_torch.caches import kept
 from isac_torch.tensors import Array, constant, namespace, stacked
 
 if TYPE_CHECKING:
@@ -98,14 +98,14 @@ def _mean_over_nodes(
     return stacked(*mean)
 
 
-@lru_cache(maxsize=64)
+@kept()
 def _nodes(num_antennas: int, spread: float) -> tuple[ndarray, ndarray]:
     """Cosine and sine [node, 2] of the nodes of `normal_quadrature`, and their weights."""
     nodes, weights = normal_quadrature(num_antennas, spread)
     return np.column_stack([np.cos(nodes), np.sin(nodes)]), weights
 
 
-@lru_cache(maxsize=64)
+@kept()
 def normal_quadrature(num_antennas: int, spread: float) -> tuple[ndarray, ndarray]:
     """Nodes and weights with sum_i w_i f(x_i) ~ E f(x) for x ~ N(0, spread^2), f the phases across `num_antennas`.
 
