@@ -88,8 +88,9 @@ class FreshBatches:
     """Batches of drops that nobody has seen: drawn as they are needed, without labels.
 
     Block b of the run draws from a generator seeded with seed + b, so that the same seed gives the same training run; keep
-    this range apart from those of stored and held-out drops. A resumed run goes on with new blocks. Of several processes each
-    takes every so-many-th block, all of the same scenario at the same step, so that nobody waits for a larger network.
+    this range apart from those of stored and held-out drops. Of several processes each takes every so-many-th block, all of
+    the same scenario at the same step, so that nobody waits for a larger network. A loader with the `state_dict` of another
+    gives the batches that the other would have given next; where another number of processes goes on, none that any has drawn.
     """
 
     def __init__(
@@ -133,7 +134,8 @@ class FreshBatches:
     def _next(self) -> Problem:
         generator = self._generator(self.given + _REQUIREMENTS)
         if self.given % self.uses == 0 or not self._kept:
-            self._kept = [*self._kept[1 - _KEPT :], self._draw()]
+            self._kept = [*self._kept[1 - _KEPT :], self._draw(self.drawn)]
+            self.drawn += 1
             place = len(self._kept) - 1
         else:
             everyone = self._generator(self.given + _REQUIREMENTS, 0)  # the same place, so the same scenario
@@ -143,11 +145,10 @@ class FreshBatches:
         drops: Problem = problem if self.mix is None or limit is None else self.mix.vary(problem, limit, generator)
         return drops.cast(self.dtype)
 
-    def _draw(self) -> tuple[Any, Tensor | None]:
-        """New drops, and what the mixture of requirements needs to know of them."""
-        generator = self._generator(self.drawn)
-        scenario = self.scenarios[self.drawn % len(self.scenarios)]
-        self.drawn += 1
+    def _draw(self, place: int) -> tuple[Any, Tensor | None]:
+        """The drops of block number `place`, and what the mixture of requirements needs to know of them."""
+        generator = self._generator(place)
+        scenario = self.scenarios[place % len(self.scenarios)]
         drops = scenario.sample(self._batch(scenario), generator=generator)
         problem = system_of(scenario).power_problem(drops, scenario)
         return problem, None if self.mix is None else self.mix.limit(problem)
@@ -157,13 +158,16 @@ class FreshBatches:
         rank = self.share.rank if rank is None else rank
         return torch.Generator().manual_seed((self.seed + place * self.share.processes + rank) % MAX_SEED)
 
-    def progress(self) -> dict[str, int]:
-        """Blocks that all processes have drawn and given together."""
-        return {"drawn": self.drawn * self.share.processes, "given": self.given * self.share.processes}
+    def state_dict(self) -> dict[str, int]:
+        """Blocks that all processes have drawn and given together, and how many processes there are."""
+        processes = self.share.processes
+        return {"drawn": self.drawn * processes, "given": self.given * processes, "processes": processes}
 
-    def go_on(self, progress: dict[str, int]) -> None:
-        """Go on with blocks that no process has drawn, whether there are as many processes as before or not."""
-        self.drawn, self.given = (-(-progress.get(name, 0) // self.share.processes) for name in ("drawn", "given"))
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the blocks that were given."""
+        self.drawn, self.given = (-(-state[name] // self.share.processes) for name in ("drawn", "given"))
+        again = self.uses > 1 and state.get("processes") == self.share.processes
+        self._kept = [self._draw(place) for place in range(max(0, self.drawn - _KEPT), self.drawn)] if again else []
 
     def _batch(self, scenario: Scenario) -> int:
         if not isinstance(scenario, TrackingScenario):

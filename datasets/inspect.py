@@ -16,6 +16,7 @@ from isac_torch.datasets.shards import Shard, read_shard
 from isac_torch.errors import DatasetError
 from isac_torch.systems import AnySystem
 from isac_torch.tensors import tensor_fields
+from isac_torch.variants import scenario_variant
 
 _VALUE_TOLERANCE = 1e-9  # stored value against the recomputed one, relative: the same sums, perhaps on another processor
 
@@ -40,6 +41,8 @@ def describe(path: str | Path) -> str:
     if target.suffix == ".h5":
         shard = read_shard(target)
         config = json.loads(shard.header.config)
+        if "scenario" not in config:
+            raise DatasetError(f"{target}: its header names no scenario; generate it anew")
         title = f"{target}: shard {shard.header.index}, seed {shard.header.drop_seed}"
         return "\n".join([title, *_table([shard], {0: config["scenario"]}, [0]), "", *_field_lines(shard)])
     manifest = read_manifest(target)
@@ -53,7 +56,7 @@ def describe(path: str | Path) -> str:
         f"labelled by {recipe['allocator']}",
         f"software {', '.join(f'{name} {version}' for name, version in recipe['software'].items())}",
     ]
-    if manifest.missing:
+    if manifest.num_missing:
         lines.append("unfinished: run the same `isac-torch generate` again")
     owners = [manifest.shards[name]["scenario"] for name in names]
     lines += ["", *_table(shards, dict(enumerate(recipe["scenarios"])), owners)]
@@ -79,10 +82,15 @@ def _table(shards: list[Shard], scenarios: dict[int, dict[str, Any]], owners: li
         label = {name: torch.cat([shard.label[name] for shard in mine]) for name in mine[0].label}
         status = label["status"]
         shares = [f"{float((status == kind).double().mean()):.1%}" for kind in Status]
-        name = system.scenario(**scenarios[place]).name
+        name = _scenario_name(system, scenarios[place])
         rows.append([name, str(status.numel()), *shares, *_gap_cells(label, system), _reach_cell(label, system)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def _scenario_name(system: AnySystem, entries: dict[str, Any]) -> str:
+    """Name of the scenario with these parameters, as a recipe stores them. ScenarioError where there is none such."""
+    return str(scenario_variant(system.scenario(), entries).name)
 
 
 def _gap_cells(label: dict[str, Tensor], system: AnySystem) -> list[str]:
@@ -133,11 +141,7 @@ def check_dataset(path: str | Path) -> str:
         _check_labels(shard, target)
         return f"{target}: {shard.num_drops} drops whole, labels feasible and within their bounds"
     manifest = read_manifest(target)
-    if manifest.missing:
-        raise DatasetError(
-            f"{target}: {len(manifest.missing)} of {manifest.num_shards} shards are missing, first {manifest.missing[0]}; "
-            "run the same `isac-torch generate` again to finish it"
-        )
+    manifest.check_finished(target)
     drops = 0
     for name in sorted(manifest.shards):
         shard = read_shard(target / name, digest=manifest.shards[name]["sha256"])

@@ -7,11 +7,14 @@ drop-by-drop collation costs more than training.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from isac_torch.allocation import Status
@@ -20,7 +23,7 @@ from isac_torch.datasets.recipe import MAX_SEED
 from isac_torch.datasets.shards import read_shard
 from isac_torch.datasets.share import ALL, Share
 from isac_torch.errors import DatasetError
-from isac_torch.systems import Problem
+from isac_torch.systems import Problem, system_called
 from isac_torch.tensors import cat_tensors
 
 Batch = tuple[Problem, dict[str, Tensor]]
@@ -47,14 +50,18 @@ class ShardFile:
     feasible: int
 
 
-def shard_files(folder: Path) -> list[ShardFile]:
-    """Shards of a finished data set. DatasetError where one is missing, as after an interrupted run."""
+def shard_files(folder: Path, system: str | None = None) -> list[ShardFile]:
+    """Shards of a finished data set, of the system of that name if one is given.
+
+    Raises:
+        DatasetError: a shard is missing, as after an interrupted run; or the data set is of another system.
+    """
     manifest = read_manifest(folder)
-    if manifest.missing:
-        raise DatasetError(
-            f"{folder}: {len(manifest.missing)} of {manifest.num_shards} shards are missing, first {manifest.missing[0]}; "
-            "run the same `isac-torch generate` again to finish it"
-        )
+    found = system_called(json.loads(manifest.recipe)["system"])
+    if system is not None and (found is None or found.name != system):
+        name = json.loads(manifest.recipe)["system"]
+        raise DatasetError(f"{folder}: drops of the {name} system, where those of {system} are wanted; give another data set")
+    manifest.check_finished(folder)
     return [_shard_file(folder, manifest, name) for name in sorted(manifest.shards)]
 
 
@@ -84,7 +91,9 @@ def split_shards(files: Sequence[ShardFile], val_share: float) -> tuple[list[Sha
 
 
 class ShardBatches:
-    """Batches of stored drops; every pass over a shuffled one has its own order, decided by `seed` and the pass.
+    """Batches of stored drops; every pass over a shuffled one has its own order, decided by `seed` and the pass alone.
+
+    `state_dict` says which pass it is and how many of its batches were given; a loader with that state gives the next one.
 
     Batches of several scenarios come in turns, so that sizes mix within a pass while each batch has one. Several processes go
     through the same batches, `batch_size` times as large as there are processes, and each gets its share of every one.
@@ -119,15 +128,19 @@ class ShardBatches:
         self.files = list(files)
         self.batch_size, self.dtype, self.shuffle, self.seed = batch_size, dtype, shuffle, seed
         self.feasible_only, self.share = feasible_only, share
-        self.epoch = 0
+        self._epoch, self._given = -1, 0
+        self._resumed = False
         self._pools = _pools(self.files, pool_drops)
-        self._kept: dict[tuple[ShardFile, ...], Batch] = {}  # what fits in one pool a scenario is read once
+        self._kept: dict[tuple[ShardFile, ...], Batch] = {}  # the last pool of each scenario
 
     def __len__(self) -> int:
         return sum(self._batches_of(pool) for pools in self._pools.values() for pool in pools)
 
     def _batches_of(self, pool: Sequence[ShardFile]) -> int:
-        return -(-sum(file.feasible if self.feasible_only else file.num_drops for file in pool) // self._step_drops)
+        return -(-sum(map(self._drops_of, pool)) // self._step_drops)
+
+    def _drops_of(self, file: ShardFile) -> int:
+        return file.feasible if self.feasible_only else file.num_drops
 
     @property
     def _step_drops(self) -> int:
@@ -135,8 +148,27 @@ class ShardBatches:
         return self.batch_size * self.share.processes
 
     def __iter__(self) -> Iterator[Batch]:
-        generator = torch.Generator().manual_seed((self.seed + self.epoch) % MAX_SEED)
-        self.epoch += 1
+        if not self._resumed or self._given >= len(self):
+            self._epoch, self._given = self._epoch + 1, 0
+        self._resumed = False
+        for pool, index in islice(self._plan(self._epoch), self._given, None):
+            self._given += 1
+            problem, label = self._load(pool)
+            yield problem.select(index), {name: value[index] for name, value in label.items()}
+
+    def state_dict(self) -> dict[str, int]:
+        """The pass, its batches that were given, and the number of processes that share them."""
+        return {"epoch": self._epoch, "given": self._given, "processes": self.share.processes}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on behind the last batch that was given; with the next pass, where the number of processes has changed."""
+        same = state.get("processes") == self.share.processes
+        self._epoch, self._given = state["epoch"], state["given"] if same else len(self)
+        self._resumed = True
+
+    def _plan(self, epoch: int) -> Iterator[tuple[tuple[ShardFile, ...], Int[Tensor, " drop"]]]:
+        """The shards and the drops among them of each batch of a pass. Reads no shard."""
+        generator = torch.Generator().manual_seed((self.seed + epoch) % MAX_SEED)
         left = {scenario: sum(map(self._batches_of, pools)) for scenario, pools in self._pools.items()}
         streams = {scenario: self._stream(pools, generator) for scenario, pools in self._pools.items()}
         while left := {scenario: count for scenario, count in left.items() if count}:
@@ -147,20 +179,22 @@ class ShardBatches:
             left[names[turn]] -= 1
             yield next(streams[names[turn]])
 
-    def _stream(self, pools: list[tuple[ShardFile, ...]], generator: torch.Generator) -> Iterator[Batch]:
+    def _stream(
+        self, pools: list[tuple[ShardFile, ...]], generator: torch.Generator
+    ) -> Iterator[tuple[tuple[ShardFile, ...], Int[Tensor, " drop"]]]:
         order = torch.randperm(len(pools), generator=generator) if self.shuffle else torch.arange(len(pools))
         for place in order.tolist():
-            problem, label = self._load(pools[place], keep=len(pools) == 1)
-            count = problem.num_drops
+            count = sum(map(self._drops_of, pools[place]))
             picks = torch.randperm(count, generator=generator) if self.shuffle else torch.arange(count)
             # Even parts: a last batch of a few drops would give a noisy step.
             for step in picks.tensor_split(-(-count // self._step_drops)) if count else ():
-                index = self.share.deal(step)
-                yield problem.select(index), {name: value[index] for name, value in label.items()}
+                yield pools[place], self.share.deal(step)
 
-    def _load(self, pool: tuple[ShardFile, ...], *, keep: bool) -> Batch:
+    def _load(self, pool: tuple[ShardFile, ...]) -> Batch:
         if pool in self._kept:
             return self._kept[pool]
+        for other in self._pools[pool[0].scenario]:  # frees the memory of the pool before
+            self._kept.pop(other, None)
         shards = [read_shard(file.path, digest=file.sha256) for file in pool]
         problem = cat_tensors([shard.problem for shard in shards])
         label = {name: torch.cat([shard.label[name] for shard in shards]) for name in shards[0].label}
@@ -168,10 +202,10 @@ class ShardBatches:
             index = torch.isin(label["status"], torch.tensor(_KEPT)).nonzero().squeeze(1)
             problem, label = problem.select(index), {name: value[index] for name, value in label.items()}
         cast = {name: value.to(self.dtype) if value.is_floating_point() else value for name, value in label.items()}
-        batch = (problem.cast(self.dtype), cast)
-        if keep:
-            self._kept[pool] = batch
-        return batch
+        if problem.num_drops != sum(map(self._drops_of, pool)):
+            raise DatasetError(f"{pool[0].path.parent}: its shards hold other drops than its manifest says; generate it anew")
+        self._kept[pool] = (problem.cast(self.dtype), cast)
+        return self._kept[pool]
 
 
 def _pools(files: Sequence[ShardFile], pool_drops: int) -> dict[int, list[tuple[ShardFile, ...]]]:

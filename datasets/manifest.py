@@ -36,9 +36,22 @@ class Manifest:
         return sha256(self.recipe.encode())
 
     @property
-    def missing(self) -> list[str]:
-        """Names of the shards that are not done."""
-        return [name for index in range(self.num_shards) if (name := shard_name(index)) not in self.shards]
+    def num_missing(self) -> int:
+        """Shards that are not done."""
+        return self.num_shards - len(self.shards)
+
+    @property
+    def first_missing(self) -> str:
+        """Name of the first shard that is not done, if there is one."""
+        return next(name for index in range(self.num_shards) if (name := shard_name(index)) not in self.shards)
+
+    def check_finished(self, folder: Path) -> None:
+        """Raise DatasetError, one line, where a shard is missing, as after an interrupted run; `folder` only names it."""
+        if self.num_missing:
+            raise DatasetError(
+                f"{folder}: {self.num_missing} of {self.num_shards} shards are missing, first {self.first_missing}; "
+                "run the same `isac-torch generate` again to finish it"
+            )
 
     def write(self, folder: Path) -> None:
         """Replace the manifest of `folder` atomically."""
@@ -65,24 +78,45 @@ def read_manifest(folder: Path) -> Manifest:
                 f"{path}: {content.get('format')!r} version {content.get('format_version')!r}, but this version reads "
                 f"{DATASET_FORMAT!r} version {FORMAT_VERSION}; generate it anew"
             )
-        recipe = json.dumps(content["recipe"], sort_keys=True)
-        manifest = Manifest(recipe, int(content["num_shards"]), _checked_shards(content["shards"]))
+        recipe = json.dumps(_checked_recipe(content["recipe"]), sort_keys=True)
+        num_shards = _whole(content["num_shards"])
+        shards = _checked_shards(content["shards"], num_shards, len(content["recipe"]["scenarios"]))
+        manifest = Manifest(recipe, num_shards, shards)
     except FileNotFoundError:
         raise DatasetError(
             f"{folder}: holds no {MANIFEST}, so it is no data set; give the folder that `generate` wrote"
         ) from None
     except DatasetError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DatasetError(f"{path}: damaged ({type(error).__name__}); delete it and run the same `generate` again") from None
     if manifest.fingerprint != content.get("fingerprint"):
         raise DatasetError(f"{path}: its fingerprint does not match its recipe, it was edited; generate the data set anew")
     return manifest
 
 
-def _checked_shards(shards: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    kinds = {"sha256": str, "num_drops": int, "scenario": int, "size": str, "status": dict}
+def _checked_recipe(recipe: dict[str, Any]) -> dict[str, Any]:
+    kinds = {"scenarios": list, "seed": int, "allocator": str, "software": dict, "system": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(recipe[name], kind)]
+    if wrong or not recipe["scenarios"] or not all(isinstance(item, dict) for item in recipe["scenarios"]):
+        raise ValueError("recipe")
+    return recipe
+
+
+def _checked_shards(shards: dict[str, dict[str, Any]], num_shards: int, scenarios: int) -> dict[str, dict[str, Any]]:
+    if len(shards) > num_shards:
+        raise ValueError("num_shards")
     for name, entry in shards.items():
-        if Path(name).name != name or not all(isinstance(entry[key], kind) for key, kind in kinds.items()):
+        index = int(name.removeprefix("shard-").removesuffix(".h5"))
+        counts = [_whole(count) for count in entry["status"].values()]
+        whole = _whole(entry["num_drops"]) > 0 and sum(counts) == entry["num_drops"]
+        texts = isinstance(entry["sha256"], str) and isinstance(entry["size"], str)
+        if name != shard_name(index) or index >= num_shards or _whole(entry["scenario"]) >= scenarios or not (whole and texts):
             raise ValueError(name)
     return dict(shards)
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(value)
+    return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +10,24 @@ import lightning
 import torch
 
 from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
-from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
+from isac_torch.datasets.loader import ShardBatches, ShardFile, shard_files, split_shards
 from isac_torch.datasets.share import ALL, Share
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import DatasetError
+from isac_torch.systems import Scenario
 from isac_torch.tracking.scenario import TrackingScenario
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-class PowerDataModule(lightning.LightningDataModule):
-    """Batches of (problem, labels) for training and validation.
+class _StoredOrFresh(lightning.LightningDataModule):
+    """Batches of (problem, labels) of one system for training and validation.
 
     Validation always runs on stored drops, whose optimum is known: on `val_path`, or on shards held out of `path`.
     Training runs on the rest of `path`, or, with `fresh_batches`, on drops drawn on the fly.
     """
+
+    SYSTEM: str
 
     def __init__(
         self,
@@ -34,9 +38,6 @@ class PowerDataModule(lightning.LightningDataModule):
         val_share: float = 0.1,
         feasible_only: bool = True,
         fresh_batches: int = 0,
-        fresh_scenarios: list[TrackingScenario] | None = None,
-        fresh_sir: SirMix | None = None,
-        fresh_uses: int = 1,
         seed: int = 1_000_000_000,
         dtype: str = "float32",
         pool_drops: int = 4000,
@@ -51,47 +52,67 @@ class PowerDataModule(lightning.LightningDataModule):
             val_share: share of the shards of each scenario that is held out where there is no `val_path`.
             feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
             fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
-            fresh_scenarios: what to draw them from, in turns; default the paper's network.
-            fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
-            fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
             seed: of shuffling, and first seed of fresh drops.
-            dtype: `float32` or `float64`.
+            dtype: `float32` or `float64`; the network computes in the same.
             pool_drops: stored drops of one scenario held in memory and shuffled together.
         """
         super().__init__()
         if dtype not in _DTYPES:
             raise DatasetError(f"dtype={dtype!r} must be float32 or float64")
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("val_batch_size", val_batch_size, 1),
+            ("fresh_batches", fresh_batches, 0),
+            ("seed", seed, 0),
+            ("pool_drops", pool_drops, 1),
+        ):
+            if value < least:
+                raise DatasetError(f"{name}={value} must be at least {least}")
         if path is None and (val_path is None or fresh_batches < 1):
             raise DatasetError("path is missing; give a data set, or fresh_batches together with val_path")
         self.path, self.val_path, self.val_share = path, val_path, val_share
         self.batch_size, self.val_batch_size = batch_size, val_batch_size
         self.fresh_batches = fresh_batches
-        self.seed = seed
-        self._fresh: dict[str, Any] = {
-            "scenarios": fresh_scenarios or [TrackingScenario()],
-            "mix": fresh_sir,
-            "uses": fresh_uses,
-        }
-        self._options: dict[str, Any] = {"dtype": _DTYPES[dtype], "feasible_only": feasible_only, "pool_drops": pool_drops}
+        self.seed, self.dtype = seed, _DTYPES[dtype]
+        self._fresh: dict[str, Any] = {}
+        self._options: dict[str, Any] = {"dtype": self.dtype, "feasible_only": feasible_only, "pool_drops": pool_drops}
         self._train: ShardBatches | FreshBatches | None = None
         self._val: ShardBatches | None = None
 
-    def setup(self, stage: str = "fit") -> None:
-        """Read the manifests and choose the shards. DatasetError where a data set is missing, unfinished or foreign."""
-        if self._val is not None:
-            return
-        train = shard_files(Path(self.path)) if self.path is not None else []
+    def _draws(self, scenarios: Sequence[Scenario], mix: SirMix | CrbMix | None, uses: int = 1) -> None:
+        """From what fresh drops are drawn."""
+        if uses < 1:
+            raise DatasetError(f"fresh_uses={uses} must be at least 1")
+        self._fresh = {"scenarios": scenarios, "mix": mix, "uses": uses}
+
+    def files(self) -> tuple[list[ShardFile], list[ShardFile]]:
+        """Shards for training and for validation, as their manifests describe them. Reads no shard.
+
+        Raises:
+            DatasetError: one line, where a data set is missing, unfinished, foreign or without a drop that can be used.
+        """
+        train = shard_files(Path(self.path), self.SYSTEM) if self.path is not None else []
         if self.val_path is not None:
-            val = shard_files(Path(self.val_path))
+            val = shard_files(Path(self.val_path), self.SYSTEM)
         else:
             train, val = split_shards(train, self.val_share)
+        if self._options["feasible_only"]:
+            for files in (val, [] if self.fresh_batches else train):
+                _check_feasible(files)
+        return train, val
+
+    def setup(self, stage: str = "fit") -> None:
+        """Choose the shards of this process. DatasetError as `files`."""
+        if self._val is not None:
+            return
+        train, val = self.files()
         share = ALL if self.trainer is None else Share(self.trainer.global_rank, self.trainer.world_size)
         if self.fresh_batches:
             self._train = FreshBatches(
                 batch_size=self.batch_size,
                 batches=self.fresh_batches,
                 seed=self.seed,
-                dtype=self._options["dtype"],
+                dtype=self.dtype,
                 share=share,
                 **self._fresh,
             )
@@ -100,7 +121,7 @@ class PowerDataModule(lightning.LightningDataModule):
         self._val = ShardBatches(val, self.val_batch_size, shuffle=False, share=share, **self._options)
 
     def train_dataloader(self) -> ShardBatches | FreshBatches:
-        """Shuffled batches of the training drops."""
+        """Shuffled batches of the training drops. Checkpoints hold how far they are gone through, by its `state_dict`."""
         if self._train is None:
             self.setup()
         assert self._train is not None  # noqa: S101 - setup has just made it
@@ -113,68 +134,69 @@ class PowerDataModule(lightning.LightningDataModule):
         assert self._val is not None  # noqa: S101
         return self._val
 
-    def state_dict(self) -> dict[str, int]:
-        """How far the training drops have been drawn, for checkpoints: a resumed run goes on with new ones."""
-        if isinstance(self._train, FreshBatches):
-            return self._train.progress()
-        return {"epoch": self._train.epoch} if self._train is not None else {}
-
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """Go on where the checkpoint's run stopped drawing."""
+        """What checkpoints written before version 0.2 say of the training drops; the state of the loader came with them."""
         loader = self.train_dataloader()
         if isinstance(loader, FreshBatches):
-            loader.go_on(state_dict)
-        else:
-            loader.epoch = state_dict.get("epoch", 0)
+            loader.load_state_dict({"drawn": 0, "given": 0} | state_dict)
+        else:  # they counted the passes that were begun
+            loader.load_state_dict({"epoch": state_dict.get("epoch", 0) - 1, "given": 0})
 
 
-class DownlinkPilotDataModule(PowerDataModule):
-    """The same for the downlink-pilot system: fresh drops are roads, and what varies is how well a UE must be located."""
+def _check_feasible(files: Sequence[ShardFile]) -> None:
+    if files and not any(file.feasible for file in files):
+        raise DatasetError(
+            f"{files[0].path.parent}: none of its {sum(file.num_drops for file in files)} drops meets its constraints; "
+            "set feasible_only=false or generate it with a weaker sensing requirement"
+        )
+
+
+class PowerDataModule(_StoredOrFresh):
+    """Batches of (problem, labels) of the tracking system for training and validation, from a data set or freshly drawn."""
+
+    SYSTEM = "tracking"
 
     def __init__(
         self,
-        path: Path | None = None,
-        val_path: Path | None = None,
-        batch_size: int = 48,
-        val_batch_size: int = 256,
-        val_share: float = 0.1,
-        feasible_only: bool = True,
-        fresh_batches: int = 0,
-        fresh_scenarios: list[DownlinkPilotScenario] | None = None,
-        fresh_crb: CrbMix | None = None,
-        seed: int = 1_000_000_000,
-        dtype: str = "float32",
-        pool_drops: int = 4000,
+        fresh_scenarios: list[TrackingScenario] | None = None,
+        fresh_sir: SirMix | None = None,
+        fresh_uses: int = 1,
+        **options: Any,
     ) -> None:
         """Set up without touching a file.
 
         Args:
-            path: data set to train on; with `fresh_batches` and a `val_path` it may be left out.
-            val_path: data set to validate on; default shards held out of `path`.
-            batch_size: drops in a training batch of each process.
-            val_batch_size: drops in a validation batch of each process.
-            val_share: share of the shards of each scenario that is held out where there is no `val_path`.
-            feasible_only: leave out drops whose label breaks a constraint, most of them proven infeasible.
-            fresh_batches: batches of freshly drawn drops that make an epoch; 0 trains on stored drops.
-            fresh_scenarios: what to draw them from, in turns; default the paper's two UEs.
-            fresh_crb: limits Gamma of fresh drops, drawn per drop; default the scenario's.
-            seed: of shuffling, and first seed of fresh drops.
-            dtype: `float32` or `float64`.
-            pool_drops: stored drops of one scenario held in memory and shuffled together.
+            fresh_scenarios: what to draw fresh drops from, in turns; default the paper's network.
+            fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
+            fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
+            options: as of both systems.
         """
-        super().__init__(
-            path=path,
-            val_path=val_path,
-            batch_size=batch_size,
-            val_batch_size=val_batch_size,
-            val_share=val_share,
-            feasible_only=feasible_only,
-            fresh_batches=fresh_batches,
-            seed=seed,
-            dtype=dtype,
-            pool_drops=pool_drops,
-        )
-        self._fresh = {"scenarios": fresh_scenarios or [DownlinkPilotScenario()], "mix": fresh_crb}
+        super().__init__(**options)
+        self._draws(fresh_scenarios or [TrackingScenario()], fresh_sir, fresh_uses)
+
+
+class DownlinkPilotDataModule(_StoredOrFresh):
+    """The same for the downlink-pilot system: fresh drops are roads, and what varies is how well a UE must be located."""
+
+    SYSTEM = "downlink_pilots"
+
+    def __init__(
+        self,
+        batch_size: int = 48,
+        fresh_scenarios: list[DownlinkPilotScenario] | None = None,
+        fresh_crb: CrbMix | None = None,
+        **options: Any,
+    ) -> None:
+        """Set up without touching a file.
+
+        Args:
+            batch_size: drops in a training batch of each process.
+            fresh_scenarios: what to draw fresh drops from, in turns; default the paper's two UEs.
+            fresh_crb: limits Gamma of fresh drops, drawn per drop; default the scenario's.
+            options: as of both systems.
+        """
+        super().__init__(batch_size=batch_size, **options)
+        self._draws(fresh_scenarios or [DownlinkPilotScenario()], fresh_crb)
 
 
 PilotDataModule = DownlinkPilotDataModule

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Field:
-    """Unit and axis names of one array, in the order of NumPy; MATLAB shows the axes reversed. Indices count from 0."""
+    """Unit and axis names of one array, in the order of NumPy; MATLAB shows the axes reversed. Indices count from 0.
+
+    An optional array is missing in files of older versions, or where the scenario has no use for it.
+    """
 
     unit: str
     axes: tuple[str, ...]
+    optional: bool = False
 
 
-def field(unit: str, axes: str) -> Field:
+def field(unit: str, axes: str, *, optional: bool = False) -> Field:
     """The field of an array of this unit over these axes, their names in one string."""
-    return Field(unit, tuple(axes.split()))
+    return Field(unit, tuple(axes.split()), optional)
 
 
 FORMER_NAMES = {"pilot": "downlink_pilots"}

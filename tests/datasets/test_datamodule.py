@@ -10,7 +10,7 @@ from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
-from isac_torch.datasets.module import PowerDataModule
+from isac_torch.datasets.module import DownlinkPilotDataModule, PowerDataModule
 from isac_torch.errors import DatasetError
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.scenario import TrackingScenario
@@ -89,9 +89,58 @@ def test_fresh_drops_never_repeat_and_follow_the_seed(path):
     first, second = amplitudes(one), amplitudes(one)
     assert not torch.equal(first[0], second[0])
     assert all(map(torch.equal, first, amplitudes(other)))
-    resumed = module()
-    resumed.load_state_dict(other.state_dict())
-    assert all(map(torch.equal, second, amplitudes(resumed)))
+
+
+@pytest.mark.parametrize("given", [1, 3, 5, 6])
+def test_a_resumed_loader_of_stored_drops_goes_on_behind_the_last_batch(path, given):
+    """Several scenarios and pools; batches of the rest of the pass and of the next one, to the last bit."""
+
+    def loader():
+        return ShardBatches(shard_files(path), 4, pool_drops=7, feasible_only=False)
+
+    one, resumed = loader(), loader()
+    assert len(one) > 6
+    steps = iter(one)
+    for _ in range(given):
+        next(steps)
+    resumed.load_state_dict(one.state_dict())
+    rest = [label["value"].tolist() for _, label in steps]
+    assert [label["value"].tolist() for _, label in resumed] == rest
+    assert values(resumed) == values(one)
+
+
+def test_a_loader_resumed_at_the_end_of_a_pass_starts_the_next_one(path):
+    one = ShardBatches(shard_files(path), 4)
+    values(one)
+    resumed = ShardBatches(shard_files(path), 4)
+    resumed.load_state_dict(one.state_dict())
+    assert values(resumed) == values(one)
+
+
+@pytest.mark.parametrize("uses", [1, 3])
+def test_a_resumed_loader_of_fresh_drops_goes_on_behind_the_last_batch(uses):
+    """Also where drops are used several times: those held for further use are drawn again."""
+
+    def loader():
+        return FreshBatches([SMALL, OTHER], 2, 5, seed=3, mix=SirMix(), uses=uses)
+
+    one, resumed = loader(), loader()
+    for _ in range(4):
+        one._next()
+    resumed.load_state_dict(one.state_dict())
+    for _ in range(4):
+        mine, yours = one._next(), resumed._next()
+        assert torch.equal(mine.signal, yours.signal)
+        assert torch.equal(mine.sir_min, yours.sir_min)
+
+
+def test_progress_in_checkpoints_of_former_versions_is_understood(path):
+    stored, fresh = PowerDataModule(path=path), PowerDataModule(path=path, fresh_batches=2)
+    stored.load_state_dict({"epoch": 3})
+    fresh.load_state_dict({"drawn": 4, "given": 8})
+    next(iter(stored.train_dataloader()))
+    assert stored.train_dataloader().state_dict()["epoch"] == 3
+    assert fresh.train_dataloader().state_dict() == {"drawn": 4, "given": 8, "processes": 1}
 
 
 def test_fresh_drops_take_their_sir_from_the_mixture():
@@ -122,6 +171,10 @@ def test_tight_drops_are_feasible_and_used_again_with_another_sir():
         ({"path": None}, "path is missing"),
         ({"dtype": "float16"}, "float16"),
         ({"batch_size": 0}, "batch_size=0"),
+        ({"val_batch_size": 0}, "val_batch_size=0"),
+        ({"pool_drops": 0}, "pool_drops=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"fresh_uses": 0}, "fresh_uses=0"),
         ({"val_share": 1.5}, "val_share=1.5"),
         ({"val_share": 0.9}, "too few"),
         ({"path": Path("nowhere")}, "no such folder"),
@@ -131,6 +184,25 @@ def test_bad_options_are_one_line(path, options, words):
     with pytest.raises(DatasetError, match=words) as caught:
         PowerDataModule(**({"path": path} | options)).setup()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("place", ["path", "val_path"])
+def test_a_set_without_a_usable_drop_is_refused(path, tmp_path, place):
+    folder = tmp_path / "infeasible"
+    options = {"seed": 5, "shard_size": 3, "workers": 1, "allocator": Fractional(), "progress": False}
+    generate_dataset(TrackingScenario.of_size("4x3x2", sir_min_db=60.0), 6, folder, **options)
+    with pytest.raises(DatasetError, match=r"infeasible: none of its \d drops meets its constraints"):
+        PowerDataModule(**({"path": path} | {place: folder}), val_share=0.3).setup()
+    fresh = {"path": folder, "val_path": path, "fresh_batches": 1}
+    PowerDataModule(**fresh).setup()  # the drops of the set are not used
+    every = PowerDataModule(path=folder, feasible_only=False, val_share=0.5)
+    every.setup()
+    assert len(every.train_dataloader()) == 1
+
+
+def test_a_set_of_the_other_system_is_refused(path):
+    with pytest.raises(DatasetError, match="drops of the tracking system, where those of downlink_pilots are wanted"):
+        DownlinkPilotDataModule(path=path).setup()
 
 
 def test_unfinished_and_damaged_data_sets_are_refused(path, tmp_path):

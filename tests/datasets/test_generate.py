@@ -71,7 +71,7 @@ def test_missing_truncated_and_changed_shards_are_made_again(copy):
     (copy / "shard-00000.h5").unlink()
     (copy / "shard-00001.h5").write_bytes(before["shard-00001.h5"][:1000])
     (copy / "shard-00002.h5").write_bytes(before["shard-00002.h5"] + b"\0")
-    (copy / "shard-00004.h5.tmp4711").write_bytes(b"left over by a kill")
+    (copy / ".shard-00004.tmp4711.h5").write_bytes(b"left over by a kill")
     generate(copy)
     assert content(copy) == before
 
@@ -198,6 +198,43 @@ def test_damaged_manifest_is_one_line(copy):
         check_dataset(copy)
     with pytest.raises(DatasetError, match="no such folder"):
         check_dataset(copy / "nowhere")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"num_shards": 10**15},
+        {"num_shards": -1},
+        {"num_shards": True},
+        {"num_shards": 2.5},
+        {"shards": {"../x.h5": {}}},
+        {"shards": []},
+        {"recipe": None},
+        {"format_version": "1"},
+    ],
+)
+def test_manifests_of_others_are_refused_in_one_line_and_at_once(copy, change):
+    (copy / MANIFEST).write_text(json.dumps(json.loads((copy / MANIFEST).read_text()) | change))
+    with pytest.raises(DatasetError) as caught:
+        check_dataset(copy)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"num_drops": 5}, {"num_drops": True}, {"status": {"optimal": -4}}, {"scenario": 2}, {"sha256": 1}]
+)
+def test_entries_of_a_manifest_fit_its_recipe(copy, change):
+    content = json.loads((copy / MANIFEST).read_text())
+    content["shards"]["shard-00001.h5"] |= change
+    (copy / MANIFEST).write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="damaged"):
+        read_manifest(copy)
+
+
+def test_a_manifest_nested_too_deeply_is_one_line(copy):
+    (copy / MANIFEST).write_text("[" * 100_000)
+    with pytest.raises(DatasetError, match="damaged"):
+        check_dataset(copy)
 
 
 def killed(folder: Path, *options: str) -> dict[str, object]:

@@ -172,7 +172,9 @@ def test_training_refuses_in_one_line(labelled, tmp_path, capsys):
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("config", sorted((ROOT / "configs/pilot").glob("generate_*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "config", sorted((ROOT / "configs/downlink_pilots").glob("generate_*.yaml")), ids=lambda path: path.stem
+)
 def test_every_recipe_can_be_started(config, tmp_path):
     """Two drops of each setting; what the file says is otherwise used as it stands."""
     options = ["--num_drops=1", "--workers=1", f"--output={tmp_path}"]

@@ -19,7 +19,7 @@ from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.fields import FIELDS
 from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
-from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.requirement import KINDS, Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 
 
@@ -53,7 +53,7 @@ def refused(path: Path, *words: str) -> None:
     assert all(word in message for word in (path.name, *words)), message
 
 
-@pytest.mark.parametrize("requirement", [Requirement(), Requirement("dominate")], ids=lambda asked: asked.kind)
+@pytest.mark.parametrize("requirement", [Requirement(kind) for kind in KINDS], ids=lambda asked: asked.kind)
 def test_what_is_read_is_what_was_written(requirement, tmp_path):
     shard = make_shard(requirement=requirement)
     path = tmp_path / "shard-00007.h5"
@@ -69,7 +69,7 @@ def test_what_is_read_is_what_was_written(requirement, tmp_path):
         for name, value in mine.items():
             assert value.dtype == theirs[name].dtype
             assert torch.equal(value.nan_to_num(-1.0), theirs[name].nan_to_num(-1.0)), name
-    assert read.problem.num_targets == shard.problem.num_targets
+    assert (read.problem.num_targets, read.problem.num_cells) == (shard.problem.num_targets, shard.problem.num_cells)
 
 
 def test_bytes_depend_on_the_content_alone(shard):
@@ -160,6 +160,183 @@ def test_nan_is_refused_by_name(path, name):
     refused(path, name, "NaN")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("label/status", 99, "no status"),
+        ("label/status", -1, "no status"),
+        ("drop/serving_ap", 4, "0..3"),
+        ("drop/sensing_ap", -1, "0..3"),
+        ("drop/pilot", -2, "drop/pilot holds -2"),
+    ],
+)
+def test_numbers_that_name_nothing_are_refused(path, name, value, says):
+    edit(path, name, value)
+    refused(path, name, says)
+
+
+@pytest.mark.parametrize("count", [-1, 0, 1, 3, 10**9])
+def test_a_wrong_number_of_targets_is_refused(path, count):
+    with h5py.File(path, "a") as file:
+        file["problem"].attrs["num_targets"] = count
+    refused(path, "num_targets", str(count))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        ("problem/link_ap", np.float64),
+        ("problem/link_ap", np.uint64),
+        ("problem/signal", np.int64),
+        ("problem/signal", np.dtype(">f8")),
+        ("problem/signal", np.complex128),
+        ("label/status", np.uint8),
+        ("drop/ue_gain", bool),
+    ],
+)
+def test_arrays_of_another_type_are_refused(path, name, dtype):
+    with h5py.File(path, "a") as file:
+        array = file[name][()].astype(dtype)
+        del file[name]
+        file[name] = array
+    refused(path, name, "type")
+
+
+@pytest.mark.parametrize("name", ["drop/tx_position", "drop/pilot", "problem/budget", "label/status"])
+def test_every_array_must_be_there(path, name):
+    with h5py.File(path, "a") as file:
+        del file[name]
+    refused(path, f"{name} is missing")
+
+
+@pytest.mark.parametrize("name", ["drop/ue_gain", "problem/link_ap", "label/power"])
+def test_arrays_that_do_not_fit_together_are_refused(path, name):
+    with h5py.File(path, "a") as file:
+        array = file[name][:, :-1]
+        del file[name]
+        file[name] = array
+    refused(path, name, "does not fit")
+
+
+def test_links_follow_from_aps_ues_and_targets(path):
+    with h5py.File(path, "a") as file:
+        for group in ("problem", "label"):
+            for name in list(file[group]):
+                if file[group][name].attrs["axes"].decode().endswith("link"):
+                    array = file[group][name][..., :-1]
+                    axes = file[group][name].attrs["axes"]
+                    del file[group][name]
+                    file[group][name] = array
+                    file[group][name].attrs["axes"] = axes
+    refused(path, "links")
+
+
+def foreign_group(file):
+    file["problem"].create_group("more")["x"] = np.zeros(3)
+
+
+def array_for_a_group(file):
+    del file["problem"]
+    file["problem"] = np.zeros(3)
+
+
+def group_for_an_array(file):
+    del file["problem/signal"]
+    file.create_group("problem/signal")
+
+
+def loop(file):
+    del file["label"]
+    file["label"] = file["/"]
+
+
+def loop_inside(file):
+    file["problem/again"] = file["problem"]
+
+
+def external_group(file):
+    del file["problem"]
+    file["problem"] = h5py.ExternalLink("elsewhere.h5", "/problem")
+
+
+def soft_group(file):
+    file.move("problem", "elsewhere")
+    file["problem"] = h5py.SoftLink("/elsewhere")
+
+
+def unwritten(file):
+    del file["problem/leakage"]
+    file["problem"].create_dataset("leakage", shape=(5, 4, 2**33), dtype="f8", chunks=(1, 1, 2**16))
+
+
+def unwritten_and_small(file):
+    shape = file["problem/leakage"].shape
+    del file["problem/leakage"]
+    file["problem"].create_dataset("leakage", shape=shape, dtype="f8", chunks=shape)
+
+
+def empty(file):
+    del file["problem/leakage"]
+    file["problem/leakage"] = h5py.Empty("f8")
+
+
+def inflated(file):
+    """One number written, 64 GiB stated."""
+    unwritten(file)
+    file["problem/leakage"][0, 0, 0] = 1.0
+
+
+def many_targets_text(file):
+    file["problem"].attrs["num_targets"] = "2"
+
+
+def array_for_a_number(file):
+    file.attrs["index"] = np.zeros(1000, dtype=np.int64)
+
+
+def no_seed(file):
+    del file.attrs["drop_seed"]
+
+
+def config_is_no_json(file):
+    file.attrs["config"] = np.bytes_(b"[" * 30_000)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        foreign_group, array_for_a_group, group_for_an_array, loop, loop_inside, external_group, soft_group, unwritten,
+        unwritten_and_small, empty, inflated, many_targets_text, array_for_a_number, no_seed, config_is_no_json,
+    ],
+    ids=lambda change: change.__name__,
+)  # fmt: skip
+def test_files_of_another_structure_are_refused_before_any_array_is_read(path, change, monkeypatch):
+    with h5py.File(path, "a") as file:
+        change(file)
+    monkeypatch.setattr("isac_torch.datasets.shards.check_values", lambda *_, **__: pytest.fail("an array was read"))
+    refused(path)
+
+
+def test_a_small_file_that_unpacks_to_gigabytes_is_refused(path):
+    """Zeros compress a thousandfold: consistent shapes alone do not bound the memory."""
+    drops = 400_000
+    with h5py.File(path, "a") as file:
+        for group in ("drop", "problem", "label"):
+            for name in list(file[group]):
+                shape, dtype = (drops, *file[group][name].shape[1:]), file[group][name].dtype
+                del file[group][name]
+                made = file[group].create_dataset(name, shape=shape, dtype=dtype, chunks=(drops, *shape[1:]), compression=9)
+                made.id.write_direct_chunk((0,) * len(shape), b"x\x9c\x03\x00\x00\x00\x00\x01")
+    assert path.stat().st_size < 300_000
+    refused(path, "MiB")
+
+
+def test_folders_devices_and_large_files_are_not_read(path, tmp_path, monkeypatch):
+    refused(tmp_path, "not a file")
+    monkeypatch.setattr("isac_torch.datasets.shards._MOST_BYTES", 100)
+    refused(path, "larger than")
+
+
 def test_impossible_numbers_are_refused(path):
     edit(path, "problem/leakage", -1.0)
     refused(path, "leakage", "negative")
@@ -167,7 +344,7 @@ def test_impossible_numbers_are_refused(path):
 
 def test_link_to_an_ap_that_is_not_there_is_refused(path):
     edit(path, "problem/link_ap", 99)
-    refused(path, "link_ap", "99")
+    refused(path, "problem/link_ap", "99", "0..3")
 
 
 def test_missing_field_and_foreign_files_are_refused(path, tmp_path):
