@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import MISSING, fields
 from typing import Any
 
-from isac_torch.deployment.snapshot import SHAPES, Snapshot
+from isac_torch.deployment.field_specs import json_schema
+from isac_torch.deployment.snapshot import SPECS, Snapshot
 
 EXAMPLE: dict[str, Any] = {
     "tx_position": [[0, 0, 10], [400, 0, 10], [200, 350, 10]],
@@ -20,25 +20,10 @@ EXAMPLE: dict[str, Any] = {
 
 
 def drop_schema() -> dict[str, Any]:
-    """JSON schema of one network: every field of Snapshot with its unit and shape."""
-    said = dict(re.findall(r"^ {8}(\w+): (.+(?:\n {12}.+)*)", Snapshot.__doc__ or "", flags=re.MULTILINE))
-    properties = {
-        field.name: _type(field.name, str(field.type)) | {"description": " ".join(said.get(field.name, "").split())}
-        for field in fields(Snapshot)
-    }
+    """JSON schema of one network: every field of Snapshot with its unit, shape and range."""
+    properties = {name: json_schema(spec) for name, spec in SPECS.items()}
     required = [field.name for field in fields(Snapshot) if field.default is MISSING]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def _type(name: str, annotation: str) -> dict[str, Any]:
-    """Schema of a field by its shape and the alias it is annotated with."""
-    if annotation.startswith("Echo"):
-        return {"enum": ["radar", "product"]}
-    whole = annotation.startswith(("Whole", "Indices"))
-    schema: dict[str, Any] = {"type": "integer" if whole else "number"}
-    for axis in reversed(SHAPES.get(name, ())):
-        schema = {"type": "array", "items": schema} | ({"minItems": axis, "maxItems": axis} if isinstance(axis, int) else {})
-    return schema
 
 
 def allocate_docs() -> dict[str, Any]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy import float64, int64, ndarray
 from numpy.typing import NDArray
 
+from isac_torch.deployment.field_specs import attributes_section, reals, specs_of, wholes, words
 from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
 from isac_torch.errors import DropError
 from isac_torch.units import db_to_linear, dbm_to_watt
@@ -25,48 +26,6 @@ if TYPE_CHECKING:
 else:
     Reals = Indices = Number = Whole = Echo = Any  # anything may be given: it is converted, or refused in one line
 
-_REAL: dict[str, tuple[str | int, ...]] = {
-    "tx_position": ("ap", 3),
-    "tx_orientation": ("ap",),
-    "rx_position": ("rx", 3),
-    "target_position": ("target", 3),
-    "ue_position": ("ue", 3),
-    "ue_gain": ("ue", "ap"),
-    "ue_azimuth": ("ue", "ap"),
-    "ue_elevation": ("ue", "ap"),
-    "pilot_power": ("ue",),
-    "ap_power": ("ap",),
-}
-_WHOLE: dict[str, tuple[str | int, ...]] = {
-    "pilot": ("ue",),
-    "serving_ap": ("ue", "serving"),
-    "sensing_ap": ("target", "sensing"),
-    "listening_ap": ("target", "listening"),
-}
-SHAPES = _REAL | _WHOLE
-"""Axes of every field that is an array."""
-_RANGE: dict[str, tuple[float | int, float | int, str]] = {
-    "tx_position": (-1e7, 1e7, "metres"),
-    "rx_position": (-1e7, 1e7, "metres"),
-    "target_position": (-1e7, 1e7, "metres"),
-    "ue_position": (-1e7, 1e7, "metres"),
-    "tx_orientation": (-12.6, 12.6, "radians, not degrees"),
-    "ue_azimuth": (-12.6, 12.6, "radians, not degrees"),
-    "ue_elevation": (-1.6, 1.6, "radians, not degrees"),
-    "ue_gain": (0.0, 1.0, "a linear power gain, not dB"),
-    "pilot_power": (1e-9, 1e2, "W, not dBm"),
-    "ap_power": (1e-6, 1e5, "W, not dBm"),
-    "carrier_frequency": (1e8, 1e12, "Hz"),
-    "noise_power": (1e-22, 1e-3, "W over the whole band, not dBm"),
-    "azimuth_spread_deg": (0.0, 180.0, "degrees"),
-    "angle_error": (0.0, 1.0, "radians"),
-    "sir_min_db": (-100.0, 100.0, "dB"),
-    "num_antennas": (1, 64, "antennas of each AP"),
-    "pilot_symbols": (1, 1_000_000, "symbols"),
-    "serving_aps": (1, 1_000_000, "APs"),
-    "sensing_aps": (1, 1_000_000, "APs"),
-    "listening_aps": (1, 1_000_000, "receive APs"),
-}
 NO_PATH_GAIN = 1e-20
 """Gain of a pair that no path connects, linear (-200 dB): far below the noise, yet positive as a large-scale gain must be."""
 
@@ -77,35 +36,6 @@ class Snapshot:
 
     Nested lists and arrays of any real number type become float64 and int64 arrays. Wrong types and shapes raise DropError
     here, values out of range in `check`. What is None is derived by `completed`, by the rules of `TrackingScenario`.
-
-    Attributes:
-        tx_position: of the transmit APs, m; the z axis points up.
-        tx_orientation: azimuth of their arrays' broadside, rad.
-        rx_position: of the receive APs, which listen for echoes, m.
-        target_position: of the tracked targets, m; zero targets are allowed.
-        ue_position: m; may be left out where ue_gain, ue_azimuth and ue_elevation are all given.
-        ue_gain: large-scale fading between UE and transmit AP with shadowing, linear, 0..1, where 0 means that no path connects
-            the two (smaller values than NO_PATH_GAIN count as that); default urban micro without line of sight and without
-            shadowing.
-        ue_azimuth: at which each transmit AP sees each UE, from its broadside, rad; default from the positions.
-        ue_elevation: above the horizon, rad; default from the positions.
-        pilot_power: uplink pilot power of each UE, W; default 0.1 mW.
-        pilot: which of the pilot_symbols pilots each UE sends; default round robin.
-        serving_ap: transmit APs that serve each UE, strongest first; default the serving_aps of largest ue_gain.
-        sensing_ap: transmit APs with a beam at each target, closest first; default the sensing_aps closest.
-        listening_ap: receive APs that listen for each target; default the listening_aps closest, above four targets balanced.
-        ap_power: power budget of each transmit AP, W; default 2 W.
-        num_antennas: antennas of each AP's uniform linear array.
-        carrier_frequency: Hz.
-        noise_power: thermal noise power in the band, W; default -174 dBm/Hz over 20 MHz.
-        pilot_symbols: uplink pilot symbols, also the number of orthogonal pilots; default one a UE.
-        azimuth_spread_deg: standard deviation of the scatterers' azimuth, degrees.
-        angle_error: standard deviation of the tracked azimuth and elevation, rad.
-        echo_gain: `radar` equation, or `product` of the two one-way path gains.
-        sir_min_db: sensing SIR that every target must reach (SIR0), dB.
-        serving_aps: transmit APs that serve each UE where serving_ap is derived.
-        sensing_aps: transmit APs with a beam at each target where sensing_ap is derived.
-        listening_aps: receive APs that listen for each target where listening_ap is derived.
 
     Example:
         >>> from isac_torch import Snapshot
@@ -121,31 +51,130 @@ class Snapshot:
         (2, 1, 1)
     """
 
-    tx_position: Reals  # [ap, 3]
-    tx_orientation: Reals  # [ap]
-    rx_position: Reals  # [rx, 3]
-    target_position: Reals  # [target, 3]
-    ue_position: Reals | None = None  # [ue, 3]
-    ue_gain: Reals | None = None  # [ue, ap]
-    ue_azimuth: Reals | None = None  # [ue, ap]
-    ue_elevation: Reals | None = None  # [ue, ap]
-    pilot_power: Reals | None = None  # [ue]
-    pilot: Indices | None = None  # [ue]
-    serving_ap: Indices | None = None  # [ue, serving]
-    sensing_ap: Indices | None = None  # [target, sensing]
-    listening_ap: Indices | None = None  # [target, listening]
-    ap_power: Reals | None = None  # [ap]
-    num_antennas: Whole = 4
-    carrier_frequency: Number = 2e9
-    noise_power: Number = dbm_to_watt(-174.0) * 20e6
-    pilot_symbols: Whole | None = None
-    azimuth_spread_deg: Number = 15.0
-    angle_error: Number = 1e-2
-    echo_gain: Echo = "radar"
-    sir_min_db: Number = -5.0
-    serving_aps: Whole = 4
-    sensing_aps: Whole = 4
-    listening_aps: Whole = 1
+    tx_position: Reals = field(
+        metadata=reals("of the transmit APs, m; the z axis points up", "ap", 3, least=-1e7, most=1e7, unit="metres")
+    )
+    tx_orientation: Reals = field(
+        metadata=reals("azimuth of their arrays' broadside, rad", "ap", least=-12.6, most=12.6, unit="radians, not degrees")
+    )
+    rx_position: Reals = field(
+        metadata=reals("of the receive APs, which listen for echoes, m", "rx", 3, least=-1e7, most=1e7, unit="metres")
+    )
+    target_position: Reals = field(
+        metadata=reals("of the tracked targets, m; zero targets are allowed", "target", 3, least=-1e7, most=1e7, unit="metres")
+    )
+    ue_position: Reals | None = field(
+        default=None,
+        metadata=reals(
+            "m; may be left out where ue_gain, ue_azimuth and ue_elevation are all given",
+            "ue", 3, least=-1e7, most=1e7, unit="metres",
+        ),
+    )  # fmt: skip
+    ue_gain: Reals | None = field(
+        default=None,
+        metadata=reals(
+            "large-scale fading between UE and transmit AP with shadowing, linear, 0..1, where 0 means that no path connects "
+            "the two (smaller values than NO_PATH_GAIN count as that); default urban micro without line of sight and without "
+            "shadowing",
+            "ue", "ap", least=0.0, most=1.0, unit="a linear power gain, not dB",
+        ),
+    )  # fmt: skip
+    ue_azimuth: Reals | None = field(
+        default=None,
+        metadata=reals(
+            "at which each transmit AP sees each UE, from its broadside, rad; default from the positions",
+            "ue", "ap", least=-12.6, most=12.6, unit="radians, not degrees",
+        ),
+    )  # fmt: skip
+    ue_elevation: Reals | None = field(
+        default=None,
+        metadata=reals(
+            "above the horizon, rad; default from the positions",
+            "ue", "ap", least=-1.6, most=1.6, unit="radians, not degrees",
+        ),
+    )  # fmt: skip
+    pilot_power: Reals | None = field(
+        default=None,
+        metadata=reals("uplink pilot power of each UE, W; default 0.1 mW", "ue", least=1e-9, most=1e2, unit="W, not dBm"),
+    )
+    pilot: Indices | None = field(
+        default=None, metadata=wholes("which of the pilot_symbols pilots each UE sends; default round robin", "ue")
+    )
+    serving_ap: Indices | None = field(
+        default=None,
+        metadata=wholes(
+            "transmit APs that serve each UE, strongest first; default the serving_aps of largest ue_gain", "ue", "serving"
+        ),
+    )
+    sensing_ap: Indices | None = field(
+        default=None,
+        metadata=wholes(
+            "transmit APs with a beam at each target, closest first; default the sensing_aps closest", "target", "sensing"
+        ),
+    )
+    listening_ap: Indices | None = field(
+        default=None,
+        metadata=wholes(
+            "receive APs that listen for each target; default the listening_aps closest, above four targets balanced",
+            "target", "listening",
+        ),
+    )  # fmt: skip
+    ap_power: Reals | None = field(
+        default=None,
+        metadata=reals("power budget of each transmit AP, W; default 2 W", "ap", least=1e-6, most=1e5, unit="W, not dBm"),
+    )
+    num_antennas: Whole = field(
+        default=4,
+        metadata=wholes("antennas of each AP's uniform linear array", least=1, most=64, unit="antennas of each AP"),
+    )
+    carrier_frequency: Number = field(default=2e9, metadata=reals("Hz", least=1e8, most=1e12, unit="Hz"))
+    noise_power: Number = field(
+        default=dbm_to_watt(-174.0) * 20e6,
+        metadata=reals(
+            "thermal noise power in the band, W; default -174 dBm/Hz over 20 MHz",
+            least=1e-22, most=1e-3, unit="W over the whole band, not dBm",
+        ),
+    )  # fmt: skip
+    pilot_symbols: Whole | None = field(
+        default=None,
+        metadata=wholes(
+            "uplink pilot symbols, also the number of orthogonal pilots; default one pilot per UE",
+            least=1, most=1_000_000, unit="symbols",
+        ),
+    )  # fmt: skip
+    azimuth_spread_deg: Number = field(
+        default=15.0,
+        metadata=reals("standard deviation of the scatterers' azimuth, degrees", least=0.0, most=180.0, unit="degrees"),
+    )
+    angle_error: Number = field(
+        default=1e-2,
+        metadata=reals("standard deviation of the tracked azimuth and elevation, rad", least=0.0, most=1.0, unit="radians"),
+    )
+    echo_gain: Echo = field(
+        default="radar",
+        metadata=words("`radar` equation, or `product` of the two one-way path gains", "radar", "product"),
+    )
+    sir_min_db: Number = field(
+        default=-5.0,
+        metadata=reals("sensing SIR that every target must reach (SIR0), dB", least=-100.0, most=100.0, unit="dB"),
+    )
+    serving_aps: Whole = field(
+        default=4,
+        metadata=wholes("transmit APs that serve each UE where serving_ap is derived", least=1, most=1_000_000, unit="APs"),
+    )
+    sensing_aps: Whole = field(
+        default=4,
+        metadata=wholes(
+            "transmit APs with a beam at each target where sensing_ap is derived", least=1, most=1_000_000, unit="APs"
+        ),
+    )
+    listening_aps: Whole = field(
+        default=1,
+        metadata=wholes(
+            "receive APs that listen for each target where listening_ap is derived",
+            least=1, most=1_000_000, unit="receive APs",
+        ),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""
@@ -154,7 +183,7 @@ class Snapshot:
             given = getattr(self, name)
             if given is None and _OPTIONAL[name]:
                 continue
-            array = (as_floats if name in _REAL else as_indices)(name, given, shape)
+            array = (as_indices if SPECS[name].whole else as_floats)(name, given, shape)
             for axis, length in zip(shape, array.shape, strict=True):
                 if isinstance(axis, str) and size.setdefault(axis, (length, name))[0] != length:
                     raise DropError(
@@ -165,9 +194,9 @@ class Snapshot:
         for name in _SCALARS:
             given = getattr(self, name)
             if not (name == "pilot_symbols" and given is None):
-                object.__setattr__(self, name, as_number(name, given, whole=isinstance(_RANGE[name][0], int)))
-        if self.echo_gain not in ("radar", "product"):
-            raise DropError(f"echo_gain={self.echo_gain!r} must be 'radar' or 'product'")
+                object.__setattr__(self, name, as_number(name, given, whole=SPECS[name].whole))
+        if self.echo_gain not in SPECS["echo_gain"].words:
+            raise DropError(f"echo_gain={self.echo_gain!r} must be {' or '.join(map(repr, SPECS['echo_gain'].words))}")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Snapshot:
@@ -183,7 +212,7 @@ class Snapshot:
     @classmethod
     def from_drop(cls, drop: Any, index: int, scenario: Any) -> Snapshot:
         """Drop `index` of a batch (a `TrackingDrop`) of a `TrackingScenario`."""
-        arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in (*_REAL, *_WHOLE) if hasattr(drop, name)}
+        arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in SHAPES if hasattr(drop, name)}
         scalars = {name: getattr(scenario, name) for name in (*_SCALARS, "echo_gain")}
         ap_power = [scenario.ap_power] * len(arrays["tx_position"])
         return cls(**arrays, **scalars, ap_power=ap_power)  # type: ignore[arg-type]  # lists are converted
@@ -242,14 +271,21 @@ class Snapshot:
             raise DropError("ue_position is missing; leave it out only where ue_gain, ue_azimuth and ue_elevation are given")
         if (self.ue_azimuth is None) != (self.ue_elevation is None):
             raise DropError("ue_azimuth and ue_elevation belong together; give both or neither")
-        for name in _WHOLE:
+        for name in _SETS:
             value = getattr(self, name)
             if value is not None and value.ndim == 2 and len(value) and not value.shape[1]:
                 raise DropError(f"{name} has no AP in its rows; give each row at least one, or leave {name} out")
 
 
 _OPTIONAL = {item.name: item.default is not MISSING for item in fields(Snapshot)}
-_SCALARS = tuple(name for name in _RANGE if name not in _REAL)
+SPECS = specs_of(Snapshot)
+"""Meaning, unit, axes and range of every field."""
+SHAPES = {name: spec.axes for name, spec in SPECS.items() if spec.axes}
+"""Axes of every field that is an array."""
+_SCALARS = tuple(name for name, spec in SPECS.items() if not spec.axes and not spec.words)
+_RANGE = {name: (spec.least, spec.most, spec.unit) for name, spec in SPECS.items() if spec.most is not None}
+_SETS = tuple(name for name, spec in SPECS.items() if spec.axes and spec.whole)
+Snapshot.__doc__ = f"{(Snapshot.__doc__ or '').rstrip()}\n\n{attributes_section(SPECS)}\n    "
 
 
 def _check_distinct(name: str, sets: ndarray) -> None:

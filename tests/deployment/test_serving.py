@@ -144,11 +144,12 @@ def test_schema_names_every_field_with_its_unit():
     assert schema["required"] == ["tx_position", "tx_orientation", "rx_position", "target_position"]
     assert all(item["description"] for item in schema["properties"].values())
     assert "m;" in schema["properties"]["tx_position"]["description"]
-    assert schema["properties"]["ue_gain"]["items"]["items"] == {"type": "number"}
+    assert schema["properties"]["ue_gain"]["items"]["items"] == {"type": "number", "minimum": 0.0, "maximum": 1.0}
     assert schema["properties"]["tx_position"]["items"]["maxItems"] == 3
-    assert schema["properties"]["serving_ap"]["items"]["items"] == {"type": "integer"}
+    assert schema["properties"]["serving_ap"]["items"]["items"] == {"type": "integer", "minimum": 0}
     assert schema["properties"]["num_antennas"]["type"] == "integer"
     assert schema["properties"]["echo_gain"]["enum"] == ["radar", "product"]
+    assert "ue_gain: [ue, ap] large-scale fading" in (Snapshot.__doc__ or "")
     Snapshot.from_mapping(EXAMPLE).check()
 
 
