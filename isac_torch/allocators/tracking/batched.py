@@ -18,7 +18,8 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
 from isac_torch.solvers.tracking import interior
-from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound, with_tangents
+from isac_torch.solvers.tracking.common_factor import largest_factor
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic
@@ -112,7 +113,6 @@ class BatchedOptimal:
 
     def _solve(self, problem: MaxMinSinrProblem, start: Tensor | None) -> Proposal:
         """One chunk: first stage, best effort where SIR0 is out of reach, reference where the gap is missed, second stage."""
-        asked = problem
         infeasible = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
         best_sir = torch.full_like(problem.budget[:, 0], torch.nan)
         if self.priority == "sensing":
@@ -134,21 +134,24 @@ class BatchedOptimal:
                 fair = lexicographic(problem, 0.5 * self.gap)
                 kept = fair.solved & (problem.objective(fair.power) >= goal * (1.0 - _FAIR_LOSS * self.gap))
                 power = torch.where(kept.unsqueeze(-1), fair.power, power)
-        return Proposal(power, found.upper_bound, infeasible & (asked.sir_min > problem.sir_min).any(-1), best_sir)
+        return Proposal(power, found.upper_bound, infeasible, best_sir)
 
     def _reachable(
         self, problem: MaxMinSinrProblem, index: Tensor, best_sir: Tensor
     ) -> tuple[MaxMinSinrProblem, Tensor, Tensor]:
         """The drops at `index` with an SIR0 that they can reach; which are proven infeasible; all drops' best SIR."""
         proven = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
-        if problem.num_constraints == 0:
+        if problem.num_constraints == 0 and problem.position is None:
             return problem, proven, best_sir
         part = problem.select(index)
-        limit = largest_sir(part)
+        limit = largest_factor(part)
         eased = best_effort(part, limit, slack=self.sensing_slack, everywhere=self.priority == "sensing")
         proven[index] = limit.infeasible
-        sir_min = problem.sir_min.index_copy(0, index, eased.sir_min)
-        return replace(problem, sir_min=sir_min), proven, best_sir.index_copy(0, index, limit.best_sir)
+        sir_min, position = problem.sir_min.index_copy(0, index, eased.sir_min), problem.position
+        if position is not None and eased.position is not None:
+            position = replace(position, required=position.required.index_copy(0, index, eased.position.required))
+        reachable = replace(problem, sir_min=sir_min, position=position)
+        return reachable, proven, best_sir.index_copy(0, index, limit.best_sir)
 
 
 @dataclass(frozen=True)
@@ -171,12 +174,14 @@ def _insert(old: _Found, new: _Found, index: Tensor) -> _Found:
 def _first_stage(problem: MaxMinSinrProblem, gap: float, start: Tensor | None = None) -> _Found:
     """Largest minimum SINR: feasible powers and their certificate, with further attempts for the drops that miss the gap.
 
-    Powers `start` (W), if any, take part: as the first attempt's start, and as an answer.
+    Powers `start` (W), if any, take part: as the first attempt's start, and as an answer. So do the powers that the requirement
+    compares with, which meet it where its factors are at most one, as an answer.
     """
     found = _attempt(problem, gap, _ATTEMPTS[0], start)
-    if start is not None:
-        unknown = torch.full_like(found.upper_bound, torch.inf)
-        found = _better(problem, found, _Found(start, unknown, torch.zeros_like(found.infeasible)))
+    for known in (start, problem.reference):
+        if known is not None:
+            unknown = torch.full_like(found.upper_bound, torch.inf)
+            found = _better(problem, found, _Found(known, unknown, torch.zeros_like(found.infeasible)))
     enough = max(gap, _REUSE_GAP) if problem.has_pilot_reuse else gap
     for attempt in _ATTEMPTS[1:]:
         again = (~found.infeasible & ~_fine(problem, found, enough)).nonzero()[:, 0]
@@ -232,9 +237,9 @@ def _certify(problem: MaxMinSinrProblem, power: Tensor, found: interior.Interior
     """The computed bound of the prices where the solver stopped; `power` (W) sets how products of shared pilots are bounded."""
     limit = problem.link_budget
     own = found.power * limit
-    relaxed = problem
+    relaxed = with_tangents(problem, own)
     if problem.has_pilot_reuse:
-        relaxed = replace(problem, leakage=relaxed_leakage(problem, power), coherent=torch.zeros_like(problem.coherent))
+        relaxed = replace(relaxed, leakage=relaxed_leakage(problem, power), coherent=torch.zeros_like(problem.coherent))
     return upper_bound(
         relaxed, own, found.ue_dual / scale.unsqueeze(-1), found.sensing_dual, found.budget_dual / problem.budget
     )
@@ -249,6 +254,8 @@ def _within_budget(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
 def _refer(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
     """Drops that no attempt could settle, solved by Clarabel on cones, then by the readable reference; best answers count."""
     enough = 1.0 if problem.has_pilot_reuse else gap
+    if problem.position is not None:  # the cones of both know linear constraints only
+        return found
     for solve in (_by_clarabel, _by_reference):
         again = (~_fine(problem, found, enough)).nonzero()[:, 0]
         if len(again) == 0:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
+from isac_torch.errors import AllocationError
 from isac_torch.solvers.tracking.certificate import relaxed_leakage
 from isac_torch.solvers.tracking.cones import Backend, dinkelbach
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
@@ -42,6 +43,8 @@ class ConicOptimal:
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop."""
+        if problem.position is not None:
+            raise AllocationError(f"{self.name} knows no requirement on positions; use opc_batched")
         return in_parts(problem, _CHUNK, self._answer)
 
     def _answer(self, problem: MaxMinSinrProblem, _: Tensor) -> Proposal:

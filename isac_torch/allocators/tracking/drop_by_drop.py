@@ -11,6 +11,7 @@ from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
+from isac_torch.errors import AllocationError
 from isac_torch.solvers.tracking import papers, reference
 from isac_torch.solvers.tracking.feasibility import SensingLimit, best_effort, largest_sir
 from isac_torch.solvers.tracking.scaling import scaled
@@ -103,6 +104,8 @@ class PaperOpc:
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W), proven infeasibility and largest reachable SIR of every drop."""
+        if problem.position is not None:
+            raise AllocationError(f"{self.name} knows no requirement on positions; use opc_batched")
 
         def solve(drop: MaxMinSinrProblem, limit: SensingLimit) -> tuple[Tensor, Tensor]:
             start = papers.start_point(drop, limit.power, self.start)

@@ -29,6 +29,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.solvers.tracking.position_rows import scaled_information, shape
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _SHARE_FLOOR = 1e-7
@@ -108,6 +109,28 @@ def upper_bound(
 def recover_prices(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Prices:
     """Prices that make the bound smallest for the shares of `power` (W), by a small linear programme a drop (HiGHS)."""
     return _best_prices(_linearise(problem, power), problem, power)
+
+
+def with_tangents(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> MaxMinSinrProblem:
+    """The problem with the tangents of every h at positive `power` (W) as sensing constraints, the last ones, in its place.
+
+    h is concave, so that the tangents allow all that it allows: a bound for these constraints holds for the problem.
+    """
+    if problem.position is None:
+        return problem
+    limit = problem.link_budget
+    seen = shape(scaled_information(problem.position, limit), power / limit)
+    slope = seen.slope / limit.unsqueeze(1)
+    one = torch.ones_like(seen.value)
+    needed = one - seen.value + torch.einsum("dte,de->dt", slope, power)
+    return replace(
+        problem,
+        echo=torch.cat([problem.echo, slope], 1),
+        cross_echo=torch.cat([problem.cross_echo, torch.zeros_like(slope)], 1),
+        sir_min=torch.cat([problem.sir_min, one], 1),
+        echo_noise=torch.cat([problem.constraint_noise, needed.clamp_min(0.0)], 1),
+        position=None,
+    )
 
 
 def relaxed_leakage(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue link"]:

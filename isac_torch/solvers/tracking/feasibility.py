@@ -255,12 +255,15 @@ def best_effort(
     Returns:
         The same drops with requirements that some powers meet with a little room.
     """
-    if problem.num_constraints == 0:
+    if problem.num_constraints == 0 and problem.position is None:
         return problem
     changed = limit.infeasible | (limit.margin < 1.0 - _CEILING) | everywhere
     kept = ((1.0 - _CEILING) * limit.margin).clamp_max(1.0)
-    factor = torch.where(changed, (1.0 - slack) * limit.margin, kept)
-    return replace(problem, sir_min=problem.sir_min * factor[:, None])
+    factor = torch.where(changed, (1.0 - slack) * limit.margin, kept)[:, None]
+    position = problem.position
+    if position is not None:
+        position = replace(position, required=position.required * factor)
+    return replace(problem, sir_min=problem.sir_min * factor, position=position)
 
 
 def repair(

@@ -18,8 +18,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isac_torch.solvers.tracking.elimination import Point
 from isac_torch.solvers.tracking.level_program import LevelProgram
-from isac_torch.solvers.tracking.newton import Linearised, Point, direction, linearise
+from isac_torch.solvers.tracking.newton import Linearised, direction, linearise
 from isac_torch.solvers.tracking.warm_start import warm_point
 from isac_torch.tensors import map_tensors, tensor_fields
 
@@ -77,11 +78,13 @@ def solve(
         warm: the powers are good and pushed inside their bounds (`warm_start`): find prices to match.
     """
     scale = program.echo.amax(-1, keepdim=True).clamp_min(1e-300)
+    units = torch.cat([scale[..., 0], program.weight.new_ones(len(power), program.num_ratios - _linear(program))], 1)
     program = replace(
         program,
         echo=program.echo / scale,
         cross_echo=program.cross_echo / scale,
         constraint_noise=program.constraint_noise / scale[..., 0],
+        offset=program.offset / scale[..., 0],
     )
     point = warm_point(program, power, level) if warm else _start(program, power, level)
     drops = len(power)
@@ -91,10 +94,12 @@ def solve(
     infeasible = torch.zeros_like(converged)
     iterations = torch.full((drops,), max_iterations, device=power.device)
     for step in range(max_iterations + 1):
-        system = linearise(program, point)
-        done = _converged(program, point, system, tolerance)
+        seen = program.shape(point.power)
+        tangent = program.at(point.power, seen)
+        system = linearise(tangent, point, seen)
+        done = _converged(tangent, point, system, tolerance)
         broken = ~point.power.isfinite().all(-1)
-        lost = _proven_infeasible(program, point)
+        lost = _proven_infeasible(tangent, point)
         leave = done | broken | lost
         if bool(leave.any()) or step == max_iterations:
             last = Point(*(old.index_copy(0, alive, new) for old, new in zip(_fields(last), _fields(point), strict=True)))
@@ -112,10 +117,10 @@ def solve(
         power=last.power,
         level=last.level,
         ue_dual=last.price[:, :ues],
-        sensing_dual=last.price[:, ues:ratios] / scale[..., 0],
+        sensing_dual=last.price[:, ues:ratios] / units,
         budget_dual=last.price[:, ratios:],
         bound_price=last.bound_price,
-        slack=torch.cat([last.slack[:, :ues], last.slack[:, ues:ratios] * scale[..., 0], last.slack[:, ratios:]], 1),
+        slack=torch.cat([last.slack[:, :ues], last.slack[:, ues:ratios] * units, last.slack[:, ratios:]], 1),
         converged=converged,
         infeasible=infeasible,
         iterations=iterations,
@@ -150,7 +155,9 @@ def correction(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, "dr
     """
     price = torch.cat([found.ue_dual, found.sensing_dual, found.budget_dual], 1)
     point = Point(found.power, found.level, found.slack, price, found.bound_price)
-    return direction(point, linearise(program, point), torch.zeros_like(price), torch.zeros_like(found.power)).power
+    seen = program.shape(point.power)
+    system = linearise(program.at(point.power, seen), point, seen)
+    return direction(point, system, torch.zeros_like(price), torch.zeros_like(found.power)).power
 
 
 def _keep(batch: BatchT, index: Tensor) -> BatchT:
@@ -161,8 +168,14 @@ def _fields(point: Point) -> tuple[Tensor, ...]:
     return point.power, point.level, point.slack, point.price, point.bound_price
 
 
+def _linear(program: LevelProgram) -> int:
+    """UEs and linear sensing constraints."""
+    return program.amplitude.shape[1] + program.echo.shape[1]
+
+
 def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
     """Slacks from the powers (kept off zero) and prices on the central path of their mean complementarity."""
+    program = program.at(power)
     wanted, unwanted = program.wanted(power), program.unwanted(power)
     goal = program.goal(level) * unwanted
     slack = torch.maximum(wanted - goal, 0.1 * torch.maximum(wanted, goal))
@@ -207,14 +220,14 @@ def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
     loss = torch.einsum("dl,dle->de", price * program.floor[:, ues:], program.cross_echo)
     top = gain.new_zeros(len(gain), program.num_aps)
     earned = top.scatter_reduce(1, program.link_ap, gain - loss, "amax", include_self=True).sum(-1)
-    needed = (price * program.floor[:, ues:] * program.constraint_noise).sum(-1)
+    needed = (price * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)
     return fixed & ((gain < loss * (1.0 - 1e-9)).all(-1) | (earned < needed * (1.0 - 1e-9)))
 
 
 def _row_noise(program: LevelProgram, price: Tensor) -> Tensor:
     """Noise that the sensing rows must overcome at their fixed levels, at these prices of all constraints."""
     ues, ratios = program.amplitude.shape[1], program.num_ratios
-    return (price[:, ues:ratios] * program.floor[:, ues:] * program.constraint_noise).sum(-1)
+    return (price[:, ues:ratios] * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)
 
 
 def _advance(point: Point, system: Linearised, to_boundary: float) -> Point:

@@ -69,7 +69,7 @@ def _worth(program: LevelProgram, coefficient: Tensor) -> Tensor:
 
 def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     """Coefficients with the shares that the prices suggest: theta_e ~ a_e^2 over the link's cost at the level found."""
-    ues = program.amplitude.shape[1]
+    ues, program = program.amplitude.shape[1], program.at(found.power)
     ue, row = found.ue_dual.clamp_min(0.0), found.sensing_dual.clamp_min(0.0)
     own, rows = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])
     leakage = program.tangent_leakage(found.power)
@@ -89,4 +89,5 @@ def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     gain = square * share.sum(-1, keepdim=True) / share
     fixed = torch.cat([fixed[:, :comm] + (ue.unsqueeze(-1) * gain).flatten(1), fixed[:, comm:]], 1)
     offset, rate = ((ue * own[i]).sum(-1) + (row * rows[i] * program.constraint_noise).sum(-1) for i in (1, 0))
+    offset = offset - (row * program.offset).sum(-1)
     return _Priced(fixed, slope, offset, rate)

@@ -1,23 +1,29 @@
-"""The family of problems that the interior-point method solves: rows that rise with one common level.
+"""The family of problems that the interior-point method solves: constraints that rise with one common level.
 
 With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 (concave) and v_k(x) = N_k^T x + 1,
 
     maximise   t - cost^T x
-    subject to u_k(x) >= (w_k t + f_k) v_k(x),   S_l x >= (w_l t + f_l) (I_l x + n_l),   A x <= 1,   x >= 0 .
+    subject to u_k(x) >= (w_k t + f_k) v_k(x),   S_l x + o_l >= (w_l t + f_l) (I_l x + n_l),   A x <= 1,   x >= 0 .
 
-UEs with w = 1, f = 0 and rows with w = 0, f = SIR0 make max-min SINR, a quasi-concave problem; w = 0 everywhere with targets f
-and a cost the cheapest powers, a convex problem; mixed w and f the steps of lexicographic max-min. Shared pilots add
+A requirement on positions adds h_l(x) >= w_l t + f_l, concave in x; its tangents at a point are constraints of the form of S_l,
+with o_l for what h_l has without powers, and `at` puts them there.
+
+UEs with w = 1, f = 0 and sensing constraints with w = 0, f = SIR0 make max-min SINR, a quasi-concave problem; w = 0 everywhere
+with targets f and a cost the cheapest powers, a convex problem; mixed w and f the steps of lexicographic max-min; w of the
+sensing constraints alone the largest common factor of all requirements. Shared pilots add
 sum_j (c_kj^T sqrt x_j)^2 to v_k.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isac_torch.solvers.tracking.position_rows import Shape, scaled_information, shape
+from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
@@ -29,14 +35,16 @@ class LevelProgram:
         amplitude: a_e of each UE's serving links.
         leakage: N_ke, interference over noise that link e makes at UE k.
         coherent: c_kjs, amplitude of the s-th link of UE j at k, for UEs on one pilot; None where no pilot is shared.
-        echo: S_le of the sensing rows, any scale per row.
+        echo: S_le of the linear sensing constraints, any scale per constraint.
         cross_echo: I_le, same scale as S_l.
         constraint_noise: n_l, same scale.
+        offset: o_l, same scale.
         link_ap: AP of each link; UE 0's serving links come first, then UE 1's, ..., then the sensing links.
-        weight: w of the UEs, then of the sensing rows: 1 where the level rises with t, else 0.
-        floor: f of the UEs, then of the sensing rows: the fixed part of the level.
+        weight: w of the UEs, then of the linear sensing constraints, then of the positions: 0 where t does not matter.
+        floor: f of the same: the fixed part of the level.
         cost: price of each link's relative power in the objective.
         num_aps: transmitting APs.
+        position: information on the targets' positions in units of what is required; None where nothing is.
     """
 
     amplitude: Float[Tensor, "drop ue serving"]
@@ -45,16 +53,40 @@ class LevelProgram:
     echo: Float[Tensor, "drop constraint link"]
     cross_echo: Float[Tensor, "drop constraint link"]
     constraint_noise: Float[Tensor, "drop constraint"]
+    offset: Float[Tensor, "drop constraint"]
     link_ap: Int[Tensor, "drop link"]
     weight: Float[Tensor, "drop ratio"]
     floor: Float[Tensor, "drop ratio"]
     cost: Float[Tensor, "drop link"]
     num_aps: int
+    position: PositionInformation | None = None
 
     @property
     def num_ratios(self) -> int:
-        """UEs and sensing rows."""
+        """UEs and sensing constraints, those on positions included."""
         return self.weight.shape[1]
+
+    def shape(self, power: Float[Tensor, "drop link"]) -> Shape | None:
+        """Value, slope and curvature of h at positive powers x; None without a requirement on positions."""
+        return None if self.position is None else shape(self.position, power)
+
+    def at(self, power: Float[Tensor, "drop link"], seen: Shape | None = None) -> LevelProgram:
+        """The program with the tangents of every h at positive powers x in its place, which allow no less than h does.
+
+        `seen` is `shape(power)` where it is known.
+        """
+        if self.position is None:
+            return self
+        seen = shape(self.position, power) if seen is None else seen
+        none = torch.zeros_like(seen.value)
+        return replace(
+            self,
+            echo=torch.cat([self.echo, seen.slope], 1),
+            cross_echo=torch.cat([self.cross_echo, torch.zeros_like(seen.slope)], 1),
+            constraint_noise=torch.cat([self.constraint_noise, none + 1.0], 1),
+            offset=torch.cat([self.offset, seen.value - torch.einsum("dte,de->dt", seen.slope, power)], 1),
+            position=None,
+        )
 
     def goal(self, level: Tensor) -> Tensor:
         """w t + f of every UE and sensing row."""
@@ -78,11 +110,11 @@ class LevelProgram:
         return torch.cat([self.leakage[..., :comm] + slope, self.leakage[..., comm:]], -1)
 
     def wanted(self, power: Tensor) -> Tensor:
-        """u_k of the UEs and S_l x of the sensing rows."""
-        return torch.cat([self.signal(power)[0], torch.einsum("dle,de->dl", self.echo, power)], 1)
+        """u_k of the UEs and S_l x + o_l of the sensing constraints; ask `at(power)` where there are positions."""
+        return torch.cat([self.signal(power)[0], torch.einsum("dle,de->dl", self.echo, power) + self.offset], 1)
 
     def unwanted(self, power: Tensor) -> Tensor:
-        """v_k of the UEs and I_l x + n_l of the sensing rows."""
+        """v_k of the UEs and I_l x + n_l of the sensing constraints; ask `at(power)` where there are positions."""
         ue = torch.einsum("dke,de->dk", self.tangent_leakage(power), power) + 1.0
         return torch.cat([ue, torch.einsum("dle,de->dl", self.cross_echo, power) + self.constraint_noise], 1)
 
@@ -92,6 +124,9 @@ def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -
     limit = problem.link_budget
     reach = problem.serving_power(limit).sqrt()
     ones = torch.ones_like(problem.signal[..., 0])
+    required = problem.sir_min
+    if problem.position is not None:
+        required = torch.cat([required, torch.ones_like(problem.position.required)], 1)
     return LevelProgram(
         amplitude=problem.signal * reach / scale[:, None, None].sqrt(),
         leakage=problem.leakage * limit.unsqueeze(1),
@@ -99,9 +134,11 @@ def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -
         echo=problem.echo * limit.unsqueeze(1),
         cross_echo=problem.cross_echo * limit.unsqueeze(1),
         constraint_noise=problem.constraint_noise,
+        offset=torch.zeros_like(problem.sir_min),
         link_ap=problem.link_ap,
-        weight=torch.cat([ones, torch.zeros_like(problem.sir_min)], 1),
-        floor=torch.cat([torch.zeros_like(ones), problem.sir_min], 1),
+        weight=torch.cat([ones, torch.zeros_like(required)], 1),
+        floor=torch.cat([torch.zeros_like(ones), required], 1),
         cost=torch.zeros_like(limit),
         num_aps=problem.num_aps,
+        position=None if problem.position is None else scaled_information(problem.position, limit),
     )

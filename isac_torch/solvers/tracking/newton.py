@@ -1,8 +1,4 @@
-"""One Newton step of the interior-point method: residuals, the eliminated linear system, and its solution.
-
-The Hessian has one block per UE, a diagonal minus a rank-one term, and is diagonal on sensing links. Eliminating slacks, bound
-prices and powers leaves a positive definite system with one row per UE, sensing row and AP: 32 in place of 80 links at 16x16x4.
-"""
+"""One Newton step of the interior-point method: residuals, the linear system, and its solution by `elimination`."""
 
 from __future__ import annotations
 
@@ -11,18 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isac_torch.solvers.tracking.elimination import ByLinks, ByRows, Point
 from isac_torch.solvers.tracking.level_program import LevelProgram
-
-
-@dataclass(frozen=True)
-class Point:
-    """Iterate: powers, level, slacks and prices of all inequality rows (UEs, sensing rows, APs), prices of x >= 0."""
-
-    power: Tensor
-    level: Tensor
-    slack: Tensor
-    price: Tensor
-    bound_price: Tensor
+from isac_torch.solvers.tracking.position_rows import Shape
 
 
 @dataclass(frozen=True)
@@ -38,9 +25,7 @@ class Linearised:
         level_residual: of the level's stationarity.
         row_residual: value less slack.
         jacobian: of the rows in the powers; raise_by: minus that in the level.
-        inverse_diagonal: with block and block_weight, the inverse Hessian.
-        factor: Cholesky factor of the eliminated matrix.
-        raised: its solution for `raise_by`; pivot: their product.
+        inner: what solves for the step.
     """
 
     value: Tensor
@@ -52,19 +37,17 @@ class Linearised:
     row_residual: Tensor
     jacobian: Tensor
     raise_by: Tensor
-    inverse_diagonal: Tensor
-    block: Tensor
-    block_weight: Tensor
-    factor: Tensor
-    raised: Tensor
-    pivot: Tensor
+    inner: ByRows | ByLinks
 
 
-def linearise(program: LevelProgram, point: Point) -> Linearised:
-    """Residuals of the optimality conditions and the Newton system after elimination of slacks, bound prices and powers.
+def linearise(program: LevelProgram, point: Point, seen: Shape | None = None) -> Linearised:
+    """Residuals of the optimality conditions, and the Newton system after elimination of slacks and bound prices.
 
-    With y the prices, J the Jacobian of the rows and W = -sum y_k d2u_k + diag(z/x) (block diagonal), the system left is
-    (J W^-1 J^T + diag(slack/y)) dy - (w v) dt = right side,  (w v)^T dy = -level residual.
+    With y the prices, J the Jacobian of the rows and W = -sum y_k d2u_k - sum y_l d2h_l + diag(z/x), the system left is
+
+        W dx - J^T dy = gradient,   J dx - (w v) dt + diag(slack/y) dy = right,   (w v)^T dy = need .
+
+    `program` has the tangents of h at the point in its place, `seen` their curvature: see `LevelProgram.at`.
     """
     x, y, ratios = point.power, point.price, program.num_ratios
     signal, slope = program.signal(x)
@@ -72,16 +55,19 @@ def linearise(program: LevelProgram, point: Point) -> Linearised:
     jacobian = row_slopes(program, slope, leakage, goal)
     ues = signal.shape[1]
     linear = torch.bmm(jacobian[:, ues:], x.unsqueeze(-1))[..., 0]
-    linear[:, : ratios - ues] -= goal[:, ues:] * program.constraint_noise
+    linear[:, : ratios - ues] += program.offset - goal[:, ues:] * program.constraint_noise
     linear[:, ratios - ues :] += 1.0
     value = torch.cat([signal - goal[:, :ues] * unwanted[:, :ues], linear], 1)
     raise_by = torch.zeros_like(y)
     raise_by[:, :ratios] = program.weight * unwanted
     rises = (program.weight > 0).any(-1).to(x.dtype)
     charge = program.cost - torch.bmm(y.unsqueeze(1), jacobian)[:, 0]
-    inverse, block, block_weight = _hessian(point, signal, slope)
-    factor = _eliminated(jacobian, inverse, block, block_weight, point.slack / y)
-    raised = torch.cholesky_solve(raise_by.unsqueeze(-1), factor)[..., 0]
+    inner: ByRows | ByLinks
+    if seen is None:
+        inner = ByRows.of(point, signal, slope, jacobian, raise_by)
+    else:
+        bent = seen.curve * y[:, ratios - seen.curve.shape[1] : ratios, None, None].sqrt()
+        inner = ByLinks.of(point, signal, slope, jacobian, raise_by, bent.flatten(1, 2))
     overprice, relative = _overprice(program, point, charge, slope, leakage, goal)
     return Linearised(
         value=value,
@@ -93,12 +79,7 @@ def linearise(program: LevelProgram, point: Point) -> Linearised:
         row_residual=value - point.slack,
         jacobian=jacobian,
         raise_by=raise_by,
-        inverse_diagonal=inverse,
-        block=block,
-        block_weight=block_weight,
-        factor=factor,
-        raised=raised,
-        pivot=torch.where(rises > 0, (raise_by * raised).sum(-1), torch.inf),
+        inner=inner,
     )
 
 
@@ -113,37 +94,6 @@ def row_slopes(program: LevelProgram, slope: Tensor, leakage: Tensor, goal: Tens
     jacobian[:, ues:ratios] = program.echo - goal[:, ues:].unsqueeze(-1) * program.cross_echo
     jacobian[:, ratios:].scatter_(1, program.link_ap.unsqueeze(1), -1.0)
     return jacobian
-
-
-def _hessian(point: Point, signal: Tensor, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """W^-1 as its diagonal part, the vectors of its UE blocks' rank-one parts, and their weights.
-
-    Block k of W is diag(d) - h q q^T, q = (du_k/dx)/u_k: its inverse is diag(1/d) + (q/d)(q/d)^T h / (1 - h q^T(q/d)), whose
-    denominator is formed as sum_e theta_e z_e x_e / (h theta_e + z_e x_e), theta = q x, which cannot cancel.
-    """
-    _, ues, serving = slope.shape
-    comm = ues * serving
-    own = point.power[:, :comm].reshape(slope.shape)
-    theta = slope * own / signal.unsqueeze(-1)
-    half = 0.5 * point.price[:, :ues] * signal
-    curvature = half.unsqueeze(-1) * theta
-    product = (point.bound_price * point.power)[:, :comm].reshape(slope.shape)
-    diagonal = point.bound_price / point.power
-    diagonal[:, :comm] += (curvature / own.square()).flatten(1)
-    inverse = 1.0 / diagonal
-    block = theta / own * inverse[:, :comm].reshape(slope.shape)
-    return inverse, block, half / (theta * product / (curvature + product)).sum(-1)
-
-
-def _eliminated(jacobian: Tensor, inverse: Tensor, block: Tensor, block_weight: Tensor, looseness: Tensor) -> Tensor:
-    """Cholesky factor of J W^-1 J^T + diag(slack / price)."""
-    drops, ues, serving = block.shape
-    rows, comm = jacobian.shape[1], ues * serving
-    along = (jacobian[:, :, :comm] * block.flatten(1).unsqueeze(1)).view(drops, rows, ues, serving).sum(-1)
-    matrix = torch.bmm(jacobian * inverse.unsqueeze(1), jacobian.transpose(1, 2))
-    matrix = torch.baddbmm(matrix, along * block_weight.unsqueeze(1), along.transpose(1, 2))
-    matrix.diagonal(dim1=1, dim2=2).add_(looseness)
-    return torch.linalg.cholesky_ex(matrix)[0]
 
 
 def _overprice(
@@ -162,7 +112,7 @@ def _overprice(
     floor = own.clamp_min(1e-300)
     excess = (price * (program.amplitude.square() / floor).sum(-1, keepdim=True) - 1.0).clamp_min(0.0)
     short = torch.cat([torch.where(own > 0, excess * floor, torch.inf).flatten(1), -charge[:, comm:].clamp_max(0.0)], 1)
-    moved = point.price[:, : program.num_ratios] * program.weight * goal
+    moved = point.price[:, : program.num_ratios] * (goal - program.floor)
     moving = torch.einsum("dk,dke->de", moved[:, :ues], leakage)
     moving = moving + torch.einsum("dl,dle->de", moved[:, ues:], program.cross_echo)
     worst = short.new_zeros(drops, program.num_aps).scatter_reduce(1, program.link_ap, short, "amax")
@@ -172,22 +122,8 @@ def _overprice(
 def direction(point: Point, system: Linearised, row_product: Tensor, bound_product: Tensor) -> Point:
     """Newton step that drives slack * price to `row_product` and power * bound price to `bound_product`, to first order."""
     gradient = bound_product / point.power - system.dual_residual
-    pulled = _inverse_hessian(system, gradient)
-    right = row_product / point.price - system.row_residual - torch.bmm(system.jacobian, pulled.unsqueeze(-1))[..., 0]
-    free = torch.cholesky_solve(right.unsqueeze(-1), system.factor)[..., 0]
-    level = (-system.level_residual - (system.raise_by * free).sum(-1)) / system.pivot
-    price = free + system.raised * level.unsqueeze(-1)
-    power = pulled + _inverse_hessian(system, torch.bmm(price.unsqueeze(1), system.jacobian)[:, 0])
+    right = row_product / point.price - system.row_residual
+    power, price, level = system.inner.solve(gradient, right, -system.level_residual)
     bound_price = (bound_product - point.bound_price * power) / point.power
     slack = (row_product - point.slack * price) / point.price
     return Point(power, level, slack, price, bound_price)
-
-
-def _inverse_hessian(system: Linearised, vector: Tensor) -> Tensor:
-    """W^-1 times one vector of the power space a drop."""
-    drops, ues, serving = system.block.shape
-    result = system.inverse_diagonal * vector
-    own = vector[:, : ues * serving].reshape(drops, ues, serving)
-    scale = (system.block * own).sum(-1) * system.block_weight
-    result[:, : ues * serving] += (system.block * scale.unsqueeze(-1)).flatten(1)
-    return result

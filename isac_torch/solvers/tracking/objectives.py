@@ -98,7 +98,7 @@ def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]
     return replace(
         program,
         weight=torch.zeros_like(program.weight),
-        floor=torch.cat([sinr_min / unit.unsqueeze(-1), problem.sir_min], 1),
+        floor=torch.cat([sinr_min / unit.unsqueeze(-1), program.floor[:, problem.num_ues :]], 1),
         cost=limit / problem.budget.mean(-1, keepdim=True),
     )
 
@@ -149,7 +149,7 @@ def _round(
     scale = problem.sinr(start * limit).masked_fill(~free, torch.inf).amin(-1).clamp_min(1e-300)
     program = max_min_program(problem, scale)
     fixed = torch.where(free, 0.0, floor / scale.unsqueeze(-1))
-    weight = torch.cat([free.to(limit.dtype), torch.zeros_like(problem.sir_min)], 1)
-    program = replace(program, weight=weight, floor=torch.cat([fixed, problem.sir_min], 1))
+    weight = torch.cat([free.to(limit.dtype), program.weight[:, problem.num_ues :]], 1)
+    program = replace(program, weight=weight, floor=torch.cat([fixed, program.floor[:, problem.num_ues :]], 1))
     found = interior.solve_carefully(program, start, torch.full_like(scale, 0.5), _LEVEL_TOLERANCE, _ITERATIONS)
     return found, found.level * scale, level_bound(program, found) * scale

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.solvers.tracking.elimination import Point
 from isac_torch.solvers.tracking.level_program import LevelProgram
-from isac_torch.solvers.tracking.newton import Point, row_slopes
+from isac_torch.solvers.tracking.newton import row_slopes
 
 _MIX = 0.02
 """Share of the even start mixed into the given powers: no link starts at zero."""
@@ -47,7 +48,7 @@ def warm_point(program: LevelProgram, power: Float[Tensor, "drop link"], level: 
         power: x of `push_inside`.
         level: t, WARM_LEVEL of what the powers reach.
     """
-    ratios = program.num_ratios
+    ratios, program = program.num_ratios, program.at(power)
     wanted, unwanted = program.wanted(power), program.unwanted(power)
     goal = program.goal(level) * unwanted
     slack = torch.maximum(wanted - goal, _SLACK * torch.maximum(wanted, goal))
