@@ -135,12 +135,14 @@ def test_more_budget_and_laxer_sensing_never_hurt() -> None:
 
 
 def test_a_ue_without_signal_has_optimum_zero() -> None:
+    """Asked directly: `allocate` leaves such a UE out, see tests/test_outage.py."""
     problem = drops(1)
     deaf = problem.signal.clone()
     deaf[0, 2] = 0.0
-    allocation = allocate(replace(problem, signal=deaf), GlobalOptimal())
-    assert float(allocation.value) == float(allocation.upper_bound) == 0.0
-    assert float(allocation.violation) <= 1e-9
+    problem = replace(problem, signal=deaf)
+    found = GlobalOptimal().propose(problem)
+    assert float(problem.objective(found.power)) == float(found.upper_bound) == 0.0
+    assert float(problem.violations(found.power).worst) <= 1e-9
 
 
 def test_infeasible_drop_gets_the_flagged_best_effort() -> None:
