@@ -1,0 +1,1 @@
+"""The choice of receive APs by a search, under the requirement that uniform power meets with the default roles."""
