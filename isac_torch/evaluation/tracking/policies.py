@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isac_torch.evaluation.benchmark import Policy
+from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.requirement import Requirement
@@ -28,6 +29,7 @@ DOMINATE = "dominate"
 
 POLICIES = {
     "opc_dominate": Policy("opc_batched", DOMINATE),
+    **{name: Policy(policy.allocator, name) for name, policy in ROLE_POLICIES.items()},
 }
 """Allocator and variant behind the name of each policy."""
 
@@ -37,8 +39,11 @@ def dominating(scenario: TrackingScenario) -> TrackingScenario:
     return scenario if scenario.requirement.kind == "dominate" else replace(scenario, requirement=Requirement("dominate"))
 
 
-def vary(case: Case[TrackingScenario], drop: TrackingDrop, _: str) -> tuple[TrackingDrop, MaxMinSinrProblem]:
-    """The drops and their problems under `dominate`."""
+def vary(case: Case[TrackingScenario], drop: TrackingDrop, variant: str) -> tuple[TrackingDrop, MaxMinSinrProblem]:
+    """The drops and their problems under `dominate`, with other receive APs where `variant` is a policy of roles."""
+    if variant in ROLE_POLICIES:
+        chosen = ROLE_POLICIES[variant].choose(drop, case.scenario)
+        return chosen.drop, chosen.problem
     pieces = torch.arange(drop.num_drops).split(_CHUNK)
     scenario = dominating(case.scenario)
     return drop, cat_tensors([power_problem(drop.select(piece), scenario) for piece in pieces])
