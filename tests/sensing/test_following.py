@@ -1,21 +1,15 @@
 """Motion, localisation from raw echoes, tracks and GOSPA: textbook filters, dense algebra, brute force, consistency."""
 
 import itertools
-import json
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
 
-from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies.gospa import gospa
-from isac_torch.evaluation.studies.tracking_loop import Loop, follow, make_worlds
-from isac_torch.evaluation.studies.tracking_report import summarise
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, observe, statistic
@@ -26,7 +20,6 @@ from isac_torch.sensing.tracks import Track, Tracker, TrackRules
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.setup import SensingSetup
-from tests.paths import ROOT
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)
 SETUP = SensingSetup(sensing_samples=30)
@@ -202,37 +195,3 @@ def test_bad_rules_are_refused() -> None:
     for bad in ({"confirm_hits": 5}, {"false_alarm": 0.0}, {"cell": 0.0}):
         with pytest.raises(ScenarioError, match=next(iter(bad))):
             TrackRules(**bad)  # type: ignore[arg-type]
-    with pytest.raises(ScenarioError, match="num_worlds"):
-        Loop(num_worlds=0)
-
-
-def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    example = ROOT / "examples" / "tracking_loop.py"
-    options = ["--output", str(tmp_path), "--allocators", "upc", "--num_worlds", "1", "--num_steps", "2"]
-    monkeypatch.setattr("sys.argv", [str(example), *options])
-    runpy.run_path(str(example), run_name="__main__")
-    assert (tmp_path / "tracking.png").read_bytes().startswith(b"\x89PNG")
-    assert len((tmp_path / "tracking.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2
-    assert set(json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8"))) == {"upc"}
-
-
-@pytest.mark.slow
-def test_the_loop_finds_and_follows() -> None:
-    scenario = replace(SMALL, num_targets=2, area_m2=4e4, listening_aps=2)
-    loop = Loop(num_worlds=2, num_steps=4, num_blocks=2, late=0, rules=TrackRules(cell=70.0))
-    worlds = make_worlds(scenario, loop)
-    uniform, optimal = (
-        follow(scenario, SensingSetup(), loop, named_allocator(name), worlds) for name in ("upc", "opc_batched")
-    )
-    assert bool(optimal.min_rate.mean() > uniform.min_rate.mean())
-    assert summarise(loop, uniform)["missed"] < 2.0
-
-
-def test_targets_stay_inside_and_arrive_in_turn() -> None:
-    loop = Loop(num_worlds=2, num_steps=30, step=2.0, speed=40.0, late=3)
-    worlds = make_worlds(SMALL, loop)
-    place = worlds.path[..., :3]
-    assert float(place[..., :2].min()) >= 0.0
-    assert float(place[..., :2].max()) <= SMALL.side
-    assert float(place[..., 2].min()) >= SMALL.target_height_min
-    assert worlds.present.sum(0).tolist() == [30, 27, 24]

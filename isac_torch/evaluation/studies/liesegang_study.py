@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from dataclasses import dataclass, field, replace
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +17,7 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
+from isac_torch.evaluation.studies.code import code_digest
 from isac_torch.files import written_whole
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
@@ -35,21 +35,6 @@ Beams = Literal["both", "data", "probe"]
 Association = Literal["utc", "tc", "uc", "cf"]
 
 _CHUNK = 64
-
-_CODE = (
-    "tensors.py",
-    "units.py",
-    "allocation.py",
-    "propagation",
-    "links.py",
-    "tracking",
-    "sensing",
-    "solvers",
-    "nn",
-    "allocators",
-    "evaluation/studies/liesegang_study.py",
-)
-"""Files and folders of this package that decide a result: stored results of another version of them are not read."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +130,7 @@ class Study:
         weights = ""
         if self.checkpoint is not None and case.policy == "gnn":
             weights = hashlib.sha256(Path(self.checkpoint).read_bytes()).hexdigest()
-        decides = (_code_digest(), self.num_drops, self.num_blocks, self.seed, weights, case, with_miss)
+        decides = (code_digest(), self.num_drops, self.num_blocks, self.seed, weights, case, with_miss)
         return folder / f"{hashlib.sha256(repr(decides).encode()).hexdigest()[:32]}.npz"
 
     def _read(self, case: Case, with_miss: bool) -> Result | None:
@@ -211,17 +196,6 @@ class Study:
             priority: Literal["communication", "sensing"] = "communication" if policy == "opc_communication" else "sensing"
             return allocate(problem, BatchedOptimal(priority=priority)).power
         return allocate(problem, named_allocator(policy, self.checkpoint)).power
-
-
-@cache
-def _code_digest() -> str:
-    """Checksum of the source files that decide a result."""
-    root = Path(__file__).parents[2]
-    found = [path for name in _CODE for path in ([root / name] if name.endswith(".py") else (root / name).rglob("*.py"))]
-    digest = hashlib.sha256()
-    for path in sorted(found):
-        digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
-    return digest.hexdigest()
 
 
 def policy_power(policy: Policy, problem: MaxMinSinrProblem) -> Float[Tensor, "drop link"]:

@@ -1,0 +1,147 @@
+"""The tracking loop: worlds of their own, files that resume, standard errors by hand, the example."""
+
+import json
+import runpy
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from isac_torch.errors import ScenarioError
+from isac_torch.evaluation.studies import tracking_run
+from isac_torch.evaluation.studies.tracking_loop import _beams, _design, _roles, follow
+from isac_torch.evaluation.studies.tracking_report import CONTENDERS, summarise, world_row
+from isac_torch.evaluation.studies.tracking_run import _read, run_worlds
+from isac_torch.evaluation.studies.worlds import Contender, Loop, make_world
+from isac_torch.sensing.tracks import Tracker, TrackRules
+from isac_torch.tracking.fractional import fractional_power
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.scenario import TrackingScenario
+from tests.paths import ROOT
+
+SMALL = TrackingScenario(
+    num_aps=6, num_antennas=2, num_ues=2, num_targets=2, num_receive_aps=2, serving_aps=2, sensing_aps=2, area_m2=4e4
+)
+QUICK = Loop(num_worlds=2, num_steps=2, num_blocks=2, late=0, rules=TrackRules(cell=70.0))
+
+
+def test_bad_loops_are_refused() -> None:
+    for bad in ({"num_worlds": 0}, {"late": -1}, {"search_beams": -1}, {"step": 0.0}):
+        with pytest.raises(ScenarioError, match=next(iter(bad))):
+            Loop(**bad)  # type: ignore[arg-type]
+    with pytest.raises(ScenarioError, match="num_targets=0"):
+        follow(replace(SMALL, num_targets=0), QUICK, Contender("upc"), make_world(SMALL, QUICK, 0))
+
+
+def test_a_world_depends_on_its_number_only() -> None:
+    one, many = make_world(SMALL, QUICK, 1), make_world(SMALL, replace(QUICK, num_worlds=9), 1)
+    assert_close(one.path, many.path, rtol=0, atol=0)
+    assert_close(one.network.ue_gain, many.network.ue_gain, rtol=0, atol=0)
+    assert not torch.equal(one.path, make_world(SMALL, QUICK, 0).path)
+
+
+def test_targets_stay_inside_and_arrive_in_turn() -> None:
+    loop = replace(QUICK, num_steps=30, step=2.0, speed=40.0, late=3)
+    scenario = replace(SMALL, num_targets=3)
+    world = make_world(scenario, loop, 0)
+    place = world.path[..., :3]
+    assert float(place[..., :2].min()) >= 0.0
+    assert float(place[..., :2].max()) <= scenario.side
+    assert float(place[..., 2].min()) >= scenario.target_height_min
+    assert world.present.sum(0).tolist() == [30, 27, 24]
+
+
+def test_search_beams_come_beside_one_for_each_target() -> None:
+    heights = SMALL.target_height_min, SMALL.target_height_max
+    tracker = Tracker(QUICK.motion, SMALL.side, heights, QUICK.rules)
+    few, _ = _beams(tracker, SMALL, QUICK, 0)
+    more, _ = _beams(tracker, SMALL, replace(QUICK, search_beams=3), 0)
+    assert len(few) == 2
+    assert len(more) == 5
+    assert len({tuple(place) for place in more.tolist()}) > 3  # they look at different cells
+    world = make_world(SMALL, QUICK, 0)
+    problem, drop = _design(_roles(SMALL, Contender("upc"), world), more, SMALL, Contender("upc"))
+    assert problem.num_targets == 5
+    assert drop.sensing_ap.shape == (1, 5, 2)
+
+
+def test_other_roles_are_held_to_uniform_power_with_the_scenarios() -> None:
+    world, scenario = make_world(SMALL, QUICK, 0), replace(SMALL, num_aps=8)
+    world = make_world(scenario, QUICK, 0)
+    contender = Contender("opc_batched", Requirement("dominate", scan=0.0, position=0.0), "least_used")
+    roles = _roles(scenario, contender, world)
+    assert roles.changed
+    beams = torch.tensor([[50.0, 60.0, 40.0], [150.0, 120.0, 50.0]], dtype=torch.float64)
+    problem, _ = _design(roles, beams, scenario, contender)
+    own, default = (
+        _design(_roles(scenario, replace(contender, receive_selection=None), replace(world, network=network)), beams, scenario,
+                contender)[0]
+        for network in (roles.used, world.network)
+    )  # fmt: skip
+    assert_close(problem.sir_min, default.sir_min)
+    assert not torch.allclose(problem.sir_min, own.sir_min)
+    assert bool((default.sir(fractional_power(default)) >= default.sir_min * (1 - 1e-9)).all())
+
+
+def test_runs_resume_and_do_not_depend_on_how_many_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    contenders = {"upc": Contender("upc")}
+    first = run_worlds(SMALL, replace(QUICK, num_worlds=1), contenders, tmp_path)
+    assert len(list(tmp_path.glob("*.json"))) == 1
+    asked: list[int] = []
+    one = tracking_run._one
+    monkeypatch.setattr(tracking_run, "_one", lambda *task: asked.append(task[3]) or one(*task))
+    both = run_worlds(SMALL, QUICK, contenders, tmp_path)
+    assert asked == [1]
+    assert both["upc"][0] == first["upc"][0]
+    alone = follow(SMALL, QUICK, contenders["upc"], make_world(SMALL, QUICK, 1))
+    assert both["upc"][1].gospa == alone.gospa
+    damaged = next(tmp_path.glob("*.json"))
+    damaged.write_text(damaged.read_text()[:50])
+    assert _read(damaged) is None
+
+
+def test_means_and_standard_errors_by_hand() -> None:
+    rows = [
+        {"gospa": 10.0, "squared_error": 50.0, "matched": 2.0, "missed": 1.0, "false": 0.0, "lost_tracks": 0.0,
+         "min_rate_mbps": 4.0, "power": 20.0, "consistency": 1.0},
+        {"gospa": 20.0, "squared_error": 0.0, "matched": 2.0, "missed": 1.0, "false": 0.0, "lost_tracks": 0.0,
+         "min_rate_mbps": 2.0, "power": 20.0, "consistency": 3.0},
+    ]  # fmt: skip
+    other = [{**rows[0], "gospa": 12.0, "min_rate_mbps": 2.0}, {**rows[1], "gospa": 18.0, "min_rate_mbps": 1.0}]
+    found = summarise(rows, other)
+    assert found["num_worlds"] == 2
+    assert (found["gospa"], found["gospa_se"]) == (15.0, pytest.approx(5.0))
+    assert found["rms_error"] == pytest.approx((50 / 4) ** 0.5)
+    assert found["rms_error_se"] == pytest.approx(0.5 * 5.0)  # without one world each: 0 and 5
+    assert (found["gospa_minus_upc"], found["gospa_minus_upc_se"]) == (0.0, pytest.approx(2.0))
+    assert (found["rate_over_upc"], found["rate_over_upc_se"]) == (2.0, pytest.approx(0.0))
+    alone = summarise(rows[:1])
+    assert alone["gospa_se"] is None
+    assert "rate_over_upc" not in alone
+
+
+def test_the_example_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    example = ROOT / "examples" / "tracking_loop.py"
+    options = ["--output", str(tmp_path), "--allocators", "upc", "--num_worlds", "1", "--num_steps", "2"]
+    monkeypatch.setattr("sys.argv", [str(example), *options])
+    runpy.run_path(str(example), run_name="__main__")
+    assert (tmp_path / "tracking.png").read_bytes().startswith(b"\x89PNG")
+    assert len((tmp_path / "tracking.csv").read_text(encoding="utf-8").splitlines()) == 1 + 2
+    summary = json.loads((tmp_path / "tracking.json").read_text(encoding="utf-8"))
+    assert set(summary) == {"upc"}
+    assert summary["upc"]["gospa_minus_upc"] == 0.0
+
+
+@pytest.mark.slow
+def test_the_loop_finds_and_follows() -> None:
+    loop = replace(QUICK, num_steps=4)
+    scenario = replace(SMALL, listening_aps=2)
+    found = {
+        name: [follow(scenario, loop, CONTENDERS.get(name, Contender(name)), make_world(scenario, loop, i)) for i in range(2)]
+        for name in ("upc", "opc_batched")
+    }
+    rows = {name: summarise([world_row(loop, one) for one in worlds]) for name, worlds in found.items()}
+    assert rows["opc_batched"]["min_rate_mbps"] > rows["upc"]["min_rate_mbps"]
+    assert rows["upc"]["missed"] < 2.0
