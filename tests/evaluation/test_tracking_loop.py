@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies import tracking_run
-from isac_torch.evaluation.studies.tracking_loop import _beams, _design, _roles, follow
+from isac_torch.evaluation.studies.tracking_loop import _beams, _design, follow
 from isac_torch.evaluation.studies.tracking_report import CONTENDERS, summarise, world_row
 from isac_torch.evaluation.studies.tracking_run import _read, run_worlds
 from isac_torch.evaluation.studies.worlds import Contender, Loop, make_world
 from isac_torch.sensing.tracks import Tracker, TrackRules
-from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import ROOT
@@ -61,28 +61,30 @@ def test_search_beams_come_beside_one_for_each_target() -> None:
     assert len(few) == 2
     assert len(more) == 5
     assert len({tuple(place) for place in more.tolist()}) > 3  # they look at different cells
-    world = make_world(SMALL, QUICK, 0)
-    problem, drop = _design(_roles(SMALL, Contender("upc"), world), more, SMALL, Contender("upc"))
+    problem, drop, power = _design(make_world(SMALL, QUICK, 0).network, more, SMALL, Contender("upc"), named_allocator("upc"))
     assert problem.num_targets == 5
     assert drop.sensing_ap.shape == (1, 5, 2)
+    assert power.shape == (1, problem.num_links)
 
 
 def test_other_roles_are_held_to_uniform_power_with_the_scenarios() -> None:
-    world, scenario = make_world(SMALL, QUICK, 0), replace(SMALL, num_aps=8)
-    world = make_world(scenario, QUICK, 0)
-    contender = Contender("opc_batched", Requirement("dominate", scan=0.0, position=0.0), "least_used")
-    roles = _roles(scenario, contender, world)
-    assert roles.changed
+    """Or else the scenario's roles stay."""
+    asked = Requirement("dominate", scan=0.0, position=0.0, sicnr=0.5)
+    scenario = replace(SMALL, num_aps=8, requirement=asked)
     beams = torch.tensor([[50.0, 60.0, 40.0], [150.0, 120.0, 50.0]], dtype=torch.float64)
-    problem, _ = _design(roles, beams, scenario, contender)
-    own, default = (
-        _design(_roles(scenario, replace(contender, receive_selection=None), replace(world, network=network)), beams, scenario,
-                contender)[0]
-        for network in (roles.used, world.network)
-    )  # fmt: skip
-    assert_close(problem.sir_min, default.sir_min)
-    assert not torch.allclose(problem.sir_min, own.sir_min)
-    assert bool((default.sir(fractional_power(default)) >= default.sir_min * (1 - 1e-9)).all())
+    contender, kept = Contender("opc_batched", None, "least_used"), []
+    for index in range(4):
+        network = make_world(scenario, QUICK, index).network
+        allocator = named_allocator("opc_batched")
+        problem, drop, power = _design(network, beams, scenario, contender, allocator)
+        default, _, _ = _design(network, beams, scenario, replace(contender, receive_selection=None), allocator)
+        assert_close(problem.sir_min, default.sir_min)  # that of uniform power with the scenario's roles
+        assert float(problem.violations(power).worst) <= 1e-6
+        kept.append(torch.equal(drop.rx_position, network.rx_position))
+    assert not all(kept)
+    strict = replace(scenario, requirement=replace(asked, sicnr=50.0))
+    _, drop, _ = _design(network, beams, strict, contender, allocator)
+    assert torch.equal(drop.rx_position, network.rx_position)
 
 
 def test_runs_resume_and_do_not_depend_on_how_many_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,12 +14,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.allocation import allocate
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies.gospa import Gospa, gospa
 from isac_torch.evaluation.studies.worlds import Contender, Loop, World
 from isac_torch.propagation.geometry import distance
+from isac_torch.roles.held import default_standard, held_problem
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import observe
@@ -31,10 +32,7 @@ from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import all_aps, with_roles
-from isac_torch.tracking.requirement import Requirement
-from isac_torch.tracking.requirements import reference_standard
 from isac_torch.tracking.roles import receive_aps
-from isac_torch.tracking.scan import scan_grid
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -96,15 +94,14 @@ def follow(
     allocator = named_allocator(contender.allocator) if allocator is None else allocator
     heights = scenario.target_height_min, scenario.target_height_max
     tracker = Tracker(loop.motion, scenario.side, heights, loop.rules)
-    roles = _roles(scenario, contender, world)
     matched: set[int] = set()
     scores: list[Gospa] = []
     estimates, consistency, rates, powers = [], [], [], []
     for step in range(loop.num_steps):
         tracker.predict()
         beams, error = _beams(tracker, scenario, loop, step)
-        problem, drop = _design(roles, beams, replace(scenario, angle_error=error), contender)
-        power = allocate(problem, allocator).power
+        believed = replace(scenario, angle_error=error)
+        problem, drop, power = _design(world.network, beams, believed, contender, allocator)
         tracker.look(_hear(drop, world, step, scenario, loop, power), scenario.listening_aps)
         score, errors = _compare(tracker, world.path[step, world.present[step], :3], loop.cutoff, matched)
         scores.append(score)
@@ -114,29 +111,6 @@ def follow(
         powers.append(float(power.sum()))
     lost = sum(track.name in matched for track in tracker.ended)
     return Followed(scores, consistency, rates, powers, lost, estimates)
-
-
-@dataclass(frozen=True)
-class _Roles:
-    """Networks without targets of their own: with the roles in use, and with those of the scenario."""
-
-    used: TrackingDrop
-    default: TrackingDrop
-
-    @property
-    def changed(self) -> bool:
-        return self.used is not self.default
-
-
-def _roles(scenario: TrackingScenario, contender: Contender, world: World) -> _Roles:
-    """The world's network, with the APs that listen chosen for the whole area if the contender has a rule of its own."""
-    network = world.network
-    if contender.receive_selection is None:
-        return _Roles(network, network)
-    chosen = replace(scenario, receive_selection=contender.receive_selection)
-    aps, cells = all_aps(network), scan_grid(scenario, network.ue_gain)
-    receive = receive_aps(chosen, aps.position, cells.unsqueeze(0), aps.gain)
-    return _Roles(with_roles(network, scenario, receive), network)
 
 
 def _beams(tracker: Tracker, scenario: TrackingScenario, loop: Loop, step: int) -> tuple[Float[Tensor, "beam 3"], float]:
@@ -159,18 +133,30 @@ def _beams(tracker: Tracker, scenario: TrackingScenario, loop: Loop, step: int) 
 
 
 def _design(
-    roles: _Roles, beams: Float[Tensor, "beam 3"], scenario: TrackingScenario, contender: Contender
-) -> tuple[MaxMinSinrProblem, TrackingDrop]:
-    """The power problem for beams at these places, and the network as the allocator believes it to be."""
+    network: TrackingDrop,
+    beams: Float[Tensor, "beam 3"],
+    scenario: TrackingScenario,
+    contender: Contender,
+    allocator: Allocator[MaxMinSinrProblem],
+) -> tuple[MaxMinSinrProblem, TrackingDrop, Float[Tensor, "1 link"]]:
+    """The power problem for beams at these places, the network as the allocator believes it to be, and its powers, W.
+
+    With a rule of its own the contender chooses anew which APs listen; where these cannot meet the requirement, which still
+    compares with the scenario's roles, those of the scenario stay.
+    """
     if contender.requirement is not None:
         scenario = replace(scenario, requirement=contender.requirement)
-    drop = _believed(roles.used, beams, scenario)
-    standard = None
-    if roles.changed and scenario.requirement.kind == "dominate":
-        default = _believed(roles.default, beams, scenario)
-        plain = power_problem(default, replace(scenario, requirement=Requirement("none")))
-        standard = reference_standard(plain, default, scenario)
-    return power_problem(drop, scenario, standard=standard), drop
+    default = _believed(network, beams, scenario)
+    if contender.receive_selection is not None:
+        aps, rule = all_aps(default), replace(scenario, receive_selection=contender.receive_selection)
+        drop = with_roles(default, scenario, receive_aps(rule, aps.position, default.target_position, aps.gain))
+        compares = scenario.requirement.kind not in ("sir", "none")
+        problem = held_problem(drop, scenario, default_standard(default, scenario) if compares else None)
+        found = allocate(problem, allocator)
+        if float(found.violation) <= FEASIBILITY_TOLERANCE:
+            return problem, drop, found.power
+    problem = power_problem(default, scenario)
+    return problem, default, allocate(problem, allocator).power
 
 
 def _believed(network: TrackingDrop, beams: Float[Tensor, "beam 3"], scenario: TrackingScenario) -> TrackingDrop:

@@ -12,6 +12,7 @@ from isac_torch.evaluation.figures import COLOURS
 from isac_torch.evaluation.studies.tracking_run import run_worlds
 from isac_torch.evaluation.studies.worlds import Contender, Loop, make_world
 from isac_torch.evaluation.tables import write_json
+from isac_torch.evaluation.tracking.policies import POLICIES
 from isac_torch.files import writable_folder, written_whole
 from isac_torch.tracking.requirement import Requirement
 
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
 DOMINATE = Requirement("dominate")
 CONTENDERS = {
-    "opc_dominate": Contender("opc_batched", DOMINATE),
-    "opc_dominate_roles": Contender("opc_batched", DOMINATE, "weakest_ue"),
+    **{name: Contender(policy.allocator, DOMINATE) for name, policy in POLICIES.items() if policy.variant == "dominate"},
+    "opc_dominate_roles": Contender("opc_dominate", DOMINATE, "weakest_ue"),
     "upc_roles": Contender("upc", None, "weakest_ue"),
 }
 """Contenders with a requirement or roles of their own; any other name is that of an allocator under the scenario's own."""

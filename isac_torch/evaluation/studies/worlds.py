@@ -71,8 +71,8 @@ class Contender:
     Attributes:
         allocator: its name in the registry.
         requirement: of the radar; None: that of the scenario.
-        receive_selection: rule by which the APs that listen are chosen anew, for the whole area; None: those of the scenario.
-            The requirement `dominate` still compares with uniform power and the scenario's own roles.
+        receive_selection: rule by which the APs that listen are chosen anew at every step, with the targets where they are
+            believed to be; None: those of the scenario. `dominate` still compares with uniform power and the scenario's roles.
     """
 
     allocator: str

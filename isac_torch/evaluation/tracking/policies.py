@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from isac_torch.allocators.registry import TRACKING
 from isac_torch.evaluation.benchmark import Policy
 from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.tensors import cat_tensors
@@ -28,8 +29,9 @@ _CHUNK = 64
 DOMINATE = "dominate"
 
 POLICIES = {
-    "opc_dominate": Policy("opc_batched", DOMINATE),
+    **{name: Policy(name, DOMINATE) for name in (*TRACKING.makers, *TRACKING.learned) if "_dominate" in name},
     **{name: Policy(policy.allocator, name) for name, policy in ROLE_POLICIES.items()},
+    "gnn_dominate_roles": Policy("gnn_dominate", "opc_dominate_roles"),
 }
 """Allocator and variant behind the name of each policy."""
 
