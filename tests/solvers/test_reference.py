@@ -8,11 +8,13 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.reference import majorised_leakage
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 
 
@@ -210,3 +212,26 @@ def test_shared_pilots_are_bounded(opposite: bool) -> None:
     assert bool((allocation.status[feasible] <= Status.FEASIBLE).all())
     assert bool((allocation.upper_bound >= allocation.value).all())
     assert bool((allocation.value >= problem.objective(equal_split(problem)))[feasible].all())
+
+
+def test_reference_and_engine_agree_under_dominate() -> None:
+    """The position requirement as a cone of CVXPY against the engine's own Newton steps; both with their certificates."""
+    scenario = TrackingScenario.of_size("8x4x2", listening_aps=2, requirement=Requirement("dominate"))
+    problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(5)), scenario)
+    cones, engine = allocate(problem, GlobalOptimal(tie="none")), allocate(problem, BatchedOptimal(tie="none"))
+    assert cones.status.tolist() == engine.status.tolist() == [Status.OPTIMAL] * 2
+    assert_close(cones.value, engine.value, rtol=1e-3, atol=0.0)  # each is within 1e-3 of the optimum
+    assert bool((cones.value <= engine.upper_bound).all())
+    assert bool((engine.value <= cones.upper_bound).all())
+
+
+def test_reference_says_the_best_common_factor_where_the_requirement_is_out_of_reach() -> None:
+    scenario = TrackingScenario.of_size("8x4x2", requirement=Requirement("dominate", scan=2.5, sicnr=2.5, position=2.5))
+    problem = power_problem(scenario.sample(1, generator=torch.Generator().manual_seed(5)), scenario)
+    found = allocate(problem, GlobalOptimal(tie="none"))
+    assert found.status.tolist() == [Status.INFEASIBLE]
+    assert 0.4 <= float(found.best_quality) < 1.0  # uniform power reaches 1 / 2.5
+    position = problem.position
+    assert position is not None
+    reached = torch.cat([problem.sir(found.power) / problem.sir_min, position.h(found.power) / position.required], 1).amin()
+    assert float(reached) >= 0.95 * float(found.best_quality) * (1.0 - 1e-6)

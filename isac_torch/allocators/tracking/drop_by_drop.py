@@ -13,11 +13,15 @@ from isac_torch.allocation import Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
 from isac_torch.errors import AllocationError
 from isac_torch.solvers.tracking import papers, reference
-from isac_torch.solvers.tracking.feasibility import SensingLimit, best_effort, largest_sir
+from isac_torch.solvers.tracking.common_factor import largest_factor
+from isac_torch.solvers.tracking.feasibility import SensingLimit, best_effort
 from isac_torch.solvers.tracking.scaling import scaled
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Priority = Literal["communication", "sensing"]
+
+_ROUND_OFF = 1e-9
+"""Relative violation that rounding leaves of powers that meet a requirement exactly."""
 
 SolveDrop = Callable[[MaxMinSinrProblem, SensingLimit], tuple[Tensor, Tensor]]
 
@@ -120,8 +124,17 @@ def _drop_by_drop(problem: MaxMinSinrProblem, solve: SolveDrop, priority: Priori
 
     def answer(drop: MaxMinSinrProblem, _: Tensor) -> Proposal:
         units = scaled(drop.to("cpu"))
-        limit = largest_sir(units.problem)
+        limit = _limit(units.problem)
         power, bound = solve(best_effort(units.problem, limit, slack=slack, everywhere=priority == "sensing"), limit)
         return units.restored(Proposal(power, bound, limit.infeasible, limit.best_sir))
 
     return in_parts(problem, 1, answer)
+
+
+def _limit(problem: MaxMinSinrProblem) -> SensingLimit:
+    """What one drop can reach at best; powers that the requirement compares with suffice where they meet it."""
+    known = problem.reference
+    if known is None or bool(problem.violations(known).worst > _ROUND_OFF):
+        return largest_factor(problem)
+    one = torch.ones_like(problem.budget[:, 0])
+    return SensingLimit(one, torch.full_like(one, torch.inf), known, one)

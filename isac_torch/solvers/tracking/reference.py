@@ -16,33 +16,26 @@ optimum. Its distance to the global one is bounded by the linear relaxation insi
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
-from numpy.typing import NDArray
 from torch import Tensor
 
-from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound
+from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound, with_tangents
 from isac_torch.solvers.tracking.feasibility import repair
+from isac_torch.solvers.tracking.position_cone import towards
+from isac_torch.solvers.tracking.reference_cones import DropCones
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Tie = Literal["least_power", "none"]
 
-_SOLVED = ("optimal", "optimal_inaccurate")
-_SETTINGS = {"tol_gap_abs": 1e-9, "tol_gap_rel": 1e-9, "tol_feas": 1e-9, "max_threads": 1}
-_HEADROOM = 3e-7
-"""Relative tightening of the sensing rows that covers the solver's tolerance: `repair` costs far more where SIR0 is hard."""
 _MAX_ROUNDS = 30
 _STALLED = 1e-6
 """Relative gain below which further rounds are not worth their time."""
 _POWER_FLOOR = 1e-9
 """Smallest share of the budget at which a tangent is taken; at zero it would be vertical."""
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -72,7 +65,7 @@ def solve_drop(
     the certificate leaves at most half of `gap`, and the second gives away no more than the rest.
 
     Args:
-        problem: one drop, float64, whose sensing rows can be met.
+        problem: one drop, float64, whose sensing constraints can be met.
         start: W; any positive powers. The closer to the optimum, the fewer rounds.
         inside: W; meets every constraint (`SensingLimit.power`).
         gap: certified relative distance to the optimum to aim at. Shared pilots may leave more.
@@ -99,12 +92,12 @@ def solve_drop(
 def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: float) -> tuple[Tensor, Float[Tensor, "1"]]:
     """Orthogonal pilots: rounds until the certificate is within `gap`. Feasible powers (W) and their bound.
 
-    The first g and weights are those of `start` (W), which may break the sensing rows: they only have to be plausible. Once
-    the value has nearly settled, g is set a little above it: there either d < 0, whose prices prove that g is out of reach,
-    or the step is at least that good.
+    The first g and weights are those of `start` (W), which may break the sensing constraints: they only have to be plausible.
+    Once the value has nearly settled, g is set a little above it: there either d < 0, whose dual variables prove that g is out
+    of reach, or the step is at least that good.
     """
-    cones = _Cones(problem, problem.leakage)
-    power = repair(problem, start, inside)
+    cones = DropCones(problem, problem.leakage)
+    power = _settle(problem, start, inside)
     value, bound = problem.objective(power), torch.full_like(start[:, 0], torch.inf)
     level, around = problem.objective(start), start
     for _ in range(_MAX_ROUNDS):
@@ -115,12 +108,13 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
             continue
         if step is None:
             break
-        step = repair(problem, step, inside)
+        step = _settle(problem, step, inside)
         gain = float(problem.objective(step) / value - 1.0)
         if gain > 0.0:
             power, value = step, problem.objective(step)
         if gain < gap:
-            bound = torch.minimum(bound, cones.upper_bound(problem))
+            proof = cones.upper_bound(problem) if problem.position is None else _tangent_bound(problem, power, gap)
+            bound = torch.minimum(bound, proof)
             if bool(bound - value <= gap * bound):
                 return power, bound
         around = power
@@ -130,18 +124,36 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
             level = (bound * value).sqrt()  # stuck in a corner where the cones are badly scaled: bisect
         else:
             level = value * (1.0 + 0.9 * gap)
-    return power, torch.minimum(bound, upper_bound(problem, power))
+    return power, torch.minimum(bound, upper_bound(_relaxed(problem, power), power))
+
+
+def _tangent_bound(problem: MaxMinSinrProblem, power: Tensor, gap: float) -> Float[Tensor, "1"]:
+    """Certificate with tangents at `power` (W) in place of the requirement on positions: one step a little above the value."""
+    relaxed = _relaxed(problem, power)
+    cones = DropCones(relaxed, relaxed.leakage)
+    found = cones.step(problem.objective(power) * (1.0 + 0.9 * gap), relaxed.interference(power))
+    return upper_bound(relaxed, power) if found is None else cones.upper_bound(relaxed)
+
+
+def _relaxed(problem: MaxMinSinrProblem, power: Tensor) -> MaxMinSinrProblem:
+    """The problem with tangents at `power` (W) in place of the requirement on positions."""
+    return with_tangents(problem, torch.maximum(power, _POWER_FLOOR * problem.link_budget))
+
+
+def _settle(problem: MaxMinSinrProblem, power: Tensor, inside: Tensor) -> Tensor:
+    """Powers (W) that meet every constraint, on the way from `power` to `inside`."""
+    return towards(problem, repair(problem, power, inside), inside)
 
 
 def _climb(problem: MaxMinSinrProblem, power: Tensor, inside: Tensor) -> Tensor:
     """Shared pilots: rounds on the majorised problem until nothing is gained. Feasible powers (W)."""
-    power = repair(problem, power, inside)
+    power = _settle(problem, power, inside)
     for _ in range(_MAX_ROUNDS):
         value = problem.objective(power)
-        step = _Cones(problem, majorised_leakage(problem, power)).step(value, problem.interference(power))
+        step = DropCones(problem, majorised_leakage(problem, power)).step(value, problem.interference(power))
         if step is None:
             break
-        step = repair(problem, step, inside)
+        step = _settle(problem, step, inside)
         gain = float(problem.objective(step) / value - 1.0)
         if gain > 0.0:
             power = step
@@ -184,124 +196,13 @@ def majorised_leakage(problem: MaxMinSinrProblem, power: Float[Tensor, "drop lin
 def _least_power(problem: MaxMinSinrProblem, power: Tensor, inside: Tensor, slack: float) -> Tensor:
     """Powers (W) of least sum whose smallest SINR is (1 - slack) times that of `power`; `power` itself if the solve fails."""
     value = problem.objective(power)
-    saved = _Cones(problem, majorised_leakage(problem, power)).least_power((1.0 - slack) * value)
+    saved = DropCones(problem, majorised_leakage(problem, power)).least_power((1.0 - slack) * value)
     if saved is None:
         return power
-    saved = repair(problem, saved, inside)
+    saved = _settle(problem, saved, inside)
     # What the solver's tolerance took from the SINR comes back on the way to `power`.
     for share in (0.0, 0.01, 0.1, 0.5):
         mixed = saved + share * (power - saved)
         if bool(problem.objective(mixed) >= (1.0 - 1.02 * slack) * value):
             return mixed
     return power
-
-
-class _Cones:
-    """The constraints of one drop in CVXPY, in the units that keep an interior-point solver accurate.
-
-    Powers are shares of their AP's budget, each UE's row is divided by the square of its largest a, each sensing row by its
-    largest entry. Built once per drop: between rounds only g and the weights change (as Parameters).
-    """
-
-    def __init__(self, problem: MaxMinSinrProblem, leakage: Float[Tensor, "1 ue link"]) -> None:
-        import cvxpy as cp
-
-        limit = problem.link_budget
-        signal = _array(problem.signal[0] * problem.serving_power(limit)[0].sqrt())
-        self._limit, self._like = _array(limit[0]), problem.budget
-        self._unit = 1.0 / signal.max(1) ** 2
-        self._leakage = _array(leakage[0]) * self._limit * self._unit[:, None]
-        self._signal = signal * np.sqrt(self._unit)[:, None]
-        self._share = cp.Variable(problem.num_links, nonneg=True)
-        self._fixed = [self._budgets(problem) @ self._share <= 1.0, *self._sensing(problem)]
-        self._gain, self._weight, self._level = cp.Variable(), cp.Parameter(problem.num_ues), cp.Parameter(nonneg=True)
-        self._programme: Any = None
-
-    def step(self, value: Tensor, interference: Float[Tensor, "1 ue"]) -> Tensor | None:
-        """Powers (W) that maximise the weighted margin over SINR `value`; None when the solver fails."""
-        import cvxpy as cp
-
-        self._level.value = float(value)
-        self._weight.value = float(value) * _array(interference[0]) * self._unit
-        if self._programme is None:
-            needed = self._level * (self._leakage @ self._share + self._unit) + self._gain * self._weight
-            self._programme = cp.Problem(cp.Maximize(self._gain), [*self._fixed, *self._served(needed)])
-        return self._solved(self._programme)
-
-    def least_power(self, value: Tensor) -> Tensor | None:
-        """Powers (W) of least sum with every SINR at least `value`; None when the solver fails."""
-        import cvxpy as cp
-
-        needed = float(value) * (self._leakage @ self._share + self._unit)
-        total = self._share @ (self._limit / self._limit.max())
-        return self._solved(cp.Problem(cp.Minimize(total), [*self._fixed, *self._served(needed)]))
-
-    def upper_bound(self, problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
-        """Certificate from the last step's multipliers: see `certificate.upper_bound`, which checks them.
-
-        The cones price each link's power at c_e. Its best Cauchy share is in proportion to a_e^2 / c_e, and the largest price
-        of UE k that these costs bear is 1 / sum_e (a_e^2 / c_e). Shares from the powers themselves would have lost half of
-        their digits wherever a power is tiny.
-        """
-        multiplier, vector = self._cone.dual_value
-        cost = np.maximum(np.reshape(multiplier, -1) + vector[1], np.finfo(float).tiny).reshape(self._signal.shape)
-        worth = np.square(self._signal) / cost
-        shares = torch.zeros_like(problem.link_gain)
-        # a_e sqrt(p_e) = worth_e in the problem's own units
-        signal = np.maximum(_array(problem.signal[0]), np.finfo(float).tiny)
-        own = np.square(worth / worth.sum(1, keepdims=True) / signal).reshape(-1)
-        shares[0, : cost.size] = torch.from_numpy(own)
-        rows = self._rows.dual_value / self._row_scale if problem.num_constraints else np.zeros(0)
-        return upper_bound(problem, shares, torch.from_numpy(self._unit / worth.sum(1))[None], torch.from_numpy(rows)[None])
-
-    def _served(self, needed: Any) -> list[Any]:
-        """(sum_e a_e sqrt p_e)^2 >= needed_k, by one rotated cone a link."""
-        import cvxpy as cp
-
-        ues, links = self._signal.shape
-        owner = np.repeat(np.arange(ues), links)
-        root = cp.Variable(ues * links)
-        share, need = self._share[: ues * links], needed[owner]
-        gathered = np.zeros((ues, ues * links))
-        gathered[owner, np.arange(ues * links)] = self._signal.reshape(-1)
-        self._cone = cp.SOC(share + need, cp.vstack([2.0 * root, share - need]), axis=0)
-        return [self._cone, gathered @ root >= needed]
-
-    @staticmethod
-    def _budgets(problem: MaxMinSinrProblem) -> Array:
-        """1 where a link (column) belongs to an AP (row) that has links at all."""
-        member = np.arange(problem.num_aps)[:, None] == problem.link_ap[0].cpu().numpy()[None]
-        return member[member.any(1)].astype(float)
-
-    def _sensing(self, problem: MaxMinSinrProblem) -> list[Any]:
-        """(S_l - SIR0_l I_l) p >= SIR0_l n_l, each row over its largest entry."""
-        if problem.num_constraints == 0:
-            return []
-        quality = (1.0 + _HEADROOM) * problem.sir_min[0]
-        row = _array(problem.echo[0] - quality[:, None] * problem.cross_echo[0]) * self._limit
-        self._row_scale = np.abs(row).max(1)
-        self._rows = (
-            row / self._row_scale[:, None] @ self._share >= _array(quality * problem.constraint_noise[0]) / self._row_scale
-        )
-        return [self._rows]
-
-    def _solved(self, programme: Any) -> Tensor | None:
-        """Solve with Clarabel; the powers in W, or None."""
-        import cvxpy as cp
-
-        try:
-            with warnings.catch_warnings():
-                # "May be inaccurate": every answer is judged by the problem itself afterwards.
-                warnings.simplefilter("ignore", UserWarning)
-                programme.solve(solver=cp.CLARABEL, **_SETTINGS)
-        except cp.SolverError:
-            return None
-        if programme.status not in _SOLVED or self._share.value is None:
-            return None
-        power = np.maximum(self._share.value, 0.0) * self._limit
-        return torch.as_tensor(power, dtype=self._like.dtype, device=self._like.device)[None]
-
-
-def _array(tensor: Tensor) -> Array:
-    """The tensor's values as float64 NumPy."""
-    return tensor.detach().double().cpu().numpy()
