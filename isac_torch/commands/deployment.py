@@ -93,20 +93,22 @@ def serve(
     Args:
         bundle: Folder that `isac-torch export` wrote.
         host: Address to listen on; 0.0.0.0 opens it to other machines.
-        port: 0 takes a free one.
+        port: 0..65535; 0 takes a free one.
         max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
         max_drops: Networks in a request.
         max_antennas: Of each AP.
-        max_memory_mib: That the channel statistics of a request's networks may take, MiB.
-        seconds: For a body to arrive, and again for its answer.
+        max_memory_mib: That a request's networks may take while they are allocated, MiB.
+        seconds: For a body to arrive, and again to read and to answer it; what takes longer is ended.
         max_waiting: Networks that may wait for their turn; further requests get 503.
         window_ms: That the first request of a batch waits for company, ms.
         max_batch: Networks in a batch.
         refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
     """
     _one_thread()
-    from isac_torch.deployment.serving import Limits
+    from isac_torch.deployment.limits import Limits
+    from isac_torch.deployment.server import check_port, run_server
 
+    check_port(port)
     limits = Limits(
         max_bytes=max_bytes,
         max_drops=max_drops,
@@ -118,7 +120,6 @@ def serve(
         max_batch=max_batch,
     )
     from isac_torch.deployment.allocator import DeployedAllocator
-    from isac_torch.deployment.server import run_server
 
     run_server(DeployedAllocator.load(bundle, refine=refine), host, port, limits)
 

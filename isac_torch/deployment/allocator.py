@@ -25,6 +25,7 @@ from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first
 from isac_torch.deployment.directions import OUTPUTS, OwnedProblem, owners_of
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
+from isac_torch.deployment.patience import still_wanted
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
@@ -194,7 +195,10 @@ class DeployedAllocator:
         """The network's own powers (W), before the guard; NaN where it fails."""
         owned = OwnedProblem.of(problem)
         with np.errstate(all="ignore"):
-            parts = [self._session.run(OUTPUTS, inputs) for inputs in owned.network_inputs()]
+            parts = []
+            for inputs in owned.network_inputs():
+                still_wanted()
+                parts.append(self._session.run(OUTPUTS, inputs))
             link, owner, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
             return balanced_power(owned, link, owner, self._constants, scale)
 

@@ -48,7 +48,8 @@ def write_answers(answers: Sequence[Allocated], path: Path) -> None:
 
 def answers_json(answers: Sequence[Allocated]) -> bytes:
     """{"drops": [...]}, each with its links, power (W), SINR and sensing SIR (linear), path, reason and milliseconds."""
-    return (json.dumps({"drops": [_nested(answer) for answer in answers]}, allow_nan=False) + "\n").encode()
+    drops = [json.dumps(_nested(answer), allow_nan=False) for answer in answers]  # one by one: other threads get their turn
+    return f'{{"drops": [{", ".join(drops)}]}}\n'.encode()
 
 
 def _nested(answer: Allocated) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from isac_torch.deployment.linear import solved
+from isac_torch.deployment.patience import still_wanted
 
 if TYPE_CHECKING:
     from isac_torch.deployment.directions import OwnedProblem, Owners
@@ -111,9 +112,11 @@ def _scales(terms: _Terms, scale: ndarray, iterations: int) -> tuple[Float[ndarr
     """
     scale = scale / (scale @ terms.owners.is_ue)[:, None]
     for _ in range(iterations):
+        still_wanted()
         aim = _wanted(terms, scale).aim
         scale = np.where(terms.owners.ue, aim, 0.5 * (scale + aim))
     for solves in range(_SOLVES + 1):
+        still_wanted()
         wanted = _wanted(terms, scale)
         settled = (np.abs(wanted.aim - scale) <= _SETTLED * scale + _NOTHING).all(-1)
         if solves == _SOLVES or settled.all():

@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from isac_torch.deployment.patience import Abandoned, while_wanted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -134,9 +136,15 @@ class Batcher:
         return batch
 
     def _answer(self, loop: asyncio.AbstractEventLoop, batch: list[_Job]) -> None:
-        """On the worker thread: one call for all; where it fails, one a request, so that only the guilty one hears of it."""
+        """On the worker thread: one call for all; where it fails, one a request, so that only the guilty one hears of it.
+
+        The call ends early where no client of the batch waits any longer, gone or out of time.
+        """
         try:
-            answers = self._allocator.many([snapshot for job in batch for snapshot in job.snapshots])
+            with while_wanted(lambda: not all(job.answer.done() for job in batch)):
+                answers = self._allocator.many([snapshot for job in batch for snapshot in job.snapshots])
+        except Abandoned:
+            return
         except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to one request and must not end the server
             if len(batch) == 1:
                 loop.call_soon_threadsafe(_settle, batch[0].answer, error)

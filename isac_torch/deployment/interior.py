@@ -30,6 +30,7 @@ from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
 from isac_torch.deployment.linear import solved
+from isac_torch.deployment.patience import still_wanted
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
@@ -137,6 +138,7 @@ def ascend(problem: Coefficients, power: Float[ndarray, "drop link"], gap: float
     point = _start(program, power)
     answer, best, index = power.copy(), np.full(len(power), -np.inf), np.arange(len(power))
     for step in range(steps + 1):
+        still_wanted()
         system = _system(program, point)
         reached = _reached(program, point, system)
         better = reached > best[index]

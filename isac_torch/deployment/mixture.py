@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from isac_torch.deployment.patience import still_wanted
+
 _MAX_PIVOTS = 2000
 _TOLERANCE = 1e-12
 _TINY = 1e-300
@@ -45,6 +47,7 @@ def best_ratio(
     share = np.full(echo.shape[1], 1.0 / echo.shape[1])
     ratio = _ratio(echo, required, share)
     for _ in range(rounds):
+        still_wanted()
         weight = np.maximum(required @ share, _TINY)[:, None]
         better = _best_mixture((echo - ratio * required) / weight, (echo + required).max(0))
         reached = _ratio(echo, required, better)
@@ -90,6 +93,7 @@ def _simplex(matrix: ndarray, need: ndarray, cost: ndarray) -> ndarray | None:
     table[links, :rows] = -need
     basis, outside = np.arange(links), links + np.arange(rows)  # slack of link e is e, row l is links + l
     for pivot in range(_MAX_PIVOTS):
+        still_wanted()
         price = table[links, :rows]
         entering = int(price.argmin())
         if price[entering] >= -_TOLERANCE:

@@ -15,6 +15,7 @@ from numpy import ndarray
 
 from isac_torch.deployment.interior import ascend
 from isac_torch.deployment.mixture import best_ratio, cheapest
+from isac_torch.deployment.patience import still_wanted
 from isac_torch.tensors import at_rows
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def with_rows(
     required = problem.sir_min[..., None] * problem.cross_echo
     found, share = power.copy(), np.ones(len(power))
     for drop in range(len(power)):
+        still_wanted()
         found[drop], share[drop] = _with_rows(power[drop], problem.echo[drop], required[drop], cost[drop])
     return full_power(problem, found), share
 

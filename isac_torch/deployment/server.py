@@ -11,7 +11,7 @@ from isac_torch.errors import RequestError
 
 if TYPE_CHECKING:
     from isac_torch.deployment.allocator import DeployedAllocator
-    from isac_torch.deployment.serving import Limits
+    from isac_torch.deployment.limits import Limits
 
 CONCURRENCY = 512
 """Connections at once; further ones get 503."""
@@ -29,8 +29,9 @@ def run_server(allocator: DeployedAllocator, host: str, port: int, limits: Limit
         limits: of requests.
 
     Raises:
-        RequestError: where the address cannot be listened on.
+        RequestError: where the port is none or the address cannot be listened on.
     """
+    check_port(port)
     import uvicorn
 
     from isac_torch.deployment.serving import create_app
@@ -52,6 +53,12 @@ def run_server(allocator: DeployedAllocator, host: str, port: int, limits: Limit
         sys.stderr.write("isac-torch: open to other machines, without encryption or passwords: keep a proxy in front\n")
     sys.stderr.flush()
     uvicorn.Server(config).run(sockets=[listener])
+
+
+def check_port(port: int) -> None:
+    """Raise RequestError unless `port` is one: the system would take the remainder of a division by 65536."""
+    if not 0 <= port <= 65535:
+        raise RequestError(f"port={port} must lie in 0..65535; 0 takes a free one")
 
 
 def _listen(host: str, port: int) -> socket.socket:

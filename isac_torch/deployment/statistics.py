@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isac_torch.deployment.completion import completed
+from isac_torch.deployment.patience import still_wanted
 from isac_torch.errors import DropError
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import network_problem
@@ -53,7 +54,10 @@ def coefficients(snapshots: Sequence[Snapshot]) -> Coefficients:
         raise DropError("snapshots of one batch must have the same sizes and physics; sort them by size_class first")
     numbers = full[0].num_aps * (full[0].num_ues + full[0].num_targets) * (2 * full[0].num_antennas - 1)
     part = max(1, _CACHE // numbers)
-    parts = [_coefficients(full[start : start + part]) for start in range(0, len(full), part)]
+    parts = []
+    for start in range(0, len(full), part):
+        still_wanted()
+        parts.append(_coefficients(full[start : start + part]))
     return parts[0] if len(parts) == 1 else cat_tensors(parts)
 
 

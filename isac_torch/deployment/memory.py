@@ -1,0 +1,86 @@
+"""How much memory allocating a network takes at its peak, known before any of it is taken.
+
+The table lists every array whose size grows with a product of the network's sizes, as the code allocates it, and how many of
+its kind are held at the same time at most. Tests hold it against measured peaks over networks of extreme shapes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from isac_torch.deployment.snapshot import Snapshot
+
+_BASE = 2 * 2**20
+"""Bytes of what does not grow."""
+_REAL = 8
+"""Bytes of a number."""
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Numbers that decide the shapes of all arrays.
+
+    Attributes:
+        ues, targets, aps, receivers, antennas: of the network; antennas of each AP, aps that transmit.
+        serving, sensing, listening: APs of each UE, and transmit and receive APs of each target.
+    """
+
+    ues: int
+    targets: int
+    aps: int
+    receivers: int
+    antennas: int
+    serving: int
+    sensing: int
+    listening: int
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Sizes:
+        """Of a snapshot whose sets may still be left out."""
+        aps, receivers = snapshot.num_aps, len(snapshot.rx_position)
+
+        def width(name: str, asked: int, most: int) -> int:
+            given = getattr(snapshot, name)
+            return min(asked, most) if given is None else given.shape[1]
+
+        return cls(
+            ues=snapshot.num_ues,
+            targets=snapshot.num_targets,
+            aps=aps,
+            receivers=receivers,
+            antennas=snapshot.num_antennas,
+            serving=width("serving_ap", snapshot.serving_aps, aps),
+            sensing=width("sensing_ap", snapshot.sensing_aps, aps),
+            listening=width("listening_ap", snapshot.listening_aps, receivers),
+        )
+
+
+def arrays_of(sizes: Sizes) -> dict[str, tuple[tuple[int, ...], float]]:
+    """Shape of each kind of array, and how many of it (in numbers of eight bytes) are held at the same time at most."""
+    links = sizes.ues * sizes.serving + sizes.targets * sizes.sensing
+    nodes, lags = sizes.ues + sizes.targets, 2 * sizes.antennas - 1
+    return {
+        "lags of every AP and node": ((sizes.aps, nodes, lags), 3.0),
+        "the same at the links": ((links, nodes, lags), 1.1),
+        "covariances of estimates": ((sizes.ues, sizes.serving, sizes.antennas, sizes.antennas), 14.0),
+        "covariances of beams at targets": ((sizes.targets, sizes.sensing, lags), 8.0),
+        "gains of links at nodes": ((nodes, links), 10.0),
+        "links of every AP": ((sizes.aps, links), 3.0),
+        "owners among themselves": ((nodes, nodes), 12.0),
+        "angles and distances": ((sizes.aps + sizes.receivers, nodes), 16.0),
+        "echoes between targets": ((sizes.targets, sizes.targets + sizes.listening), 8.0),
+        "one number a link": ((links,), 100.0),
+    }
+
+
+def memory_of(snapshot: Snapshot) -> float:
+    """Bytes that allocating one network takes at its peak, at most.
+
+    Example:
+        >>> from isac_torch.deployment.schema import EXAMPLE
+        >>> memory_of(Snapshot.from_mapping(EXAMPLE)) < 3 * 2**20
+        True
+    """
+    table = arrays_of(Sizes.of(snapshot))
+    return _BASE + _REAL * sum(math.prod(shape) * count for shape, count in table.values())
