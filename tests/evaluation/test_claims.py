@@ -52,7 +52,7 @@ def pair(case: Case) -> tuple[float, float]:
 
 def by_policy(**values: float) -> Callable[[Case], float]:
     """Values of the two designs, of fractional control, and of single kinds of beams."""
-    return lambda case: values[case.policy if isinstance(case.policy, str) else case.policy.beams]
+    return lambda case: {**values, "opc_dominate": 0.0}[case.policy if isinstance(case.policy, str) else case.policy.beams]
 
 
 def of_kinds(**values: float) -> Callable[[Case], float]:

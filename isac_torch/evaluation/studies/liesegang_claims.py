@@ -227,6 +227,11 @@ def _optimal_beats_fractional(study: Study) -> Verdict:
     words = "; ".join(
         f"{name}: {low[name]:.2f} and {_rate(study, case):.2f} Mbit/s, {ratio[name]:.2f} dB" for name, case in cases.items()
     )
+    ours = tracked(Case(policy="opc_dominate"))
+    words += (
+        f"; the design that must sense no worse than uniform power, not judged: {_rate(study, ours, 0.1):.2f} and "
+        f"{_rate(study, ours):.2f} Mbit/s, {_ratio(study, ours):.2f} dB"
+    )
     return margin, margin > 0 and sensed, f"10th percentile and median of the rate, median SICNR: {words}"
 
 

@@ -182,6 +182,7 @@ def optimal_control(study: Study, extra: Sequence[str] = ()) -> list[Curve]:
     curves = []
     chosen: list[tuple[Policy | str, str, str]] = [(Policy(*pair), Policy(*pair).label, "--") for pair in FAIR_TUPLES]
     chosen += [("opc_communication", "OPC, communication p.", "-"), ("opc_sensing", "OPC, sensing p.", "-")]
+    chosen.append(("opc_dominate", "OPC, senses as UPC", ":"))
     chosen += [(name, name, "-.") for name in extra]
     for i, (policy, label, dash) in enumerate(chosen):
         result = study.run(tracked(Case(policy=policy)))

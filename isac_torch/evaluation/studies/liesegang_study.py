@@ -25,6 +25,7 @@ from isac_torch.sensing.quality import assess
 from isac_torch.tensors import cat_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.setup import SensingSetup
 
@@ -35,6 +36,7 @@ Beams = Literal["both", "data", "probe"]
 Association = Literal["utc", "tc", "uc", "cf"]
 
 _CHUNK = 64
+DOMINATE = Requirement("dominate")
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class Case:
         phase: `detection` of cells or `tracking` of targets.
         scenario: the network.
         setup: clutter, reflectivities, cells.
-        policy: fractional power control, or the name of an allocator: `opc_communication`, `opc_sensing`, or one of `evaluate`.
+        policy: fractional power control, or the name of an allocator: `opc_communication`, `opc_sensing`, or one of `evaluate`;
+            `opc_dominate` is asked to sense no worse than uniform power.
         association: who serves and senses: user- and target-centric (utc), only one of both, or neither (cf).
         clutter_statistics: whether the detector knows them.
         form: test of the tracking phase.
@@ -152,7 +155,10 @@ class Study:
 
     def _compute(self, case: Case, with_miss: bool) -> Result:
         cells, setup = self._networks(case)
-        problem = _problem(cells)
+        asked = (
+            replace(cells.scenario, sensing=setup, requirement=DOMINATE) if case.policy == "opc_dominate" else cells.scenario
+        )
+        problem = _problem(cells, asked)
         power = self._powers(case.policy, problem)
         report = assess(
             cells.drop,
@@ -209,7 +215,7 @@ def policy_power(policy: Policy, problem: MaxMinSinrProblem) -> Float[Tensor, "d
     return kept * (problem.budget / torch.where(load > 0, load, 1.0)).gather(1, problem.link_ap)
 
 
-def _problem(cells: CellDrop) -> MaxMinSinrProblem:
+def _problem(cells: CellDrop, scenario: TrackingScenario) -> MaxMinSinrProblem:
     """The power problem of all networks, built piece by piece to bound the memory."""
     pieces = torch.arange(cells.drop.num_drops).split(_CHUNK)
-    return cat_tensors([power_problem(cells.drop.select(piece), cells.scenario) for piece in pieces])
+    return cat_tensors([power_problem(cells.drop.select(piece), scenario) for piece in pieces])
