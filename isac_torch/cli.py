@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
 from inspect import signature
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from isac_torch import __version__
 from isac_torch.commands.table import COMMANDS, GROUPS, Command, help_text
 from isac_torch.errors import IsacError
+from isac_torch.interruption import INTERRUPTION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +41,19 @@ def _call(command: Command, argv: list[str]) -> None:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
     parser.add_function_arguments(function, as_positional=positional, fail_untyped=True)
     values = vars(parser.instantiate(parser.parse_args(_with_flags(function, argv))))
-    function(**{key: value for key, value in values.items() if key != "config"})
+    function(**{key: _at_home(key, value) for key, value in values.items() if key != "config"})
+
+
+def _at_home(option: str, value: Any) -> Any:
+    """A path with `~` as the home folder; shells leave it alone behind `=`, and YAML knows no home."""
+    if not isinstance(value, Path) or not str(value).startswith("~"):
+        return value
+    try:
+        return value.expanduser()
+    except RuntimeError:
+        raise IsacError(
+            f"{option}={str(value)!r} names the home of nobody; write ./{value} for a folder of that name"
+        ) from None
 
 
 def _with_flags(function: Callable[..., None], argv: list[str]) -> list[str]:
@@ -100,25 +115,39 @@ def main(argv: list[str] | None = None) -> int:
         argv: Arguments after the program's name; default those of the process.
 
     Returns:
-        Exit code: 0, 2 after bad input, 130 after an interrupt.
+        Exit code: 0, 2 after bad input, 130 after an interrupt, 141 where the reader of standard output has gone.
     """
-    from argparse import ArgumentError
-
     argv = sys.argv[1:] if argv is None else argv
     try:
         _dispatch(argv)
-    except KeyboardInterrupt:
-        print("isac-torch: interrupted", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package in ("", "isac_torch") or os.environ.get("ISAC_TORCH_TRACEBACK"):
-            raise
-        print(f"isac-torch: error: {_missing(package, argv)}", file=sys.stderr)
-        return 2
-    except (ArgumentError, ValueError, OSError) as error:
-        if os.environ.get("ISAC_TORCH_TRACEBACK"):
-            raise
-        print(f"isac-torch: error: {_one_line(error)}", file=sys.stderr)
-        return 2
+        sys.stdout.flush()
+    except BrokenPipeError as error:
+        if error.filename is not None:
+            return _failed(error, argv)
+        _forget_output()
+        return 141
+    except KeyboardInterrupt as error:  # its message says what is kept
+        return INTERRUPTION.announce(str(error))
+    except Exception as error:  # noqa: BLE001 - raised again where it is neither bad input nor the end of an interrupted run
+        return _failed(error, argv)
     return 0
+
+
+def _failed(error: Exception, argv: list[str]) -> int:
+    """One line on stderr and the exit code; raises an error that is a mistake of the program."""
+    from argparse import ArgumentError
+
+    if INTERRUPTION.happened:
+        return INTERRUPTION.announce()
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    foreseen = isinstance(error, (ArgumentError, ValueError, OSError)) or package not in ("", "isac_torch")
+    if not foreseen or os.environ.get("ISAC_TORCH_TRACEBACK"):
+        raise error
+    print(f"isac-torch: error: {_missing(package, argv) if package else _one_line(error)}", file=sys.stderr)
+    return 2
+
+
+def _forget_output() -> None:
+    """Nobody reads standard output any more: what is left goes to the null device, without a word at the interpreter's end."""
+    with contextlib.suppress(OSError, ValueError):  # not a stream of the process, as in tests
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -20,12 +20,12 @@ _TEMPORARY = ".tmp"
 
 
 def writable_folder(path: str | Path) -> Path:
-    """Create the folder `path` if need be and prove that files can be written there.
+    """Create the folder `path` (`~` is the home folder) if need be and prove that files can be written there.
 
     Raises:
         OutputError: one line, if it cannot.
     """
-    folder = Path(path)
+    folder = Path(path).expanduser()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -42,7 +42,7 @@ def writable_file(path: str | Path) -> Path:
     Raises:
         OutputError: one line, if it cannot.
     """
-    file = Path(path)
+    file = Path(path).expanduser()
     if file.is_dir():
         raise OutputError(f"output={str(path)!r} is a folder; give the name of a file")
     if not _is_stream(file):
