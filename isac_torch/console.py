@@ -54,7 +54,7 @@ def _open_streams() -> None:
     if streams.stdout is None:
         streams.stdout = _Closed("standard output", "open it, or name a file with --output")
     if streams.stderr is None:
-        streams.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - until the end
+        streams.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
 
 
 def _listen() -> None:
