@@ -30,13 +30,13 @@ from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.evaluation.tracking.metrics import SIR_MARGIN
 from isac_torch.graph import LinkGraph
 from isac_torch.nn.tracking.balance import balance
-from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall, training_loss
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
-from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
+from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
 
 TRAIN_SEED, TEST_SEED = 1_900_000_000, 70_000_000
 POOL_BATCHES, BATCH = 48, 64
@@ -136,7 +136,7 @@ def _losses(
         return lambda leaf: supervised_loss(problem, leaf, label)
     if variant.linear:
         return lambda leaf: linear_rate_loss(problem, leaf)
-    return lambda leaf: unsupervised_loss(problem, leaf, weight)
+    return lambda leaf: training_loss(problem, leaf, weight)
 
 
 def _pull(loss: Callable[[Tensor], Tensor], point: Tensor, clip: bool) -> Tensor:

@@ -57,6 +57,7 @@ _TRACKING_METRICS = ("val/min_rate_ratio_p5", "val/min_rate_ratio_worst", "val/s
 SYSTEMS = {
     "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
     "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
+    "tracking-shares": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
     "downlink_pilots": Trained(
         DownlinkPilotTraining, "downlink-pilots train", "val/nmse_ratio", "min", ("val/crb_violation_rate",)
     ),

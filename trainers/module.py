@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from copy import deepcopy
 from typing import Literal
 
@@ -9,27 +10,31 @@ import torch
 from torch import Tensor
 
 from isac_torch.errors import IsacError
-from isac_torch.nn.tracking.balance import balance
-from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim, row_shortfall
+from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.share_network import ShareNetwork
+from isac_torch.nn.tracking.shares import log_quality
 from isac_torch.tensors import to_db
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
-from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
+from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
 from isac_torch.trainers.ranks import gathered
 
+Network = AllocationNetwork | OneShotNetwork | ShareNetwork
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
 
-_SIR_SLACK_DB = 0.1
-"""A target counts as violated below SIR0 less this, as in the benchmark."""
+_MISSED = 1e-4
+"""Nepers below what is required from which the multiplier counts a constraint as missed."""
+_SLACK = 0.1 * math.log(10.0) / 10.0
+"""Nepers (0.1 dB) below what is required from which validation does, as the benchmark."""
 
 
 class AllocationTraining(AveragedTraining):
-    """Trains an `AllocationNetwork` or a `OneShotNetwork`; validates the running average of its weights against stored optima.
+    """Trains a network of the tracking system; validates the running average of its weights against stored optima.
 
-    `unsupervised` raises the smallest rate under multipliers on the sensing rows; `supervised` imitates the label's shares;
-    `hybrid` starts supervised and fades into unsupervised over `supervised_steps`.
+    `unsupervised` raises the smallest rate under a multiplier on the sensing constraints; `supervised` imitates the label's
+    shares; `hybrid` starts supervised and fades into unsupervised over `supervised_steps`.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class AllocationTraining(AveragedTraining):
         row_violations: float = 0.005,
         average_decay: float = 0.99,
         fair_every: int = 0,
-        network: Literal["refined", "one_shot"] = "refined",
+        network: Literal["refined", "one_shot", "shares"] = "refined",
     ) -> None:
         """Network and optimiser settings.
 
@@ -69,17 +74,21 @@ class AllocationTraining(AveragedTraining):
             row_violations: share of violated rows that the multiplier aims at.
             average_decay: of the running average of the weights that is validated and stored.
             fair_every: each so-many-th step trains for proportional fairness instead of the smallest rate; 0 for none.
-            network: `one_shot` is the one for deployment: no learned steps, only the smallest rate.
+            network: `one_shot` is the one for deployment: no learned steps, only the smallest rate; `shares` is the one for
+                sensing constraints that ask for watts, only unsupervised.
         """
         super().__init__()
         if not 0.0 <= average_decay < 1.0:
             raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
         self.save_hyperparameters()
-        one_shot = network == "one_shot"
-        self.network: AllocationNetwork | OneShotNetwork = (
-            OneShotNetwork(hidden, layers) if one_shot else AllocationNetwork(hidden, layers, refinements, steps)
-        )
-        self.average: AllocationNetwork | OneShotNetwork = deepcopy(self.network).requires_grad_(False)
+        if network == "shares" and objective != "unsupervised":
+            raise IsacError(f"objective={objective} has no meaning for network=shares; choose objective: unsupervised")
+        self.network: Network
+        if network == "one_shot":
+            self.network = OneShotNetwork(hidden, layers)
+        else:
+            self.network = (AllocationNetwork if network == "refined" else ShareNetwork)(hidden, layers, refinements, steps)
+        self.average: Network = deepcopy(self.network).requires_grad_(False)
         self.row_weight: Tensor
         self.register_buffer("row_weight", torch.tensor(row_weight))
 
@@ -114,7 +123,7 @@ class AllocationTraining(AveragedTraining):
         scalar, mean = logits.new_zeros(()), logits.new_zeros(())
         losses = [
             (supervised, lambda leaf: supervised_loss(problem, leaf, label["power"])),
-            (1.0 - supervised, lambda leaf: unsupervised_loss(problem, leaf, row_weight, aim)),
+            (1.0 - supervised, lambda leaf: self.network.loss(problem, leaf, row_weight, aim)),
         ]
         for share, loss in losses:
             if share > 0.0:
@@ -131,15 +140,15 @@ class AllocationTraining(AveragedTraining):
 
     def _log_training(self, problem: MaxMinSinrProblem, logits: Tensor, value: Tensor) -> None:
         with torch.no_grad():
-            balanced = balance(problem, logits)
-            missed = row_shortfall(problem, balanced.power, margin=0.0) > 1e-4
+            power = self.network.power(problem, logits)
+            missed = log_quality(problem, power) < -_MISSED
             share = missed.float().mean() if missed.numel() else value.new_zeros(())
             share = self.trainer.strategy.reduce(share, reduce_op="mean")  # one multiplier for all processes
         change = self.hparams["row_weight_step"] * (share - self.hparams["row_violations"])
         self.row_weight.mul_(change.exp()).clamp_(0.1, 100.0)
         size = problem.num_drops
         self.log("train/loss", value, prog_bar=True, batch_size=size)
-        self.log("train/min_sinr_db", to_db(balanced.level.clamp_min(1e-9)).mean(), batch_size=size)
+        self.log("train/min_sinr_db", to_db(problem.objective(power).clamp_min(1e-9)).mean(), batch_size=size)
         self.log("train/sir_violation_rate", share, batch_size=size)
         self.log("train/row_multiplier", self.row_weight, batch_size=size)
         self.log("train/supervised_share", self._supervised_share(), batch_size=size)
@@ -150,10 +159,10 @@ class AllocationTraining(AveragedTraining):
         problem, label = batch
         with torch.no_grad():
             logits = self.average.points(problem)[-1]
-            balanced = balance(problem, logits, None, 24, 3)
-            value = problem.objective(balanced.power)
+            power = self.average.power(problem, logits)
+            value = problem.objective(power)
             ratio = torch.log2(1.0 + value) / torch.log2(1.0 + label["value"].to(value.dtype)).clamp_min(1e-9)
-            short = problem.sir(balanced.power) < problem.sir_min * 10.0 ** (-_SIR_SLACK_DB / 10.0)
+            short = log_quality(problem, power) < -_SLACK
             self._seen.append((ratio.clamp_max(1.0), short.float().flatten(), value))
         return {"ratio": ratio}
 

@@ -13,33 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.links import split_by_node
-from isac_torch.nn.tracking.balance import balance
-from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Loss = Callable[[Float[Tensor, "drop logit"]], Float[Tensor, " drop"]]
 
-_RATE_FLOOR = 1e-3
-"""bit/s/Hz added to the smallest rate before its logarithm, so that drops in outage do not rule."""
 _SHARE_FLOOR = 1e-6
-
-
-def unsupervised_loss(
-    problem: MaxMinSinrProblem,
-    logits: Float[Tensor, "drop logit"],
-    row_weight: float,
-    aim: Aim = MAX_MIN,
-) -> Float[Tensor, " drop"]:
-    """-log(rate in bit/s/Hz + 0.001) + row_weight * (shortfall of the sensing rows), needing no label.
-
-    The rate is the smallest one of the drop, or with `proportional_fair` every UE's, the logarithms averaged.
-    """
-    balanced = balance(problem, logits, least_net_gain=aim.least_net_gain)
-    if aim.objective == "max_min":
-        gain = (torch.log2(1.0 + balanced.level) + _RATE_FLOOR).log()
-    else:
-        gain = (torch.log2(1.0 + problem.sinr(balanced.power)) + _RATE_FLOOR).log().mean(-1)
-    return row_weight * row_shortfall(problem, balanced.power).sum(-1) - gain
 
 
 def supervised_loss(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
@@ -34,6 +34,7 @@ class Catalogue(Generic[ProblemT]):
         certified: allocators whose answers carry a tight bound, the preferred one first: the certified optimum is theirs.
         slow: allocators that need seconds per drop; an evaluation keeps their answers and may give them its first drops only.
         shipped: learned allocators that take the shipped weights whatever else is given.
+        own: learned allocators with weights of another system: its name in the files, and that of the shipped weights.
         family: the allocator behind a name that contains numbers; None for any other name.
         families: how such names look, for messages.
     """
@@ -44,6 +45,7 @@ class Catalogue(Generic[ProblemT]):
     certified: tuple[str, ...]
     slow: tuple[str, ...] = ()
     shipped: tuple[str, ...] = ()
+    own: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     family: Callable[[str], Any] = field(default=lambda _: None)
     families: tuple[str, ...] = ()
 
@@ -76,8 +78,14 @@ class Catalogue(Generic[ProblemT]):
 
     def weights_file(self, name: str, checkpoint: str | Path | None) -> Path:
         """The file of the weights behind the learned allocator `name`: `checkpoint`, or those shipped with the package."""
-        own = checkpoint is None or name in self.shipped
-        return shipped_weights(self.system) if own else Path(str(checkpoint))
+        if name in self.own:
+            from isac_torch.nn.checkpoint import stored_system
+
+            stored, shipped = self.own[name]
+            fits = checkpoint is not None and stored_system(Path(checkpoint)) == stored
+            return Path(str(checkpoint)) if fits else shipped_weights(shipped)
+        shipped_only = checkpoint is None or name in self.shipped
+        return shipped_weights(self.system) if shipped_only else Path(str(checkpoint))
 
 
 def _made(place: str, **options: object) -> Callable[[], Any]:
@@ -101,7 +109,13 @@ def _fractional(name: str) -> Any:
 def _network(path: Path) -> Any:
     from isac_torch.allocators.tracking.learned import LearnedAllocator
 
-    return LearnedAllocator.load(path)
+    return replace(LearnedAllocator.load(path), shares=_shares(shipped_weights("tracking_shares")).network)
+
+
+def _shares(path: Path) -> Any:
+    from isac_torch.allocators.tracking.shares import ShareAllocator
+
+    return ShareAllocator.load(path)
 
 
 def _repaired(path: Path) -> Any:
@@ -140,10 +154,17 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "opc_moreau": _made("tracking.conic:ConicOptimal", backend="moreau"),
         "first_order": _made("tracking.learned:FirstOrder"),
     },
-    learned={"gnn": _network, "gnn_repaired": _repaired, "gnn_refined": _refined, "gnn_shipped": _network},
+    learned={
+        "gnn": _network,
+        "gnn_repaired": _repaired,
+        "gnn_refined": _refined,
+        "gnn_shipped": _network,
+        "gnn_dominate": _shares,
+    },
     certified=("opc_batched", "opc_global", "opc_dominate"),
     slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),
     shipped=("gnn_shipped",),
+    own={"gnn_dominate": ("tracking-shares", "tracking_shares")},
     family=_fractional,
     families=("fpc_<kappa_c>_<kappa_s>",),
 )

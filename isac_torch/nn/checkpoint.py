@@ -15,15 +15,16 @@ from isac_torch.files import write_whole
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.share_network import ShareNetwork
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
-NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, DownlinkPilotNetwork)
+NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, ShareNetwork, DownlinkPilotNetwork)
 _REMEDY = "train it again"
 
 
 def save_network(
-    path: Path, network: AllocationNetwork | OneShotNetwork | DownlinkPilotNetwork, training: dict[str, Any]
+    path: Path, network: AllocationNetwork | OneShotNetwork | ShareNetwork | DownlinkPilotNetwork, training: dict[str, Any]
 ) -> None:
     """Write weights with their system, feature version and shape, atomically.
 
@@ -70,6 +71,12 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
             raise CheckpointError(f"{path}: weight {name} is not finite; {_REMEDY}")
     training = content.get("training", {})
     return network.eval(), training if isinstance(training, dict) else {}
+
+
+def stored_system(path: Path) -> str:
+    """System of the network stored at `path`, such as "tracking". CheckpointError where the file is no network."""
+    name = str(_read(path).get("system"))
+    return FORMER_NAMES.get(name, name)
 
 
 def _read(path: Path) -> dict[str, Any]:

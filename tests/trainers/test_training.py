@@ -10,13 +10,14 @@ from isac_torch.datasets.generate import generate_dataset
 from isac_torch.errors import IsacError
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.balance import start_logits
+from isac_torch.nn.tracking.merit import training_loss
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
 from isac_torch.trainers.module import AllocationTraining
-from isac_torch.trainers.objectives import clipped_gradient, supervised_loss, unsupervised_loss
+from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
 from tests.paths import ROOT
 
 CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
@@ -71,7 +72,7 @@ def test_labels_own_shares_have_the_smallest_supervised_loss(problem):
 
 def test_no_drop_pulls_harder_than_the_median(problem):
     logits = start_logits(problem)
-    gradient, value = clipped_gradient(lambda leaf: unsupervised_loss(problem, leaf, 3.0), logits)
+    gradient, value = clipped_gradient(lambda leaf: training_loss(problem, leaf, 3.0), logits)
     length = gradient.norm(dim=-1)
     assert float(length.max()) <= float(length.median()) * (1 + 1e-5)
     assert bool(value.isfinite().all())

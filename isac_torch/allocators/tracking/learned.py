@@ -12,19 +12,18 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.allocators.parts import in_parts
-from isac_torch.errors import AllocationError
+from isac_torch.allocators.tracking.shares import ShareAllocator, asks_for_watts, first_order_shares, propose_shares
 from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.tracking.balance import balance, beam_efficiency, start_logits
-from isac_torch.nn.tracking.merit import Aim, DirectionsHill, Objective, strict_score
+from isac_torch.nn.tracking.balance import beam_efficiency, start_logits
+from isac_torch.nn.tracking.merit import Aim, DirectionsHill, Objective, directed_power, strict_score
 from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _CHUNK = 256
 """Drops that go through a network at once: more only costs memory."""
-_FINAL_ITERATIONS, _FINAL_NEWTON = 24, 4
-"""The last balancing layer runs in the problem's own precision until rows and budgets hold to rounding."""
 
 Directions = Callable[[MaxMinSinrProblem, Aim], Float[Tensor, "drop logit"]]
 
@@ -59,7 +58,9 @@ class FirstOrder:
         return "first_order" if self.objective == "max_min" else "first_order_fair"
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
-        """Powers (W) of every link; one AP of each drop sends its whole budget."""
+        """Powers (W) of every link; one AP of each drop sends its whole budget, nearly all where constraints ask for watts."""
+        if asks_for_watts(problem):
+            return propose_shares(problem, first_order_shares(self.objective, self.steps))
         return _propose(problem, self._directions, self.objective)
 
     def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
@@ -75,6 +76,7 @@ class LearnedAllocator:
         objective: what the powers are to maximise.
         more_steps: steps of plain ascent from the network's directions in unclear drops, where a row is missed or a target's
             beams are hardly worth their power (5 % of the paper's drops); 0 leaves the network's answer.
+        shares: the network for constraints that ask for watts; without it these get `more_steps` steps of plain ascent.
 
     Example:
         >>> import torch
@@ -90,6 +92,7 @@ class LearnedAllocator:
     network: AllocationNetwork
     objective: Objective = "max_min"
     more_steps: int = 60
+    shares: ShareNetwork | None = None
     gap: float = field(default=0.0, init=False)
 
     @property
@@ -104,7 +107,11 @@ class LearnedAllocator:
         return cls(network, objective)
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
-        """Powers (W) of every link; one AP of each drop sends its whole budget."""
+        """Powers (W) of every link; one AP of each drop sends its whole budget, nearly all where constraints ask for watts."""
+        if asks_for_watts(problem):
+            if self.shares is not None and self.objective == "max_min":
+                return ShareAllocator(self.shares).propose(problem)
+            return propose_shares(problem, first_order_shares(self.objective, self.more_steps))
         return _propose(problem, self._directions, self.objective, self.more_steps)
 
     def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
@@ -114,8 +121,6 @@ class LearnedAllocator:
 
 def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int = 0) -> Proposal:
     """Powers of each part of the batch, in the problem's precision; directions are found in single precision."""
-    if bool((problem.constraint_noise > 0).any()):
-        raise AllocationError("learned allocators know no sensing rows with noise (expected SICNR); use opc_batched")
     with torch.no_grad():
         return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, directions, objective, more_steps)))
 
@@ -158,4 +163,4 @@ def _powers(problem: MaxMinSinrProblem, directions: Directions, aim: Aim) -> tup
     single = problem.cast(torch.float32)
     found = directions(single, aim)
     logits = torch.where(found.isfinite().all(-1, keepdim=True), found, start_logits(single)).to(problem.budget.dtype)
-    return logits, balance(problem, logits, None, _FINAL_ITERATIONS, _FINAL_NEWTON, aim.least_net_gain).power
+    return logits, directed_power(problem, logits, aim)

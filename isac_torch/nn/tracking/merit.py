@@ -21,8 +21,12 @@ ROW_MARGIN = 0.02
 FIRST_ROW_WEIGHT, LAST_ROW_WEIGHT = 0.5, 10.0
 """Nepers of level that a neper of missing SIR is worth, at the start of a search and at its end: early on, a light weight
 lets directions cross regions where rows are missed, of which a heavy one makes local optima."""
-COLD_ITERATIONS, WARM_ITERATIONS = 16, 4
-"""Fixed-point steps of the balancing layer that suffice from nothing, and from the scales of the point before."""
+COLD_ITERATIONS, WARM_ITERATIONS, FINAL_ITERATIONS = 16, 4, 24
+"""Fixed-point steps of the balancing layer: enough from nothing; from the scales of the point before; and, with FINAL_NEWTON
+Newton steps after them, until constraints and budgets hold to rounding."""
+FINAL_NEWTON = 4
+_RATE_FLOOR = 1e-3
+"""bit/s/Hz added to a rate before its logarithm in training, so that drops in outage do not rule."""
 _STRICT_WEIGHT = 30.0
 """Weight of a missed row when points are compared: the best point is a feasible one wherever there is any."""
 
@@ -87,6 +91,21 @@ def merit(
     return utility - row_weight * row_shortfall(problem, balanced.power).sum(-1)
 
 
+def training_loss(
+    problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+) -> Float[Tensor, " drop"]:
+    """-log(rate in bit/s/Hz + 0.001) + row_weight * (shortfall of the sensing constraints), needing no label.
+
+    The rate is the smallest one of the drop, or with `proportional_fair` every UE's, the logarithms averaged.
+    """
+    balanced = balance(problem, logits, least_net_gain=aim.least_net_gain)
+    if aim.objective == "max_min":
+        gain = (torch.log2(1.0 + balanced.level) + _RATE_FLOOR).log()
+    else:
+        gain = (torch.log2(1.0 + problem.sinr(balanced.power)) + _RATE_FLOOR).log().mean(-1)
+    return row_weight * row_shortfall(problem, balanced.power).sum(-1) - gain
+
+
 def merit_gradient(
     problem: MaxMinSinrProblem,
     logits: Float[Tensor, "drop logit"],
@@ -142,3 +161,10 @@ class DirectionsHill:
     @property
     def _iterations(self) -> int:
         return COLD_ITERATIONS if self._scale is None else WARM_ITERATIONS
+
+
+def directed_power(
+    problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], aim: Aim = MAX_MIN
+) -> Float[Tensor, "drop link"]:
+    """Powers (W) of directions, balanced until sensing constraints and budgets hold to rounding."""
+    return balance(problem, logits, None, FINAL_ITERATIONS, FINAL_NEWTON, aim.least_net_gain).power

@@ -21,7 +21,9 @@ from isac_torch.nn.tracking.merit import (
     WARM_ITERATIONS,
     Aim,
     DirectionsHill,
+    directed_power,
     merit_gradient,
+    training_loss,
 )
 from isac_torch.tracking.graph import (
     AP_FEATURES,
@@ -93,6 +95,18 @@ class AllocationNetwork(nn.Module):
     def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Float[Tensor, "drop logit"]]:
         """`trajectory` from the problem alone, for training; the first `corrections` of them come before the learned steps."""
         return list(self.trajectory(problem, link_graph(problem), aim))
+
+    def power(
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], aim: Aim = MAX_MIN
+    ) -> Float[Tensor, "drop link"]:
+        """Powers (W) of the logits that the network gives."""
+        return directed_power(problem, logits, aim)
+
+    def loss(
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+    ) -> Float[Tensor, " drop"]:
+        """What training minimises, per drop."""
+        return training_loss(problem, logits, row_weight, aim)
 
     @property
     def corrections(self) -> int:

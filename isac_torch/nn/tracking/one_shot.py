@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
-from isac_torch.nn.tracking.merit import MAX_MIN, Aim
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim, directed_power, training_loss
 from isac_torch.nn.tracking.prices import PricedPoint, priced_point
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -36,7 +36,7 @@ _NODE_LOG = 0.4
 
 
 @dataclass(frozen=True)
-class _States:
+class States:
     """Numbers of every link and every node (UEs, targets, APs), one row each: a state or inputs."""
 
     link: Float[Tensor, "drop link of_link"]
@@ -90,6 +90,18 @@ class OneShotNetwork(nn.Module):
             raise ValueError(f"{aim} is none of {self.AIMS}")
         return [self(problem)]
 
+    def power(
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], aim: Aim = MAX_MIN
+    ) -> Float[Tensor, "drop link"]:
+        """Powers (W) of the logits that the network gives."""
+        return directed_power(problem, logits, aim)
+
+    def loss(
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+    ) -> Float[Tensor, " drop"]:
+        """What training minimises, per drop."""
+        return training_loss(problem, logits, row_weight, aim)
+
     def directions(self, problem: DenseProblem) -> Directions:
         """Directions for `balance`."""
         with torch.no_grad():
@@ -98,7 +110,7 @@ class OneShotNetwork(nn.Module):
             point = priced_point(problem, known, weight, _ITERATIONS)
             features, relations = _inputs(problem, known, weight)
             extra = _point_features(problem, known, point)
-        state = _States(self._encoded(features), self.encode_node(extra.node).relu())
+        state = States(self._encoded(features), self.encode_node(extra.node).relu())
         for layer in self.layers:
             state = layer(state, relations, extra)
         owners = state.node[:, : problem.owner.shape[0]]
@@ -127,21 +139,23 @@ def start_weights(problem: DenseProblem) -> Float[Tensor, "drop 1 link"]:
 class RelationLayer(nn.Module):
     """One exchange between links and nodes; the old states are added (residual)."""
 
-    def __init__(self, hidden: int) -> None:
-        """Layer of width `hidden`."""
+    def __init__(
+        self, hidden: int, relations: int = _RELATIONS, link_extra: int = _LINK_EXTRA, node_extra: int = _NODE_EXTRA
+    ) -> None:
+        """Layer of width `hidden` over that many relations, which reads further numbers of each link and node."""
         super().__init__()
         self.norm_link, self.norm_node = nn.LayerNorm(hidden), nn.LayerNorm(hidden)
-        self.node = nn.Linear((1 + _RELATIONS) * hidden + _NODE_EXTRA, hidden)
-        self.link = nn.Linear((1 + _RELATIONS) * hidden + _LINK_EXTRA, hidden)
+        self.node = nn.Linear((1 + relations) * hidden + node_extra, hidden)
+        self.link = nn.Linear((1 + relations) * hidden + link_extra, hidden)
         self.mix = nn.Linear(hidden, hidden)
 
-    def forward(self, old: _States, relations: list[Tensor], extra: _States) -> _States:
+    def forward(self, old: States, relations: list[Tensor], extra: States) -> States:
         """New states."""
         link, node = self.norm_link(old.link), self.norm_node(old.node)
         node = self.node(torch.cat([node, extra.node, *(weight @ link for weight in relations)], 2)).relu()
         answers = [weight.mT @ node for weight in relations]
         link = self.mix(self.link(torch.cat([link, extra.link, *answers], 2)).relu())
-        return _States(old.link + link, old.node + node)
+        return States(old.link + link, old.node + node)
 
 
 def _inputs(problem: DenseProblem, known: Matrices, weight: Tensor) -> tuple[Tensor, list[Tensor]]:
@@ -163,7 +177,7 @@ def _row_share(value: Tensor) -> Tensor:
     return value / value.sum(2, keepdim=True).clamp_min(TINY)
 
 
-def _point_features(problem: DenseProblem, known: Matrices, point: PricedPoint) -> _States:
+def _point_features(problem: DenseProblem, known: Matrices, point: PricedPoint) -> States:
     """What links and nodes should know of a point.
 
     Link: slope of its logit and the two parts of that of its power, relative to the drop's slopes; power over the AP's budget.
@@ -188,4 +202,4 @@ def _point_features(problem: DenseProblem, known: Matrices, point: PricedPoint) 
         torch.cat([point.active, point.tight], 2),
         torch.cat(logs, 1).clamp(_LEAST, _MOST).log() * _NODE_LOG,
     ]
-    return _States(torch.cat([parts, sent], 1).mT, torch.cat(read, 1).mT)
+    return States(torch.cat([parts, sent], 1).mT, torch.cat(read, 1).mT)

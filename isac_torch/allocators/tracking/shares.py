@@ -1,0 +1,82 @@
+"""Learned allocation under sensing constraints that ask for watts: shares of the budgets, then a guard without a solver."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.allocation import Proposal
+from isac_torch.allocators.parts import in_parts
+from isac_torch.nn.ascent import ascend
+from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.tracking.merit import Objective
+from isac_torch.nn.tracking.restoration import restored
+from isac_torch.nn.tracking.share_network import ShareNetwork
+from isac_torch.nn.tracking.shares import STEP_LENGTH, ShareHill, share_power, start_shares
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_CHUNK = 256
+"""Drops that go through at once: more only costs memory."""
+
+Logits = Callable[[MaxMinSinrProblem], Float[Tensor, "drop logit"]]
+
+
+@dataclass(frozen=True)
+class ShareAllocator:
+    """A network for sensing constraints of any kind: expected SICNR, scan cells, position information, relative or absolute.
+
+    Its powers keep every budget; what they miss of a constraint is restored by Newton steps, or by mixing them with the
+    reference powers, so that under `dominate` with factors up to 1 the answer senses no worse than the reference.
+
+    Attributes:
+        network: predicts shares.
+
+    Example:
+        >>> from isac_torch.nn.tracking.share_network import ShareNetwork
+        >>> ShareAllocator(ShareNetwork(hidden=8, layers=1, steps=2)).name
+        'gnn_dominate'
+    """
+
+    network: ShareNetwork
+    name: str = field(default="gnn_dominate", init=False)
+    gap: float = field(default=0.0, init=False)
+
+    @classmethod
+    def load(cls, path: Path | str) -> ShareAllocator:
+        """The network stored at `path`. CheckpointError where it is missing, corrupt, or not made for these features."""
+        network, _ = load_network(Path(path), ShareNetwork)
+        return cls(network)
+
+    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
+        """Powers (W) of every link."""
+        self.network.eval()
+        return propose_shares(problem, self.network)
+
+
+def asks_for_watts(problem: MaxMinSinrProblem) -> bool:
+    """Whether some sensing constraint has noise or no beams of its own, so that shares are the coordinates to search in."""
+    noisy = bool((problem.constraint_noise > 0).any())
+    return noisy or problem.num_cells > 0 or problem.position is not None
+
+
+def first_order_shares(objective: Objective, steps: int) -> Logits:
+    """Plain ascent from the reference powers."""
+    return lambda problem: ascend(ShareHill(problem, objective), start_shares(problem), steps, STEP_LENGTH)
+
+
+def propose_shares(problem: MaxMinSinrProblem, logits: Logits) -> Proposal:
+    """Guarded powers of each part of the batch, in the problem's precision; logits are found in single precision."""
+    with torch.no_grad():
+        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, logits)))
+
+
+def _answer(problem: MaxMinSinrProblem, logits: Logits) -> Float[Tensor, "drop link"]:
+    single = problem.cast(torch.float32)
+    found = logits(single)
+    found = torch.where(found.isfinite().all(-1, keepdim=True), found, start_shares(single))
+    return restored(problem, share_power(problem, found.to(problem.budget.dtype)))
