@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from isac_torch.nn.checkpoint import NetworkT
+from typing import Any
 
 
-def weights_facts(path: str | Path, kind: type[NetworkT]) -> dict[str, Any]:
+def weights_facts(path: str | Path) -> dict[str, Any]:
     """What identifies trained weights: checksum, size, shape, and the facts that the training stored with them.
-
-    Args:
-        path: model.pt.
-        kind: class of the network that it must hold.
 
     Raises:
         CheckpointError: one line, if the file is missing, corrupt or of another system or feature version.
     """
-    from isac_torch.nn.checkpoint import load_network
+    from isac_torch.nn.checkpoint import load_network, stored_kind
 
     path = Path(path)
-    network, training = load_network(path, kind)
+    network, training = load_network(path, stored_kind(path))  # type: ignore[type-var]
     content = path.read_bytes()
     return {
         "file": path.name,

@@ -102,7 +102,7 @@ def provenance(
         "scenario": asdict(benchmark.scenario),
         "seed": benchmark.seed,
         "checkpoint": None if checkpoint is None else str(checkpoint),
-        "weights": None if checkpoint is None else weights_facts(checkpoint, view.system.network()),
+        "weights": None if checkpoint is None else weights_facts(checkpoint),
         "version": __version__,
         "torch": torch.__version__,
         "machine": platform.machine(),

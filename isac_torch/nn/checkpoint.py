@@ -73,6 +73,17 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
     return network.eval(), training if isinstance(training, dict) else {}
 
 
+def stored_kind(
+    path: Path,
+) -> type[AllocationNetwork] | type[OneShotNetwork] | type[ShareNetwork] | type[DownlinkPilotNetwork]:
+    """Class of the network stored at `path`. CheckpointError where the file is no network of this version."""
+    system = stored_system(path)
+    for kind in (AllocationNetwork, OneShotNetwork, ShareNetwork, DownlinkPilotNetwork):
+        if system == kind.SYSTEM:
+            return kind
+    raise CheckpointError(f"{path}: system is {system!r}, which this version does not know; {_REMEDY}")
+
+
 def stored_system(path: Path) -> str:
     """System of the network stored at `path`, such as "tracking". CheckpointError where the file is no network."""
     name = str(_read(path).get("system"))

@@ -125,9 +125,7 @@ def test_relabelled_ues_targets_cells_and_aps_get_the_same_powers(network, probl
     rank = torch.empty_like(ap)
     rank[ap] = torch.arange(len(ap))
     position = problem.position
-    changed = {
-        name: getattr(position, name)[:, target][..., order] for name in ("energy", "cross", "spread")
-    }
+    changed = {name: getattr(position, name)[:, target][..., order] for name in ("energy", "cross", "spread")}
     changed |= {name: getattr(position, name)[:, target] for name in ("arrival", "prior", "required")}
     moved = replace(
         problem,

@@ -60,7 +60,7 @@ class FirstOrder:
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link; one AP of each drop sends its whole budget, nearly all where constraints ask for watts."""
         if asks_for_watts(problem):
-            return propose_shares(problem, first_order_shares(self.objective, self.steps))
+            return propose_shares(problem, first_order_shares(self.objective, self.steps), self.objective)
         return _propose(problem, self._directions, self.objective)
 
     def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:
@@ -111,7 +111,7 @@ class LearnedAllocator:
         if asks_for_watts(problem):
             if self.shares is not None and self.objective == "max_min":
                 return ShareAllocator(self.shares).propose(problem)
-            return propose_shares(problem, first_order_shares(self.objective, self.more_steps))
+            return propose_shares(problem, first_order_shares(self.objective, self.more_steps), self.objective)
         return _propose(problem, self._directions, self.objective, self.more_steps)
 
     def _directions(self, problem: MaxMinSinrProblem, aim: Aim) -> Tensor:

@@ -17,11 +17,13 @@ from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.merit import Objective
 from isac_torch.nn.tracking.restoration import restored
 from isac_torch.nn.tracking.share_network import ShareNetwork
-from isac_torch.nn.tracking.shares import STEP_LENGTH, ShareHill, share_power, start_shares
+from isac_torch.nn.tracking.shares import STEP_LENGTH, ShareHill, reference_power, share_power, start_shares, strict_score
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""
+_BEGIN, _LENGTH = 0.3, 0.2
+"""Where plain ascent from a network's logits begins on its schedule, and the length of its first steps, nepers."""
 
 Logits = Callable[[MaxMinSinrProblem], Float[Tensor, "drop logit"]]
 
@@ -35,6 +37,7 @@ class ShareAllocator:
 
     Attributes:
         network: predicts shares.
+        more_steps: steps of plain ascent from there; 0 leaves the network's answer.
 
     Example:
         >>> from isac_torch.nn.tracking.share_network import ShareNetwork
@@ -43,6 +46,7 @@ class ShareAllocator:
     """
 
     network: ShareNetwork
+    more_steps: int = 40
     name: str = field(default="gnn_dominate", init=False)
     gap: float = field(default=0.0, init=False)
 
@@ -55,7 +59,14 @@ class ShareAllocator:
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link."""
         self.network.eval()
-        return propose_shares(problem, self.network)
+        return propose_shares(problem, self._logits)
+
+    def _logits(self, problem: MaxMinSinrProblem) -> Float[Tensor, "drop logit"]:
+        found = self.network(problem)
+        if not self.more_steps:
+            return found
+        sound = torch.where(found.isfinite().all(-1, keepdim=True), found, start_shares(problem))
+        return ascend(ShareHill(problem, begin=_BEGIN), sound, self.more_steps, _LENGTH)
 
 
 def asks_for_watts(problem: MaxMinSinrProblem) -> bool:
@@ -69,14 +80,19 @@ def first_order_shares(objective: Objective, steps: int) -> Logits:
     return lambda problem: ascend(ShareHill(problem, objective), start_shares(problem), steps, STEP_LENGTH)
 
 
-def propose_shares(problem: MaxMinSinrProblem, logits: Logits) -> Proposal:
-    """Guarded powers of each part of the batch, in the problem's precision; logits are found in single precision."""
+def propose_shares(problem: MaxMinSinrProblem, logits: Logits, objective: Objective = "max_min") -> Proposal:
+    """Guarded powers of each part of the batch, in the problem's precision; logits are found in single precision.
+
+    Where the reference powers are better, they are the answer: under `dominate` no drop loses rate either.
+    """
     with torch.no_grad():
-        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, logits)))
+        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, logits, objective)))
 
 
-def _answer(problem: MaxMinSinrProblem, logits: Logits) -> Float[Tensor, "drop link"]:
+def _answer(problem: MaxMinSinrProblem, logits: Logits, objective: Objective) -> Float[Tensor, "drop link"]:
     single = problem.cast(torch.float32)
     found = logits(single)
     found = torch.where(found.isfinite().all(-1, keepdim=True), found, start_shares(single))
-    return restored(problem, share_power(problem, found.to(problem.budget.dtype)))
+    power, other = restored(problem, share_power(problem, found.to(problem.budget.dtype))), reference_power(problem)
+    worse = strict_score(problem, other, objective) > strict_score(problem, power, objective)
+    return torch.where(worse[:, None], other, power)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from isac_torch.errors import CheckpointError, IsacError
 from isac_torch.evaluation.card import weights_facts
-from isac_torch.systems import TRACKING
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -168,7 +167,7 @@ def _training(path: Path, folder: Path) -> Training:
     curves = {tag: _points(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
     config, model = path / "config.yaml", path / "model.pt"
     try:
-        weights = weights_facts(model, TRACKING.network()) if model.is_file() else None
+        weights = weights_facts(model) if model.is_file() else None
     except CheckpointError:  # of another system, or of a version that has moved on: its curves still stand
         weights = None
     return Training(

@@ -1,12 +1,14 @@
 """The guard of learned powers under sensing constraints: small shortfalls are removed by Newton steps, without a solver.
 
-Let A p >= b be the constraints that are short at p (those on the position by their tangents, which bound the concave h from
-above) and the budgets that are exceeded or full. The step of least relative change that meets them all,
+Let A p >= b be the sensing constraints (those on the position by their tangents, which bound the concave h from above) and the
+budgets. The step of least relative change that meets them all,
 
-    d = D A^T (A D A^T)^-1 (b - A p),   D = diag(p^2),
+    min |d / p|   s.t.  A (p + d) >= b,
 
-is repeated until everything holds. Where it does not come to that, the powers are mixed with the reference powers as far as is
-needed: linear constraints and h >= required are convex, so that the mixture meets whatever both meet.
+is repeated until everything holds; one or two steps are enough where the powers are nearly right. Where it does not come to
+that, the powers are mixed with the reference powers as far as is needed: the set of powers that meet linear constraints and
+h >= required is convex. Under `dominate` at factors of 1 the reference powers lie on its boundary, so that mixing alone could
+not repair a shortfall; at smaller factors it can.
 """
 
 from __future__ import annotations
@@ -21,7 +23,11 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 _ROUNDS, _HALVINGS = 8, 30
 _ROOM = 1e-8
 """Relative room given to what is restored, so that rounding cannot break it."""
-_RIDGE = 1e-12
+_DUAL_STEPS = 300
+"""On the multipliers of each step."""
+_LEAST_FACTOR = 0.1
+"""A step leaves this share of every power at least."""
+_RIDGE = 1e-10
 _TOLERANCE = 1e-7
 """Relative shortfall that counts as met."""
 
@@ -49,28 +55,41 @@ def _within(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
 def _projected(problem: MaxMinSinrProblem, power: Tensor) -> Tensor:
     """The Newton steps; each drop keeps the point of least shortfall."""
     best, least = power, problem.violations(power).sensing
-    active = None
     for _ in range(_ROUNDS):
         row, short = _lines(problem, power)
-        now = short > -_ROOM
-        active = now if active is None else active | now
-        weighted = torch.where(active[..., None], row * power[:, None], 0.0)
-        gram = weighted @ weighted.mT
-        size = gram.diagonal(dim1=1, dim2=2).clamp_min(1e-300)
-        scaled = gram / (size.sqrt()[..., None] * size.sqrt()[:, None])
-        ridge = torch.diag_embed(_RIDGE + (~active).to(gram.dtype))
-        scaled = torch.where(active[..., None] & active[:, None], scaled, 0.0) + ridge
-        wanted = torch.where(active, short + _ROOM, 0.0) / size.sqrt()
-        found, _ = torch.linalg.solve_ex(scaled, wanted)
-        change = ((found / size.sqrt())[:, None] @ weighted).squeeze(1)
-        change = torch.where(change.isfinite().all(-1, keepdim=True), change, 0.0)
-        power = _within(problem, power * (1.0 + change).clamp_min(0.1))
+        power = _within(problem, power * (1.0 + _least_change(row * power[:, None], short + _ROOM)).clamp_min(_LEAST_FACTOR))
         left = problem.violations(power).sensing
         better = left < least
         best, least = torch.where(better[:, None], power, best), torch.where(better, left, least)
         if not bool((least > _TOLERANCE).any()):
             break
     return best
+
+
+def _least_change(row: Float[Tensor, "drop line link"], short: Float[Tensor, "drop line"]) -> Float[Tensor, "drop link"]:
+    """The shortest x with row.x >= short, nearly: accelerated projected gradients on the multipliers, then their active set."""
+    size = row.norm(dim=-1).clamp_min(1e-300)
+    row, short = row / size[..., None], short / size
+    gram = row @ row.mT
+    step = 1.0 / gram.abs().sum(-1).amax(-1, keepdim=True)
+    multiplier = ahead = torch.zeros_like(short)
+    for index in range(_DUAL_STEPS):
+        slope = short - (gram @ ahead[..., None])[..., 0]
+        new = (ahead + step * slope).clamp_min(0.0)
+        turned = ((new - multiplier) * slope).sum(-1, keepdim=True) < 0.0  # uphill no more: start the momentum again
+        ahead = torch.where(turned, new, new + index / (index + 3.0) * (new - multiplier))
+        multiplier = new
+    active = multiplier > 0.0
+    system = torch.where(active[..., None] & active[:, None], gram, 0.0)
+    exact, _ = torch.linalg.solve_ex(
+        system + torch.diag_embed(_RIDGE + (~active).to(gram.dtype)), torch.where(active, short, 0.0)
+    )
+
+    def lacking(tried: Tensor) -> Tensor:
+        return (short - (gram @ tried[..., None])[..., 0]).amax(-1, keepdim=True)
+
+    good = exact.isfinite().all(-1, keepdim=True) & (lacking(exact) < lacking(multiplier))
+    return (torch.where(good, exact, multiplier)[:, None] @ row).squeeze(1)
 
 
 def _lines(problem: MaxMinSinrProblem, power: Tensor) -> tuple[Tensor, Tensor]:

@@ -123,12 +123,13 @@ def strict_score(
 class ShareHill:
     """Shares of one batch, to be climbed by `isac_torch.nn.ascent`."""
 
-    def __init__(self, problem: MaxMinSinrProblem, objective: Objective = "max_min") -> None:
-        """Of every drop of `problem`."""
-        self.problem, self.objective = problem, objective
+    def __init__(self, problem: MaxMinSinrProblem, objective: Objective = "max_min", begin: float = 0.0) -> None:
+        """Of every drop of `problem`; a search from good logits may `begin` part of the way along WEIGHTS and SHARPNESS."""
+        self.problem, self.objective, self.begin = problem, objective, begin
 
     def slope(self, logits: Float[Tensor, "drop logit"], progress: float) -> Slope:
         """Gradient of `merit` with the weight and sharpness that belong to `progress`, and `strict_score`."""
+        progress = self.begin + (1.0 - self.begin) * progress
         weight, sharpness = _between(WEIGHTS, progress), _between(SHARPNESS, progress)
         gradient, power = merit_gradient(self.problem, logits, weight, sharpness, self.objective)
         return Slope(gradient, strict_score(self.problem, power, self.objective))
