@@ -150,6 +150,7 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "opc_global": _made("tracking.drop_by_drop:GlobalOptimal"),
         "opc_batched": _made("tracking.batched:BatchedOptimal"),
         "opc_dominate": _made("tracking.dominating:Dominating"),
+        "opc_dominate_fair": _made("tracking.dominating:Dominating", fair=True),
         "opc_clarabel": _made("tracking.conic:ConicOptimal", backend="clarabel"),
         "opc_moreau": _made("tracking.conic:ConicOptimal", backend="moreau"),
         "first_order": _made("tracking.learned:FirstOrder"),

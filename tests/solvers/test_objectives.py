@@ -7,9 +7,9 @@ from torch.testing import assert_close
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.errors import ProblemError
+from isac_torch.solvers.tracking.fair_powers import fair_powers
 from isac_torch.solvers.tracking.feasibility import largest_sir, repair
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic
-from isac_torch.solvers.tracking.proportional_fair import proportional_fair
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
@@ -96,21 +96,21 @@ def mean_log_rate(problem: MaxMinSinrProblem, power: torch.Tensor) -> torch.Tens
 
 def test_proportional_fair_is_a_feasible_local_optimum_below_its_bound() -> None:
     problem = PROBLEM.select(torch.arange(6))
-    found = proportional_fair(problem)
+    found = fair_powers(problem)
     assert float(found.solved.double().mean()) >= 0.8
     assert float(problem.violations(found.power).worst.max()) <= 1e-6
-    assert_close(mean_log_rate(problem, found.power), found.mean_log_rate, rtol=1e-9, atol=1e-9)
-    assert bool((found.mean_log_rate > mean_log_rate(problem, FIRST.power[:6])).all())
+    assert_close(mean_log_rate(problem, found.power), found.utility, rtol=1e-9, atol=1e-9)
+    assert bool((found.utility > mean_log_rate(problem, FIRST.power[:6])).all())
     inside = largest_sir(problem).power
     for seed in range(100):
         noise = torch.randn(problem.link_gain.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
         near = repair(problem, found.power * (0.05 * noise).exp(), inside)
         far = repair(problem, found.power * (2.0 * noise).exp(), inside)
         # the barrier stops short of the local optimum by less than 1e-3 per UE
-        assert bool((mean_log_rate(problem, near) <= found.mean_log_rate + 1e-3)[found.solved].all())
+        assert bool((mean_log_rate(problem, near) <= found.utility + 1e-3)[found.solved].all())
         assert bool((mean_log_rate(problem, far) <= found.upper_bound).all())
 
 
-def test_proportional_fair_refuses_shared_pilots() -> None:
-    with pytest.raises(ProblemError, match="orthogonal"):
-        proportional_fair(drops(1, pilot_length=2))
+def test_negative_fairness_is_refused() -> None:
+    with pytest.raises(ProblemError, match="alpha"):
+        fair_powers(drops(1), alpha=-1.0)

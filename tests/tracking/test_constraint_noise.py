@@ -14,9 +14,9 @@ from isac_torch.allocators.tracking.conic import ConicOptimal
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
 from isac_torch.solvers.tracking.certificate import upper_bound
 from isac_torch.solvers.tracking.differentiable import optimal_sinr
+from isac_torch.solvers.tracking.fair_powers import fair_powers
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic
-from isac_torch.solvers.tracking.proportional_fair import proportional_fair
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -139,7 +139,7 @@ def test_further_objectives_keep_noisy_rows() -> None:
     fair = lexicographic(problem)
     assert bool(fair.solved.all())
     assert float(problem.violations(fair.power).worst.max()) <= 1e-6
-    proportional = proportional_fair(problem)
+    proportional = fair_powers(problem)
     assert bool(proportional.solved.all())
     assert float(problem.violations(proportional.power).worst[proportional.solved].max()) <= 1e-6
 

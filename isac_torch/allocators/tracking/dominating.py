@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from isac_torch.allocation import Proposal
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.errors import AllocationError
 from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_FAIR_GAP = 0.03
+"""Share of the smallest SINR that proportional fairness may give away."""
 
 
 @dataclass(frozen=True)
@@ -15,15 +18,21 @@ class Dominating:
     """The engine on problems whose requirement is `dominate`: at factors of at most one, a drop always has an answer.
 
     Attributes:
-        engine: solves them. Powers beyond what the requirement asks for are kept, because they help the radar.
+        fair: give up 3 % of the smallest SINR for the largest mean log rate. Else powers beyond what the requirement asks for
+            are kept, because they help the radar.
     """
 
-    engine: BatchedOptimal = field(default_factory=lambda: BatchedOptimal(tie="none"))
+    fair: bool = False
+
+    @property
+    def engine(self) -> BatchedOptimal:
+        """Who solves the drops."""
+        return BatchedOptimal(gap=_FAIR_GAP, tie="fair") if self.fair else BatchedOptimal(tie="none")
 
     @property
     def name(self) -> str:
-        """opc_dominate."""
-        return "opc_dominate"
+        """opc_dominate, or opc_dominate_fair."""
+        return "opc_dominate_fair" if self.fair else "opc_dominate"
 
     @property
     def gap(self) -> float:

@@ -81,6 +81,18 @@ class ByRows:
 
 
 @dataclass(frozen=True)
+class Curvature:
+    """Curvature besides the UEs' blocks: squares^T squares + diag(diagonal), and bulge^T bulge less where that is allowed.
+
+    The last is taken off only in drops whose system stays positive definite.
+    """
+
+    squares: Tensor
+    diagonal: Tensor
+    bulge: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class ByLinks:
     """The system of powers and level, with steps relative to the powers, so that nothing is divided by a vanishing one.
 
@@ -97,13 +109,13 @@ class ByLinks:
     factor: Tensor
 
     @staticmethod
-    def of(point: Point, signal: Tensor, slope: Tensor, jacobian: Tensor, raise_by: Tensor, curve: Tensor) -> ByLinks:
-        """Factorised at a point; W is that of `ByRows` and curve^T curve, `curve` [drop, square, link]."""
+    def of(point: Point, signal: Tensor, slope: Tensor, jacobian: Tensor, raise_by: Tensor, more: Curvature) -> ByLinks:
+        """Factorised at a point; W is that of `ByRows` and `more`."""
         drops, ues, serving = slope.shape
         x, comm = point.power, ues * serving
         stiffness = point.price / point.slack
         rows = torch.cat([jacobian * x.unsqueeze(1), -raise_by.unsqueeze(-1)], -1)
-        bent = torch.nn.functional.pad(curve * x.unsqueeze(1), (0, 1))
+        bent = torch.nn.functional.pad(more.squares * x.unsqueeze(1), (0, 1))
         stiff = torch.cat([rows * stiffness.sqrt().unsqueeze(-1), bent], 1)
         matrix = stiff.mT @ stiff
         theta = slope * x[:, :comm].reshape(slope.shape) / signal.unsqueeze(-1)
@@ -112,11 +124,16 @@ class ByLinks:
         own = matrix[:, :comm, :comm].reshape(drops, ues, serving, ues, serving)
         own.diagonal(dim1=1, dim2=3).add_(block.movedim(1, -1))
         matrix[:, :comm, :comm] = own.reshape(drops, comm, comm)
-        diagonal = matrix.diagonal(dim1=1, dim2=2)
-        diagonal.mul_(1.0 + _RIDGE)
-        diagonal[:, :-1] += point.bound_price * x
-        diagonal[:, -1] += (~(raise_by > 0).any(-1)).to(x.dtype)  # a level that does not rise stays
-        return ByLinks(rows, stiffness, x, torch.linalg.cholesky_ex(matrix)[0])
+        pivots = matrix.diagonal(dim1=1, dim2=2)
+        pivots.mul_(1.0 + _RIDGE)
+        pivots[:, :-1] += point.bound_price * x + more.diagonal * x.square()
+        pivots[:, -1] += (~(raise_by > 0).any(-1)).to(x.dtype)  # a level that does not rise stays
+        factor = torch.linalg.cholesky_ex(matrix)[0]
+        if more.bulge is not None:
+            bulge = torch.nn.functional.pad(more.bulge * x.unsqueeze(1), (0, 1))
+            exact, failed = torch.linalg.cholesky_ex(matrix - bulge.mT @ bulge)
+            factor = torch.where((failed == 0)[:, None, None], exact, factor)
+        return ByLinks(rows, stiffness, x, factor)
 
     def solve(self, gradient: Tensor, right: Tensor, need: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """dx, dy and dt."""

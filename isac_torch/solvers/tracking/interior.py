@@ -28,6 +28,8 @@ BatchT = TypeVar("BatchT", bound=Any)
 
 _CENTRALITY = 1e-3
 """Smallest complementarity product relative to the mean one."""
+_FIRST_GAP = 0.1
+"""Sum of complementarity products at the start of a program with utilities, relative to what they can change by."""
 FIXED_ROW_TOLERANCE = 5e-7
 """Largest relative shortfall of a row with a fixed level at which a point counts as converged."""
 
@@ -94,9 +96,9 @@ def solve(
     infeasible = torch.zeros_like(converged)
     iterations = torch.full((drops,), max_iterations, device=power.device)
     for step in range(max_iterations + 1):
-        seen = program.shape(point.power)
-        tangent = program.at(point.power, seen)
-        system = linearise(tangent, point, seen)
+        curves = program.curves(point.power)
+        tangent = program.at(point.power, curves)
+        system = linearise(tangent, point, curves)
         done = _converged(tangent, point, system, tolerance)
         broken = ~point.power.isfinite().all(-1)
         lost = _proven_infeasible(tangent, point)
@@ -155,8 +157,8 @@ def correction(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, "dr
     """
     price = torch.cat([found.ue_dual, found.sensing_dual, found.budget_dual], 1)
     point = Point(found.power, found.level, found.slack, price, found.bound_price)
-    seen = program.shape(point.power)
-    system = linearise(program.at(point.power, seen), point, seen)
+    curves = program.curves(point.power)
+    system = linearise(program.at(point.power, curves), point, curves)
     return direction(point, system, torch.zeros_like(price), torch.zeros_like(found.power)).power
 
 
@@ -175,7 +177,8 @@ def _linear(program: LevelProgram) -> int:
 
 def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
     """Slacks from the powers (kept off zero) and prices on the central path of their mean complementarity."""
-    program = program.at(power)
+    curves = program.curves(power)
+    program = program.at(power, curves)
     wanted, unwanted = program.wanted(power), program.unwanted(power)
     goal = program.goal(level) * unwanted
     slack = torch.maximum(wanted - goal, 0.1 * torch.maximum(wanted, goal))
@@ -184,7 +187,10 @@ def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
     rises = (program.weight > 0).any(-1)
     pull = (program.weight * unwanted / slack[:, : program.num_ratios]).sum(-1)
     count = slack.shape[1] + power.shape[1]
-    centre = torch.where(rises, 1.0 / pull, (program.cost * power).sum(-1) / count).unsqueeze(-1)
+    stake = (program.cost * power).sum(-1)
+    if curves is not None and curves.merit is not None:
+        stake = _FIRST_GAP * curves.merit.size
+    centre = torch.where(rises, 1.0 / pull, stake / count).unsqueeze(-1)
     return Point(power, level, slack, centre / slack, centre / power)
 
 
@@ -196,7 +202,7 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
     fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost * point.power).sum(-1)
     rises = (program.weight > 0).any(-1).to(fixed.dtype)
     fixed = (fixed - rises * _row_noise(program, point.price)).clamp_min(0.0)
-    limit = tolerance * fixed
+    limit = tolerance * (fixed + system.stake)
     # ... unless raising t pays for it at every link
     proven = (system.overprice.sum(-1) <= limit) | (system.relative_overprice <= tolerance)
     proven &= system.level_residual.abs() <= tolerance
@@ -242,7 +248,10 @@ def _advance(point: Point, system: Linearised, to_boundary: float) -> Point:
     ahead = (ahead_rows.sum(-1) + ahead_bounds.sum(-1)) / count
     # complementarity must not run ahead of the curved rows' residuals, or the iterates stick to the boundary
     residual = (point.price * system.row_residual.abs()).sum(-1) * 10.0 / count
-    target = torch.maximum((ahead / mean).clamp(0.0, 1.0) ** 3 * mean, 0.1 * torch.minimum(residual, mean)).unsqueeze(-1)
+    target = torch.maximum((ahead / mean).clamp(0.0, 1.0) ** 3 * mean, 0.1 * torch.minimum(residual, mean))
+    # ... and of a curved objective's slope
+    slope = (point.power * system.dual_residual.abs()).sum(-1) / count
+    target = torch.where(system.stake > 0.0, torch.maximum(target, torch.minimum(slope, mean)), target).unsqueeze(-1)
     rows, bounds = rows + trial.price * trial.slack, bounds + trial.bound_price * trial.power
     step = direction(point, system, target - rows, target - bounds)
     length = (to_boundary * _longest(point, step)).clamp_max(1.0).unsqueeze(-1)

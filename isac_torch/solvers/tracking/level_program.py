@@ -11,7 +11,7 @@ with o_l for what h_l has without powers, and `at` puts them there.
 UEs with w = 1, f = 0 and sensing constraints with w = 0, f = SIR0 make max-min SINR, a quasi-concave problem; w = 0 everywhere
 with targets f and a cost the cheapest powers, a convex problem; mixed w and f the steps of lexicographic max-min; w of the
 sensing constraints alone the largest common factor of all requirements. Shared pilots add
-sum_j (c_kj^T sqrt x_j)^2 to v_k.
+sum_j (c_kj^T sqrt x_j)^2 to v_k. `fairness` adds the sum of the UEs' utilities to the objective.
 """
 
 from __future__ import annotations
@@ -22,9 +22,18 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isac_torch.solvers.tracking.fairness import Fairness, Merit, merit
 from isac_torch.solvers.tracking.position_rows import Shape, scaled_information, shape
 from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
+
+
+@dataclass(frozen=True)
+class Curves:
+    """Position information and utilities at a point; None for what a program does not have."""
+
+    position: Shape | None
+    merit: Merit | None
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ class LevelProgram:
         cost: price of each link's relative power in the objective.
         num_aps: transmitting APs.
         position: information on the targets' positions in units of what is required; None where nothing is.
+        fairness: utility of the UEs that the objective has besides t; None where it has none.
     """
 
     amplitude: Float[Tensor, "drop ue serving"]
@@ -60,24 +70,39 @@ class LevelProgram:
     cost: Float[Tensor, "drop link"]
     num_aps: int
     position: PositionInformation | None = None
+    fairness: Fairness | None = None
 
     @property
     def num_ratios(self) -> int:
         """UEs and sensing constraints, those on positions included."""
         return self.weight.shape[1]
 
-    def shape(self, power: Float[Tensor, "drop link"]) -> Shape | None:
-        """Value, slope and curvature of h at positive powers x; None without a requirement on positions."""
-        return None if self.position is None else shape(self.position, power)
+    def curves(self, power: Float[Tensor, "drop link"]) -> Curves | None:
+        """What is not linear besides u_k, at positive powers x; None where nothing is."""
+        if self.position is None and self.fairness is None:
+            return None
+        found = None
+        if self.fairness is not None:
+            leakage = self.tangent_leakage(power)
+            unwanted = torch.einsum("dke,de->dk", leakage, power) + 1.0
+            found = merit(self.fairness, *self.signal(power), unwanted, leakage, power)
+        return Curves(None if self.position is None else shape(self.position, power), found)
 
-    def at(self, power: Float[Tensor, "drop link"], seen: Shape | None = None) -> LevelProgram:
-        """The program with the tangents of every h at positive powers x in its place, which allow no less than h does.
+    def at(self, power: Float[Tensor, "drop link"], curves: Curves | None = None) -> LevelProgram:
+        """The program with tangents at positive powers x in the place of every h, which allow no less than h does, and of the
+        utilities.
 
-        `seen` is `shape(power)` where it is known.
+        `curves` are `curves(power)` where they are known.
         """
-        if self.position is None:
+        curves = self.curves(power) if curves is None else curves
+        if curves is None:
             return self
-        seen = shape(self.position, power) if seen is None else seen
+        program = self
+        if curves.merit is not None:
+            program = replace(program, cost=self.cost - curves.merit.slope, fairness=None)
+        return program if curves.position is None else program._tangents(curves.position, power)
+
+    def _tangents(self, seen: Shape, power: Tensor) -> LevelProgram:
         none = torch.zeros_like(seen.value)
         return replace(
             self,

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isac_torch.solvers.tracking.elimination import ByLinks, ByRows, Point
-from isac_torch.solvers.tracking.level_program import LevelProgram
-from isac_torch.solvers.tracking.position_rows import Shape
+from isac_torch.solvers.tracking.elimination import ByLinks, ByRows, Curvature, Point
+from isac_torch.solvers.tracking.level_program import Curves, LevelProgram
 
 
 @dataclass(frozen=True)
@@ -26,6 +25,7 @@ class Linearised:
         row_residual: value less slack.
         jacobian: of the rows in the powers; raise_by: minus that in the level.
         inner: what solves for the step.
+        stake: what the utilities can change by, 0 where there are none: gaps are relative to it.
     """
 
     value: Tensor
@@ -38,16 +38,17 @@ class Linearised:
     jacobian: Tensor
     raise_by: Tensor
     inner: ByRows | ByLinks
+    stake: Tensor
 
 
-def linearise(program: LevelProgram, point: Point, seen: Shape | None = None) -> Linearised:
+def linearise(program: LevelProgram, point: Point, curves: Curves | None = None) -> Linearised:
     """Residuals of the optimality conditions, and the Newton system after elimination of slacks and bound prices.
 
     With y the prices, J the Jacobian of the rows and W = -sum y_k d2u_k - sum y_l d2h_l + diag(z/x), the system left is
 
         W dx - J^T dy = gradient,   J dx - (w v) dt + diag(slack/y) dy = right,   (w v)^T dy = need .
 
-    `program` has the tangents of h at the point in its place, `seen` their curvature: see `LevelProgram.at`.
+    `program` has tangents at the point in the place of `curves`: see `LevelProgram.at`.
     """
     x, y, ratios = point.power, point.price, program.num_ratios
     signal, slope = program.signal(x)
@@ -63,12 +64,17 @@ def linearise(program: LevelProgram, point: Point, seen: Shape | None = None) ->
     rises = (program.weight > 0).any(-1).to(x.dtype)
     charge = program.cost - torch.bmm(y.unsqueeze(1), jacobian)[:, 0]
     inner: ByRows | ByLinks
-    if seen is None:
+    stake = torch.zeros_like(point.level)
+    if curves is None:
         inner = ByRows.of(point, signal, slope, jacobian, raise_by)
     else:
-        bent = seen.curve * y[:, ratios - seen.curve.shape[1] : ratios, None, None].sqrt()
-        inner = ByLinks.of(point, signal, slope, jacobian, raise_by, bent.flatten(1, 2))
+        squares, diagonal = _curvature(curves, y[:, :ratios], x)
+        bulge = None if curves.merit is None else curves.merit.bulge
+        inner = ByLinks.of(point, signal, slope, jacobian, raise_by, Curvature(squares, diagonal, bulge))
+        stake = stake if curves.merit is None else curves.merit.size
     overprice, relative = _overprice(program, point, charge, slope, leakage, goal)
+    if curves is not None and curves.merit is not None:  # a tangent at the point bounds every concave part, u_k's too
+        overprice = _worst_of_each_ap(program, -charge.clamp_max(0.0))
     return Linearised(
         value=value,
         goal=goal * unwanted,
@@ -80,7 +86,20 @@ def linearise(program: LevelProgram, point: Point, seen: Shape | None = None) ->
         jacobian=jacobian,
         raise_by=raise_by,
         inner=inner,
+        stake=stake,
     )
+
+
+def _curvature(curves: Curves, price: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """squares^T squares + diag(diagonal) of the priced h and of the utilities. `price` of UEs and sensing constraints."""
+    squares, diagonal = [], torch.zeros_like(power)
+    if curves.position is not None:
+        last = price[:, price.shape[1] - curves.position.value.shape[1] :]
+        squares.append((curves.position.curve * last.sqrt()[..., None, None]).flatten(1, 2))
+    if curves.merit is not None:
+        squares.append(curves.merit.squares)
+        diagonal = curves.merit.diagonal
+    return torch.cat(squares, 1), diagonal
 
 
 def row_slopes(program: LevelProgram, slope: Tensor, leakage: Tensor, goal: Tensor) -> Tensor:
@@ -105,7 +124,7 @@ def _overprice(
     earns for its own UE. A sensing link must not pay: c_e >= 0. A UE must not either: y_k sum_e a_e^2 / c_e <= 1, or every
     c_e of it is short by the excess factor.
     """
-    drops, ues, serving = slope.shape
+    _, ues, serving = slope.shape
     comm = ues * serving
     price = point.price[:, :ues].unsqueeze(-1)
     own = charge[:, :comm].reshape(slope.shape) + price * slope
@@ -115,8 +134,11 @@ def _overprice(
     moved = point.price[:, : program.num_ratios] * (goal - program.floor)
     moving = torch.einsum("dk,dke->de", moved[:, :ues], leakage)
     moving = moving + torch.einsum("dl,dle->de", moved[:, ues:], program.cross_echo)
-    worst = short.new_zeros(drops, program.num_aps).scatter_reduce(1, program.link_ap, short, "amax")
-    return worst, (short / moving.clamp_min(1e-300)).amax(-1)
+    return _worst_of_each_ap(program, short), (short / moving.clamp_min(1e-300)).amax(-1)
+
+
+def _worst_of_each_ap(program: LevelProgram, short: Tensor) -> Tensor:
+    return short.new_zeros(len(short), program.num_aps).scatter_reduce(1, program.link_ap, short, "amax")
 
 
 def direction(point: Point, system: Linearised, row_product: Tensor, bound_product: Tensor) -> Point:
