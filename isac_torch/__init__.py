@@ -39,6 +39,14 @@ True
 >>> tuple(problem.sinr(learned.power).shape), tuple(problem.sir(learned.power).shape)  # of each UE, of each target
 ((3, 16), (3, 4))
 
+**Choose what sensing needs.** A `Requirement` replaces the SIR by the SICNR, a miss probability, a position error, or by
+"at least as good as uniform power" (`dominate`), which can always be met.
+
+>>> careful = it.TrackingScenario.of_size("16x16x4", requirement=it.Requirement("dominate"))
+>>> held = it.allocate(it.power_problem(drop, careful), it.BatchedOptimal())
+>>> bool((held.violation <= 1e-6).all()), bool((held.value >= uniform.value).all())
+(True, True)
+
 **Differentiate.** Problems are torch code: gradients pass from the SINR to the powers.
 
 >>> power = uniform.power.clone().requires_grad_()
@@ -81,6 +89,7 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ impo
     from isac_torch.large.allocator import LargeAllocator
     from isac_torch.systems import power_problem
     from isac_torch.tracking.problem import MaxMinSinrProblem
+    from isac_torch.tracking.requirement import Requirement
     from isac_torch.tracking.scenario import TrackingScenario
 
 _MODULES = {
@@ -102,6 +111,7 @@ _MODULES = {
     "large.allocator": ("LargeAllocator",),
     "systems": ("power_problem",),
     "tracking.problem": ("MaxMinSinrProblem",),
+    "tracking.requirement": ("Requirement",),
     "tracking.scenario": ("TrackingScenario",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}
@@ -126,6 +136,7 @@ __all__ = [
     "Proposal",
     "Refined",
     "Repaired",
+    "Requirement",
     "Snapshot",
     "Status",
     "TrackingScenario",

@@ -41,6 +41,10 @@ class Requirement:
         prior_vertical: the same of the height, m.
 
     Example:
+        >>> from isac_torch import Requirement, TrackingScenario
+        >>> scenario = TrackingScenario(requirement=Requirement("sicnr", sicnr_min_db=3.0))   # dB
+        >>> scenario.requirement.name
+        'sicnr_3'
         >>> Requirement("dominate", sicnr=1.1).name
         'dominate_1_1.1_1'
     """
