@@ -1,13 +1,18 @@
-"""The README's Python runs as it stands."""
+"""The Python of the pages runs as it stands."""
 
 import re
 
+import pytest
+
 from tests.paths import ROOT
 
-README = (ROOT / "README.md").read_text()
 
-
-def test_the_python_example_runs(capsys):
-    for block in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        exec(compile(block, "README.md", "exec"), {})
-    assert "OPTIMAL" in capsys.readouterr().out
+@pytest.mark.parametrize(
+    ("page", "says"), [("README.md", "OPTIMAL"), ("docs/downlink_pilots.md", ""), ("docs/scalability.md", "")]
+)
+def test_the_python_example_runs(page, says, capsys):
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, page, "exec"), {})
+    assert says in capsys.readouterr().out

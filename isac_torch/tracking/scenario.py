@@ -25,7 +25,7 @@ _NESTED: dict[str, type] = {"requirement": Requirement, "sensing": SensingSetup}
 class TrackingScenario:
     """A network of multi-antenna APs that serves UEs and tracks targets. Section "Scenario" of docs/physics.md.
 
-    Values of None are derived from the size; the properties of the same name without `_or_none` hold what is used.
+    Values of None are derived from the size: `receive_aps`, `assignment`, `side`, `block_length` and `pilot_symbols` are used.
 
     Attributes:
         num_aps: APs, transmitting and receiving together (M).

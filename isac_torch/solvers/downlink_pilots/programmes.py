@@ -144,8 +144,8 @@ class LeastNmse:
     """Largest t with G_k^2 + F_k >= t unit w_k V_k(x), budgets and cones; V_k, concave, is taken at its tangent.
 
     The tangent at the current point is the majoriser of the readable descent, and the product t V_k a Dinkelbach step: both are
-    folded into each Newton step. `fence` adds rows l I_k <= F_k <= h I_k and replaces V_k by its chord between them, and t by
-    the margin by which a fixed level is met: a box of the certificate.
+    part of each Newton step. A box of the certificate adds the constraints l I_k <= F_k <= h I_k, replaces V_k by its chord
+    between them, and t by the margin by which a fixed value is met.
 
     Attributes:
         drops: the batch.
