@@ -197,6 +197,7 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
         curves: writes what TensorBoard shows of a setting beyond figures, table and hyperparameters.
         policies: names of allocators that are asked something else than the setting's problems.
         vary: the drops and problems of a variant, from the setting's drops.
+        asked: the variant that a setting asks for anyway.
         facts: what identifies a setting in TensorBoard's table of hyperparameters, besides its name.
         leads: columns between the names of setting and allocator in a table of several settings, which share one folder
             then; without any, each setting has a folder and a table of its own.
@@ -218,7 +219,13 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     facts: Callable[[ScenarioT], dict[str, float]] | None = None
     policies: Mapping[str, Policy] = field(default_factory=dict)
     vary: Callable[[Case[ScenarioT], DropT, str], tuple[DropT, ProblemT]] | None = None
+    asked: Callable[[Case[ScenarioT]], str] | None = None
     leads: Sequence[Lead] = ()
+
+    def variant(self, case: Case[ScenarioT], name: str) -> str:
+        """What the problems of an allocator or policy differ in from the setting's; empty where in nothing."""
+        variant = self.policies[name].variant if name in self.policies else ""
+        return "" if self.asked is not None and variant == self.asked(case) else variant
 
     def allocator(self, name: str, checkpoint: str | Path | None = None) -> Allocator[ProblemT]:
         """The allocator behind the name of a line in the table.
@@ -259,8 +266,7 @@ def run_benchmark(
     problem = problem if view.prepare is None else view.prepare(problem, case)
     groups: dict[str, list[str]] = {"": []}
     for name in named:
-        variant = view.policies[name].variant if name in view.policies else ""
-        groups.setdefault(variant, []).append(name)
+        groups.setdefault(view.variant(case, name), []).append(name)
     answers: dict[str, Timed] = {}
     from_store: list[str] = []
     parts: dict[str, Part[DropT, ProblemT]] = {}
@@ -269,7 +275,7 @@ def run_benchmark(
         parts[variant] = _answered(view, case, own, {name: named[name] for name in names}, optima, answers, from_store)
     if view.check is not None:
         view.check(case, parts[""].optimum)
-    variants = {name: parts[view.policies[name].variant] for name in named if name in view.policies}
+    variants = {name: parts[variant] for variant, names in groups.items() for name in names if variant}
     ordered = {name: answers[name] for name in named}
     found: Benchmark[ScenarioT, DropT, ProblemT, OutcomeT] = Benchmark(
         case, ordered, parts[""], variants, tuple(name for name in named if name in from_store)

@@ -283,6 +283,7 @@ def test_policies_are_asked_for_what_uniform_power_senses(tmp_path):
     linear = run_benchmark(VIEW, Case(replace(SMALL, requirement=asked), 4, 7, sensed_blocks=1), named, tmp_path)
     rows = VIEW.summarise(linear)["allocators"]
     assert linear.part("opc_dominate").problem.position is None  # the scenario's own factors
+    assert list(linear.variants) == []  # the scenario asks for that anyway: all can be drawn together
     assert rows["opc_dominate"]["min_rate_ratio_mean"] == pytest.approx(1.0)
     assert rows["opc_dominate"]["rate_over_upc_worst"] >= 1.0 - 1e-3  # uniform power is feasible; the gap is 1e-3
     assert rows["opc_dominate"]["infeasible"] == 0

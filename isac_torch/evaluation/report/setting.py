@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from isac_torch.evaluation.report.source import Setting, Training
     from isac_torch.evaluation.tables import Column
 
-RAW = ("gnn", "gnn_shipped", "first_order")
+RAW = ("gnn_dominate", "gnn", "gnn_shipped", "first_order")
 """Rows that stand for the policy itself, the first that is there."""
 
 REFINED = ("gnn_refined", "gnn_repaired")
 """Rows that stand for the policy with help of the engine, the first that is there."""
 
-_LEARNED = {"gnn", "gnn_shipped", *REFINED}
+_LEARNED = {"gnn_dominate", "gnn_dominate_roles", "gnn", "gnn_shipped", *REFINED}
 _WIDE_PICTURES = ("powers_typical", "powers_worst", "load_worst")
 _WORST_DROPS = 8
 _DROP_COLUMNS = (

@@ -19,6 +19,11 @@ ALLOCATORS = {
     "gnn_shipped": "the network whose weights come with the package",
     "gnn_repaired": "the network; drops that miss a constraint go to the batched engine",
     "opc_dominate": "certified optimum that senses no worse than uniform power: scan cells, SICNR, position information",
+    "opc_dominate_fair": "the same requirement; smallest rate of the optimum, then the fairest mean rate above it",
+    "opc_dominate_roles": "the same requirement, with receive APs chosen anew in every drop for the smallest rate",
+    "opc_sense_roles": "the same requirement, with receive APs chosen anew in every drop for the targets",
+    "gnn_dominate": "the trained network under the same requirement, kept by a guard without a solver",
+    "gnn_dominate_roles": "the same network after the choice of receive APs",
     "gnn_refined": "the network, followed by a few rounds of the batched engine, with a certificate",
 }
 """What stands behind the name of a row."""

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 64
 DOMINATE = "dominate"
+"""Variant of policies that keep the setting's roles; the kind of their requirement."""
 
 POLICIES = {
     **{name: Policy(name, DOMINATE) for name in (*TRACKING.makers, *TRACKING.learned) if "_dominate" in name},

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TrackingBenchmark: TypeAlias = Benchmark[TrackingScenario, TrackingDrop, MaxMinSinrProblem, Outcome]
-_LEARNED = ("gnn", "first_order")
+_LEARNED = ("gnn_dominate", "gnn", "first_order")
 _CHUNK = 64
 
 
@@ -259,5 +259,6 @@ VIEW: View[TrackingScenario, TrackingDrop, MaxMinSinrProblem, Outcome] = View(
     curves=write_curves,
     policies=POLICIES,
     vary=vary,
+    asked=lambda case: case.scenario.requirement.kind,
 )
 """The power-control system's view."""
