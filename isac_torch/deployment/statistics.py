@@ -31,7 +31,7 @@ _SHARED = (
     "num_antennas", "carrier_frequency", "noise_power", "pilot_symbols", "azimuth_spread_deg", "angle_error", "echo_gain",
 )  # fmt: skip
 _CACHE = 50_000
-"""Numbers of the lags of a part of a batch: parts whose arrays stay in the processor's cache are the fastest."""
+"""Largest number of lag values per chunk, so that it fits in the processor's cache."""
 
 
 def size_class(snapshot: Snapshot) -> Hashable:

@@ -1,4 +1,4 @@
-"""Sensing rows of a large network: echoes of near targets exactly, those of far ones bounded. Equations (16)-(19)."""
+"""Sensing constraints of a large network: echoes of near targets exactly, those of far ones bounded. Equations (16)-(19)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from isac_torch.propagation.geometry import MIN_DISTANCE
 
 @dataclass(frozen=True)
 class TargetStatistics:
-    """Coefficients of targets. Echo gains are divided by the constants of the radar equation, which no ratio sees.
+    """Coefficients of targets. Echo gains are divided by the constants of the radar equation, which cancel in every ratio.
 
     Attributes:
         grid: decides which pairs are near.
@@ -30,8 +30,8 @@ class TargetStatistics:
         beam: weights of W of each sensing link, eq. (9).
         lighting: d^-decay times the lags of a a^H of each near pair of target and AP: row l, columns AP by AP.
         listener: position of the receive AP of each (target, rank), m, target by target.
-        own: sum of d^-decay from a target to its listeners.
-        cross: the same from the other near targets: row l hears column l'.
+        own: sum of d^-decay from a target to the receive APs that listen for it.
+        cross: the same from the other near targets l' (columns) to the receive APs of target l (rows).
     """
 
     grid: CellGrid

@@ -1,19 +1,20 @@
-"""Fair powers of a large network: every UE is weighted by how badly it fares, every row by how much it misses.
+"""Fair powers of a large network: weights of UEs grow as their SINR falls, those of sensing constraints with their violation.
 
     maximise   sum_k U(SINR_k)   subject to the budgets and SIR_l >= SIR0,   U(x) = x^(1 - alpha) / (1 - alpha)
 
 alpha = 1 is proportional fairness, alpha = 2 the harmonic mean of the SINRs, alpha to infinity max-min. A UE in a bad place
-raises only the prices of the APs around it, so that the fairness is local: nobody pays for a UE far away. A UE out of
-everybody's reach (`LargeProblem.outage`) has no weight: no powers help it, and it would take the powers of all UEs around it.
+raises the marginal cost of power only at the APs around it, so that fairness is local. A UE in outage
+(`LargeProblem.outage`) has no weight: no powers help it, and it would take the powers of all UEs around it.
 
 Each step is multiplicative. With the amplitude s_k, interference D_k, weight u_k = SINR_k^(1 - alpha), own echo o_l, other
-echoes x_l and weight w_l of each row, the stationary point balances, link by link,
+echoes x_l and weight w_l of each sensing constraint, the stationary point fulfils, for every link e,
 
     n_e / (d_e + lambda_m(e)) = 1,
     n_e = u_k a_e / (s_k sqrt p_e) + sum_l w_l S_le / o_l,   d_e = sum_k u_k N_ke / D_k + sum_l w_l I_le / x_l
 
-and p_e <- p_e (n_e / (d_e + lambda_m))^step with the least lambda_m >= 0 that keeps AP m within its budget. w_l grows while its
-row is missed and decays while it is kept with room. All sums are over neighbours: the cost of a step is linear in the APs.
+and p_e <- p_e (n_e / (d_e + lambda_m))^step with the least lambda_m >= 0 that keeps AP m within its budget. w_l grows while
+its constraint is violated and decays while it holds with a margin. All sums are over neighbours: the cost of a step is linear
+in the number of APs.
 """
 
 from __future__ import annotations
@@ -26,18 +27,18 @@ from numpy import ndarray
 
 from isac_torch.large.problem import FarEchoes, LargeProblem
 
-ROW_MARGIN = 1.03
-"""Rows are pushed until they hold with this factor to spare: what few steps leave undone."""
+SENSING_MARGIN = 1.03
+"""Factor by which SIR0 is exceeded on purpose, since few steps do not reach a constraint exactly."""
 _LEAST_POWER = 1e-12
-"""W; a link that is given less could not come back."""
-_FIRST_ROW_WEIGHT, _LEAST_ROW_WEIGHT, _MOST_ROW_WEIGHT = 1.0, 1e-8, 1e3
-"""Of w_l, where the mean of u_k is 1; the largest keeps a row that cannot be met from draining its neighbourhood."""
+"""W; a link with less power could not recover, since the steps are multiplicative."""
+_FIRST_WEIGHT, _LEAST_WEIGHT, _MOST_WEIGHT = 1.0, 1e-8, 1e3
+"""Values of w_l, relative to a mean of 1 of u_k; the upper limit keeps an infeasible constraint from taking all power."""
 _REFRESH = 15
 """Steps between two evaluations of the far fields, which change little."""
 _LEAST_SINR = 1e-30
 """Smallest SINR (linear) that a weight is made from."""
 _NEWTON = 5
-"""Newton steps for the prices of the budgets; what is left over is scaled away."""
+"""Newton steps for the dual variables of the budgets; a remaining overload is removed by scaling."""
 
 
 def fair_powers(
@@ -51,24 +52,24 @@ def fair_powers(
     Args:
         problem: any size.
         fairness: alpha, at least 1; larger favours the worst UEs of each neighbourhood.
-        steps: each costs a pass over all near pairs; 30 end within one per cent of where 120 do.
+        steps: each costs a pass over all near pairs; 30 come within one per cent of the result of 120.
         progress: called with the number of each step and the powers before it.
     """
     length = 2.0 / (1.0 + fairness)
     if problem.outage.all():
-        return _equal_start(problem)  # nobody to be fair to
+        return _equal_start(problem)
     power = _equal_start(problem)
-    row_weight = np.full(problem.num_constraints, _FIRST_ROW_WEIGHT)
+    weight = np.full(problem.num_constraints, _FIRST_WEIGHT)
     far, far_echoes = problem.far_interference(power), problem.far_echoes(power)
     for step in range(steps):
         if progress is not None:
             progress(step, power)
         if step and step % _REFRESH == 0:
             far, far_echoes = problem.far_interference(power), problem.far_echoes(power)
-        pull, price = _users(problem, power, far, fairness)
+        pull, cost = _users(problem, power, far, fairness)
         if problem.num_constraints:
-            row_weight = _rows(problem, power, far_echoes, row_weight, pull, price)
-        power = _within_budgets(problem, power * pull**length, price, length)
+            weight = _sensing(problem, power, far_echoes, weight, pull, cost)
+        power = _within_budgets(problem, power * pull**length, cost, length)
     return power
 
 
@@ -95,33 +96,33 @@ def _users(
     pull = np.zeros(len(power))
     pull[:comm] = (users.signal * (weight / wanted)[:, None]).ravel() / amplitude
     per_watt = weight / interference
-    price = problem.beam @ (users.hearing.T @ per_watt)
+    cost = problem.beam @ (users.hearing.T @ per_watt)
     shared = per_watt[users.coherent_ue] * problem.pilot_amplitude(power)
-    price[:comm] += (users.coherent.T @ shared) / amplitude
-    return pull, price
+    cost[:comm] += (users.coherent.T @ shared) / amplitude
+    return pull, cost
 
 
-def _rows(
-    problem: LargeProblem, power: ndarray, far: FarEchoes, weight: ndarray, pull: ndarray, price: ndarray
+def _sensing(
+    problem: LargeProblem, power: ndarray, far: FarEchoes, weight: ndarray, pull: ndarray, cost: ndarray
 ) -> Float[ndarray, " target"]:
-    """Add the rows' part to n and d of every link, in place; new weights of the rows."""
+    """Add the part of the sensing constraints to n and d of every link, in place; their new weights."""
     targets = problem.targets
     if targets is None:
         return weight
     own, other = problem.echoes(power, far)
-    missing = ROW_MARGIN * problem.network.sir_min * other / own
-    weight = (weight * (missing**2).clip(0.25, 4.0)).clip(_LEAST_ROW_WEIGHT, _MOST_ROW_WEIGHT)
+    missing = SENSING_MARGIN * problem.network.sir_min * other / own
+    weight = (weight * (missing**2).clip(0.25, 4.0)).clip(_LEAST_WEIGHT, _MOST_WEIGHT)
     pull += problem.beam @ (targets.lighting.T @ (weight * targets.own / own))
-    price += problem.beam @ (targets.lighting.T @ (targets.cross.T @ (weight / other)))
+    cost += problem.beam @ (targets.lighting.T @ (targets.cross.T @ (weight / other)))
     return weight
 
 
-def _within_budgets(problem: LargeProblem, asked: ndarray, price: ndarray, length: float) -> Float[ndarray, " link"]:
-    """asked / (price + lambda)^length with the least lambda >= 0 of each AP that keeps its budget."""
+def _within_budgets(problem: LargeProblem, asked: ndarray, cost: ndarray, length: float) -> Float[ndarray, " link"]:
+    """asked / (cost + lambda)^length with the least lambda >= 0 of each AP that keeps its budget."""
     ap, limit, count = problem.link_ap, problem.budget, problem.num_aps
     extra = np.zeros(count)
     for _ in range(_NEWTON):
-        total = price + extra[ap]
+        total = cost + extra[ap]
         sent = asked * total**-length
         load, slope = np.bincount(ap, sent, count), np.bincount(ap, sent / total, count)
         # load^(-1/length) is nearly linear in lambda, exactly so for an AP with one link.
@@ -129,6 +130,6 @@ def _within_budgets(problem: LargeProblem, asked: ndarray, price: ndarray, lengt
         load, slope = np.where(busy, load, 1.0), np.where(busy, slope, 1.0)
         change = ((limit / load) ** (-1.0 / length) - 1.0) * load / slope
         extra = np.maximum(extra + np.where(busy, change, 0.0), 0.0)
-    power = np.maximum(asked * (price + extra[ap]) ** -length, _LEAST_POWER)
+    power = np.maximum(asked * (cost + extra[ap]) ** -length, _LEAST_POWER)
     overload = np.bincount(ap, power, count) / limit
     return power / np.maximum(overload, 1.0)[ap]

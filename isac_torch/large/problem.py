@@ -43,7 +43,7 @@ class Settings:
     target_reach: int = 16
 
     def __post_init__(self) -> None:
-        """Refuse neighbourhoods that are none."""
+        """Refuse radii that describe no neighbourhood."""
         for name in ("ue_radius", "target_radius"):
             if not 0.0 < getattr(self, name) < math.inf:
                 raise DropError(f"{name}={getattr(self, name)} must be a positive number of metres")
@@ -57,8 +57,9 @@ class FarEchoes:
     """What is bounded of the echoes.
 
     Attributes:
-        least, most: bounds on the light that far APs send to each target, W/m2 but for a constant.
-        heard: upper bound on the echoes of far targets at each target's listeners.
+        least: lower bound on the power with which far APs illuminate each target, W/m2 up to a constant.
+        most: upper bound on it.
+        heard: upper bound on the echoes of far targets at the receive APs of each target.
     """
 
     least: Float[ndarray, " target"]
@@ -105,7 +106,7 @@ class LargeProblem:
 
     @property
     def num_constraints(self) -> int:
-        """Sensing rows: one a target, none with fewer than two targets."""
+        """Sensing constraints: one per target, none with fewer than two targets."""
         return self.network.num_targets if self.network.num_targets > 1 else 0
 
     @cached_property
