@@ -65,3 +65,16 @@ def test_every_pinned_version_is_the_tested_one():
     pins = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
     for name in ("torch", "lightning", "cvxpy", "clarabel", "moreau", "h5py", "distributed", "jsonargparse", "ruff", "mypy"):
         assert version(name).split("+")[0] == pins[name]
+
+
+def test_only_the_places_that_security_md_names_unpickle():
+    calls = {"pickle.loads": {"isac_torch/deployment/decoding.py"}, "pickle.load(": set()}
+    sources = [path for folder in ("isac_torch", "datasets", "trainers") for path in (ROOT / folder).rglob("*.py")]
+    for call, allowed in calls.items():
+        found = {str(path.relative_to(ROOT)) for path in sources if call in path.read_text()}
+        assert found <= allowed, call
+    for path in sources:
+        for line in path.read_text().splitlines():
+            if "torch.load(" in line or "np.load(" in line:
+                assert "weights_only=True" in line or "allow_pickle=False" in line or "trusted" in line, (path, line)
+    assert "weights_only=True" in (ROOT / "SECURITY.md").read_text()

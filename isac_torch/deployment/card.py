@@ -49,6 +49,9 @@ class Range:
 def read_card(folder: Path) -> dict[str, Any]:
     """The card of the bundle in `folder`. BundleError in one line where it is missing, damaged or of another version."""
     path = folder / CARD
+    if folder.suffix == ".pt" and folder.is_file():
+        remedy = f"make one of them with `isac-torch export --checkpoint {folder} --output BUNDLE`"
+        raise BundleError(f"{folder}: weights, not a bundle; {remedy}")
     try:
         with path.open("rb") as file:
             card = parse_json(file.read(MAX_CARD))

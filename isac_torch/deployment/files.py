@@ -61,6 +61,10 @@ def decode_snapshots(data: bytes, *, name: str, max_bytes: int = MAX_BYTES) -> l
     """The networks in the bytes of a JSON, npz or HDF5 file, told apart by their first bytes; `name` is said in errors."""
     if len(data) > max_bytes:
         raise DropError(f"{name}: more than {max_bytes} bytes; split it")
+    if name.lower().endswith((".csv", ".geojson")):
+        raise DropError(
+            f"{name}: a table of sites, not a drop; run `isac-torch import-geometry {name} --output drop.json` first"
+        )
     try:
         if is_hdf5(data):
             snapshots = _decode_hdf5(data, max_bytes)

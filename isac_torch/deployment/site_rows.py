@@ -45,7 +45,10 @@ def _columns(name: str, header: Sequence[str]) -> list[str]:
 def geojson_rows(text: str, name: str) -> Iterable[tuple[str, Mapping[str, Any]]]:
     """Place and cells of each point of a GeoJSON text; what is null is left out. GeometryError in one line where it is none."""
     try:
-        features = parse_json(text.encode("utf-8", "surrogatepass"), _GEOJSON)["features"]
+        content = parse_json(text.encode("utf-8", "surrogatepass"), _GEOJSON)
+        if isinstance(content, dict) and "tx_position" in content:
+            raise GeometryError(f"{name}: a drop already; give it to `isac-torch allocate {name}`")
+        features = content["features"]
         if not isinstance(features, list):
             raise TypeError
     except DropError as error:

@@ -21,6 +21,12 @@ FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
 NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, ShareNetwork, DownlinkPilotNetwork)
 _REMEDY = "train it again"
+_USES = {
+    AllocationNetwork.SYSTEM: "an allocation network, which `isac-torch evaluate` takes",
+    OneShotNetwork.SYSTEM: "a one-shot network, which `isac-torch export` makes a bundle of for `isac-torch allocate`",
+    DownlinkPilotNetwork.SYSTEM: "a downlink-pilot network, which `isac-torch downlink-pilots evaluate` takes",
+}
+"""What each network is, and the command that takes its weights."""
 
 
 def save_network(
@@ -57,6 +63,10 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
     content = _read(path)
     content["system"] = FORMER_NAMES.get(str(content.get("system")), content.get("system"))
     expected = {"format_version": FORMAT_VERSION, "system": kind.SYSTEM, "feature_version": kind.FEATURE_VERSION}
+    if content["system"] != kind.SYSTEM and content["system"] in _USES:
+        raise CheckpointError(
+            f"{path}: weights of {_USES[content['system']]}; give those of {_USES[kind.SYSTEM].split(',')[0]}"
+        )
     for key, value in expected.items():
         if content.get(key) != value:
             raise CheckpointError(f"{path}: {key} is {content.get(key)!r}, but this version reads {value!r}; {_REMEDY}")
@@ -91,6 +101,8 @@ def stored_system(path: Path) -> str:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if (path / "card.json").is_file():
+        raise CheckpointError(f"{path}: a bundle, which `isac-torch allocate --model` takes; give the model.pt of a training")
     if not path.is_file():
         raise CheckpointError(f"{path}: there is no such checkpoint; {_REMEDY}, which writes model.pt")
     try:

@@ -39,7 +39,7 @@ def interrupted(command: list[str], seconds: float, cwd) -> tuple[int, str, floa
 
 def check_interrupt(command: list[str], seconds: float, cwd) -> None:
     code, said, took = interrupted(command, seconds, cwd)
-    if not took:
+    if not took or (code == 0 and "Traceback" not in said):  # it had ended, or was about to
         assert code == 0
         return
     lines = [line for line in said.replace("\r", "\n").splitlines() if line and "|" not in line and "0%" not in line]

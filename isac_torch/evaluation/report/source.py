@@ -112,6 +112,10 @@ def _setting(folder: Path, name: str, summary: Any, context: dict[str, Any]) -> 
 
 def _check_summary(folder: Path, name: str, summary: Any) -> None:
     """Refuse, in one line, a summary that lacks its counts or has a row with something else than numbers."""
+    if isinstance(summary, dict) and "crb_max_m2" in summary:
+        raise IsacError(
+            f"{folder}: an evaluation of the downlink-pilot system, which report does not show; look at drops.csv there"
+        )
     rows = summary.get("allocators") if isinstance(summary, dict) else None
     if not isinstance(rows, dict) or not all(isinstance(summary.get(key), int) for key in _COUNTS):
         keys = ", ".join((*_COUNTS, "allocators"))
