@@ -117,7 +117,7 @@ def test_networks_survive_the_disk(tmp_path, problem, network):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"system": "downlink_pilots"}, "system is 'downlink_pilots'"),
+        ({"system": "downlink_pilots"}, "weights of a downlink-pilot network"),
         ({"feature_version": -1}, "feature_version is -1"),
         ({"format_version": 99}, "format_version is 99"),
         ({"network": {"hidden": 9}}, "do not fit"),

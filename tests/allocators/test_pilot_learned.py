@@ -90,7 +90,7 @@ def test_weights_survive_storage_and_bad_files_are_refused(tmp_path):
     )
     content = torch.load(path, weights_only=True)
     for change, message in (
-        ({"system": "tracking"}, "system is 'tracking'"),
+        ({"system": "tracking"}, "weights of an allocation network"),
         ({"feature_version": 0}, "feature_version"),
         ({"network": {"hidden": 8}}, "do not fit"),
         ({"weights": {n: v * torch.nan for n, v in content["weights"].items()}}, "not finite"),

@@ -100,7 +100,7 @@ def poisoned(content: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
-        (lambda content: content.update(system="downlink_pilots"), "system is 'downlink_pilots'"),
+        (lambda content: content.update(system="downlink_pilots"), "weights of a downlink-pilot network"),
         (lambda content: content.update(feature_version=0), "feature_version is 0"),
         (lambda content: content.update(format="something"), "not a network"),
         (lambda content: content["weights"].popitem(), "do not fit"),
