@@ -132,7 +132,7 @@ def test_what_a_killed_export_left_is_brought_back_or_removed(tmp_path, quick, m
 
 def test_another_kind_of_network_is_refused(tmp_path):
     path = checkpoint(tmp_path, AllocationNetwork(hidden=8, layers=1, refinements=0, steps=1))
-    with pytest.raises(CheckpointError, match="weights of an allocation network.*give those of a one-shot network"):
+    with pytest.raises(CheckpointError, match=r"weights of an allocation network.*give those of a one-shot network"):
         export_bundle(path, tmp_path / "bundle")
 
 
