@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTPUT ?= runs/demo
 PORT ?= 6006
+# A training that was interrupted goes on.
+RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 
 .PHONY: help setup test test-slow check format demo weights tensorboard bench-labels clean
 
@@ -47,14 +49,14 @@ format: $(STAMP) ## let ruff repair and format
 
 demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark table in runs/demo
 	$(BIN)/isac-torch generate --config configs/demo/generate.yaml --output $(OUTPUT)/drops
-	$(BIN)/isac-torch train --config configs/demo/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training
+	$(BIN)/isac-torch train --config configs/demo/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training $(call RESUME,$(OUTPUT)/training)
 	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
 	$(BIN)/isac-torch report $(OUTPUT)
 	@echo "Table, summary.json, CSV, figures and report.html: $(OUTPUT). Curves and figures in a browser: make tensorboard"
 
 weights: $(STAMP) ## train the shipped network again (about half an hour of one core) into runs/training/sizes
 	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
-	$(BIN)/isac-torch train --config configs/train/sizes.yaml
+	$(BIN)/isac-torch train --config configs/train/sizes.yaml $(call RESUME,runs/training/sizes)
 
 tensorboard: $(STAMP) ## look at runs/ in a browser
 	$(BIN)/tensorboard --logdir runs --port $(PORT)

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from isac_torch.datasets.files import exclusive_log, sha256
+from isac_torch.datasets.files import sha256
 from isac_torch.datasets.labelling import Labeller
 from isac_torch.datasets.manifest import MANIFEST, Manifest, read_manifest
 from isac_torch.datasets.recipe import Recipe, ShardTask, software_versions
 from isac_torch.datasets.workers import make_shards
 from isac_torch.errors import DatasetError
-from isac_torch.files import remove_leftovers, writable_folder, write_whole
+from isac_torch.files import exclusive_log, remove_leftovers, writable_folder, write_whole
 from isac_torch.systems import system_of
 
 if TYPE_CHECKING:
@@ -60,8 +60,8 @@ def generate_dataset(
         The manifest of the finished data set.
 
     Raises:
-        OutputError: the folder cannot be written.
-        DatasetError: the folder belongs to another recipe or another run; a shard keeps failing.
+        OutputError: the folder cannot be written, or another run is writing to it.
+        DatasetError: the folder belongs to another recipe; a shard keeps failing.
 
     Example:
         >>> import tempfile

@@ -92,13 +92,13 @@ class _StoredOrFresh(lightning.LightningDataModule):
             DatasetError: one line, where a data set is missing, unfinished, foreign or without a drop that can be used.
         """
         train = shard_files(Path(self.path), self.SYSTEM) if self.path is not None else []
-        if self.val_path is not None:
-            val = shard_files(Path(self.val_path), self.SYSTEM)
-        else:
+        val = shard_files(Path(self.val_path), self.SYSTEM) if self.val_path is not None else []
+        needed = [train if self.val_path is None or not self.fresh_batches else [], val]
+        if self.val_path is None:
             train, val = split_shards(train, self.val_share)
-        if self._options["feasible_only"]:
-            for files in (val, [] if self.fresh_batches else train):
-                _check_feasible(files)
+        needed += [[] if self.fresh_batches else train, val]
+        for files in needed if self._options["feasible_only"] else ():
+            _check_feasible(files)
         return train, val
 
     def setup(self, stage: str = "fit") -> None:
@@ -121,7 +121,7 @@ class _StoredOrFresh(lightning.LightningDataModule):
         self._val = ShardBatches(val, self.val_batch_size, shuffle=False, share=share, **self._options)
 
     def train_dataloader(self) -> ShardBatches | FreshBatches:
-        """Shuffled batches of the training drops. Checkpoints hold how far they are gone through, by its `state_dict`."""
+        """Shuffled batches of the training drops."""
         if self._train is None:
             self.setup()
         assert self._train is not None  # noqa: S101 - setup has just made it
@@ -134,10 +134,16 @@ class _StoredOrFresh(lightning.LightningDataModule):
         assert self._val is not None  # noqa: S101
         return self._val
 
+    def state_dict(self) -> dict[str, int]:
+        """How far the training drops are gone through. Lightning itself restores a loader's state only within an epoch."""
+        return self._train.state_dict() if self._train is not None else {}
+
     def load_state_dict(self, state_dict: dict[str, int]) -> None:
-        """What checkpoints written before version 0.2 say of the training drops; the state of the loader came with them."""
+        """Go on where the run that wrote a checkpoint was; with the next drops, where a version before 0.2 wrote it."""
         loader = self.train_dataloader()
-        if isinstance(loader, FreshBatches):
+        if "processes" in state_dict:
+            loader.load_state_dict(state_dict)
+        elif isinstance(loader, FreshBatches):
             loader.load_state_dict({"drawn": 0, "given": 0} | state_dict)
         else:  # they counted the passes that were begun
             loader.load_state_dict({"epoch": state_dict.get("epoch", 0) - 1, "given": 0})

@@ -15,6 +15,7 @@ from isac_torch.errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import TextIOWrapper
 
 _TEMPORARY = ".tmp"
 
@@ -87,6 +88,25 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """Write `content` (text as UTF-8) to `path` by `written_whole`."""
     with written_whole(path) as partial:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def exclusive_log(path: Path) -> Iterator[TextIOWrapper]:
+    """The log of a run, opened for appending and locked: the kernel frees the lock when the run ends, however it ends.
+
+    Raises:
+        OutputError: another run holds it.
+    """
+    with path.open("a", encoding="utf-8") as log:
+        try:
+            import fcntl
+
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(f"another run is writing to {str(path.parent)!r}; wait for it or choose another output") from None
+        except (ImportError, OSError):  # no such locks here: atomic writes still keep every file whole
+            pass
+        yield log
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 
@@ -18,13 +18,15 @@ def comparable(groups: Mapping[str, Iterable[tuple[str, Any]]]) -> dict[str, Any
 
 
 @rank_zero_only  # type: ignore[untyped-decorator, unused-ignore]
-def announce(logger: TensorBoardLogger, hyperparameters: dict[str, Any], metrics: Iterable[str]) -> None:
-    """Write the hyper-parameters and the names of the metrics that judge the run; their values follow as the run logs them.
+def announce(logger: Logger, hyperparameters: dict[str, Any], metrics: Iterable[str]) -> None:
+    """Write the hyper-parameters and, for TensorBoard, the names of the metrics that judge the run.
 
-    Lightning's own way would log a first value for each metric, a point that nobody measured.
+    The values of the metrics follow as the run logs them. Lightning's own way would log a first value, a point that nobody
+    measured.
     """
-    from torch.utils.tensorboard.summary import hparams
+    logger.log_hyperparams(hyperparameters)
+    if isinstance(logger, TensorBoardLogger):
+        from torch.utils.tensorboard.summary import hparams
 
-    logger.log_hyperparams(hyperparameters)  # hparams.yaml, for people
-    for summary in hparams(hyperparameters, dict.fromkeys(metrics, 0.0)):
-        logger.experiment.file_writer.add_summary(summary)
+        for summary in hparams(hyperparameters, dict.fromkeys(metrics, 0.0)):
+            logger.experiment.file_writer.add_summary(summary)

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from isac_torch.allocators.tracking.heuristics import Fractional
-from isac_torch.datasets.files import exclusive_log
 from isac_torch.datasets.generate import LOG, generate_dataset
 from isac_torch.datasets.inspect import check_dataset, describe
 from isac_torch.datasets.manifest import MANIFEST, read_manifest
 from isac_torch.datasets.recipe import Recipe
 from isac_torch.datasets.shards import read_shard
 from isac_torch.errors import DatasetError, OutputError
+from isac_torch.files import exclusive_log
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import ROOT
@@ -111,7 +111,7 @@ def test_foreign_shard_is_refused_and_kept(made, tmp_path):
 
 
 def test_two_runs_do_not_share_a_folder(copy):
-    with exclusive_log(copy / LOG), pytest.raises(DatasetError, match="another run"):
+    with exclusive_log(copy / LOG), pytest.raises(OutputError, match="another run"):
         generate(copy)
 
 
