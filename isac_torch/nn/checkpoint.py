@@ -70,17 +70,36 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
     for key, value in expected.items():
         if content.get(key) != value:
             raise CheckpointError(f"{path}: {key} is {content.get(key)!r}, but this version reads {value!r}; {_REMEDY}")
-    weights = content.get("weights")
-    try:
-        network = kind(**content["network"])
-        network.load_state_dict(weights)  # type: ignore[arg-type]
-    except (KeyError, TypeError, AttributeError, RuntimeError, ValueError):
-        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}") from None
+    if not _weights_fit(content.get("weights"), content.get("network"), kind):
+        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}")
+    network = kind(**content["network"])
+    network.load_state_dict(content["weights"])
     for name, value in network.state_dict().items():
         if not bool(value.isfinite().all()):
             raise CheckpointError(f"{path}: weight {name} is not finite; {_REMEDY}")
     training = content.get("training", {})
     return network.eval(), training if isinstance(training, dict) else {}
+
+
+def _weights_fit(weights: Any, shape: Any, kind: type[NetworkT]) -> bool:
+    """Whether the weights are those of a network of this shape: names, sizes, real numbers, all of them in the file.
+
+    The network is built without memory to compare with, and not even so where it states sizes that no weight has.
+    """
+    if not isinstance(shape, dict) or not isinstance(weights, dict) or not weights:
+        return False
+    for value in weights.values():
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point() or not value.is_contiguous():
+            return False
+    most = max(len(weights), *(max(value.shape, default=1) for value in weights.values()))
+    if any(isinstance(size, int) and not 0 <= size <= most for size in shape.values()):
+        return False
+    try:
+        with torch.device("meta"):
+            wanted = kind(**shape).state_dict()
+    except (TypeError, AttributeError, RuntimeError, ValueError):
+        return False
+    return wanted.keys() == weights.keys() and all(weights[name].shape == value.shape for name, value in wanted.items())
 
 
 def stored_kind(

@@ -13,6 +13,8 @@ from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import Aim, mean_log_rate, strict_score
 from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.solvers.tracking.fair_powers import fair_powers
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.build import power_problem
@@ -123,6 +125,11 @@ def test_networks_survive_the_disk(tmp_path, problem, network):
         ({"network": {"hidden": 9}}, "do not fit"),
         ({"network": {"hidden": 8, "surprise": 1}}, "do not fit"),
         ({"weights": None}, "do not fit"),
+        ({"weights": {}}, "do not fit"),
+        ({"network": None}, "do not fit"),
+        ({"network": {"hidden": 12_000, "layers": 1, "refinements": 1, "steps": 1}}, "do not fit"),
+        ({"network": {"hidden": 8, "layers": 10**9, "refinements": 1, "steps": 1}}, "do not fit"),
+        ({"network": {"hidden": -8, "layers": 1, "refinements": 1, "steps": 1}}, "do not fit"),
         ({"format": "another"}, "not a network of isac-torch"),
     ],
 )
@@ -133,6 +140,35 @@ def test_foreign_checkpoints_are_refused_in_one_line(tmp_path, network, change, 
     with pytest.raises(CheckpointError, match=said) as caught:
         load_network(path, AllocationNetwork)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda value: value.to(torch.complex64),
+        lambda value: value.to(torch.int8),
+        lambda value: value.to(torch.bool),
+        lambda value: value[..., :0],
+        lambda value: torch.zeros(1).expand(value.shape),
+        lambda value: value.tolist(),
+    ],
+)
+def test_weights_of_another_type_or_size_are_refused(tmp_path, network, change):
+    save_network(tmp_path / "model.pt", network, {})
+    content = torch.load(tmp_path / "model.pt", weights_only=True)
+    content["weights"]["encode_ap.weight"] = change(content["weights"]["encode_ap.weight"])
+    torch.save(content, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_network(tmp_path / "model.pt", AllocationNetwork)
+
+
+@pytest.mark.parametrize("kind", [AllocationNetwork, OneShotNetwork, ShareNetwork])
+def test_networks_of_every_kind_are_read_back(tmp_path, kind):
+    stored = kind(hidden=8)
+    save_network(tmp_path / "model.pt", stored, {})
+    read, _ = load_network(tmp_path / "model.pt", kind)
+    assert all(torch.equal(value, read.state_dict()[name]) for name, value in stored.state_dict().items())
+    assert not any(value.is_meta for value in [*read.parameters(), *read.buffers()])
 
 
 def test_weights_that_are_not_finite_are_refused(tmp_path, network):

@@ -1,6 +1,7 @@
 """Tiny trainings by the command, and processes of their own to kill."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def forked(argv: list[str], signal_number: int | None = None, step: int = 0) -> 
         try:
             with said.open("w") as sink:
                 sys.stdout = sys.stderr = sink
+                signal.signal(signal.SIGINT, signal.default_int_handler)  # it is ignored in the background of a shell
                 if signal_number is not None:
                     before = AveragedTraining.on_train_batch_end
 
