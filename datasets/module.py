@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 
 from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, ShardFile, shard_files, split_shards
+from isac_torch.datasets.manifest import read_manifest
 from isac_torch.datasets.share import ALL, Share
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import DatasetError
@@ -100,6 +103,15 @@ class _StoredOrFresh(lightning.LightningDataModule):
         for files in needed if self._options["feasible_only"] else ():
             _check_feasible(files)
         return train, val
+
+    def facts(self) -> dict[str, Any]:
+        """What networks are trained on, for `model.pt`: scenarios, each once, and the drawn requirements; JSON-able."""
+        if not self.fresh_batches:
+            recipe = json.loads(read_manifest(Path(str(self.path))).recipe)
+            return {"scenarios": recipe["scenarios"], "requirements": None, "seed": recipe["seed"]}
+        mix = self._fresh["mix"]
+        scenarios = [asdict(scenario) for scenario in dict.fromkeys(self._fresh["scenarios"])]
+        return {"scenarios": scenarios, "requirements": None if mix is None else asdict(mix), "seed": self.seed}
 
     def setup(self, stage: str = "fit") -> None:
         """Choose the shards of this process. DatasetError as `files`."""

@@ -19,6 +19,12 @@ class AveragedTraining(lightning.LightningModule):
     network: nn.Module
     average: nn.Module
 
+    def on_fit_start(self) -> None:
+        """Take down what the network is trained on: `model.pt` stores it with the hyper-parameters."""
+        data = getattr(self.trainer, "datamodule", None)
+        if data is not None and hasattr(data, "facts"):
+            self.hparams["data"] = data.facts()
+
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Leave out a step with a gradient that is not finite, and clip the others."""
         length = torch.nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)

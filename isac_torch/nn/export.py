@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 import warnings
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from isac_torch import __version__
 from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.bundle import is_bundle
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, REFINED, UNITS, quantities
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.statistics import Coefficients
-from isac_torch.errors import BundleError
+from isac_torch.errors import BundleError, CheckpointError, IsacError
 from isac_torch.files import replaced_folder
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking import balance
@@ -99,24 +99,24 @@ class Parity(NamedTuple):
     drops: int
 
 
-def export_bundle(checkpoint: Path, output: Path, scenarios: list[TrackingScenario] | None = None) -> dict[str, Any]:
+def export_bundle(checkpoint: Path, output: Path) -> dict[str, Any]:
     """Write a bundle to the folder `output` and return its card.
 
     Args:
         checkpoint: model.pt of a one-shot network.
         output: folder; an older bundle there is replaced, anything else is refused.
-        scenarios: what the network was trained on, for the ranges of the card; default those of configs/train/one_shot.yaml.
 
     Raises:
-        CheckpointError: the weights cannot be used.
+        CheckpointError: the weights cannot be used, or do not say what they were trained on.
         OutputError: the folder holds something else, or cannot be written.
         BundleError: an exported graph does not answer as the network does.
     """
     network, training = load_network(Path(checkpoint), OneShotNetwork)
+    seen = trained_on(Path(checkpoint), training)
     with replaced_folder(Path(output), is_bundle, "a bundle") as folder:
         _write_graphs(Archive(network).eval(), folder)
         parity = check_parity(network, folder)
-        card = _card(network, training, parity, ranges(scenarios or TRAINED_ON))
+        card = _card(network, training, parity, ranges(seen))
         card["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (ONNX, ARCHIVE)}
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return card
@@ -177,35 +177,52 @@ def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
     return found
 
 
-TRAINED_ON = [
-    TrackingScenario.of_size(size, **changes)
-    for size, changes in (
-        ("16x16x4", {}), ("16x16x4", {"pilot_length": 8}), ("16x20x4", {}), ("12x14x4", {}), ("24x24x6", {}),
-        ("32x28x8", {}), ("8x6x2", {}), ("8x8x1", {}),
-    )
-]  # fmt: skip
-"""Networks of configs/train/one_shot.yaml."""
-SIR_MIN_SEEN = (-11.0, -2.0)
-"""dB, of configs/train/one_shot.yaml."""
+@dataclass(frozen=True)
+class TrainedOn:
+    """What a network has seen in training.
+
+    Attributes:
+        scenarios: of its drops, each once.
+        sir_min_db: least and largest required SIR, dB.
+    """
+
+    scenarios: tuple[TrackingScenario, ...]
+    sir_min_db: tuple[float, float]
 
 
-def ranges(scenarios: list[TrackingScenario], num_drops: int = 100) -> dict[str, dict[str, Any]]:
-    """Least and most of every quantity of the card over `num_drops` drops of each scenario, SIR0 as trained."""
-    seen: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
-    for index, scenario in enumerate(scenarios):
+def trained_on(path: Path, training: dict[str, Any]) -> TrainedOn:
+    """What the facts stored in the `model.pt` at `path` say. CheckpointError in one line where they do not say it."""
+    try:
+        data = training["hyperparameters"]["data"]
+        scenarios = tuple(TrackingScenario.from_mapping(item) for item in data["scenarios"])
+        drawn = data["requirements"]
+        own = [scenario.sir_min_db for scenario in scenarios]
+        sir = (min(own), max(own)) if drawn is None else (float(drawn["low_db"]), float(drawn["high_db"]))
+    except (KeyError, TypeError, ValueError, AttributeError, IsacError):
+        raise CheckpointError(
+            f"{path}: does not say what the network was trained on, so that its card could not either; "
+            "train it again with `isac-torch train`"
+        ) from None
+    return TrainedOn(scenarios, sir)
+
+
+def ranges(seen: TrainedOn, num_drops: int = 100) -> dict[str, dict[str, Any]]:
+    """Least and most of every quantity of the card over `num_drops` drops of each scenario, SIR0 as trained.
+
+    What drops without sensing constraints do not have is 0 to 0, if no scenario has any.
+    """
+    found: dict[str, list[np.ndarray]] = {name: [] for name in UNITS}
+    for index, scenario in enumerate(seen.scenarios):
         generator = torch.Generator().manual_seed(_SEED + 1 + index)
         problem = power_problem(scenario.sample(num_drops, generator=generator), scenario)
         for name, value in quantities(_arrays(problem)).items():
-            seen[name].append(value)
-    joined = {name: np.concatenate(values) for name, values in seen.items() if values}
-    found = {
+            found[name].append(value)
+    limits = {name: np.concatenate(values or [np.zeros(1)]) for name, values in found.items()}
+    limits["sir_min"] = np.array(seen.sir_min_db)
+    return {
         name: {"least": float(values.min()), "most": float(values.max()), "unit": UNITS[name]}
-        for name, values in joined.items()
+        for name, values in limits.items()
     }
-    for name in REFINED:
-        found[name]["least"] = 0.0  # equal budgets and gains are no harder than those seen
-    found["sir_min"] = {"least": SIR_MIN_SEEN[0], "most": SIR_MIN_SEEN[1], "unit": UNITS["sir_min"]}
-    return found
 
 
 def _arrays(problem: MaxMinSinrProblem) -> Coefficients:

@@ -3,10 +3,12 @@
 import json
 import subprocess
 import venv
+from dataclasses import asdict
 
 import pytest
 import torch
 
+from isac_torch.datasets.generate import generate_dataset
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.bundle import is_bundle
 from isac_torch.deployment.card import ARCHIVE, CARD, ONNX
@@ -15,7 +17,12 @@ from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.export import export_bundle
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.trainers.cli import train
 from tests.paths import ROOT
+
+DATA = {"scenarios": [asdict(TrackingScenario.of_size("5x3x2", ap_power=0.5))], "requirements": None, "seed": 1}
+"""What a network says that it was trained on."""
 
 
 def checkpoint(folder, network=None):
@@ -25,7 +32,8 @@ def checkpoint(folder, network=None):
         with torch.no_grad():
             for parameter in network.head_parameters():
                 parameter.normal_(0.0, 0.2)
-    save_network(folder / "model.pt", network, {"steps": 0, "metrics": {"val/min_rate_ratio": 0.5}})
+    facts = {"steps": 0, "metrics": {"val/min_rate_ratio": 0.5}, "hyperparameters": {"data": DATA}}
+    save_network(folder / "model.pt", network, facts)
     return folder / "model.pt"
 
 
@@ -75,6 +83,47 @@ def quick(monkeypatch):
     monkeypatch.setattr("isac_torch.nn.export._write_graphs", graphs)
     monkeypatch.setattr("isac_torch.nn.export.check_parity", lambda *_: [])
     monkeypatch.setattr("isac_torch.nn.export.ranges", lambda *_: {})
+
+
+@pytest.mark.parametrize("facts", [{}, {"hyperparameters": {}}, {"hyperparameters": {"data": {"scenarios": [{"moons": 3}]}}}])
+def test_a_network_that_does_not_say_what_it_has_seen_is_refused(tmp_path, facts):
+    save_network(tmp_path / "model.pt", OneShotNetwork(hidden=8, layers=1), facts)
+    with pytest.raises(CheckpointError, match="trained on.*isac-torch train") as caught:
+        export_bundle(tmp_path / "model.pt", tmp_path / "bundle")
+    assert "\n" not in str(caught.value)
+
+
+def test_the_card_has_the_ranges_of_the_training(tmp_path, monkeypatch):
+    """A tiny network trained by the command on a scenario of its own, with a mixture of SIR0: its card tells of these."""
+    drops, output = tmp_path / "drops", tmp_path / "run"
+    scenario = TrackingScenario.of_size("6x3x2", pilot_length=2)
+    generate_dataset([scenario], num_drops=4, output=drops, seed=1_810_000_000, shard_size=4, workers=1)
+    settings = {
+        "model": {"network": "one_shot", "hidden": 4, "layers": 1},
+        "data": {
+            "class_path": "isac_torch.datasets.module.PowerDataModule",
+            "init_args": {
+                "val_path": str(drops), "batch_size": 4, "fresh_batches": 2, "fresh_sir": {"low_db": -9.0, "high_db": -7.5},
+                "fresh_scenarios": [{"num_aps": 7, "num_ues": 2, "num_targets": 3, "ap_power": 0.25}] * 2,
+            },
+        },
+        "trainer": {"max_steps": 1, "accelerator": "cpu", "num_sanity_val_steps": 0, "enable_progress_bar": False},
+        "output": str(output),
+    }  # fmt: skip
+    (tmp_path / "train.yaml").write_text(json.dumps(settings))
+    train(["--config", str(tmp_path / "train.yaml")])
+    monkeypatch.setattr(
+        "isac_torch.nn.export._write_graphs", lambda _, folder: [(folder / n).write_bytes(b"") for n in (ONNX, ARCHIVE)]
+    )
+    monkeypatch.setattr("isac_torch.nn.export.check_parity", lambda *_: [])
+    card = export_bundle(output / "model.pt", tmp_path / "bundle")
+    found = {name: (item["least"], item["most"]) for name, item in card["ranges"].items()}
+    assert found["sir_min"] == (-9.0, -7.5)
+    assert found["ues"] == (2.0, 2.0)
+    assert found["targets"] == (3.0, 3.0)
+    assert found["transmit_aps"] == (5.0, 5.0)
+    wanted = TrackingScenario.of_size("7x2x3", ap_power=0.25)
+    assert card["training"]["hyperparameters"]["data"]["scenarios"] == [json.loads(json.dumps(asdict(wanted)))]
 
 
 def test_an_older_bundle_is_replaced_as_a_whole(tmp_path, quick):
