@@ -44,12 +44,18 @@ class Constants:
         least_net_gain: LEAST_NET_GAIN.
         excess_at_zero: EXCESS_AT_ZERO.
         excess_cap: EXCESS_CAP.
+        floor_share: FLOOR_SHARE.
+        least_share: LEAST_SHARE.
+        least_own_gain: LEAST_OWN_GAIN.
     """
 
     sensing_cap: float
     least_net_gain: float
     excess_at_zero: float
     excess_cap: float
+    floor_share: float
+    least_share: float
+    least_own_gain: float
 
 
 @dataclass(frozen=True)
@@ -154,7 +160,7 @@ def _wanted(terms: _Terms, scale: ndarray) -> _Wanted:
 def _terms(problem: OwnedProblem, link: ndarray, owner: ndarray, constants: Constants) -> _Terms:
     owners, first, heard = problem.owners, problem.owners.first, problem.heard
     weight = np.exp(link - np.maximum.reduceat(link, first, 1)[:, owners.of_link])
-    share = np.maximum(weight / np.add.reduceat(weight, first, 1)[:, owners.of_link], 1e-12)
+    share = np.maximum(weight / np.add.reduceat(weight, first, 1)[:, owners.of_link], constants.least_share)
     root = np.sqrt(share)
     gain = np.maximum(np.add.reduceat(problem.signal * root, first, 1) ** 2, _TINY)
     answer = np.add.reduceat((heard - problem.required) * share[:, None], first, 2)
@@ -164,8 +170,8 @@ def _terms(problem: OwnedProblem, link: ndarray, owner: ndarray, constants: Cons
     noise = owners.is_ue * np.exp(np.minimum(extra, constants.excess_cap)) / gain
     own_row = answer.diagonal(0, 1, 2)
     own_echo = np.add.reduceat(heard * share[:, None], first, 2).diagonal(0, 1, 2)
-    enough = np.maximum(constants.least_net_gain * own_echo, 1e-9)
-    least = np.where((own_echo > 0.0) & ~owners.ue, 0.01 * extra, 0.0)
+    enough = np.maximum(constants.least_net_gain * own_echo, constants.least_own_gain)
+    least = np.where((own_echo > 0.0) & ~owners.ue, constants.floor_share * extra, 0.0)
     most = np.where(owners.ue, np.inf, np.where(own_row > enough, constants.sensing_cap, least))
     per_watt = np.where(owners.ue, noise, -1.0 / np.maximum(own_row, enough))
     drop = np.arange(len(link))

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
     from isac_torch.deployment.statistics import Coefficients
 
-FORMAT, FORMAT_VERSION = "isac-torch-bundle", 2
+FORMAT, FORMAT_VERSION = "isac-torch-bundle", 3
+_SECOND = {"floor_share": 0.01, "least_share": 1e-12, "least_own_gain": 1e-9}
+"""Constants of the balancing layer that bundles of format 2 do not state: all of them were trained with these."""
 CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
 MAX_CARD = 2**20
 """Bytes of a card that are read; a longer one is cut and refused."""
@@ -63,6 +65,8 @@ def read_card(folder: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise BundleError(f"{path}: not the card of a bundle of isac-torch; {_REMEDY}")
+    if card.get("format_version") == 2 and isinstance(card.get("balance"), dict):
+        card = {**card, "format_version": FORMAT_VERSION, "balance": {**_SECOND, **card["balance"]}}
     if card.get("format_version") != FORMAT_VERSION:
         raise BundleError(
             f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}"

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from isac_torch import __version__
 from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.bundle import is_bundle
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, UNITS, quantities
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, REFINED, UNITS, quantities
 from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError, CheckpointError, IsacError
@@ -61,7 +61,15 @@ INPUT_UNITS = {
 }
 
 
-CONSTANTS = Constants(balance.SENSING_CAP, balance.LEAST_NET_GAIN, balance.EXCESS_AT_ZERO, balance.EXCESS_CAP)
+CONSTANTS = Constants(
+    sensing_cap=balance.SENSING_CAP,
+    least_net_gain=balance.LEAST_NET_GAIN,
+    excess_at_zero=balance.EXCESS_AT_ZERO,
+    excess_cap=balance.EXCESS_CAP,
+    floor_share=balance.FLOOR_SHARE,
+    least_share=balance.LEAST_SHARE,
+    least_own_gain=balance.LEAST_OWN_GAIN,
+)
 """Of the balancing layer that the network is trained with."""
 
 
@@ -219,6 +227,8 @@ def ranges(seen: TrainedOn, num_drops: int = 100) -> dict[str, dict[str, Any]]:
             found[name].append(value)
     limits = {name: np.concatenate(values or [np.zeros(1)]) for name, values in found.items()}
     limits["sir_min"] = np.array(seen.sir_min_db)
+    for name in REFINED:
+        limits[name] = np.append(limits[name], 0.0)  # equal budgets and gains are no harder than those seen
     return {
         name: {"least": float(values.min()), "most": float(values.max()), "unit": UNITS[name]}
         for name, values in limits.items()

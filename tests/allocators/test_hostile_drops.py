@@ -15,11 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isac_torch.deployment.allocator import DeployedAllocator
-from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.files import decode_snapshots
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
-from isac_torch.nn.tracking import balance
+from isac_torch.nn.export import CONSTANTS
 from tests import hostile_drops
 from tests.paths import ROOT
 
@@ -55,8 +54,7 @@ def fuzzer() -> Any:
 
 @pytest.fixture(scope="module")
 def allocator() -> DeployedAllocator:
-    constants = (balance.SENSING_CAP, balance.LEAST_NET_GAIN, balance.EXCESS_AT_ZERO, balance.EXCESS_CAP)
-    return DeployedAllocator(AnyAnswer(), {"ranges": {}, "balance": asdict(Constants(*constants))})  # type: ignore[arg-type]
+    return DeployedAllocator(AnyAnswer(), {"ranges": {}, "balance": asdict(CONSTANTS)})  # type: ignore[arg-type]
 
 
 def test_nothing_goes_wrong(fuzzer, allocator):

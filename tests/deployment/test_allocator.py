@@ -154,6 +154,18 @@ def test_a_damaged_bundle_is_refused_in_one_line(tmp_path, name, content, words)
     assert "\n" not in str(error.value)
 
 
+def test_a_bundle_of_format_2_is_read_as_it_was_meant(tmp_path):
+    card = json.loads((BUNDLE / CARD).read_text())
+    current = DeployedAllocator.load(BUNDLE)
+    shutil.copy(BUNDLE / ONNX, tmp_path / ONNX)
+    for name in ("floor_share", "least_share", "least_own_gain"):
+        del card["balance"][name]
+    (tmp_path / CARD).write_text(json.dumps(card | {"format_version": 2}))
+    drops = snapshots("8x6x2", 2)
+    for old, new in zip(DeployedAllocator.load(tmp_path).many(drops), current.many(drops), strict=True):
+        assert old.power.tolist() == new.power.tolist()
+
+
 def test_a_graph_that_onnxruntime_cannot_open_is_refused(tmp_path):
     import hashlib
 

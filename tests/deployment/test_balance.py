@@ -11,7 +11,10 @@ from isac_torch.deployment.directions import OwnedProblem
 from isac_torch.nn.tracking.balance import (
     EXCESS_AT_ZERO,
     EXCESS_CAP,
+    FLOOR_SHARE,
     LEAST_NET_GAIN,
+    LEAST_OWN_GAIN,
+    LEAST_SHARE,
     SENSING_CAP,
     balance,
     logit_size,
@@ -21,7 +24,7 @@ from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 
-CONSTANTS = Constants(SENSING_CAP, LEAST_NET_GAIN, EXCESS_AT_ZERO, EXCESS_CAP)
+CONSTANTS = Constants(SENSING_CAP, LEAST_NET_GAIN, EXCESS_AT_ZERO, EXCESS_CAP, FLOOR_SHARE, LEAST_SHARE, LEAST_OWN_GAIN)
 
 
 def numpy_power(problem, logits, start=None):
@@ -48,6 +51,18 @@ def test_numpy_finds_the_powers_of_torch(size, pilots):
     assert steady.mean() > 0.95
     error = np.abs(found - wanted).max(-1) / wanted.max(-1)
     assert float(error[steady].max()) < 1e-6
+
+
+@pytest.mark.parametrize("name", ["floor_share", "sensing_cap", "excess_at_zero"])
+def test_the_runtime_balances_with_the_constants_of_the_card(name):
+    problem = make_problem("8x4x2", 4)
+    logits = start_logits(problem).numpy()
+    logits[:, -1] = 6.0
+    link, owner = np.split(logits, [problem.num_links], 1)
+    owned = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy()))
+    other = replace(CONSTANTS, **{name: 0.3 * getattr(CONSTANTS, name)})
+    one, two = (balanced_power(owned, link, owner, constants) for constants in (CONSTANTS, other))
+    assert np.abs(one - two).max() > 1e-6 * one.max()
 
 
 def test_excess_and_floor_mean_the_same():

@@ -88,7 +88,7 @@ def quick(monkeypatch):
 @pytest.mark.parametrize("facts", [{}, {"hyperparameters": {}}, {"hyperparameters": {"data": {"scenarios": [{"moons": 3}]}}}])
 def test_a_network_that_does_not_say_what_it_has_seen_is_refused(tmp_path, facts):
     save_network(tmp_path / "model.pt", OneShotNetwork(hidden=8, layers=1), facts)
-    with pytest.raises(CheckpointError, match="trained on.*isac-torch train") as caught:
+    with pytest.raises(CheckpointError, match=r"trained on.*isac-torch train") as caught:
         export_bundle(tmp_path / "model.pt", tmp_path / "bundle")
     assert "\n" not in str(caught.value)
 

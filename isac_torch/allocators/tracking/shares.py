@@ -46,7 +46,7 @@ class ShareAllocator:
     """
 
     network: ShareNetwork
-    more_steps: int = 40
+    more_steps: int = 60
     name: str = field(default="gnn_dominate", init=False)
     gap: float = field(default=0.0, init=False)
 

@@ -33,6 +33,12 @@ EXCESS_AT_ZERO = -3.0
 """Offset of the excess and floor logits: at logit 0 a UE asks for 5 % more than the common level."""
 EXCESS_CAP = 9.0
 """Nepers (39 dB) that a UE may ask for above the common level."""
+FLOOR_SHARE = 0.01
+"""Least scale of a target over the UEs' sum, for a floor of one."""
+LEAST_SHARE = 1e-12
+"""Least share of a link in the power of the UE or target that it serves."""
+LEAST_OWN_GAIN = 1e-9
+"""Least net gain, over the constraint's largest echo, by which a target's constraint is divided."""
 _LEAST_EXCESS = 0.05
 """What a UE asks for at logit 0, in nepers."""
 
@@ -145,7 +151,7 @@ def beam_efficiency(problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logi
 def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) -> _Terms:
     """Shares and the matrices over owners that they make."""
     links, excess, floor = logits.split([problem.num_links, problem.num_ues, problem.num_targets], -1)
-    comm, sensing = (block.softmax(-1).clamp_min(1e-12) for block in split_by_node(problem, links))
+    comm, sensing = (block.softmax(-1).clamp_min(LEAST_SHARE) for block in split_by_node(problem, links))
     shares = torch.cat([comm.flatten(1), sensing.flatten(1)], 1)
     amplitude = comm.sqrt()
     gain = (problem.signal * amplitude).sum(-1).square().clamp_min(_tiny(comm))
@@ -154,7 +160,7 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) ->
         from_ue = from_ue + torch.einsum("dkjs,djs->dkj", problem.coherent, amplitude).square()
     asked = softplus(excess + EXCESS_AT_ZERO).clamp_max(EXCESS_CAP).exp() / gain
     disturbance = torch.cat([from_ue, from_target], -1) * asked[..., None]
-    floors = softplus(floor + EXCESS_AT_ZERO) * (0.01 if problem.num_constraints else 0.0)
+    floors = softplus(floor + EXCESS_AT_ZERO) * (FLOOR_SHARE if problem.num_constraints else 0.0)
     load = _load(problem, shares) / problem.budget[..., None]
     row, useful = _rows(problem, comm, sensing, least_net_gain)
     return _Terms(shares, disturbance, asked, floors, row, load, useful)
@@ -176,7 +182,7 @@ def _rows(problem: MaxMinSinrProblem, comm: Tensor, sensing: Tensor, least_net_g
     row = torch.cat(_sum_by_owner(problem, echo - cross, comm, sensing), -1)
     _, own_echo = _sum_by_owner(problem, echo, comm, sensing)
     gain = torch.diagonal(row[..., problem.num_ues :], dim1=1, dim2=2)
-    least = (least_net_gain * torch.diagonal(own_echo, dim1=1, dim2=2).detach()).clamp_min(1e-9)
+    least = (least_net_gain * torch.diagonal(own_echo, dim1=1, dim2=2).detach()).clamp_min(LEAST_OWN_GAIN)
     useful, gain = gain > least, torch.maximum(gain, least)
     off = 1.0 - torch.nn.functional.pad(
         torch.eye(problem.num_constraints, dtype=row.dtype, device=row.device), (problem.num_ues, 0)

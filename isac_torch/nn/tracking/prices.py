@@ -28,7 +28,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO
+from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO, FLOOR_SHARE, LEAST_SHARE
 from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
 
 _EXTRA = math.log1p(math.exp(EXCESS_AT_ZERO))
@@ -125,7 +125,7 @@ class _Terms:
 
 
 def _terms(problem: DenseProblem, known: Matrices, weight: Tensor) -> _Terms:
-    share = (weight / ((weight @ problem.owner.mT) @ problem.owner)).clamp_min(1e-12)
+    share = (weight / ((weight @ problem.owner.mT) @ problem.owner)).clamp_min(LEAST_SHARE)
     root = share.sqrt()
     signal = problem.signal * root
     amplitude = (signal @ problem.owner.mT).clamp_min(TINY**0.5)
@@ -145,7 +145,7 @@ def _terms(problem: DenseProblem, known: Matrices, weight: Tensor) -> _Terms:
         per_gain=per_gain,
         answer=answer,
         asks=answer * known.others * (asked - per_gain).mT,
-        floor=0.01 * _EXTRA * known.is_target * (own_row != 0).to(share.dtype),
+        floor=FLOOR_SHARE * _EXTRA * known.is_target * (own_row != 0).to(share.dtype),
         load=known.load @ shares.mT,
     )
 
