@@ -60,7 +60,7 @@ def test_the_runtime_balances_with_the_constants_of_the_card(name):
     logits[:, -1] = 6.0
     link, owner = np.split(logits, [problem.num_links], 1)
     owned = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy()))
-    other = replace(CONSTANTS, **{name: 0.3 * getattr(CONSTANTS, name)})
+    other = replace(CONSTANTS, **{name: 1e-3 * getattr(CONSTANTS, name)})
     one, two = (balanced_power(owned, link, owner, constants) for constants in (CONSTANTS, other))
     assert np.abs(one - two).max() > 1e-6 * one.max()
 
