@@ -65,8 +65,9 @@ def read_card(folder: Path) -> dict[str, Any]:
         ) from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise BundleError(f"{path}: not the card of a bundle of isac-torch; {_REMEDY}")
-    if card.get("format_version") == 2 and isinstance(card.get("balance"), dict):
-        card = {**card, "format_version": FORMAT_VERSION, "balance": {**_SECOND, **card["balance"]}}
+    if card.get("format_version") == 2:
+        stated = card.get("balance", {})
+        card = {**card, "format_version": FORMAT_VERSION, "balance": _SECOND | stated if isinstance(stated, dict) else stated}
     if card.get("format_version") != FORMAT_VERSION:
         raise BundleError(
             f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}"
