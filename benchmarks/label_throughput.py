@@ -48,7 +48,7 @@ ROADS = {
 THREADS = 1
 PARTS = {
     "newton_system": ("newton.py", "linearise"),
-    "newton_steps": ("interior.py", "_advance"),
+    "newton_steps": ("interior_point.py", "advance"),
     "certificate": ("certificate.py", "upper_bound"),
     "best_sir_of_infeasible": ("feasibility.py", "largest_sir"),
     "clarabel": ("cones.py", "dinkelbach"),

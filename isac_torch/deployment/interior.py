@@ -4,11 +4,10 @@ With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 and
 
     maximise t   subject to   log u_k(x) - log v_k(x) >= t,   C_l x >= 0,   A x <= 1,   x >= 0 .
 
-The method is Newton's on the perturbed optimality conditions with Mehrotra's predictor and corrector, as in
-`isac_torch.solvers.tracking.interior`, which certifies optima; this one is for being within a per cent or two after some ten
-steps on few and small arrays. Logarithms let the level rise by decades in a step. Everything is relative to the point: with y
-and s the prices and slacks of the rows, z those of x >= 0 and J the slope of the rows in log x, unknown are eta = dx/x and y +
-dy in
+This is the Newton system of the method that `isac_torch.interior_point` drives. `isac_torch.solvers.tracking.interior`
+certifies optima with it; this one is for being within a per cent or two after some ten steps on few and small arrays.
+Logarithms let the level rise by decades in a step. Everything is relative to the point: with y and s the prices and slacks of
+the rows, z those of x >= 0 and J the slope of the rows in log x, unknown are eta = dx/x and y + dy in
 
     W = diag(x z + y_k theta / 2),   theta_e = a_e sqrt x_e / sqrt u_k,
     (J W^-1 J^T + diag(s/y)) (y + dy) - dt = s (1 + omega) - value - J W^-1 (omega x z),   the UEs' prices sum to 1,
@@ -29,8 +28,10 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 
+from isac_torch import interior_point
 from isac_torch.deployment.linear import solved
 from isac_torch.deployment.patience import still_wanted
+from isac_torch.interior_point import Iterate, Rule
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
@@ -44,13 +45,10 @@ _SLACK, _FREE = 0.1, 0.05
 """Smallest slack of the start: of the UEs' rows, and of the targets' relative to their terms; of a budget."""
 _PRODUCT = 1.0
 """Products of prices and slacks at the start, relative to those of even prices."""
-_CENTRE = 0.5
-"""Share of the mean product that a step aims at, at most, while residuals are left."""
 _ONE_THREAD = 60_000
 """Multiplications up to which libraries for matrices keep to one thread. More threads pay off for none of these sizes, and
 where others use the processor they wait for each other ten times as long as they work; so products are taken in parts."""
-_BOUNDARY = 0.95
-"""Share of the way to the nearest bound that a step goes."""
+_RULE = Rule(most=0.5, cuts=0)
 
 
 @dataclass(frozen=True)
@@ -76,18 +74,9 @@ class _Program:
         coherent = None if self.coherent is None else self.coherent[index]
         return replace(self, amplitude=self.amplitude[index], slope=self.slope[index], coherent=coherent)
 
-
-@dataclass(frozen=True)
-class _Point:
-    """Prices y and powers x, their partners slacks s and prices z, level t."""
-
-    lead: Float[ndarray, "drop variable"]
-    partner: Float[ndarray, "drop variable"]
-    level: Float[ndarray, " drop"]
-
-    def select(self, index: ndarray) -> _Point:
-        """The drops at `index`."""
-        return _Point(self.lead[index], self.partner[index], self.level[index])
+    def newton(self, point: Iterate[ndarray]) -> _System:
+        """Newton's equations at a point."""
+        return _system(self, point)
 
 
 @dataclass(frozen=True)
@@ -101,7 +90,7 @@ class _System:
         inverse: of W's diagonal.
         matrix: of y + dy of UEs and targets, and dt, after the APs' are eliminated.
         shared: J W^-1 J^T between those and the APs; stiffness: the APs' own, diagonal because no link has two APs.
-        total: sum of the products.
+        slack: s of every row; price: its y.
         residual: sum of what the rows lack of their slacks, priced, or of what the prices lack at the links, if larger.
     """
 
@@ -112,12 +101,32 @@ class _System:
     matrix: Float[ndarray, "drop unknown unknown"]
     shared: Float[ndarray, "drop ratio ap"]
     stiffness: Float[ndarray, "drop ap"]
-    total: Float[ndarray, " drop"]
+    slack: Float[ndarray, "drop constraint"]
+    price: Float[ndarray, "drop constraint"]
     residual: Float[ndarray, " drop"]
 
     def select(self, index: ndarray) -> _System:
         """The drops at `index`."""
         return _System(*(value[index] for value in vars(self).values()))
+
+    def direction(self, wanted: ndarray | None) -> tuple[ndarray, ndarray]:
+        """Relative changes of prices and powers that ask the products for `wanted` times what they are; change of the level.
+
+        None asks them for zero.
+        """
+        rows, ratios = self.value.shape[1], self.shared.shape[1]
+        right = self.slack - self.value
+        if wanted is not None:
+            asked = wanted[:, rows:] * self.product[:, rows:]
+            right += self.slack * wanted[:, :rows] - _along(self.slope, self.inverse * asked)
+        load = right[:, ratios:] / self.stiffness
+        reduced = np.ones((len(right), ratios + 1))
+        reduced[:, :ratios] = right[:, :ratios] - _along(self.shared, load)
+        found = solved(self.matrix, reduced[..., None])[..., 0]
+        price = np.concatenate([found[:, :ratios], load - _earned(found[:, :ratios], self.shared) / self.stiffness], 1)
+        pull = _earned(price, self.slope)
+        power = self.inverse * (pull if wanted is None else pull + asked)
+        return np.concatenate([price / self.price - 1.0, power], 1), found[:, ratios]
 
 
 def ascend(problem: Coefficients, power: Float[ndarray, "drop link"], gap: float, steps: int) -> Float[ndarray, "drop link"]:
@@ -136,20 +145,17 @@ def ascend(problem: Coefficients, power: Float[ndarray, "drop link"], gap: float
     program, power = _program(problem, limit, power / limit)
     rows = program.slope.shape[1]
     point = _start(program, power)
-    answer, best, index = power.copy(), np.full(len(power), -np.inf), np.arange(len(power))
-    for step in range(steps + 1):
+    answer, best = power.copy(), np.full(len(power), -np.inf)
+
+    def leaves(alive: ndarray, _step: int, program: _Program, point: Iterate[ndarray], system: _System) -> ndarray:
         still_wanted()
-        system = _system(program, point)
         reached = _reached(program, point, system)
-        better = reached > best[index]
+        better = reached > best[alive]
         if better.any():
-            best[index[better]], answer[index[better]] = reached[better], point.lead[better, rows:]
-        stay = np.flatnonzero(~_done(system, reached, gap))
-        if not len(stay) or step == steps:
-            break
-        if len(stay) < len(index):
-            index, program, point, system = index[stay], program.select(stay), point.select(stay), system.select(stay)
-        point = _advance(point, system)
+            best[alive[better]], answer[alive[better]] = reached[better], point.lead[better, rows:]
+        return _done(system, reached, gap)
+
+    interior_point.solve(program, point, steps, leaves, _RULE)
     return answer * limit
 
 
@@ -177,7 +183,7 @@ def _program(problem: Coefficients, limit: ndarray, relative: ndarray) -> tuple[
     return program, start
 
 
-def _start(program: _Program, power: ndarray) -> _Point:
+def _start(program: _Program, power: ndarray) -> Iterate[ndarray]:
     """Slacks from the powers, kept off zero, and prices that make all products of a drop the same."""
     ues = program.amplitude.shape[1]
     level = np.full(len(power), _LEVEL)
@@ -186,7 +192,7 @@ def _start(program: _Program, power: ndarray) -> _Point:
     slack[:, :ues] = np.maximum(value[:, :ues], _SLACK)
     slack[:, -program.aps :] = np.maximum(value[:, -program.aps :], _FREE)
     product = _PRODUCT / (1.0 / slack[:, :ues]).sum(-1, keepdims=True)
-    return _Point(np.concatenate([product / slack, power], 1), np.concatenate([slack, product / power], 1), level)
+    return Iterate(np.concatenate([product / slack, power], 1), np.concatenate([slack, product / power], 1), level)
 
 
 def _rows(program: _Program, power: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray]:
@@ -210,7 +216,7 @@ def _rows(program: _Program, power: ndarray, level: ndarray) -> tuple[ndarray, n
     return slope, value, theta
 
 
-def _system(program: _Program, point: _Point) -> _System:
+def _system(program: _Program, point: Iterate[ndarray]) -> _System:
     drops, ues, serving = program.amplitude.shape
     comm, rows = ues * serving, program.slope.shape[1]
     price = point.lead[:, :rows]
@@ -232,10 +238,12 @@ def _system(program: _Program, point: _Point) -> _System:
     matrix[:, ratios, :ues] = 1.0
     short = (price * np.abs(value - point.partner[:, :rows])).sum(-1)
     dear = np.abs(_earned(price, slope) + product[:, rows:]).sum(-1)
-    return _System(product, value, slope, inverse, matrix, shared, stiffness, product.sum(-1), np.maximum(short, dear))
+    return _System(
+        product, value, slope, inverse, matrix, shared, stiffness, point.partner[:, :rows], price, np.maximum(short, dear)
+    )
 
 
-def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray, " drop"]:
+def _reached(program: _Program, point: Iterate[ndarray], system: _System) -> Float[ndarray, " drop"]:
     """Smallest SINR within the budgets, in the program's units; where a target's row is missed, what it lacks, negative."""
     ues = program.amplitude.shape[1]
     sinr = np.exp(point.level + system.value[:, :ues].min(-1))
@@ -246,49 +254,8 @@ def _reached(program: _Program, point: _Point, system: _System) -> Float[ndarray
 
 def _done(system: _System, reached: ndarray, gap: float) -> Bool[ndarray, " drop"]:
     """Whether little is left to gain and the rows are met; or a number overflowed."""
-    left = np.maximum(system.total, system.residual)  # of the logarithm of the SINR, as the UEs' prices sum to 1
+    left = np.maximum(system.product.sum(-1), system.residual)  # of the logarithm of the SINR, as the UEs' prices sum to 1
     return ((left <= gap) & (reached > 0.0)) | ~np.isfinite(left + reached)
-
-
-def _advance(point: _Point, system: _System) -> _Point:
-    """One predictor-corrector step; powers, slacks and prices stay positive."""
-    lead, partner, _ = _direction(point, system, None)
-    length = np.minimum(_longest(lead, partner), 1.0)[:, None]
-    ahead = (system.product * (1.0 + length * lead) * (1.0 + length * partner)).sum(-1) / system.total
-    # complementarity must not run ahead of the residuals, or the iterates stick to the boundary
-    share = np.maximum(np.minimum(ahead, 1.0) ** 3, np.minimum(system.residual / system.total, _CENTRE))
-    target = share * system.total / system.product.shape[1]
-    wanted = target[:, None] / system.product - lead * partner
-    lead, partner, level = _direction(point, system, wanted)
-    length = np.minimum(_BOUNDARY * _longest(lead, partner), 1.0)
-    along = length[:, None]
-    return _Point(point.lead * (1.0 + along * lead), point.partner * (1.0 + along * partner), point.level + length * level)
-
-
-def _longest(lead: ndarray, partner: ndarray) -> Float[ndarray, " drop"]:
-    """Longest step along which everything positive stays so."""
-    return -1.0 / np.minimum(np.minimum(lead, partner).min(-1), -1e-12)
-
-
-def _direction(point: _Point, system: _System, wanted: ndarray | None) -> tuple[ndarray, ndarray, ndarray]:
-    """Relative changes of `lead` and `partner` that ask the products for `wanted` times what they are; change of the level.
-
-    None asks them for zero.
-    """
-    rows, ratios = system.value.shape[1], system.shared.shape[1]
-    right = point.partner[:, :rows] - system.value
-    if wanted is not None:
-        asked = wanted[:, rows:] * system.product[:, rows:]
-        right += point.partner[:, :rows] * wanted[:, :rows] - _along(system.slope, system.inverse * asked)
-    load = right[:, ratios:] / system.stiffness
-    reduced = np.ones((len(right), ratios + 1))
-    reduced[:, :ratios] = right[:, :ratios] - _along(system.shared, load)
-    found = solved(system.matrix, reduced[..., None])[..., 0]
-    price = np.concatenate([found[:, :ratios], load - _earned(found[:, :ratios], system.shared) / system.stiffness], 1)
-    pull = _earned(price, system.slope)
-    power = system.inverse * (pull if wanted is None else pull + asked)
-    lead = np.concatenate([price / point.lead[:, :rows] - 1.0, power], 1)
-    return lead, (-1.0 if wanted is None else wanted - 1.0) - lead, found[:, ratios]
 
 
 def _earned(price: ndarray, slope: ndarray) -> ndarray:

@@ -20,7 +20,7 @@ from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.ascent import descend
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
 from isac_torch.solvers.downlink_pilots.feasibility import MARGIN, best_localisation, restore
-from isac_torch.solvers.downlink_pilots.interior import Iterate, solve
+from isac_torch.solvers.downlink_pilots.interior import Point, solve
 from isac_torch.solvers.downlink_pilots.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
 
 _CHUNK = 256
@@ -87,9 +87,9 @@ def _locate(problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "drop link"], Boo
     drops = drops_of(problem)
     start = torch.full_like(drops.gain, 1.0 / problem.num_ues)
     found = solve(Localisation(drops), start, torch.full_like(start[:, 0, 0], -1.2), tolerance=1e-9)
-    share = found.iterate.share
+    share = found.point.share
     power = _powers(problem, share / share.sum(1).amax(-1)[:, None, None])
-    bound = quality_bound(drops, share, found.iterate.price[:, : problem.num_ues])
+    bound = quality_bound(drops, share, found.point.price[:, : problem.num_ues])
     infeasible = bound < 1.0 - MARGIN
     # Neither proven out of reach nor shown to be met: ask the drop-by-drop solver.
     unsure = ~infeasible & ~(found.converged & ((problem.crb_max / problem.crb(power)).amin(-1) >= _TIGHTER**2))
@@ -110,7 +110,7 @@ def _descend(problem: MinMaxNmseProblem, located: Float[Tensor, "drop link"]) ->
         none = share[:, 0, :0]
         programme = LeastNmse(drops, problem.objective(_powers(problem, share)), none, none)
         found = solve(programme, share, torch.ones_like(share[:, 0, 0]))
-        power = restore(problem, _powers(problem, found.iterate.share), located)
+        power = restore(problem, _powers(problem, found.point.share), located)
         power[~found.converged] = torch.nan
     sound = power.isfinite().all(-1) & (problem.violations(power.nan_to_num(1.0)).worst <= MARGIN)
     for index in (~sound).nonzero()[:, 0].tolist():
@@ -131,7 +131,7 @@ def _certify(
     boxes = LeastNmse(drops.select(owner), target[owner], low, high)
     start = 0.98 * share[owner] + 0.01 / problem.num_ues
     found = solve(boxes, start, torch.zeros_like(target[owner]), tolerance=1e-9, max_iterations=40, leave=_decided)
-    empty = _proven(boxes, found.iterate)
+    empty = _proven(boxes, found.point)
     missing = torch.zeros_like(target).index_add(0, owner, (~empty).to(target))
     bound = torch.where(missing == 0, target, torch.inf)
     for index in (missing > 0).nonzero()[:, 0].tolist():
@@ -166,13 +166,13 @@ def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Ten
     return index[:, 0], low[index[:, 0], index[:, 1]], high[index[:, 0], index[:, 1]]
 
 
-def _proven(boxes: LeastNmse, point: Iterate) -> Bool[Tensor, " drop"]:
+def _proven(boxes: LeastNmse, point: Point) -> Bool[Tensor, " drop"]:
     """Boxes in which the prices rule out the target."""
     bound, size = boxes.bound(point.share, point.price)
     return bound < -_ROUNDING * size
 
 
-def _decided(boxes: LeastNmse, point: Iterate) -> Bool[Tensor, " drop"]:
+def _decided(boxes: LeastNmse, point: Point) -> Bool[Tensor, " drop"]:
     """Boxes proven empty, and those with powers that meet the relaxed target: these must be split."""
     rows = boxes.rows(point.share, point.level)
     met = (rows.value - rows.raising * point.level.unsqueeze(-1) >= 0).all(-1)

@@ -2,38 +2,37 @@
 
     maximise t   subject to   g_i(x, t) >= 0,   x > 0,   g_i concave in the shares x [ue, ap] near the current point
 
-Newton's method on the perturbed optimality conditions with Mehrotra's predictor and corrector, as
-`isac_torch.solvers.tracking.interior` does it for the tracking system. Steps are relative to x, so that nothing is divided by a
-vanishing share. With prices y, slacks s, A = (curvature + diag(z x)) one block a UE, J = x dg/dx, j = dg/dt,
+The Newton system of the method that `isac_torch.interior_point` drives. Steps are relative to x, so that nothing is divided by
+a vanishing share. With prices y, slacks s, A = (curvature + diag(z x)) one block a UE, J = x dg/dx, j = dg/dt,
 
     (J A^-1 J^T + diag(s / y)) dy + j dt = m / y - g - J A^-1 (J^T y + n),     j^T dy = -(1 + j^T y),
     dx = x A^-1 (J^T (y + dy) + n)
 
-m and n are the products y s and z x to be reached. A drop that is done leaves the batch.
+m and n are the products y s and z x to be reached.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from functools import cached_property
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isac_torch import interior_point
+from isac_torch.interior_point import Iterate, Rule
 from isac_torch.tensors import map_tensors
 
-BatchT = TypeVar("BatchT", bound=Any)
-
-_TO_BOUNDARY = 0.95
-_CENTRALITY = 1e-3
-"""Smallest complementarity product relative to the mean one."""
+_RULE = Rule(residual=0.1)
 _RIDGE = 1e-13
 """Added to the blocks' diagonals, relative: rounding must not make them indefinite."""
 
 
 ProgrammeT = TypeVar("ProgrammeT", bound="Programme")
+BatchT = TypeVar("BatchT", "Point", "Rows")
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Programme(Protocol):
 
 
 @dataclass(frozen=True)
-class Iterate:
+class Point:
     """Shares, level, slacks and prices of the rows, prices of x > 0 times x."""
 
     share: Float[Tensor, "drop ue ap"]
@@ -88,12 +87,12 @@ class Found:
     """Where the method stopped.
 
     Attributes:
-        iterate: the last one.
+        point: the last one.
         converged: whether complementarity and all residuals fell below the tolerance.
         left: whether the caller's test ended the drop.
     """
 
-    iterate: Iterate
+    point: Point
     converged: Bool[Tensor, " drop"]
     left: Bool[Tensor, " drop"]
 
@@ -105,7 +104,7 @@ def solve(
     *,
     tolerance: float = 1e-6,
     max_iterations: int = 50,
-    leave: Callable[[ProgrammeT, Iterate], Bool[Tensor, " drop"]] | None = None,
+    leave: Callable[[ProgrammeT, Point], Bool[Tensor, " drop"]] | None = None,
 ) -> Found:
     """Solve a batch from shares inside the budgets and a level; the other rows need not be met there.
 
@@ -117,46 +116,69 @@ def solve(
         max_iterations: Newton steps.
         leave: which drops need not go on, asked after every step.
     """
-    point = _start(programme, share, level)
-    alive = torch.arange(len(level), device=level.device)
-    last = point
     converged = torch.zeros_like(level, dtype=torch.bool)
     left = torch.zeros_like(converged)
-    for step in range(max_iterations + 1):
-        rows = programme.rows(point.share, point.level)
-        done = _converged(point, rows, tolerance) | ~point.share.isfinite().all(-1).all(-1)
-        enough = torch.zeros_like(done) if leave is None or step == 0 else leave(programme, point)
-        out = done | enough
-        if bool(out.any()) or step == max_iterations:
-            last = Iterate(*(old.index_copy(0, alive, new) for old, new in zip(_parts(last), _parts(point), strict=True)))
-            converged[alive], left[alive] = done, enough
-            keep = (~out).nonzero()[:, 0]
-            if len(keep) == 0 or step == max_iterations:
-                break
-            alive = alive[keep]
-            programme, point, rows = programme.select(keep), _select(point, keep), _select(rows, keep)
-        point = _advance(programme, point, rows)
-    converged &= last.share.isfinite().all(-1).all(-1)
-    return Found(last, converged, left)
+
+    def leaves(alive: Tensor, step: int, engine: _Engine[ProgrammeT], _: Iterate, newton: _Newton) -> Tensor:
+        point = newton.point
+        done = _converged(point, newton.rows, tolerance) | ~point.share.isfinite().all(-1).all(-1)
+        enough = torch.zeros_like(done) if leave is None or step == 0 else leave(engine.programme, point)
+        converged[alive], left[alive] = done, enough
+        return done | enough
+
+    start, shape = _start(programme, share, level), share.shape[1:]
+    last = interior_point.solve(_Engine(programme, shape), _iterate(start), max_iterations, leaves, _RULE)
+    point = _point(last, shape)
+    converged &= point.share.isfinite().all(-1).all(-1)
+    return Found(point, converged, left)
+
+
+@dataclass(frozen=True)
+class _Engine(Generic[ProgrammeT]):
+    """Programmes as the shared method wants them, with numbers of UEs and APs."""
+
+    programme: ProgrammeT
+    shape: torch.Size
+
+    def select(self, index: Tensor) -> _Engine[ProgrammeT]:
+        return _Engine(self.programme.select(index), self.shape)
+
+    def newton(self, iterate: Iterate) -> _Newton:
+        point = _point(iterate, self.shape)
+        rows = self.programme.rows(point.share, point.level)
+        return _Newton(self.programme, point, rows, iterate.lead * iterate.partner)
 
 
 def _select(batch: BatchT, index: Tensor) -> BatchT:
     return map_tensors(batch, lambda tensor: tensor[index])
 
 
-def _parts(point: Iterate) -> tuple[Tensor, ...]:
-    return point.share, point.level, point.slack, point.price, point.bound
+def _iterate(point: Point) -> Iterate:
+    share = point.share.flatten(1)
+    return Iterate(torch.cat([point.price, share], 1), torch.cat([point.slack, point.bound.flatten(1) / share], 1), point.level)
 
 
-def _start(programme: Programme, share: Tensor, level: Tensor) -> Iterate:
+def _point(iterate: Iterate, shape: torch.Size) -> Point:
+    rows = iterate.lead.shape[1] - shape.numel()
+    share = iterate.lead[:, rows:]
+    return Point(
+        share=share.unflatten(1, shape),
+        level=iterate.level,
+        slack=iterate.partner[:, :rows],
+        price=iterate.lead[:, :rows],
+        bound=(share * iterate.partner[:, rows:]).unflatten(1, shape),
+    )
+
+
+def _start(programme: Programme, share: Tensor, level: Tensor) -> Point:
     """Slacks kept off zero, prices on the central path that balances the level."""
     rows = programme.rows(share, level)
     slack = torch.maximum(rows.value, 0.1 * rows.size)
     centre = 1.0 / (-rows.raising / slack).sum(-1, keepdim=True)
-    return Iterate(share, level, slack, centre / slack, centre.unsqueeze(-1).expand_as(share).contiguous())
+    return Point(share, level, slack, centre / slack, centre.unsqueeze(-1).expand_as(share).contiguous())
 
 
-def _converged(point: Iterate, rows: Rows, tolerance: float) -> Tensor:
+def _converged(point: Point, rows: Rows, tolerance: float) -> Tensor:
     """Complementarity, the rows' shortfall, and the conditions on shares and level, all within the tolerance."""
     products = (point.price * point.slack).sum(-1) + point.bound.sum((-1, -2))
     short = ((point.slack - rows.value).abs() / rows.size).amax(-1)
@@ -166,91 +188,69 @@ def _converged(point: Iterate, rows: Rows, tolerance: float) -> Tensor:
     return small & (short <= tolerance) & (balance.abs() <= tolerance)
 
 
-def _advance(programme: Programme, point: Iterate, rows: Rows) -> Iterate:
-    """One predictor-corrector step; shares, slacks and prices stay positive and roughly central."""
-    products, bounds = point.price * point.slack, point.bound
-    count = products.shape[1] + bounds[0].numel()
-    mean = (products.sum(-1) + bounds.sum((-1, -2))) / count
-    newton = _Newton(programme, point, rows)
-    trial = newton.step(torch.zeros_like(products), torch.zeros_like(bounds))
-    length = _longest(point, trial).clamp_max(1.0)
-    ahead = (
-        ((point.price + length[:, None] * trial.price) * (point.slack + length[:, None] * trial.slack)).sum(-1)
-        + ((1.0 + length[:, None, None] * trial.share) * (bounds + length[:, None, None] * trial.bound)).sum((-1, -2))
-    ) / count
-    target = (ahead / mean).clamp(0.0, 1.0) ** 3 * mean
-    target = torch.maximum(target, 0.1 * torch.minimum((point.price * (rows.value - point.slack).abs()).sum(-1) / count, mean))
-    step = newton.step(target[:, None] - trial.price * trial.slack, target[:, None, None] - trial.share * trial.bound)
-    length = (_TO_BOUNDARY * _longest(point, step)).clamp_max(1.0)
-    return _move(point, step, length, count)
+@dataclass(frozen=True)
+class _Factored:
+    """The eliminated system of one point, for predictor and corrector.
+
+    Attributes:
+        block: Cholesky factors of A. slope: J, UE by UE. pulled: block^-1 J^T.
+        factor: Cholesky factor of the matrix of dy. raised: its solution for dg/dt. pivot: their product.
+    """
+
+    block: Tensor
+    slope: Tensor
+    pulled: Tensor
+    factor: Tensor
+    raised: Tensor
+    pivot: Tensor
 
 
-def _move(point: Iterate, step: Iterate, length: Tensor, count: int) -> Iterate:
-    """The point after the step, cut until no complementarity product falls far behind the others."""
-    for last in (False, False, False, True):
-        wide, blocks = length[:, None], length[:, None, None]
-        slack, price = point.slack + wide * step.slack, point.price + wide * step.price
-        grown = 1.0 + blocks * step.share
-        # `step.bound` is the change of the price of x > 0 times x: the product follows the share.
-        bound = (point.bound + blocks * step.bound) * grown
-        products = slack * price
-        floor = _CENTRALITY * (products.sum(-1) + bound.sum((-1, -2))) / count
-        central = (products.amin(-1) >= floor) & (bound.amin((-1, -2)) >= floor)
-        if last or bool(central.all()):
-            break
-        length = torch.where(central, length, 0.7 * length)
-    return Iterate(point.share * grown, point.level + length * step.level, slack, price, bound)
-
-
-def _longest(point: Iterate, step: Iterate) -> Tensor:
-    """Longest step along which every positive quantity stays so."""
-    shrink = torch.stack(
-        [
-            (-step.slack / point.slack).amax(-1),
-            (-step.price / point.price).amax(-1),
-            (-step.share).amax((-1, -2)),
-            (-step.bound / point.bound).amax((-1, -2)),
-        ]
-    ).amax(0)
-    return 1.0 / shrink.clamp_min(1e-12)
-
-
+@dataclass(frozen=True)
 class _Newton:
-    """The eliminated system of one iterate, factored once for predictor and corrector."""
+    """Newton's equations at a point, factored when a step is asked for: the drops that leave need none."""
 
-    def __init__(self, programme: Programme, point: Iterate, rows: Rows) -> None:
-        self._point, self._rows = point, rows
-        block = programme.curvature(point.share, point.price)
+    programme: Programme
+    point: Point
+    rows: Rows
+    product: Tensor
+
+    @cached_property
+    def factored(self) -> _Factored:
+        point, rows = self.point, self.rows
+        block = self.programme.curvature(point.share, point.price)
         diagonal = block.diagonal(dim1=-2, dim2=-1)
         diagonal += point.bound + _RIDGE * diagonal.amax(-1, keepdim=True)
-        self._block = torch.linalg.cholesky_ex(block)[0]
+        block = torch.linalg.cholesky_ex(block)[0]
         slope = rows.slope.transpose(1, 2)  # drop, ue, row, ap
-        self._slope = slope
-        self._pulled = torch.linalg.solve_triangular(self._block, slope.mT, upper=False)  # drop, ue, ap, row
-        drops, ues, aps, count = self._pulled.shape
-        flat = self._pulled.reshape(drops, ues * aps, count)
+        pulled = torch.linalg.solve_triangular(block, slope.mT, upper=False)  # drop, ue, ap, row
+        flat = pulled.flatten(1, 2)
         matrix = flat.mT @ flat
         matrix.diagonal(dim1=-2, dim2=-1).add_(point.slack / point.price)
-        self._factor = torch.linalg.cholesky_ex(matrix)[0]
-        self._raised = torch.cholesky_solve(rows.raising.unsqueeze(-1), self._factor)[..., 0]
-        self._pivot = (rows.raising * self._raised).sum(-1)
+        factor = torch.linalg.cholesky_ex(matrix)[0]
+        raised = torch.cholesky_solve(rows.raising.unsqueeze(-1), factor)[..., 0]
+        return _Factored(block, slope, pulled, factor, raised, (rows.raising * raised).sum(-1))
 
-    def step(self, product: Tensor, bound_product: Tensor) -> Iterate:
-        """Change that brings price * slack to `product` and the products of x > 0 to `bound_product`, to first order.
+    @property
+    def residual(self) -> Tensor:
+        """Priced shortfall of the rows."""
+        return (self.point.price * (self.rows.value - self.point.slack).abs()).sum(-1)
 
-        `share` is relative to the share, `bound` the change of the price of x > 0, times x.
-        """
-        point, rows = self._point, self._rows
-        pulled = torch.einsum("dkrm,dr->dkm", self._slope, point.price) + bound_product
-        half = torch.linalg.solve_triangular(self._block, pulled.unsqueeze(-1), upper=False)
-        met = (self._pulled.mT @ half)[..., 0].sum(1)
-        right = product / point.price - rows.value - met
-        free = torch.cholesky_solve(right.unsqueeze(-1), self._factor)[..., 0]
+    def select(self, index: Tensor) -> _Newton:
+        return _Newton(self.programme.select(index), _select(self.point, index), _select(self.rows, index), self.product[index])
+
+    def direction(self, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
+        point, rows, system = self.point, self.rows, self.factored
+        count = rows.value.shape[1]
+        product = torch.zeros_like(self.product) if wanted is None else wanted * self.product
+        bound_product = product[:, count:].reshape(point.share.shape)
+        pulled = torch.einsum("dkrm,dr->dkm", system.slope, point.price) + bound_product
+        half = torch.linalg.solve_triangular(system.block, pulled.unsqueeze(-1), upper=False)
+        met = (system.pulled.mT @ half)[..., 0].sum(1)
+        right = product[:, :count] / point.price - rows.value - met
+        free = torch.cholesky_solve(right.unsqueeze(-1), system.factor)[..., 0]
         need = 1.0 + (rows.raising * point.price).sum(-1)
-        level = ((rows.raising * free).sum(-1) + need) / self._pivot
-        price = free - self._raised * level.unsqueeze(-1)
-        full = half + self._pulled @ price[:, None, :, None]
-        share = torch.linalg.solve_triangular(self._block.mT, full, upper=True)[..., 0]
-        slack = product / point.price - point.slack - point.slack / point.price * price
-        bound = bound_product - point.bound - point.bound * share
-        return Iterate(share, level, slack, price, bound)
+        level = ((rows.raising * free).sum(-1) + need) / system.pivot
+        price = free - system.raised * level.unsqueeze(-1)
+        full = half + system.pulled @ price[:, None, :, None]
+        share = torch.linalg.solve_triangular(system.block.mT, full, upper=True)[..., 0]
+        return torch.cat([price / point.price, share.flatten(1)], 1), level

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isac_torch import interior_point
+from isac_torch.interior_point import Iterate, Rule
 from isac_torch.solvers.tracking.elimination import Point
 from isac_torch.solvers.tracking.level_program import LevelProgram
 from isac_torch.solvers.tracking.newton import Linearised, direction, linearise
@@ -26,8 +28,6 @@ from isac_torch.tensors import map_tensors, tensor_fields
 
 BatchT = TypeVar("BatchT", bound=Any)
 
-_CENTRALITY = 1e-3
-"""Smallest complementarity product relative to the mean one."""
 _FIRST_GAP = 0.1
 """Sum of complementarity products at the start of a program with utilities, relative to what they can change by."""
 FIXED_ROW_TOLERANCE = 5e-7
@@ -90,30 +90,20 @@ def solve(
     )
     point = warm_point(program, power, level) if warm else _start(program, power, level)
     drops = len(power)
-    alive = torch.arange(drops, device=power.device)
-    last = point
     converged = torch.zeros(drops, dtype=torch.bool, device=power.device)
     infeasible = torch.zeros_like(converged)
     iterations = torch.full((drops,), max_iterations, device=power.device)
-    for step in range(max_iterations + 1):
-        curves = program.curves(point.power)
-        tangent = program.at(point.power, curves)
-        system = linearise(tangent, point, curves)
-        done = _converged(tangent, point, system, tolerance)
-        broken = ~point.power.isfinite().all(-1)
-        lost = _proven_infeasible(tangent, point)
-        leave = done | broken | lost
-        if bool(leave.any()) or step == max_iterations:
-            last = Point(*(old.index_copy(0, alive, new) for old, new in zip(_fields(last), _fields(point), strict=True)))
-            converged[alive] = done
-            infeasible[alive] = lost
-            iterations[alive[leave]] = step
-            keep = (~leave).nonzero()[:, 0]
-            if len(keep) == 0 or step == max_iterations:
-                break
-            alive = alive[keep]
-            program, point, system = _keep(program, keep), _keep(point, keep), _keep(system, keep)
-        point = _advance(point, system, to_boundary)
+
+    def leaves(alive: Tensor, step: int, _program: _Engine, _point: Iterate, newton: _Newton) -> Tensor:
+        here = newton.point
+        done, lost = _converged(newton.tangent, here, newton.system, tolerance), _proven_infeasible(newton.tangent, here)
+        leave = done | ~here.power.isfinite().all(-1) | lost
+        converged[alive], infeasible[alive] = done, lost
+        iterations[alive[leave]] = step
+        return leave
+
+    rule = Rule(to_boundary) if program.fairness is None else Rule(to_boundary, most=1.0)
+    last = _point(program, interior_point.solve(_Engine(program), _iterate(point), max_iterations, leaves, rule))
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     return InteriorPoint(
         power=last.power,
@@ -159,15 +149,68 @@ def correction(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, "dr
     point = Point(found.power, found.level, found.slack, price, found.bound_price)
     curves = program.curves(point.power)
     system = linearise(program.at(point.power, curves), point, curves)
-    return direction(point, system, torch.zeros_like(price), torch.zeros_like(found.power)).power
+    return direction(point, system, torch.zeros_like(price), torch.zeros_like(found.power))[0]
 
 
 def _keep(batch: BatchT, index: Tensor) -> BatchT:
     return map_tensors(batch, lambda tensor: tensor[index])
 
 
-def _fields(point: Point) -> tuple[Tensor, ...]:
-    return point.power, point.level, point.slack, point.price, point.bound_price
+@dataclass(frozen=True)
+class _Engine:
+    """Programs as the shared method wants them."""
+
+    program: LevelProgram
+
+    def select(self, index: Tensor) -> _Engine:
+        return _Engine(_keep(self.program, index))
+
+    def newton(self, iterate: Iterate) -> _Newton:
+        point = _point(self.program, iterate)
+        curves = self.program.curves(point.power)
+        tangent = self.program.at(point.power, curves)
+        return _Newton(tangent, point, linearise(tangent, point, curves), iterate.lead * iterate.partner)
+
+
+@dataclass(frozen=True)
+class _Newton:
+    """Newton's equations of a batch at a point."""
+
+    tangent: LevelProgram
+    point: Point
+    system: Linearised
+    product: Tensor
+
+    @property
+    def residual(self) -> Tensor:
+        """Priced shortfall of the rows; where utilities are the objective, what its slope leaves, if that is more."""
+        rows = (self.point.price * self.system.row_residual.abs()).sum(-1)
+        slope = (self.point.power * self.system.dual_residual.abs()).sum(-1)
+        return torch.where(self.system.stake > 0.0, torch.maximum(rows, slope), rows)
+
+    def select(self, index: Tensor) -> _Newton:
+        return _keep(self, index)
+
+    def direction(self, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
+        change = -self.product if wanted is None else (wanted - 1.0) * self.product
+        rows = self.point.price.shape[1]
+        power, price, level = direction(self.point, self.system, change[:, :rows], change[:, rows:])
+        return torch.cat([price / self.point.price, power / self.point.power], 1), level
+
+
+def _iterate(point: Point) -> Iterate:
+    return Iterate(torch.cat([point.price, point.power], 1), torch.cat([point.slack, point.bound_price], 1), point.level)
+
+
+def _point(program: LevelProgram, iterate: Iterate) -> Point:
+    rows = program.num_ratios + program.num_aps
+    return Point(
+        power=iterate.lead[:, rows:],
+        level=iterate.level,
+        slack=iterate.partner[:, :rows],
+        price=iterate.lead[:, :rows],
+        bound_price=iterate.partner[:, rows:],
+    )
 
 
 def _linear(program: LevelProgram) -> int:
@@ -234,52 +277,3 @@ def _row_noise(program: LevelProgram, price: Tensor) -> Tensor:
     """Noise that the sensing rows must overcome at their fixed levels, at these prices of all constraints."""
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     return (price[:, ues:ratios] * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)
-
-
-def _advance(point: Point, system: Linearised, to_boundary: float) -> Point:
-    """One predictor-corrector step; powers, slacks and prices stay positive and roughly central."""
-    rows, bounds = point.price * point.slack, point.bound_price * point.power
-    count = rows.shape[1] + bounds.shape[1]
-    mean = (rows.sum(-1) + bounds.sum(-1)) / count
-    trial = direction(point, system, -rows, -bounds)
-    length = _longest(point, trial).clamp_max(1.0).unsqueeze(-1)
-    ahead_rows = (point.price + length * trial.price) * (point.slack + length * trial.slack)
-    ahead_bounds = (point.bound_price + length * trial.bound_price) * (point.power + length * trial.power)
-    ahead = (ahead_rows.sum(-1) + ahead_bounds.sum(-1)) / count
-    # complementarity must not run ahead of the curved rows' residuals, or the iterates stick to the boundary
-    residual = (point.price * system.row_residual.abs()).sum(-1) * 10.0 / count
-    target = torch.maximum((ahead / mean).clamp(0.0, 1.0) ** 3 * mean, 0.1 * torch.minimum(residual, mean))
-    # ... and of a curved objective's slope
-    slope = (point.power * system.dual_residual.abs()).sum(-1) / count
-    target = torch.where(system.stake > 0.0, torch.maximum(target, torch.minimum(slope, mean)), target).unsqueeze(-1)
-    rows, bounds = rows + trial.price * trial.slack, bounds + trial.bound_price * trial.power
-    step = direction(point, system, target - rows, target - bounds)
-    length = (to_boundary * _longest(point, step)).clamp_max(1.0).unsqueeze(-1)
-    for _ in range(6):
-        rows = (point.price + length * step.price) * (point.slack + length * step.slack)
-        bounds = (point.bound_price + length * step.bound_price) * (point.power + length * step.power)
-        floor = _CENTRALITY * (rows.sum(-1, keepdim=True) + bounds.sum(-1, keepdim=True)) / count
-        central = torch.minimum(rows.amin(-1, keepdim=True), bounds.amin(-1, keepdim=True)) >= floor
-        if bool(central.all()):
-            break
-        length = torch.where(central, length, 0.8 * length)
-    return Point(
-        power=point.power + length * step.power,
-        level=point.level + length[:, 0] * step.level,
-        slack=point.slack + length * step.slack,
-        price=point.price + length * step.price,
-        bound_price=point.bound_price + length * step.bound_price,
-    )
-
-
-def _longest(point: Point, step: Point) -> Tensor:
-    """Longest step along which every positive quantity stays so."""
-    shrink = torch.stack(
-        [
-            (-step.power / point.power).amax(-1),
-            (-step.slack / point.slack).amax(-1),
-            (-step.price / point.price).amax(-1),
-            (-step.bound_price / point.bound_price).amax(-1),
-        ]
-    ).amax(0)
-    return 1.0 / shrink.clamp_min(1e-12)

@@ -141,11 +141,11 @@ def _worst_of_each_ap(program: LevelProgram, short: Tensor) -> Tensor:
     return short.new_zeros(len(short), program.num_aps).scatter_reduce(1, program.link_ap, short, "amax")
 
 
-def direction(point: Point, system: Linearised, row_product: Tensor, bound_product: Tensor) -> Point:
-    """Newton step that drives slack * price to `row_product` and power * bound price to `bound_product`, to first order."""
-    gradient = bound_product / point.power - system.dual_residual
-    right = row_product / point.price - system.row_residual
-    power, price, level = system.inner.solve(gradient, right, -system.level_residual)
-    bound_price = (bound_product - point.bound_price * power) / point.power
-    slack = (row_product - point.slack * price) / point.price
-    return Point(power, level, slack, price, bound_price)
+def direction(point: Point, system: Linearised, row_change: Tensor, bound_change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Newton step that changes slack * price by `row_change` and power * bound price by `bound_change`, to first order.
+
+    Changes of the powers, of the prices of the rows and of the level; those of their partners follow.
+    """
+    gradient = bound_change / point.power - system.dual_residual
+    right = row_change / point.price - system.row_residual
+    return system.inner.solve(gradient, right, -system.level_residual)
