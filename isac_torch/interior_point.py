@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol
+from typing import Any, Generic, Protocol, runtime_checkable
 
 from isac_torch.tensors import Array, at_least, counting, namespace
 
@@ -38,6 +38,7 @@ class Iterate(Generic[Array]):
         return Iterate(self.lead[index], self.partner[index], self.level[index])
 
 
+@runtime_checkable
 class Newton(Protocol[Array]):
     """Newton's equations at an iterate, factorised."""
 
@@ -63,6 +64,7 @@ class Newton(Protocol[Array]):
         ...
 
 
+@runtime_checkable
 class Program(Protocol[Array]):
     """A batch of problems."""
 
