@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from isac_torch import cli
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.datasets.generate import LOG, generate_dataset
 from isac_torch.deployment.answers import check_output, write_answers
@@ -179,6 +180,25 @@ def test_a_data_set_goes_on_after_a_full_disk(cramped):
     assert {item.name for item in folder.iterdir()} <= {LOG}
     _dataset(folder / "manifest.json")
     assert {item.name for item in folder.iterdir()} == {LOG, "manifest.json", "shard-00000.h5"}
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [["allocate", str(EXAMPLES / "drop.json")], ["import-geometry", str(EXAMPLES / "sites.csv")]],
+    ids=lambda argv: argv[0],
+)
+def test_a_command_on_a_full_disk_ends_in_one_line(cramped, argv, capsys):
+    folder, no_space = cramped
+    path, argv = folder / "out.json", [command, str(EXAMPLES / given)]
+    path.write_bytes(OLD)
+    with no_space(folder):
+        assert cli.main([*argv, "--output", str(path)]) == 2
+    *_, said = capsys.readouterr().err.splitlines()  # import-geometry has said before what it found
+    assert said.startswith("isac-torch: error: ")
+    assert "the file is as it was before" in said
+    assert path.read_bytes() == OLD
+    assert cli.main([*argv, "--output", str(path)]) == 0
+    assert path.read_bytes().startswith(b"{")
 
 
 def test_format_of_powers_is_refused_before_any_work(tmp_path):

@@ -61,7 +61,7 @@ def test_every_command_has_help_with_an_example(capsys, command):
     assert f"examples:\n  isac-torch {command} " in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: command.name)
+@pytest.mark.parametrize("command", list(COMMANDS.values()), ids=lambda command: command.name)
 def test_the_table_says_what_each_function_takes(command):
     function = command.load()
     assert function.__doc__
