@@ -9,11 +9,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 OUTPUT ?= runs/demo
+JOB ?= configs/demo_sensing
 PORT ?= 6006
 # A training that was interrupted goes on.
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 
-.PHONY: help setup test test-slow check format demo weights tensorboard bench-labels clean
+.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -48,11 +49,14 @@ format: $(STAMP) ## let ruff repair and format
 	$(BIN)/ruff format .
 
 demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark table in runs/demo
-	$(BIN)/isac-torch generate --config configs/demo/generate.yaml --output $(OUTPUT)/drops
-	$(BIN)/isac-torch train --config configs/demo/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training $(call RESUME,$(OUTPUT)/training)
-	$(BIN)/isac-torch evaluate --config configs/demo/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
+	$(BIN)/isac-torch generate --config $(JOB)/generate.yaml --output $(OUTPUT)/drops
+	$(BIN)/isac-torch train --config $(JOB)/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training
+	$(BIN)/isac-torch evaluate --config $(JOB)/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
 	$(BIN)/isac-torch report $(OUTPUT)
 	@echo "Table, summary.json, CSV, figures and report.html: $(OUTPUT). Curves and figures in a browser: make tensorboard"
+
+demo-sir: ## the same under the sensing constraint of the paper, in runs/demo-sir
+	$(MAKE) demo JOB=configs/demo OUTPUT=$(OUTPUT)-sir
 
 weights: $(STAMP) ## train the shipped network again (about half an hour of one core) into runs/training/sizes
 	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml

@@ -204,7 +204,7 @@ def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
     assert calls[0][1]["num_drops"] > 0
 
 
-@pytest.mark.parametrize("path", [*CONFIGS.glob("demo/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")], ids=str)
+@pytest.mark.parametrize("path", [*CONFIGS.glob("demo*/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")], ids=str)
 def test_every_evaluation_config_is_understood(path, monkeypatch, tmp_path):
     calls = []
     monkeypatch.setattr("isac_torch.evaluation.suite.run", lambda view, scenario, whole, **rest: calls.append(whole) or {})
