@@ -9,13 +9,12 @@ from jaxtyping import Float
 
 from isac_torch.propagation.geometry import offsets
 from isac_torch.tensors import Array, all_but_own, at_least, constant, namespace, sum_at, tiniest
-from isac_torch.tracking.echoes import echo_rates, seen_points
-from isac_torch.tracking.whitening import active_aps
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
-    from isac_torch.tracking.whitening import Beams, Whitening
+    from isac_torch.tracking.sicnr_constraints import TargetEchoes
+    from isac_torch.tracking.whitening import Beams
 
 _BISECTIONS = 40
 _REACH_DB = 100.0
@@ -40,40 +39,58 @@ def reflectivity_correlation(
 
 
 def sicnr_for_miss(
-    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], seen: Whitening[Array]
+    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
 ) -> Float[Array, "drop target"]:
-    """Expected SICNR (linear) at which a Swerling-I target is missed with probability `requirement.miss`.
+    """Expected SICNR (linear) at which a Swerling-I target is missed with probability `requirement.miss`, eq. (64).
 
-    How the energy of the echo divides over the directions of the test is that of the reference powers; other targets count as
-    more noise in all directions.
+    The laws with and without the target are those of sums of exponentials. How the energies of the target's and of the others'
+    echoes divide over the directions of the test is that of the reference powers.
+
+    Args: drop, networks; scenario, theirs; beams, of every link with the reference powers; echoes, of all targets at these.
     """
+    from isac_torch.tracking.laws import weighted_exceedance, weighted_threshold  # torch, which a deployed allocator has not
+
     xp = namespace(beams.power)
-    points = seen_points(drop, scenario, scenario.sensing, drop.target_position, drop.listening_ap)
-    drops, targets, listening, aps = points.strength.shape
-    sent = echo_rates(points, beams, seen) * beams.power[:, None, None, :]
-    flat = xp.reshape(sent, (drops * targets * listening, sent.shape[3]))
-    index = xp.reshape(xp.broadcast_to(beams.ap[:, None, None], sent.shape), flat.shape)
-    energy = xp.reshape(sum_at(flat, index, aps), (drops, targets, listening, aps))
+    own, others = _energies(beams, echoes, drop.tx_position.shape[1])
+    root = xp.sqrt(own)
     width = math.radians(scenario.sensing.rcs_correlation_deg)
     correlation = reflectivity_correlation(drop.target_position, drop.tx_position, width)
-    root = xp.sqrt(energy)
-    covariance = root[..., :, None] * correlation[:, :, None] * root[..., None, :]
-    share = xp.reshape(at_least(xp.linalg.eigvalsh(covariance), 0.0), (drops, targets, listening * aps))
-    share = share / at_least(share.sum(-1), tiniest(share))[..., None]
-    directions = xp.broadcast_to(active_aps(beams, aps, seen.samples)[:, None] * listening, (drops, targets))
-    from isac_torch.tracking.laws import (
-        chi_square_threshold,
-        weighted_exceedance,
-    )  # needs torch, which a deployed allocator has not
-
-    threshold = chi_square_threshold(directions, scenario.sensing.false_alarm)
-    low = xp.full_like(threshold, -_REACH_DB)
+    wanted = root[..., :, None] * correlation[:, :, None] * root[..., None, :]  # drop target rx ap ap
+    landed = xp.sqrt(others)
+    unwanted = xp.einsum("dltrm,dltrn,dtmn->dlrmn", landed, landed, correlation)
+    eye = constant(1.0, own) - all_but_own(own.shape[-1], own)
+    quiet = (unwanted + eye) * echoes.listening[..., None, None]
+    wanted = wanted * echoes.listening[..., None, None]
+    count = xp.astype(echoes.active, own.dtype)[:, None] * echoes.listening.sum(-1)
+    base = count + (others.sum((2, 4)) * echoes.listening).sum(-1)
+    threshold = weighted_threshold(_weights(quiet), scenario.sensing.false_alarm)
+    total = xp.sum(xp.linalg.diagonal(wanted), axis=(2, 3))
+    unit = base / at_least(total, tiniest(total))  # energy of the wanted echo at a SICNR of one, over that of the reference
+    low = xp.full_like(base, -_REACH_DB)
     high = -low
-    count = xp.astype(directions, share.dtype)
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        total = 10.0 ** (middle / 10.0) * count
-        missed = 1.0 - weighted_exceedance(1.0 + total[..., None] * share, threshold)
-        enough = missed <= scenario.requirement.miss
+        factor = (10.0 ** (middle / 10.0) * unit)[..., None, None, None]
+        enough = 1.0 - weighted_exceedance(_weights(quiet + factor * wanted), threshold) <= scenario.requirement.miss
         low, high = xp.where(enough, low, middle), xp.where(enough, middle, high)
     return 10.0 ** (high / 10.0)
+
+
+def _energies(beams: Beams[Array], echoes: TargetEchoes[Array], aps: int) -> tuple[Array, Array]:
+    """At the reference powers, by transmit AP: of the target's echo [drop target rx ap], and of the others' that land on it
+    [drop target other rx ap].
+    """
+    xp = namespace(beams.power)
+    sent = echoes.heard * beams.power[:, None, None, :]
+    drops, targets, receivers, links = sent.shape
+    flat = xp.reshape(sent, (drops * targets * receivers, links))
+    index = xp.reshape(xp.broadcast_to(beams.ap[:, None, None], sent.shape), flat.shape)
+    energy = xp.reshape(sum_at(flat, index, aps), (drops, targets, receivers, aps))
+    return energy, echoes.landed * energy[:, None]
+
+
+def _weights(covariance: Float[Array, "drop target rx ap ap"]) -> Float[Array, "drop target weight"]:
+    """Weights of the statistic's exponentials over all receive APs."""
+    xp = namespace(covariance)
+    drops, targets, receivers, aps, _ = covariance.shape
+    return xp.reshape(at_least(xp.linalg.eigvalsh(covariance), 0.0), (drops, targets, receivers * aps))

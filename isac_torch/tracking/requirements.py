@@ -13,7 +13,7 @@ from isac_torch.tracking.detection import sicnr_for_miss
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.information import position_information
 from isac_torch.tracking.scan import scan_echoes
-from isac_torch.tracking.sicnr_constraints import LinearConstraints, sicnr_constraints
+from isac_torch.tracking.sicnr_constraints import LinearConstraints, TargetEchoes, sicnr_constraints, target_echoes
 from isac_torch.tracking.whitening import clutter_power, mean_beams, whitening
 from isac_torch.units import db_to_linear
 
@@ -55,8 +55,11 @@ class _Radar(Generic[Array]):
     def scan(self) -> Float[Array, "drop cell link"]:
         return scan_echoes(self.drop, self.scenario, self.beams, self.seen)
 
+    def targets(self) -> TargetEchoes[Array]:
+        return target_echoes(self.drop, self.scenario, self.scenario.sensing, self.beams, self.seen)
+
     def sicnr(self) -> LinearConstraints[Array]:
-        return sicnr_constraints(self.drop, self.scenario, self.scenario.sensing, self.beams, self.seen)
+        return sicnr_constraints(self.targets(), self.beams)
 
     def position(self, required: Float[Array, "drop target"]) -> PositionInformation[Array]:
         return position_information(self.drop, self.scenario, self.beams, self.seen, required)
@@ -125,9 +128,12 @@ def require(
     if asked.kind == "position":
         zero = namespace(radar.uniform).zeros_like(drop.target_position[..., 0])
         return replace(bare, position=radar.position(zero + asked.position_error**-2))
-    found = radar.sicnr()
-    level = db_to_linear(asked.sicnr_min_db)
-    least = found.noise * 0.0 + level if asked.kind == "sicnr" else sicnr_for_miss(drop, scenario, radar.beams, radar.seen)
+    echoes = radar.targets()
+    found = sicnr_constraints(echoes, radar.beams)
+    if asked.kind == "sicnr":
+        least = found.noise * 0.0 + db_to_linear(asked.sicnr_min_db)
+    else:
+        least = sicnr_for_miss(drop, scenario, radar.beams, echoes)
     return replace(bare, echo=found.echo, cross_echo=found.cross_echo, echo_noise=found.noise, sir_min=least)
 
 

@@ -48,32 +48,50 @@ class LinearConstraints(Generic[Array]):
         return own / (other + self.noise)
 
 
-def sicnr_constraints(
-    drop: TrackingDrop[Array], physics: Physics, setup: SensingSetup, beams: Beams[Array], seen: Whitening[Array]
-) -> LinearConstraints[Array]:
-    """One constraint on the expected SICNR per target, a single target too, with largest wanted echo 1; eqs. (51)-(56).
+@dataclass(frozen=True)
+class TargetEchoes(Generic[Array]):
+    """What every target's test is made of, per receive AP; energies are over the noise.
 
-    Args:
-        drop: networks.
-        physics: of their scenario.
-        setup: clutter, cross-sections and samples of the test.
-        beams: of every link, with the reference powers.
-        seen: what the filter leaves at these powers.
+    Attributes:
+        heard: energy of every target's echo per W of each link, 1/W.
+        landed: share of another target's echo from each transmit AP that falls onto the inspected target's echoes.
+        listening: 1 where a receive AP listens for the inspected target, else 0.
+        active: directions over time that a receive AP's test looks at.
     """
+
+    heard: Float[Array, "drop target rx link"]
+    landed: Float[Array, "drop target target rx ap"]
+    listening: Float[Array, "drop target rx"]
+    active: Int[Array, " drop"]
+
+
+def target_echoes(
+    drop: TrackingDrop[Array], physics: Physics, setup: SensingSetup, beams: Beams[Array], seen: Whitening[Array]
+) -> TargetEchoes[Array]:
+    """Echoes of all targets at all receive APs; the arguments are those of `sicnr_constraints`."""
     xp = namespace(beams.power)
     drops, targets, _ = drop.target_position.shape
     receivers, aps = drop.rx_position.shape[1], drop.tx_position.shape[1]
     everyone = xp.broadcast_to(counting(receivers, drop.listening_ap), (drops, targets, receivers))
     points = seen_points(drop, physics, setup, drop.target_position, everyone)
-    heard = echo_rates(points, beams, seen)  # drop target rx link
+    heard = echo_rates(points, beams, seen)
     active = active_aps(beams, aps, seen.samples)
     landed = _landed(drop, physics, points.response, heard * beams.power[:, None, None, :], beams, seen, active)
     listening = xp.astype((drop.listening_ap[..., None] == counting(receivers, drop.listening_ap)).any(2), heard.dtype)
-    own = (listening[..., None] * heard).sum(2)
-    at_links = at_rows(xp.moveaxis(landed, -1, 1), beams.ap)  # drop link target other rx
-    cross = xp.einsum("dlr,deltr,dtre->dle", listening, at_links, heard)
+    return TargetEchoes(heard, landed, listening, active)
+
+
+def sicnr_constraints(echoes: TargetEchoes[Array], beams: Beams[Array]) -> LinearConstraints[Array]:
+    """One constraint on the expected SICNR per target, a single target too, with largest wanted echo 1; eqs. (51)-(56).
+
+    Args: echoes, of all targets at the reference powers; beams, of every link.
+    """
+    xp = namespace(beams.power)
+    own = (echoes.listening[..., None] * echoes.heard).sum(2)
+    at_links = at_rows(xp.moveaxis(echoes.landed, -1, 1), beams.ap)  # drop link target other rx
+    cross = xp.einsum("dlr,deltr,dtre->dle", echoes.listening, at_links, echoes.heard)
     scale = xp.max(own, axis=-1)
-    noise = xp.astype(active, own.dtype)[:, None] * listening.sum(-1)
+    noise = xp.astype(echoes.active, own.dtype)[:, None] * echoes.listening.sum(-1)
     return LinearConstraints(own / scale[..., None], cross / scale[..., None], noise / scale)
 
 

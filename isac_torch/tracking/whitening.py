@@ -15,7 +15,7 @@ from jaxtyping import Complex, Float, Int
 
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_los_gain, umi_nlos_gain
-from isac_torch.tensors import Array, at_least, constant, counting, namespace, sum_at
+from isac_torch.tensors import Array, at_least, at_rows, constant, counting, namespace, sum_at
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _STEPS = 40
 """Bisections of (53); it stops earlier once the share is known to `_ENOUGH`."""
 _ENOUGH = 1e-11
+_ROUNDS = 3
+"""Rounds of (54), in which what one AP's clutter takes of a stream depends on the filter against the other streams."""
 
 
 def nlos_probability(distance: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -103,24 +105,13 @@ def whitening(beams: Beams[Array], clutter: Float[Array, "drop rx ap"], samples:
     Args: clutter, kappa^2 over the noise, 1/W; samples, tau_s.
     """
     xp = namespace(clutter)
-    drops, receivers, num_aps = clutter.shape
+    drops, receivers, _ = clutter.shape
     at_links = xp.take_along_axis(clutter, xp.broadcast_to(beams.ap[:, None, :], (drops, receivers, beams.ap.shape[1])), axis=2)
-    others = beams.shared(at_links * beams.power[:, None, :])
-    eye = constant(1.0, clutter) * xp.eye(beams.mean.shape[-1], dtype=beams.mean.dtype, device=device(beams.mean))
-
-    def strength(passed: Array) -> tuple[Array, Array]:
-        weight = 1.0 / (1.0 + samples * passed[..., None] * others)
-        return weight, _covariance(beams, weight, num_aps)
-
-    def excess(passed: Array) -> Array:
-        """delta (1 + share) - 1, which rises with delta and is 0 at the solution of (53)."""
-        cluttered = clutter[..., None, None] * strength(passed)[1]
-        inside = xp.linalg.solve(eye + samples * passed[..., None, None, None] * cluttered, cluttered)
-        share = xp.real(xp.linalg.trace(inside)).sum(-1)
-        return passed * (1.0 + share) - 1.0
-
-    passed = _root(excess, others.sum(-1))
-    weight, covariance = strength(passed)
+    alone = at_links * beams.power[:, None, :]
+    taken = alone
+    for _ in range(_ROUNDS):
+        passed, weight, covariance = _share_passed(beams, clutter, samples, beams.shared(taken))
+        taken = _taken(beams, alone, samples * passed, at_links, weight, covariance)
     value, vector = xp.linalg.eigh(covariance)
     value = clutter[..., None] * at_least(value, 0.0)
     loss = 1.0 + samples * passed[..., None, None] * value
@@ -128,6 +119,53 @@ def whitening(beams: Beams[Array], clutter: Float[Array, "drop rx ap"], samples:
     falling = 1.0 / (1.0 / (passed * passed) - samples * (left * left).sum((-2, -1)))
     shrink = (vector / xp.sqrt(loss)[..., None, :]) @ xp.conj(vector).mT
     return Whitening(passed, falling / (samples * passed * passed), weight, shrink, covariance, samples)
+
+
+def _share_passed(
+    beams: Beams[Array], clutter: Float[Array, "drop rx ap"], samples: int, others: Float[Array, "drop rx link"]
+) -> tuple[Array, Array, Array]:
+    """delta of (53), and omega and C there; `others` is the clutter of the same stream from other APs, over the noise."""
+    xp = namespace(clutter)
+    eye = constant(1.0, clutter) * xp.eye(beams.mean.shape[-1], dtype=beams.mean.dtype, device=device(beams.mean))
+
+    def strength(passed: Array) -> tuple[Array, Array]:
+        weight = 1.0 / (1.0 + samples * passed[..., None] * others)
+        return weight, _covariance(beams, weight, clutter.shape[2])
+
+    def excess(passed: Array) -> Array:
+        """delta (1 + share) - 1, which rises with delta and is 0 at the solution."""
+        cluttered = clutter[..., None, None] * strength(passed)[1]
+        inside = xp.linalg.solve(eye + samples * passed[..., None, None, None] * cluttered, cluttered)
+        share = xp.real(xp.linalg.trace(inside)).sum(-1)
+        return passed * (1.0 + share) - 1.0
+
+    passed = _root(excess, others.sum(-1))
+    weight, covariance = strength(passed)
+    return passed, weight, covariance
+
+
+def _taken(
+    beams: Beams[Array],
+    alone: Float[Array, "drop rx link"],
+    scale: Float[Array, "drop rx"],
+    clutter: Float[Array, "drop rx link"],
+    weight: Float[Array, "drop rx link"],
+    covariance: Complex[Array, "drop rx ap one two"],
+) -> Float[Array, "drop rx link"]:
+    """What the filter takes of each UE's stream because of one of its links, as the power of clutter that would do so alone.
+
+    An AP has fewer antennas than streams: beside the others, one of them is seen through the filter against these.
+    Sensing links, whose streams no other AP sends, stay as they are.
+    """
+    xp = namespace(clutter)
+    count = beams.num_comm
+    mean = beams.mean[:, None, :count]
+    own = (weight * beams.power[:, None])[:, :, :count, None, None] * mean
+    rest = xp.moveaxis(at_rows(xp.moveaxis(covariance, 2, 1), beams.ap[:, :count]), 1, 2) - own
+    seen = (scale[..., None] * clutter[..., :count])[..., None, None] * rest
+    eye = constant(1.0, clutter) * xp.eye(mean.shape[-1], dtype=mean.dtype, device=device(mean))
+    left = xp.real(xp.linalg.trace(xp.linalg.solve(eye + seen, mean + 0.0 * seen)))
+    return xp.concat([alone[..., :count] * left, alone[..., count:]], axis=-1)
 
 
 def _root(excess: Callable[[Array], Array], like: Array) -> Array:

@@ -44,7 +44,8 @@ def test_first_order_dominates_uniform_power(problem):
 
 def test_first_order_comes_near_the_certified_optimum_of_linear_constraints(problem):
     linear = replace(problem, position=None)
-    best, found = allocate(linear, BatchedOptimal(gap=1e-3, tie="none")), allocate(linear, FirstOrder(60))
+    # 60 steps leave one of these drops where it started, at uniform power; the others are at 0.97 by then.
+    best, found = allocate(linear, BatchedOptimal(gap=1e-3, tie="none")), allocate(linear, FirstOrder(120))
     ratio = rate(found.value) / rate(best.value)
     assert float(ratio.mean()) > 0.95  # 0.976 on 32 other drops
     assert bool((found.value <= best.upper_bound * (1.0 + 1e-9)).all())

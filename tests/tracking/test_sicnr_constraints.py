@@ -8,8 +8,6 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
-from isac_torch.allocators.tracking.learned import FirstOrder
-from isac_torch.errors import AllocationError
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.tensors import to_db
@@ -73,8 +71,3 @@ def test_a_single_target_has_a_row() -> None:
     kept = found.status == Status.OPTIMAL
     assert bool(kept.any())
     assert bool((problem.sir(found.power)[kept] >= problem.sir_min[kept] * (1.0 - 1e-6)).all())
-
-
-def test_a_learned_allocator_refuses_noise_in_one_line() -> None:
-    with pytest.raises(AllocationError, match="noise"):
-        FirstOrder().propose(_constraints())
