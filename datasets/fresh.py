@@ -64,6 +64,33 @@ class SirMix:
 
 
 @dataclass(frozen=True)
+class FactorMix:
+    """How much of its scenario's requirement each drop is asked for: one factor on all its sensing constraints.
+
+    Attributes:
+        low, high: range of the factor, uniform.
+        own_share: share of the drops that keep the requirement as it is.
+    """
+
+    low: float = 0.8
+    high: float = 1.05
+    own_share: float = 0.5
+
+    def limit(self, problem: MaxMinSinrProblem) -> Float[Tensor, " drop"]:
+        """Nothing has to be known of the drops."""
+        return torch.full_like(problem.budget[:, 0], torch.inf)
+
+    def vary(self, problem: MaxMinSinrProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MaxMinSinrProblem:
+        """The same drops with a newly drawn factor each."""
+        plain, choice = torch.rand(2, len(limit), 1, generator=generator, dtype=limit.dtype)
+        factor = torch.where(choice < self.own_share, 1.0, self.low + (self.high - self.low) * plain).to(problem.budget)
+        position = problem.position
+        if position is not None:
+            position = replace(position, required=position.required * factor)
+        return replace(problem, sir_min=problem.sir_min * factor, position=position)
+
+
+@dataclass(frozen=True)
 class CrbMix:
     """From what the localisation limit Gamma of each drop is drawn: uniform factors on the scenario's.
 
@@ -101,7 +128,7 @@ class FreshBatches:
         *,
         seed: int,
         dtype: torch.dtype = torch.float32,
-        mix: SirMix | CrbMix | None = None,
+        mix: SirMix | FactorMix | CrbMix | None = None,
         uses: int = 1,
         share: Share = ALL,
     ) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import torch
 
-from isac_torch.datasets.fresh import CrbMix, FreshBatches, SirMix
+from isac_torch.datasets.fresh import CrbMix, FactorMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, ShardFile, shard_files, split_shards
 from isac_torch.datasets.manifest import read_manifest
 from isac_torch.datasets.share import ALL, Share
@@ -82,7 +82,7 @@ class _StoredOrFresh(lightning.LightningDataModule):
         self._train: ShardBatches | FreshBatches | None = None
         self._val: ShardBatches | None = None
 
-    def _draws(self, scenarios: Sequence[Scenario], mix: SirMix | CrbMix | None, uses: int = 1) -> None:
+    def _draws(self, scenarios: Sequence[Scenario], mix: SirMix | FactorMix | CrbMix | None, uses: int = 1) -> None:
         """From what fresh drops are drawn."""
         if uses < 1:
             raise DatasetError(f"fresh_uses={uses} must be at least 1")
@@ -178,6 +178,7 @@ class PowerDataModule(_StoredOrFresh):
         self,
         fresh_scenarios: list[TrackingScenario] | None = None,
         fresh_sir: SirMix | None = None,
+        fresh_factor: FactorMix | None = None,
         fresh_uses: int = 1,
         **options: Any,
     ) -> None:
@@ -186,11 +187,14 @@ class PowerDataModule(_StoredOrFresh):
         Args:
             fresh_scenarios: what to draw fresh drops from, in turns; default the paper's network.
             fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
+            fresh_factor: factors on the requirements of fresh drops, drawn per drop; instead of `fresh_sir`.
             fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
             options: as of both systems.
         """
         super().__init__(**options)
-        self._draws(fresh_scenarios or [TrackingScenario()], fresh_sir, fresh_uses)
+        if fresh_sir is not None and fresh_factor is not None:
+            raise DatasetError("fresh_sir and fresh_factor both say what fresh drops are asked for; give one of them")
+        self._draws(fresh_scenarios or [TrackingScenario()], fresh_sir or fresh_factor, fresh_uses)
 
 
 class DownlinkPilotDataModule(_StoredOrFresh):

@@ -205,7 +205,7 @@ def trained_on(path: Path, training: dict[str, Any]) -> TrainedOn:
         scenarios = tuple(TrackingScenario.from_mapping(item) for item in data["scenarios"])
         drawn = data["requirements"]
         own = [scenario.sir_min_db for scenario in scenarios]
-        sir = (min(own), max(own)) if drawn is None else (float(drawn["low_db"]), float(drawn["high_db"]))
+        sir = (float(drawn["low_db"]), float(drawn["high_db"])) if drawn and "low_db" in drawn else (min(own), max(own))
     except (KeyError, TypeError, ValueError, AttributeError, IsacError):
         raise CheckpointError(
             f"{path}: does not say what the network was trained on, so that its card could not either; "

@@ -12,12 +12,13 @@ from isac_torch.downlink_pilots.build import power_problem as pilot_problem
 from isac_torch.downlink_pilots.graph import FEATURE_VERSION as PILOT_VERSION
 from isac_torch.downlink_pilots.graph import link_graph as pilot_graph
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
-from isac_torch.nn.tracking import one_shot
+from isac_torch.nn.tracking import one_shot, share_network, shares
 from isac_torch.nn.tracking.dense import DenseProblem, Matrices
 from isac_torch.nn.tracking.prices import priced_point
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import FEATURE_VERSION, link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
 
 
@@ -49,13 +50,24 @@ def tracking_one_shot():
     return one_shot.FEATURE_VERSION, {name: column_marks(value) for name, value in values.items()}
 
 
+def tracking_shares():
+    scenario = TrackingScenario.of_size("8x4x2", pilot_length=2, requirement=Requirement("dominate"))
+    problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(7)), scenario)
+    point = share_network._point(problem, shares.start_shares(problem))
+    values = {"features": share_network._link_features(problem), "link": point.extra.link, "node": point.extra.node}
+    values |= {f"relation{index}": value for index, value in enumerate(point.relations)}
+    return share_network.FEATURE_VERSION, {name: column_marks(value) for name, value in values.items()}
+
+
 def downlink_pilots():
     scenario = DownlinkPilotScenario()
     problem = pilot_problem(scenario.sample(2, generator=torch.Generator().manual_seed(7)), scenario)
     return PILOT_VERSION, {name: column_marks(value) for name, value in vars(pilot_graph(problem)).items()}
 
 
-@pytest.mark.parametrize("features", [tracking, tracking_one_shot, downlink_pilots], ids=lambda found: found.__name__)
+@pytest.mark.parametrize(
+    "features", [tracking, tracking_one_shot, tracking_shares, downlink_pilots], ids=lambda found: found.__name__
+)
 def test_features_of_a_version_keep_their_meaning(features):
     golden_features = json.loads((Path(__file__).parents[1] / "data" / "features.json").read_text())
     version, found = features()

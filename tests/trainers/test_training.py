@@ -6,12 +6,15 @@ from lightning import Trainer
 
 from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
+from isac_torch.datasets.fresh import FactorMix, SirMix
+from isac_torch.datasets.module import PowerDataModule
 from isac_torch.errors import IsacError
-from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.balance import start_logits
 from isac_torch.nn.tracking.merit import training_loss
-from isac_torch.nn.tracking.network import AllocationNetwork
-from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
 from isac_torch.trainers.module import AllocationTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
@@ -86,6 +89,39 @@ def test_a_supervised_run_without_labels_says_so(problem):
         fit(AllocationTraining("supervised", **TINY), (problem, {}), 1)
 
 
+def test_the_share_network_learns_without_labels_and_knows_no_others():
+    scenario = TrackingScenario.of_size("8x4x2", requirement=Requirement("dominate"))
+    drops = scenario.sample(8, generator=torch.Generator().manual_seed(1_800_000_001))
+    problem = power_problem(drops, scenario).cast(torch.float32)
+    torch.manual_seed(0)
+    module = AllocationTraining(**TINY, network="shares", learning_rate=1e-2, average_decay=0.5)
+
+    def loss():
+        with torch.no_grad():
+            return float(module.average.loss(problem, module.average.points(problem)[0], 3.0).mean())
+
+    before = loss()
+    fit(module, (problem, {}), 6)
+    assert loss() < before
+    with pytest.raises(IsacError, match="unsupervised"):
+        AllocationTraining("supervised", **TINY, network="shares")
+
+
+def test_factors_are_drawn_per_drop_and_scale_every_constraint():
+    scenario = TrackingScenario.of_size("8x4x2", requirement=Requirement("dominate"))
+    problem = power_problem(scenario.sample(40, generator=torch.Generator().manual_seed(1_800_000_002)), scenario)
+    mix = FactorMix(0.7, 0.9, own_share=0.5)
+    asked = mix.vary(problem, mix.limit(problem), torch.Generator().manual_seed(1))
+    factor = asked.sir_min / problem.sir_min
+    assert bool((factor - factor[:, :1]).abs().max() < 1e-12)
+    assert bool(((asked.position.required / problem.position.required - factor[:, :1]).abs() < 1e-12).all())
+    own = factor[:, 0] == 1.0
+    assert 8 < int(own.sum()) < 32
+    assert bool(((factor[~own] >= 0.7) & (factor[~own] <= 0.9)).all())
+    with pytest.raises(IsacError, match="give one of them"):
+        PowerDataModule(path=ROOT, fresh_sir=SirMix(), fresh_factor=mix)
+
+
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_runs(config, drops, tmp_path):
     """One step of each, with a small network and the tiny drops in place of the data sets that they name."""
@@ -95,6 +131,5 @@ def test_every_configuration_runs(config, drops, tmp_path):
     data += ["--data.init_args.batch_size=2", *(["--data.init_args.fresh_batches=1"] if fresh else [])]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
     train(["--config", str(config), *small, *data, *limits, f"--output={tmp_path}", "--trainer.enable_progress_bar=false"])
-    kind = OneShotNetwork if config.stem == "one_shot" else AllocationNetwork
-    network, _ = load_network(tmp_path / "model.pt", kind)
+    network, _ = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
     assert network.shape.items() <= TINY.items()
