@@ -244,3 +244,12 @@ def test_the_command(run, tmp_path, capsys):
     assert main(["report", str(tmp_path / "nowhere")]) == 2
     assert main(["report", str(run), "--output", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 2
+
+
+def test_an_evaluation_of_the_other_system_is_called_by_its_name(tmp_path, capsys):
+    setting = {"num_drops": 2, "infeasible": 0, "crb_max_m2": 1.0, "allocators": {"full": {"nmse_ratio_mean": 1.5}}}
+    (tmp_path / "summary.json").write_text(json.dumps({"settings": {"8x1_dl10_ul10_crb1": setting}}))
+    assert main(["report", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert "downlink-pilot system" in said
+    assert said.count("\n") == 1

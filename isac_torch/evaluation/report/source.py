@@ -111,7 +111,11 @@ def _setting(folder: Path, name: str, summary: Any, context: dict[str, Any]) -> 
 
 
 def _check_summary(folder: Path, name: str, summary: Any) -> None:
-    """Refuse, in one line, a summary that lacks its counts or has a row with something else than numbers."""
+    """Refuse, in one line, a summary of the other system, without its counts, or with something else than numbers."""
+    if isinstance(summary, dict) and "crb_max_m2" in summary:
+        raise IsacError(
+            f"{folder}: {name} is of the downlink-pilot system, which report does not show; look at its drops.csv and figures"
+        )
     if isinstance(summary, dict) and "crb_max_m2" in summary:
         raise IsacError(
             f"{folder}: an evaluation of the downlink-pilot system, which report does not show; look at drops.csv there"
