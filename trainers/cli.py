@@ -217,7 +217,7 @@ def _write_model(cli: TrainingCLI, module: Any) -> None:
     path = cli.folder.path / MODEL_FILE
     save_network(path, module.average.float(), facts)
     shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in sorted(metrics) if name.startswith("val/"))
-    print(f"{path}: {shown}")  # noqa: T201 - what the command is for
+    print(f"{path}: {shown or 'no validation in these steps'}")  # noqa: T201 - what the command is for
 
 
 def _hyperparameters(cli: TrainingCLI) -> dict[str, Any]:
@@ -232,5 +232,6 @@ def _quiet() -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
     messages = ["many workers", "smaller than the logging interval", "`transfer_batch_to_device`", "LeafSpec"]
     messages += ["sync_dist=True", "exists and is not empty", "could not find the monitored key", "intended to run from within"]
+    messages += ["callbacks used to create the checkpoint"]  # those of versions before 0.2
     for message in messages:
         warnings.filterwarnings("ignore", f".*{message}")

@@ -200,6 +200,12 @@ def test_a_set_without_a_usable_drop_is_refused(path, tmp_path, place):
     assert len(every.train_dataloader()) == 1
 
 
+def test_yaml_of_former_versions_finds_its_data_module():
+    from isac_torch.datasets import module
+
+    assert module.PilotDataModule is DownlinkPilotDataModule
+
+
 def test_a_set_of_the_other_system_is_refused(path):
     with pytest.raises(DatasetError, match="drops of the tracking system, where those of downlink_pilots are wanted"):
         DownlinkPilotDataModule(path=path).setup()

@@ -246,8 +246,8 @@ def killed(folder: Path, *options: str) -> dict[str, object]:
 
 
 def test_runs_killed_at_random_moments_end_with_the_same_bytes(tmp_path):
-    result = killed(tmp_path / "kills", "--size=4x3x2", "--drops=40", "--shard-size=5", "--workers=1", "--kills=5")
-    assert result["killed_runs"] == 5
+    result = killed(tmp_path / "kills", "--size=4x3x2", "--drops=24", "--shard-size=4", "--workers=1", "--kills=3")
+    assert result["killed_runs"] == 3
     assert result["different"] == []
 
 
