@@ -10,6 +10,7 @@ from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.errors import DatasetError
+from isac_torch.interruption import without_interrupts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -132,7 +133,8 @@ def _connect(stack: ExitStack, count: int, scheduler: str | None) -> Any:
             raise DatasetError(f"scheduler={scheduler!r} does not answer ({reason}); start it or check the address") from None
     settings = {"distributed.nanny.pre-spawn-environ": _ONE_THREAD, "distributed.scheduler.allowed-failures": _DEATHS_PER_TRY}
     stack.enter_context(dask.config.set(settings))
-    return stack.enter_context(Client(stack.enter_context(_local_cluster(count)), set_as_default=False))
+    cluster = without_interrupts(lambda: _local_cluster(count))
+    return stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
 
 
 def _local_cluster(count: int, tries: int = _STARTS) -> Any:

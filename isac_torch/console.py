@@ -101,10 +101,12 @@ def _end() -> NoReturn:
         sys.stderr.flush()
         sys.stdout.flush()
     if "multiprocessing" in sys.modules:
-        import multiprocessing
+        import multiprocessing.util
 
         for child in multiprocessing.active_children():
             child.kill()
+        with contextlib.suppress(Exception):
+            multiprocessing.util._run_finalizers()  # type: ignore[attr-defined]  # or the library's tracker complains afterwards
     os._exit(CODE)
 
 
