@@ -43,7 +43,8 @@ class FullPower:
         """Powers (W) of every link."""
         if self.split == "equal":
             return Proposal(equal_split(problem))
-        share = problem.estimate / problem.estimate.sum(1, keepdim=True)
+        total = problem.estimate.sum(1, keepdim=True)
+        share = torch.where(total > 0.0, problem.estimate / total, 1.0 / problem.num_ues)  # nothing known: equal parts
         return Proposal((share * problem.budget.unsqueeze(1)).flatten(1))
 
 

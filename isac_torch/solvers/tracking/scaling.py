@@ -16,6 +16,9 @@ from torch import Tensor
 from isac_torch.allocation import Proposal, equal_split
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
+_NEXT_TO_NOTHING = 1e-100
+"""Share of its echo below which what a constraint asks for is met by any powers, and would underflow in a solver."""
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -64,9 +67,11 @@ def scaled(problem: MaxMinSinrProblem) -> Scaled:
     if problem.num_constraints == 0:
         return Scaled(exact, unit, torch.zeros_like(unit, dtype=torch.bool))
     echo = exact.echo * limit.unsqueeze(1)
-    deaf = echo.amax(-1) <= 0.0
     required = exact.sir_min.unsqueeze(-1) * exact.cross_echo * limit.unsqueeze(1)
-    largest = torch.maximum(torch.maximum(echo.amax(-1), required.amax(-1)), exact.sir_min * exact.constraint_noise)
+    asked = torch.maximum(required.amax(-1), exact.sir_min * exact.constraint_noise)
+    unreachable = (echo.amax(-1) <= 0.0) & (exact.sir_min > 0.0)
+    deaf = unreachable | (asked <= _NEXT_TO_NOTHING * echo.amax(-1))
+    largest = torch.maximum(echo.amax(-1), asked)
     size = _power_of_two(torch.where(largest > 0.0, largest, 1.0)).unsqueeze(-1)
     exact = replace(
         exact,
@@ -75,7 +80,7 @@ def scaled(problem: MaxMinSinrProblem) -> Scaled:
         sir_min=torch.where(deaf, 0.0, exact.sir_min),
         echo_noise=None if exact.echo_noise is None else exact.echo_noise / size[..., 0],
     )
-    return Scaled(exact, unit, (deaf & (problem.sir_min > 0.0)).any(-1))
+    return Scaled(exact, unit, unreachable.any(-1))
 
 
 def _power_of_two(value: Tensor) -> Tensor:
