@@ -140,6 +140,9 @@ def import_geometry(
     serving_aps: int | None = None,
     sensing_aps: int | None = None,
     listening_aps: int | None = None,
+    receive_selection: str = "farthest_point",
+    num_receive_aps: int | None = None,
+    receive_reach: float | None = 1.0,
 ) -> None:
     """Turn positions of APs, UEs and targets (CSV or GeoJSON, degrees or metres) into drops for `allocate`.
 
@@ -159,8 +162,14 @@ def import_geometry(
         serving_aps: Transmit APs that serve each UE; default 4.
         sensing_aps: Transmit APs with a beam at each target; default 4.
         listening_aps: Receive APs that listen for each target; default 1.
+        receive_selection: Rule for the APs that listen, where the file says `ap` of all: farthest_point, nearest_to_target,
+            least_used or weakest_ue.
+        num_receive_aps: APs that listen, where the file says `ap` of all; default a quarter.
+        receive_reach: weakest_ue lets no target be farther from its nearest receive AP than this times the distance under
+            farthest_point; null: any distance.
     """
     from isac_torch.deployment.importing import import_geometry as run
+    from isac_torch.deployment.open_roles import OpenRoles
 
     physics = {
         "num_antennas": num_antennas,
@@ -176,4 +185,5 @@ def import_geometry(
         "sensing_aps": sensing_aps,
         "listening_aps": listening_aps,
     }
-    run(sites, output, gains_db, **{name: value for name, value in physics.items() if value is not None})
+    roles = OpenRoles(receive_selection, num_receive_aps, receive_reach)
+    run(sites, output, gains_db, roles, **{name: value for name, value in physics.items() if value is not None})

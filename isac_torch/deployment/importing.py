@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 
 from isac_torch.deployment.cells import parse_number, read_cells
 from isac_torch.deployment.files import encode_json
 from isac_torch.deployment.geometry import read_geometry, read_text
+from isac_torch.deployment.open_roles import OpenRoles, receive_mask
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, GeometryError
 from isac_torch.files import writable_file, write_whole
@@ -21,13 +22,16 @@ if TYPE_CHECKING:
     from isac_torch.deployment.geometry import Geometry
 
 
-def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **physics: float | int) -> None:
+def import_geometry(
+    path: Path, output: Path, gains_db: Path | None = None, roles: OpenRoles | None = None, **physics: float | int
+) -> None:
     """Read positions, write drops as JSON (`-`: to standard output) and say on stderr what was found.
 
     Args:
         path: CSV or GeoJSON file, format in `isac_torch.deployment.geometry`.
         output: JSON file.
         gains_db: CSV file of large-scale gains in dB (negative), a row a UE, a column an AP, in the order of `path`.
+        roles: which APs listen where the file leaves that open; default `OpenRoles()`.
         physics: scalar fields of `Snapshot` by name; `ap_power` and `pilot_power` (W) are every AP's and every UE's.
 
     Raises:
@@ -42,7 +46,7 @@ def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **ph
         raise GeometryError(f"gains_db={str(gains_db)!r} fits one network, but {path} has {len(networks)}; split the file")
     snapshots = []
     for network in networks:
-        snapshot = snapshot_of(network, None if gains_db is None else read_gains(gains_db, network), **physics)
+        snapshot = snapshot_of(network, None if gains_db is None else read_gains(gains_db, network), roles, **physics)
         try:
             snapshot.check()
         except DropError as error:
@@ -56,15 +60,21 @@ def import_geometry(path: Path, output: Path, gains_db: Path | None = None, **ph
         write_whole(output, data)
 
 
-def snapshot_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = None, **physics: float | int) -> Snapshot:
+def snapshot_of(
+    network: Geometry,
+    gain: Float[np.ndarray, "ue allap"] | None = None,
+    roles: OpenRoles | None = None,
+    **physics: float | int,
+) -> Snapshot:
     """One network to allocate powers for.
 
     Args:
         network: its positions.
         gain: large-scale gains, linear, of every UE and AP in the order of the file; default the path-loss model.
+        roles: which APs listen where the network leaves that open; default `OpenRoles()`.
         physics: scalar fields of `Snapshot` by name; `ap_power` and `pilot_power` (W) are every AP's and every UE's.
     """
-    listens = receive_mask(network)
+    listens = receive_mask(network, OpenRoles() if roles is None else roles, gain, **_asked(physics))
     sends = ~listens
     power, pilot_power = physics.pop("ap_power", None), physics.pop("pilot_power", None)
     return Snapshot(
@@ -78,29 +88,6 @@ def snapshot_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = 
         pilot_power=None if pilot_power is None else np.full(len(network.ue_position), pilot_power),
         **physics,  # type: ignore[arg-type]
     )
-
-
-def receive_mask(network: Geometry) -> Bool[np.ndarray, " allap"]:
-    """Which APs listen: those of kind `rx`; a quarter, well spread, where the file leaves the roles open (`ap`).
-
-    The rule is that of `TrackingScenario`: the AP nearest to the middle, then each time the one farthest from those chosen.
-    """
-    kinds = np.array(network.ap_kind)
-    count = len(kinds)
-    if not (kinds == "ap").any():
-        return kinds == "rx"
-    if (kinds != "ap").any():
-        raise GeometryError("some APs are of kind ap, others tx or rx; say tx or rx of all of them, or ap of all")
-    if count < 2:
-        raise GeometryError(f"{count} AP of kind ap: one must transmit and one listen; give two, or call it tx")
-    chosen = np.zeros(count, dtype=bool)
-    nearest = -np.linalg.norm(network.ap_position - network.ap_position.mean(0), axis=1)
-    for turn in range(max(1, round(count / 4))):
-        latest = int(nearest.argmax())
-        chosen[latest] = True
-        gap = np.linalg.norm(network.ap_position - network.ap_position[latest], axis=1)
-        nearest = gap if turn == 0 else np.minimum(nearest, gap)
-    return chosen
 
 
 def read_gains(path: Path, network: Geometry) -> Float[np.ndarray, "ue allap"]:
@@ -124,6 +111,11 @@ def read_gains(path: Path, network: Geometry) -> Float[np.ndarray, "ue allap"]:
     return np.asarray(10.0 ** (gain_db / 10.0))
 
 
+def _asked(physics: dict[str, float | int]) -> dict[str, Any]:
+    """What the rules for roles need to know of the physics, where it was given."""
+    return {name: physics[name] for name in ("carrier_frequency", "serving_aps") if name in physics}
+
+
 def _found(network: Geometry, snapshot: Snapshot) -> str:
     """One line on what was read, for a person to notice a slip."""
     name = f"{network.name}: " if network.name else ""
@@ -132,6 +124,15 @@ def _found(network: Geometry, snapshot: Snapshot) -> str:
     origin = f", origin at {network.origin[0]:.6f}, {network.origin[1]:.6f} degrees" if network.origin else ""
     turned = "" if network.ap_orientation.any() else "; no orientations: every array's broadside points along x"
     return (
-        f"{name}{snapshot.num_aps} transmit APs, {len(snapshot.rx_position)} receive APs, {snapshot.num_ues} UEs, "
+        f"{name}{snapshot.num_aps} transmit APs, {len(snapshot.rx_position)} receive APs{_chosen(network, snapshot)}, "
+        f"{snapshot.num_ues} UEs, "
         f"{snapshot.num_targets} targets on {extent} m{origin}{turned}"
     )
+
+
+def _chosen(network: Geometry, snapshot: Snapshot) -> str:
+    """Which APs listen, where a rule has chosen them."""
+    if "ap" not in network.ap_kind:
+        return ""
+    listens = (network.ap_position[:, None] == snapshot.rx_position).all(-1).any(-1)
+    return f" (of the APs, counted from 0: {', '.join(map(str, np.flatnonzero(listens)))})"

@@ -19,6 +19,8 @@ from isac_torch.tensors import Array, at_columns, at_rows, constant, counting, n
 if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
 
+RULES = ("farthest_point", "nearest_to_target", "least_used", "weakest_ue")
+"""Rules that need no random numbers, by their names in `receive_selection`; the first is the default."""
 MOST_SETS = 5000
 """Sets of receive APs up to which `weakest_ue` looks at all of them; above, it swaps one AP at a time."""
 
@@ -46,21 +48,41 @@ def receive_aps(
     Raises:
         ScenarioError: receive_selection='random' without a lottery.
     """
-    count, rule = scenario.receive_aps, scenario.receive_selection
-    if rule == "random":
+    count = scenario.receive_aps
+    if scenario.receive_selection == "random":
         if lottery is None:
             raise ScenarioError("receive_selection='random' needs a random number per AP; pass lottery")
         return smallest(lottery, count)
+    middle = constant([scenario.side / 2, scenario.side / 2, scenario.ap_height], ap_position)
+    gap = distance(target_position, ap_position)
+    spread = farthest_point(ap_position, middle, count)
+    return by_rule(scenario.receive_selection, spread, gap, gain, scenario.serving_links, scenario.receive_reach)
+
+
+def by_rule(
+    rule: str,
+    default: Int[Array, "drop rx"],
+    gap: Float[Array, "drop target allap"],
+    gain: Float[Array, "drop ue allap"],
+    serving: int,
+    reach: float | None,
+) -> Int[Array, "drop rx"]:
+    """As many APs as `default` has, chosen by a rule that needs no random numbers.
+
+    Args:
+        rule: one of RULES.
+        default: what `farthest_point` chose.
+        gap: distance of every target to every AP, m.
+        gain: large-scale fading between every UE and every AP, linear.
+        serving: transmit APs that serve each UE.
+        reach: of the guard of `weakest_ue`; None: no guard.
+    """
+    count = default.shape[1]
     if rule == "least_used":
         return least_used(gain, count)
-    gap = distance(target_position, ap_position)
-    if rule == "nearest_to_target" and scenario.num_targets > 0:
-        return nearest_to_target(gap, count)
-    middle = constant([scenario.side / 2, scenario.side / 2, scenario.ap_height], ap_position)
-    spread = farthest_point(ap_position, middle, count)
-    if rule != "weakest_ue":
-        return spread
-    return weakest_ue(gain, gap, spread, scenario.serving_links, scenario.receive_reach)
+    if rule == "weakest_ue":
+        return weakest_ue(gain, gap, default, serving, reach)
+    return nearest_to_target(gap, count) if rule == "nearest_to_target" and gap.shape[1] else default
 
 
 def farthest_point(position: Float[Array, "drop ap 3"], centre: Float[Array, " 3"], count: int) -> Int[Array, "drop chosen"]:

@@ -9,9 +9,13 @@ import torch
 
 from isac_torch.deployment.files import read_snapshots
 from isac_torch.deployment.geometry import Geometry, parse_geometry, read_geometry, tangent_plane
-from isac_torch.deployment.importing import import_geometry, read_gains, receive_mask, snapshot_of
+from isac_torch.deployment.importing import import_geometry, read_gains, snapshot_of
+from isac_torch.deployment.open_roles import OpenRoles, receive_mask
 from isac_torch.errors import DropError, GeometryError
-from isac_torch.tracking.roles import farthest_point
+from isac_torch.propagation.geometry import distance
+from isac_torch.propagation.path_loss import umi_nlos_gain
+from isac_torch.tracking.roles import farthest_point, nearest_to_target
+from tests.oracles import roles as loop
 from tests.paths import ROOT
 
 SITES = ROOT / "examples" / "sites.csv"
@@ -104,7 +108,43 @@ def test_roles_left_open_follow_the_scenario():
     position = np.column_stack([rng.uniform(0, 700, (16, 2)), np.full(16, 10.0)])
     network = Geometry("", position, np.zeros(16), ("ap",) * 16, np.zeros((0, 3)), np.zeros((0, 3)), None)
     chosen = farthest_point(torch.tensor(position)[None], torch.tensor(position.mean(0)), 4)
-    assert np.flatnonzero(receive_mask(network)).tolist() == sorted(chosen[0].tolist())
+    assert np.flatnonzero(receive_mask(network, OpenRoles())).tolist() == sorted(chosen[0].tolist())
+
+
+OPEN = "kind,x,y,z\n" + "".join(f"ap,{x},{y},10\n" for x in (0, 150, 300) for y in (0, 150, 300))
+OPEN += "".join(f"ue,{x},{y},1.65\n" for x, y in ((10, 10), (20, 140), (290, 280), (160, 20)))
+OPEN += "target,140,260,60\ntarget,30,200,50\n"
+
+
+@pytest.mark.parametrize("rule", ["nearest_to_target", "least_used", "weakest_ue"])
+def test_open_roles_follow_the_rule_that_is_asked_for(rule, tmp_path, capsys):
+    (tmp_path / "a.csv").write_text(OPEN)
+    import_geometry(tmp_path / "a.csv", tmp_path / "out.json", roles=OpenRoles(rule, 3, 1.5), serving_aps=2)
+    (snapshot,) = read_snapshots(tmp_path / "out.json")
+    (network,) = read_geometry(tmp_path / "a.csv")
+    gap = distance(network.target_position, network.ap_position)
+    gain = umi_nlos_gain(distance(network.ue_position, network.ap_position), 2e9)
+    default = farthest_point(network.ap_position[None], network.ap_position.mean(0), 3)[0]
+    expected = {
+        "nearest_to_target": lambda: set(nearest_to_target(gap[None], 3)[0].tolist()),
+        "least_used": lambda: set(loop.least_used(gain, 3)),
+        "weakest_ue": lambda: loop.weakest_ue(gain, gap, default.tolist(), 2, 1.5),
+    }[rule]()
+    np.testing.assert_array_equal(snapshot.rx_position, network.ap_position[sorted(expected)])
+    assert f"3 receive APs (of the APs, counted from 0: {', '.join(map(str, sorted(expected)))})" in capsys.readouterr().err
+
+
+def test_roles_nobody_can_have_are_refused(tmp_path):
+    (tmp_path / "a.csv").write_text(OPEN)
+    (network,) = read_geometry(tmp_path / "a.csv")
+    for options, says in (
+        ({"num_receive_aps": 9}, "num_receive_aps=9 of 9 APs"),
+        ({"num_receive_aps": 0}, "num_receive_aps=0"),
+        ({"receive_selection": "nearest"}, "must be one of farthest_point, nearest_to_target"),
+        ({"receive_reach": float("nan")}, "receive_reach=nan"),
+    ):
+        with pytest.raises(GeometryError, match=says):
+            receive_mask(network, OpenRoles(**options))
 
 
 def test_gains_follow_the_order_of_the_file(tmp_path):
@@ -175,7 +215,7 @@ def test_no_geojson(text):
 def test_mixed_roles_are_refused():
     (network,) = parse_geometry("kind,x,y\nap,0,0\ntx,5,5\n", name="file", geojson=False)
     with pytest.raises(GeometryError, match="all of them"):
-        receive_mask(network)
+        receive_mask(network, OpenRoles())
 
 
 def test_files_that_cannot_be_read(tmp_path):
