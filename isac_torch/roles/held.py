@@ -8,22 +8,31 @@ default roles: for every threshold, no larger part of the area is heard below it
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, allocate
 from isac_torch.errors import ScenarioError
+from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.drop import with_roles
 from isac_torch.tracking.requirements import reference_standard
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from isac_torch.allocation import Allocator
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.requirements import Standard
     from isac_torch.tracking.scenario import TrackingScenario
+
+TOGETHER = 256
+"""Problems in memory at the same time."""
 
 
 def default_standard(drop: TrackingDrop, scenario: TrackingScenario) -> Standard | None:
@@ -57,6 +66,91 @@ def held_problem(drop: TrackingDrop, scenario: TrackingScenario, standard: Stand
     scale = standard.scan / in_order_of(own, standard.scan)
     echo = torch.cat([problem.echo[:, :first], problem.echo[:, first:] * scale[..., None]], dim=1)
     return replace(problem, echo=echo)
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Drops with the roles that were found best, and the powers that they were chosen by.
+
+    Attributes:
+        receive: APs that listen, counted through the default drop's transmit APs and then its receive APs (`all_aps`).
+        drop: the networks with these roles.
+        problem: theirs, held to uniform power with the default roles.
+        allocation: powers of the allocator.
+        changed: where other roles than the default ones were found better.
+    """
+
+    receive: Int[Tensor, "drop rx"]
+    drop: TrackingDrop
+    problem: MaxMinSinrProblem
+    allocation: Allocation
+    changed: Bool[Tensor, " drop"]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Networks whose roles may change, and what they are held to whatever these are.
+
+    Attributes:
+        drop: networks with the default roles.
+        scenario: theirs.
+        standard: what the requirement `dominate` compares with; None for the other kinds.
+    """
+
+    drop: TrackingDrop
+    scenario: TrackingScenario
+    standard: Standard | None
+
+    def select(self, index: Int[Tensor, " chosen"]) -> Held:
+        """The networks at `index`."""
+        standard = None if self.standard is None else map_tensors(self.standard, lambda t: t[index])
+        return Held(self.drop.select(index), self.scenario, standard)
+
+    def problem(self, index: Int[Tensor, " piece"], receive: Int[Tensor, "piece rx"]) -> tuple[TrackingDrop, MaxMinSinrProblem]:
+        """The networks at `index`, each with its own receive APs, and their problems."""
+        some = self.select(index)
+        drop = with_roles(some.drop, some.scenario, receive)
+        return drop, held_problem(drop, some.scenario, some.standard)
+
+    def each(
+        self, sets: Int[Tensor, "drop set rx"], measure: Callable[[MaxMinSinrProblem], Tensor]
+    ) -> Float[Tensor, "drop set"]:
+        """What `measure` makes of the problem of every set."""
+        owner, flat = torch.arange(len(sets)).repeat_interleave(sets.shape[1]), sets.flatten(0, 1)
+        pieces = torch.arange(len(flat)).split(TOGETHER)
+        return torch.cat([measure(self.problem(owner[piece], flat[piece])[1]) for piece in pieces]).unflatten(0, sets.shape[:2])
+
+    def best(self, sets: Int[Tensor, "drop set rx"], allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
+        """Of some sets for every network the one with the largest minimum SINR under the whole requirement.
+
+        The first set, which is that of the default roles, is the answer where no other meets the requirement at a larger value.
+        """
+        drops, count, _ = sets.shape
+        drop, problem = self.problem(torch.arange(drops).repeat_interleave(count), sets.flatten(0, 1))
+        answer = allocate(problem, allocator)
+        value = worth(answer).unflatten(0, (drops, count))
+        best = torch.where(value.amax(1) > 0, value.argmax(1), 0)
+        rows = torch.arange(drops)
+        picked, chosen = rows * count + best, sets[rows, best]
+        return Chosen(
+            receive=chosen,
+            drop=drop.select(picked),
+            problem=problem.select(picked),
+            allocation=map_tensors(answer, lambda t: t[picked]),
+            changed=(chosen.sort(-1).values != sets[:, 0].sort(-1).values).any(-1),
+        )
+
+
+def joined(parts: Sequence[Chosen]) -> Chosen:
+    """The choices for several batches as one; `allocation.seconds` add up."""
+    both = cat_tensors(parts)
+    seconds = sum(part.allocation.seconds for part in parts)
+    return replace(both, allocation=replace(both.allocation, seconds=seconds))
+
+
+def worth(allocation: Allocation, tolerance: float = FEASIBILITY_TOLERANCE) -> Float[Tensor, " drop"]:
+    """The value of every drop whose constraints are met, 0 elsewhere: what sets are compared by."""
+    return torch.where(allocation.violation <= tolerance, allocation.value, 0.0)
 
 
 def in_order_of(own: Float[Tensor, "drop cell"], wanted: Float[Tensor, "drop cell"]) -> Float[Tensor, "drop cell"]:

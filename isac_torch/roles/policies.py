@@ -17,7 +17,8 @@ import torch
 from isac_torch.allocation import FEASIBILITY_TOLERANCE
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.errors import AllocationError
-from isac_torch.roles.search import Chosen, Search, joined, search_roles
+from isac_torch.roles.held import Chosen, joined
+from isac_torch.roles.search import Search, search_roles
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.requirement import Requirement
 

@@ -14,20 +14,17 @@ from math import comb
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, allocate, equal_split
+from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.propagation.geometry import distance
-from isac_torch.roles.held import default_standard, held_problem
-from isac_torch.tensors import cat_tensors, map_tensors
-from isac_torch.tracking.drop import AllAps, all_aps, with_roles
+from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined, worth
+from isac_torch.tracking.drop import AllAps, all_aps
 from isac_torch.tracking.roles import MOST_SETS, nearest_gap, swapped, weakest_amplitude
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from isac_torch.allocation import Allocator
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -38,8 +35,6 @@ SCREEN_GAP = 1e-2
 """Certified gap of the solutions that candidates are screened by; constraints may be missed by as much."""
 _LEAST = 1e-12
 """Merits and qualities below this count as this, so that their logarithms are finite."""
-_TOGETHER = 256
-"""Problems in memory at the same time."""
 
 
 @dataclass(frozen=True)
@@ -62,38 +57,13 @@ class Search:
     finalists: int = 4
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """Drops with the roles that were found best, and the powers that they were chosen by.
-
-    Attributes:
-        receive: APs that listen, counted through the default drop's transmit APs and then its receive APs (`all_aps`).
-        drop: the networks with these roles.
-        problem: theirs, held to uniform power with the default roles.
-        allocation: powers of the allocator.
-        changed: where other roles than the default ones were found better.
-    """
-
-    receive: Int[Tensor, "drop rx"]
-    drop: TrackingDrop
-    problem: MaxMinSinrProblem
-    allocation: Allocation
-    changed: Bool[Tensor, " drop"]
-
-
-def joined(parts: Sequence[Chosen]) -> Chosen:
-    """The choices for several batches as one; `allocation.seconds` add up."""
-    both = cat_tensors(parts)
-    seconds = sum(part.allocation.seconds for part in parts)
-    return replace(both, allocation=replace(both.allocation, seconds=seconds))
-
-
 def search_roles(
     drop: TrackingDrop,
     scenario: TrackingScenario,
     allocator: Allocator[MaxMinSinrProblem],
     search: Search | None = None,
     screen: Allocator[MaxMinSinrProblem] | None = None,
+    standard: Standard | None = None,
 ) -> Chosen:
     """The receive APs, as many as in `drop`, with which the allocator reaches the largest minimum SINR under the requirement.
 
@@ -103,6 +73,7 @@ def search_roles(
         allocator: who solves the finalists, under the whole requirement.
         search: how much to look at; default `Search()`.
         screen: who solves candidates without the position constraint; default the batched engine to 1 %.
+        standard: what `dominate` compares with, where that is not uniform power in `drop`: for another number of receive APs.
 
     Returns:
         For every drop the best roles found: the default ones where no others meet the requirement at a larger minimum SINR.
@@ -112,63 +83,44 @@ def search_roles(
     """
     settings = Search() if search is None else search
     quick = BatchedOptimal(gap=SCREEN_GAP, tie="none") if screen is None else screen
-    pieces = torch.arange(drop.num_drops).split(max(1, _TOGETHER // (settings.finalists + 1)))
-    parts = [_searched(drop.select(piece), scenario, allocator, settings, quick) for piece in pieces]
+    parts = []
+    for piece in torch.arange(drop.num_drops).split(max(1, TOGETHER // (settings.finalists + 1))):
+        held = Held(drop, scenario, standard).select(piece)
+        if standard is None:
+            held = replace(held, standard=default_standard(held.drop, scenario))
+        aps = all_aps(held.drop)
+        gap = distance(held.drop.target_position, aps.position)
+        parts.append(_searched(_Place(held, aps, gap, settings, quick), allocator))
     return joined(parts)
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a search looks: the networks, what they are held to, and who screens."""
+    """Where a search looks, how much, and who screens."""
 
-    drop: TrackingDrop
-    scenario: TrackingScenario
-    standard: Standard | None
+    held: Held
     aps: AllAps
     gap: Float[Tensor, "drop target allap"]
     search: Search
     screen: Allocator[MaxMinSinrProblem]
 
-    def problem(self, index: Int[Tensor, " piece"], receive: Int[Tensor, "piece rx"]) -> tuple[TrackingDrop, MaxMinSinrProblem]:
-        """The drops at `index`, each with its own receive APs."""
-        drop = with_roles(self.drop.select(index), self.scenario, receive)
-        standard = None if self.standard is None else map_tensors(self.standard, lambda t: t[index])
-        return drop, held_problem(drop, self.scenario, standard)
-
-    def each(
-        self, sets: Int[Tensor, "drop set rx"], measure: Callable[[MaxMinSinrProblem], Tensor]
-    ) -> Float[Tensor, "drop set"]:
-        """What `measure` makes of the problem of every set."""
-        owner, flat = torch.arange(len(sets)).repeat_interleave(sets.shape[1]), sets.flatten(0, 1)
-        pieces = torch.arange(len(flat)).split(_TOGETHER)
-        return torch.cat([measure(self.problem(owner[piece], flat[piece])[1]) for piece in pieces]).unflatten(0, sets.shape[:2])
-
     def merit(self, sets: Int[Tensor, "drop set rx"]) -> Float[Tensor, "drop set"]:
         """Merit of the rule `weakest_ue`; 0 outside its guard."""
         limit = self.search.reach * nearest_gap(self.gap, self.aps.receive[:, None])
         within = (nearest_gap(self.gap, sets) <= limit).all(-1)
-        return torch.where(within, weakest_amplitude(self.aps.gain, sets, self.scenario.serving_links), 0.0)
+        return torch.where(within, weakest_amplitude(self.aps.gain, sets, self.held.scenario.serving_links), 0.0)
 
 
-def _searched(
-    drop: TrackingDrop,
-    scenario: TrackingScenario,
-    allocator: Allocator[MaxMinSinrProblem],
-    search: Search,
-    screen: Allocator[MaxMinSinrProblem],
-) -> Chosen:
-    aps = all_aps(drop)
-    gap = distance(drop.target_position, aps.position)
-    place = _Place(drop, scenario, default_standard(drop, scenario), aps, gap, search, screen)
-    best = aps.receive[:, None]
-    value = _screened(place, best)
+def _searched(place: _Place, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
+    search, default = place.search, place.aps.receive[:, None]
+    best, value = default, _screened(place, default)
     around = _first_sets(place)
     for turn in range(search.rounds + 1):
         sets, found = _promising(place, around)
         best, value = _ranked(torch.cat([best, sets], 1), torch.cat([value, found], 1), search.finalists)
         if turn < search.rounds:
-            around = swapped(best[:, 0], aps.position.shape[1])
-    return _final(place, torch.cat([aps.receive[:, None], best], 1), allocator)
+            around = swapped(best[:, 0], place.aps.position.shape[1])
+    return place.held.best(torch.cat([default, best], 1), allocator)
 
 
 def _first_sets(place: _Place) -> Int[Tensor, "drop set rx"]:
@@ -186,7 +138,7 @@ def _promising(
     """The most promising of the sets and the minimum SINR they reach without the position constraint."""
     sets, merit = _ranked(sets, place.merit(sets), place.search.looked)
     sets = torch.where(merit[..., None] > 0, sets, place.aps.receive[:, None])  # nothing outside the guard
-    score = merit.clamp_min(_LEAST).log() + place.each(sets, _readiness)
+    score = merit.clamp_min(_LEAST).log() + place.held.each(sets, _readiness)
     sets, _ = _ranked(sets, score, place.search.solved)
     return sets, _screened(place, sets)
 
@@ -225,13 +177,9 @@ def _screened(place: _Place, sets: Int[Tensor, "drop set rx"]) -> Float[Tensor, 
     def value(problem: MaxMinSinrProblem) -> Tensor:
         found = allocate(replace(problem, position=None), place.screen)
         odds = torch.maximum(_odds(problem, equal_split(problem)), _odds(problem, found.power))
-        return _worth(found, SCREEN_GAP) * odds
+        return worth(found, SCREEN_GAP) * odds
 
-    return place.each(sets, value)
-
-
-def _worth(allocation: Allocation, tolerance: float = FEASIBILITY_TOLERANCE) -> Float[Tensor, " drop"]:
-    return torch.where(allocation.violation <= tolerance, allocation.value, 0.0)
+    return place.held.each(sets, value)
 
 
 def _ranked(
@@ -240,20 +188,3 @@ def _ranked(
     """The `count` sets of largest value, largest first."""
     top = value.topk(min(count, value.shape[1]), dim=1)
     return sets.gather(1, top.indices[..., None].expand(-1, -1, sets.shape[2])), top.values
-
-
-def _final(place: _Place, sets: Int[Tensor, "drop set rx"], allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
-    """The best of the sets under the whole requirement; the first, the default roles, where no other is better."""
-    drops, count, _ = sets.shape
-    drop, problem = place.problem(torch.arange(drops).repeat_interleave(count), sets.flatten(0, 1))
-    answer = allocate(problem, allocator)
-    best = _worth(answer).unflatten(0, (drops, count)).argmax(1)
-    rows = torch.arange(drops)
-    picked, chosen = rows * count + best, sets[rows, best]
-    return Chosen(
-        receive=chosen,
-        drop=drop.select(picked),
-        problem=problem.select(picked),
-        allocation=map_tensors(answer, lambda t: t[picked]),
-        changed=(chosen.sort(-1).values != sets[:, 0].sort(-1).values).any(-1),
-    )

@@ -1,0 +1,181 @@
+"""Which APs listen: rules and searches under uniform power's sensing with the default roles, judged by true echoes.
+
+python benchmarks/roles.py --num_drops 40 --json roles.json --png roles.png
+"""
+
+import argparse
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.files import written_whole
+from isac_torch.propagation.geometry import distance
+from isac_torch.roles.held import Chosen, Held, default_standard
+from isac_torch.roles.policies import ROLE_POLICIES
+from isac_torch.roles.search import Search, search_roles
+from isac_torch.sensing.glrt import Glrt
+from isac_torch.sensing.quality import assess
+from isac_torch.tensors import to_db
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.communication import rate
+from isac_torch.tracking.drop import TrackingDrop, all_aps
+from isac_torch.tracking.fractional import fractional_power
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.roles import by_rule
+from isac_torch.tracking.scenario import TrackingScenario
+
+SMALL = Search(looked=40, solved=6, rounds=0)
+"""A third of the effort of the default search."""
+BLOCKS = 4
+Row = dict[str, float | str]
+
+
+class World:
+    """The drops of a seed with their default roles, and how well uniform power does there."""
+
+    def __init__(self, scenario: TrackingScenario, num_drops: int, seed: int) -> None:
+        """Draw the drops and judge uniform power."""
+        self.scenario, self.seed, self.num_drops = scenario, seed, num_drops
+        self.drop = scenario.sample(num_drops, generator=torch.Generator().manual_seed(seed))
+        problem = power_problem(self.drop, scenario)
+        self.power = fractional_power(problem)
+        self.rate = rate(problem.objective(self.power), scenario)
+        self.sensed = self.senses(self.drop, self.power)
+        self.standard = default_standard(self.drop, scenario)
+
+    def senses(self, drop: TrackingDrop, power: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """True SICNR (dB), miss probability and bound on the position error (m) of every target."""
+        report = assess(
+            drop, self.scenario, self.scenario.sensing, power, Glrt("paper"), num_blocks=BLOCKS, seed=self.seed, with_miss=True
+        )
+        assert report.miss is not None
+        position = power_problem(drop, replace(self.scenario, requirement=Requirement("dominate", scan=0.0))).position
+        assert position is not None
+        return to_db(report.quality.ratio.mean(1)), report.miss.mean(1), position.error(power)
+
+    def row(self, name: str, choose: Callable[[], Chosen]) -> Row:
+        """One line of the table: everything minus, or over, uniform power with the default roles; means over the drops."""
+        start = time.process_time()
+        found = choose()
+        seconds = time.process_time() - start
+        got = rate(found.allocation.value, self.scenario)
+        ratio = got.mean() / self.rate.mean()
+        sicnr, miss, error = (
+            now - was for now, was in zip(self.senses(found.drop, found.allocation.power), self.sensed, strict=True)
+        )
+        row: Row = {
+            "roles": name,
+            "rate_over_upc": float(ratio),
+            "rate_over_upc_se": _standard_error(got - ratio * self.rate) / float(self.rate.mean()),
+            "sicnr_minus_upc_db": float(sicnr.mean()),
+            "sicnr_minus_upc_db_se": _standard_error(sicnr.mean(1)),
+            "miss_minus_upc": float(miss.mean()),
+            "miss_minus_upc_se": _standard_error(miss.mean(1)),
+            "position_error_minus_upc_m": float(error.mean()),
+            "position_error_minus_upc_m_se": _standard_error(error.mean(1)),
+            "changed": float(found.changed.double().mean()),
+            "violation": float(found.allocation.violation.max()),
+            "ms_per_drop": 1e3 * seconds / self.num_drops,
+        }
+        print("  ".join(f"{value:8.3f}" if isinstance(value, float) else f"{value:28}" for value in row.values()), flush=True)
+        return row
+
+    def rule(self, rule: str, reach: float | None = 1.0) -> Chosen:
+        """The roles of a rule where they meet the requirement at a larger rate, else the default ones."""
+        aps = all_aps(self.drop)
+        gap = distance(self.drop.target_position, aps.position)
+        receive = by_rule(rule, aps.receive, gap, aps.gain, self.scenario.serving_links, reach)
+        return Held(self.drop, self.scenario, self.standard).best(torch.stack([aps.receive, receive], 1), BatchedOptimal())
+
+    def counted(self, **change: int) -> Chosen:
+        """The search with another number of receive or serving APs, held to the same as the default roles."""
+        other = replace(self.scenario, **change)
+        drop = other.sample(self.num_drops, generator=torch.Generator().manual_seed(self.seed))
+        return search_roles(drop, other, BatchedOptimal(), SMALL, standard=self.standard)
+
+
+def _standard_error(values: Tensor) -> float:
+    return float(values.std()) / math.sqrt(len(values))
+
+
+def measure(num_drops: int, seed: int, listening_aps: int) -> list[Row]:
+    scenario = TrackingScenario(listening_aps=listening_aps, requirement=Requirement("dominate"))
+    world = World(scenario, num_drops, seed)
+    rows = [
+        world.row("farthest_point (default)", lambda: world.rule("farthest_point")),
+        world.row("nearest_to_target", lambda: world.rule("nearest_to_target")),
+        world.row("least_used", lambda: world.rule("least_used")),
+        world.row("weakest_ue, reach 1", lambda: world.rule("weakest_ue", 1.0)),
+        world.row("weakest_ue, reach 1.3", lambda: world.rule("weakest_ue", 1.3)),
+        world.row("weakest_ue, any reach", lambda: world.rule("weakest_ue", None)),
+        world.row("small search", lambda: search_roles(world.drop, scenario, BatchedOptimal(), SMALL)),
+        *(world.row(name, lambda p=policy: p.choose(world.drop, scenario)) for name, policy in ROLE_POLICIES.items()),  # type: ignore[misc]
+    ]
+    return rows + _numbers(world)
+
+
+def _numbers(world: World) -> list[Row]:
+    """How many receive APs: each number alone where the requirement is met, and the best number of each drop."""
+    four = search_roles(world.drop, world.scenario, BatchedOptimal(), SMALL)
+    best = rate(four.allocation.value, world.scenario)
+    rows: list[Row] = []
+    for count in (3, 5):
+        found = world.counted(num_receive_aps=count)
+        met = found.allocation.violation <= 1e-6
+        own = torch.where(met, rate(found.allocation.value, world.scenario), 0.0)
+        best = torch.maximum(best, own)
+        rows.append({"roles": f"{count} receive APs, small search", "met": float(met.double().mean())})
+    ratio = best.mean() / world.rate.mean()
+    error = _standard_error(best - ratio * world.rate) / float(world.rate.mean())
+    rows.append({"roles": "best of 3, 4, 5 receive APs", "rate_over_upc": float(ratio), "rate_over_upc_se": error})
+    for row in rows[-3:]:
+        print(row, flush=True)
+    return rows
+
+
+def draw(path: Path, rows: list[Row]) -> None:
+    """Rate against SICNR, with standard errors."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.0, 4.2), dpi=130, layout="constrained")
+    axes = figure.subplots()
+    for row in (row for row in rows if "sicnr_minus_upc_db" in row):
+        x, y = float(row["sicnr_minus_upc_db"]), float(row["rate_over_upc"])
+        spread = {"xerr": float(row["sicnr_minus_upc_db_se"]), "yerr": float(row["rate_over_upc_se"])}
+        axes.errorbar(x, y, **spread, fmt="s" if str(row["roles"]).startswith("opc") else "o", markersize=5, linewidth=0.8)
+        axes.annotate(str(row["roles"]), (x, y), fontsize=7, xytext=(5, 4), textcoords="offset points")
+    axes.axvline(0.0, color="0.6", linewidth=0.8)
+    axes.set(
+        xlabel="true SICNR minus that of uniform power with the default roles, mean (dB)",
+        ylabel="smallest rate over that of uniform power with the default roles",
+    )
+    axes.grid(alpha=0.3, linewidth=0.5)
+    with written_whole(path) as partial:
+        figure.savefig(partial, format="png", metadata={"Software": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--num_drops", type=int, default=40)
+    parser.add_argument("--seed", type=int, default=970_000)
+    parser.add_argument("--listening_aps", type=int, default=1)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--png", type=Path)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    rows = measure(options.num_drops, options.seed, options.listening_aps)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    if options.png:
+        draw(options.png, rows)
+
+
+if __name__ == "__main__":
+    main()
