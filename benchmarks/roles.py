@@ -94,9 +94,9 @@ class World:
         receive = by_rule(rule, aps.receive, gap, aps.gain, self.scenario.serving_links, reach)
         return Held(self.drop, self.scenario, self.standard).best(torch.stack([aps.receive, receive], 1), BatchedOptimal())
 
-    def counted(self, **change: int) -> Chosen:
-        """The search with another number of receive or serving APs, held to the same as the default roles."""
-        other = replace(self.scenario, **change)
+    def counted(self, num_receive_aps: int) -> Chosen:
+        """The search with another number of receive APs, held to the same as the default roles."""
+        other = replace(self.scenario, num_receive_aps=num_receive_aps)
         drop = other.sample(self.num_drops, generator=torch.Generator().manual_seed(self.seed))
         return search_roles(drop, other, BatchedOptimal(), SMALL, standard=self.standard)
 
@@ -148,8 +148,9 @@ def draw(path: Path, rows: list[Row]) -> None:
     axes = figure.subplots()
     for row in (row for row in rows if "sicnr_minus_upc_db" in row):
         x, y = float(row["sicnr_minus_upc_db"]), float(row["rate_over_upc"])
-        spread = {"xerr": float(row["sicnr_minus_upc_db_se"]), "yerr": float(row["rate_over_upc_se"])}
-        axes.errorbar(x, y, **spread, fmt="s" if str(row["roles"]).startswith("opc") else "o", markersize=5, linewidth=0.8)
+        right, up = float(row["sicnr_minus_upc_db_se"]), float(row["rate_over_upc_se"])
+        mark = "s" if str(row["roles"]).startswith("opc") else "o"
+        axes.errorbar(x, y, xerr=right, yerr=up, fmt=mark, markersize=5, linewidth=0.8)
         axes.annotate(str(row["roles"]), (x, y), fontsize=7, xytext=(5, 4), textcoords="offset points")
     axes.axvline(0.0, color="0.6", linewidth=0.8)
     axes.set(
