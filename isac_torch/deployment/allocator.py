@@ -25,6 +25,7 @@ from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first
 from isac_torch.deployment.directions import OUTPUTS, OwnedProblem, owners_of
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
+from isac_torch.deployment.open_roles import chosen_receivers
 from isac_torch.deployment.patience import still_wanted
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
@@ -46,7 +47,8 @@ class Allocated:
 
     Attributes:
         power: W, of each link.
-        link_ap: transmit AP of each link.
+        link_ap: transmit AP of each link, counted as in the snapshot's tx_position.
+        receive_ap: APs of tx_position that listen, where the snapshot leaves that to a rule; else empty.
         owner_kind: "ue" or "target" of each link.
         owner_index: which UE or target.
         sinr: of each UE, linear.
@@ -61,6 +63,7 @@ class Allocated:
 
     power: Float[ndarray, " link"]
     link_ap: Int[ndarray, " link"]
+    receive_ap: Int[ndarray, " rx"]
     owner_kind: tuple[str, ...]
     owner_index: Int[ndarray, " link"]
     sinr: Float[ndarray, " ue"]
@@ -164,9 +167,12 @@ class DeployedAllocator:
             owners = owners_of(problem)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
+                listens = chosen_receivers(snapshots[index])
+                sends = np.delete(np.arange(snapshots[index].num_aps), listens)
                 answers[index] = Allocated(
                     power=found.power[drop],
-                    link_ap=problem.link_ap[drop],
+                    link_ap=sends[problem.link_ap[drop]],
+                    receive_ap=listens,
                     owner_kind=owners.kind,
                     owner_index=owners.index,
                     sinr=found.sinr[drop],

@@ -56,6 +56,7 @@ def _nested(answer: Allocated) -> dict[str, Any]:
     return {
         "power": answer.power.tolist(),
         "ap": answer.link_ap.tolist(),
+        "receive_ap": answer.receive_ap.tolist(),
         "owner_kind": list(answer.owner_kind),
         "owner_index": answer.owner_index.tolist(),
         "sinr": _finite(answer.sinr),
@@ -73,7 +74,7 @@ def _finite(values: NDArray[Any]) -> list[float | None]:
 
 
 def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[Any]]]:
-    """Columns of the tables `link`, `ue`, `target` and `drop`."""
+    """Columns of the tables `link`, `ue`, `target`, `receive_ap` and `drop`."""
     targets = [answer.sir for answer in answers]
     return {
         "link": {
@@ -88,6 +89,10 @@ def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[A
             "sinr": _joined([answer.sinr for answer in answers], np.float64),
         },
         "target": {"drop": _counts(targets), "sir": _joined(targets, np.float64)},
+        "receive_ap": {
+            "drop": _counts(answer.receive_ap for answer in answers),
+            "ap": _joined([answer.receive_ap for answer in answers], np.int64),
+        },
         "drop": {
             "path": np.array([answer.path for answer in answers], dtype="S16"),
             "reason": np.array([answer.reason.encode() for answer in answers], dtype="S"),

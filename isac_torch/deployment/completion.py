@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from isac_torch.deployment.open_roles import known_gain, with_given_roles
 from isac_torch.deployment.snapshot import NO_PATH_GAIN, Snapshot
 from isac_torch.errors import DropError
 from isac_torch.propagation.geometry import distance
-from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.tracking.association import balanced, closest
 from isac_torch.tracking.drop import assign_pilots
 from isac_torch.tracking.scenario import TrackingScenario
@@ -20,10 +20,11 @@ _DERIVED = ("ue_gain", "pilot_power", "pilot", "serving_ap", "sensing_ap", "list
 
 
 def completed(snapshot: Snapshot) -> Snapshot:
-    """The same network with every gain, set, pilot and power filled in; itself where nothing is missing.
+    """The same network with every role, gain, set, pilot and power filled in; itself where nothing is missing.
 
     The snapshot has passed `check`. Raises DropError where a derived assignment of receive APs needs SciPy and there is none.
     """
+    snapshot = with_given_roles(snapshot)
     missing = [name for name in _DERIVED if getattr(snapshot, name) is None]
     unheard = snapshot.ue_gain is not None and snapshot.ue_gain.min() < NO_PATH_GAIN
     if not (missing or unheard):
@@ -35,8 +36,8 @@ def completed(snapshot: Snapshot) -> Snapshot:
         found["ap_power"] = np.full(snapshot.num_aps, TrackingScenario.ap_power)
     if found["pilot_power"] is None:
         found["pilot_power"] = np.full(snapshot.num_ues, TrackingScenario.pilot_power)
-    if found["ue_gain"] is None and snapshot.ue_position is not None:  # `check` has asked for one of the two
-        found["ue_gain"] = umi_nlos_gain(distance(snapshot.ue_position, snapshot.tx_position), snapshot.carrier_frequency)
+    if found["ue_gain"] is None:
+        found["ue_gain"] = known_gain(snapshot)
     elif unheard:
         found["ue_gain"] = np.maximum(found["ue_gain"], NO_PATH_GAIN)
     if found["serving_ap"] is None:

@@ -1,22 +1,27 @@
-"""Which APs of an imported site listen, where its file leaves that open: the rules of the scenario, without torch."""
+"""Which APs listen where a site or a snapshot leaves that open: the rules of the scenario, without torch."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
-from isac_torch.deployment.snapshot import NO_PATH_GAIN, Snapshot
+from isac_torch.deployment.snapshot import NO_PATH_GAIN, SHAPES, Snapshot
 from isac_torch.errors import GeometryError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.tracking.roles import RULES, by_rule, farthest_point
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from isac_torch.deployment.geometry import Geometry
+
+_PER_AP = tuple(name for name, axes in SHAPES.items() if "ap" in axes)
+"""Fields of a snapshot that have an entry for each transmit AP."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +78,59 @@ def receive_mask(
     listen = max(1, round(count / 4)) if roles.num_receive_aps is None else roles.num_receive_aps
     if not 1 <= listen < count:
         raise GeometryError(f"num_receive_aps={listen} of {count} APs: let at least one listen and one transmit")
-    # The shared rules are annotated for tensors and take arrays as well; they want a batch.
-    position: Any = network.ap_position[None]
-    middle: Any = network.ap_position.mean(0)
-    chosen: Any = farthest_point(position, middle, listen)
-    if len(network.ue_position):
-        known = umi_nlos_gain(distance(network.ue_position, network.ap_position), carrier_frequency) if gain is None else gain
-        heard: Any = np.maximum(known, NO_PATH_GAIN)[None]
-        gap: Any = distance(network.target_position[None], position)
-        serving = min(serving_aps, count - listen)
-        chosen = by_rule(roles.receive_selection, chosen, gap, heard, serving, roles.receive_reach)
-    return np.isin(np.arange(count), chosen[0])
+    chosen = _chosen(
+        roles.receive_selection, listen, network.ap_position, network.target_position, serving_aps, roles.receive_reach,
+        lambda: umi_nlos_gain(distance(network.ue_position, network.ap_position), carrier_frequency) if gain is None else gain,
+    )  # fmt: skip
+    return np.isin(np.arange(count), chosen)
+
+
+def chosen_receivers(snapshot: Snapshot) -> Int[np.ndarray, " rx"]:
+    """APs of tx_position that listen in an open snapshot, in ascending order; none where the roles are given."""
+    if snapshot.receive_selection == "given":
+        return np.zeros(0, dtype=np.int64)
+    found = _chosen(
+        snapshot.receive_selection, snapshot.listeners, snapshot.tx_position, snapshot.target_position,
+        snapshot.serving_aps, snapshot.receive_reach, lambda: known_gain(snapshot),
+    )  # fmt: skip
+    return np.sort(found)
+
+
+def with_given_roles(snapshot: Snapshot) -> Snapshot:
+    """The same network where the APs that the rule chooses are those of rx_position; itself where roles are given."""
+    listens = chosen_receivers(snapshot)
+    if not len(listens):
+        return snapshot
+    kept = {name: value for name in _PER_AP if (value := getattr(snapshot, name)) is not None}
+    along = {name: SHAPES[name].index("ap") for name in kept}
+    sent = {name: np.delete(value, listens, axis=along[name]) for name, value in kept.items()}
+    return replace(snapshot, **sent, rx_position=snapshot.tx_position[listens], receive_selection="given")
+
+
+def known_gain(snapshot: Snapshot) -> Float[np.ndarray, "ue ap"]:
+    """Large-scale gains of a snapshot, linear: those given, else the path-loss model."""
+    if snapshot.ue_gain is not None or snapshot.ue_position is None:  # `check` has asked for one of the two
+        return np.asarray(snapshot.ue_gain)
+    return umi_nlos_gain(distance(snapshot.ue_position, snapshot.tx_position), snapshot.carrier_frequency)
+
+
+def _chosen(
+    rule: str,
+    listen: int,
+    position: Float[np.ndarray, "ap 3"],
+    targets: Float[np.ndarray, "target 3"],
+    serving_aps: int,
+    reach: float | None,
+    gain: Callable[[], Float[np.ndarray, "ue ap"]],
+) -> Int[np.ndarray, " rx"]:
+    """The shared rules for one network; they are annotated for tensors, take arrays as well, and want a batch."""
+    batch: Any = position[None]
+    middle: Any = position.mean(0)
+    spread: Any = farthest_point(batch, middle, listen)
+    known = gain()
+    if rule == RULES[0] or not len(known):
+        return np.asarray(spread[0])
+    heard: Any = np.maximum(known, NO_PATH_GAIN)[None]
+    gap: Any = distance(targets[None], batch)
+    found: Any = by_rule(rule, spread, gap, heard, min(serving_aps, len(position) - listen), reach)
+    return np.asarray(found[0])

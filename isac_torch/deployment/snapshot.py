@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from isac_torch.deployment.field_specs import attributes_section, reals, specs_of, wholes, words
 from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
 from isac_torch.errors import DropError
+from isac_torch.tracking.roles import RULES
 from isac_torch.units import db_to_linear, dbm_to_watt
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     Number: TypeAlias = float
     Whole: TypeAlias = int
     Echo: TypeAlias = Literal["radar", "product"]
+    Roles: TypeAlias = Literal["given", "farthest_point", "nearest_to_target", "least_used", "weakest_ue"]
 else:
-    Reals = Indices = Number = Whole = Echo = Any  # anything may be given: it is converted, or refused in one line
+    Reals = Indices = Number = Whole = Echo = Roles = Any  # anything may be given: it is converted, or refused in one line
 
 NO_PATH_GAIN = 1e-20
 """Gain of a pair that no path connects, linear (-200 dB): far below the noise, yet positive as a large-scale gain must be."""
@@ -175,6 +177,28 @@ class Snapshot:
             least=1, most=1_000_000, unit="receive APs",
         ),
     )  # fmt: skip
+    receive_selection: Roles = field(
+        default="given",
+        metadata=words(
+            "who listens: the APs of rx_position (`given`), or APs of tx_position by a rule, which also hands out the sets "
+            "(docs/roles.md); rx_position is empty then",
+            "given", *RULES,
+        ),
+    )  # fmt: skip
+    num_receive_aps: Whole | None = field(
+        default=None,
+        metadata=wholes(
+            "APs that listen where a rule chooses them; default a quarter, at least one", least=1, most=1_000_000, unit="APs"
+        ),
+    )
+    receive_reach: Number = field(
+        default=1.0,
+        metadata=reals(
+            "`weakest_ue` lets no target be farther from its nearest receive AP than this times the distance under "
+            "`farthest_point`",
+            least=0.0, most=1e9, unit="a multiple of a distance",
+        ),
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""
@@ -193,10 +217,11 @@ class Snapshot:
             object.__setattr__(self, name, array)
         for name in _SCALARS:
             given = getattr(self, name)
-            if not (name == "pilot_symbols" and given is None):
+            if not (given is None and getattr(type(self), name) is None):
                 object.__setattr__(self, name, as_number(name, given, whole=SPECS[name].whole))
-        if self.echo_gain not in SPECS["echo_gain"].words:
-            raise DropError(f"echo_gain={self.echo_gain!r} must be {' or '.join(map(repr, SPECS['echo_gain'].words))}")
+        for name in _WORDS:
+            if getattr(self, name) not in SPECS[name].words:
+                raise DropError(f"{name}={getattr(self, name)!r} must be {' or '.join(map(repr, SPECS[name].words))}")
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> Snapshot:
@@ -213,7 +238,7 @@ class Snapshot:
     def from_drop(cls, drop: Any, index: int, scenario: Any) -> Snapshot:
         """Drop `index` of a batch (a `TrackingDrop`) of a `TrackingScenario`."""
         arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in SHAPES if hasattr(drop, name)}
-        scalars = {name: getattr(scenario, name) for name in (*_SCALARS, "echo_gain")}
+        scalars = {name: getattr(scenario, name) for name in (*_SCALARS, "echo_gain") if name not in _OPEN}
         ap_power = [scenario.ap_power] * len(arrays["tx_position"])
         return cls(**arrays, **scalars, ap_power=ap_power)  # type: ignore[arg-type]  # lists are converted
 
@@ -264,7 +289,9 @@ class Snapshot:
                 f"a network of {self.num_aps} transmit APs and {self.num_ues} UEs has no links; give at least one of each, "
                 "UEs by ue_position or by ue_gain, ue_azimuth and ue_elevation"
             )
-        if self.num_targets and not len(self.rx_position):
+        if self.receive_selection != "given":
+            self._check_open()
+        elif self.num_targets and not len(self.rx_position):
             raise DropError(f"{self.num_targets} targets need a receive AP that listens; give rx_position at least one row")
         angles = self.ue_azimuth is not None and self.ue_elevation is not None
         if self.ue_position is None and not (angles and self.ue_gain is not None):
@@ -276,6 +303,22 @@ class Snapshot:
             if value is not None and value.ndim == 2 and len(value) and not value.shape[1]:
                 raise DropError(f"{name} has no AP in its rows; give each row at least one, or leave {name} out")
 
+    @property
+    def listeners(self) -> int:
+        """APs that listen where a rule chooses them."""
+        return max(1, round(self.num_aps / 4)) if self.num_receive_aps is None else self.num_receive_aps
+
+    def _check_open(self) -> None:
+        """Where a rule chooses who listens, all APs are those of tx_position, and no set can name an AP yet."""
+        rule = f"receive_selection={self.receive_selection!r} chooses who listens"
+        if len(self.rx_position):
+            raise DropError(f"{rule}, but rx_position names some; put all APs into tx_position, or take 'given'")
+        named = [name for name in ("serving_ap", "sensing_ap", "listening_ap") if getattr(self, name) is not None]
+        if named:
+            raise DropError(f"{rule} and so the sets of APs; leave {named[0]} out, or take 'given'")
+        if not 1 <= self.listeners < self.num_aps:
+            raise DropError(f"{rule}: {self.listeners} of {self.num_aps} APs; let at least one listen and one transmit")
+
 
 _OPTIONAL = {item.name: item.default is not MISSING for item in fields(Snapshot)}
 SPECS = specs_of(Snapshot)
@@ -283,6 +326,9 @@ SPECS = specs_of(Snapshot)
 SHAPES = {name: spec.axes for name, spec in SPECS.items() if spec.axes}
 """Axes of every field that is an array."""
 _SCALARS = tuple(name for name, spec in SPECS.items() if not spec.axes and not spec.words)
+_OPEN = ("num_receive_aps", "receive_reach")
+"""What only matters where a rule chooses who listens."""
+_WORDS = tuple(name for name, spec in SPECS.items() if spec.words)
 _RANGE = {name: (spec.least, spec.most, spec.unit) for name, spec in SPECS.items() if spec.most is not None}
 _SETS = tuple(name for name, spec in SPECS.items() if spec.axes and spec.whole)
 Snapshot.__doc__ = f"{(Snapshot.__doc__ or '').rstrip()}\n\n{attributes_section(SPECS)}\n    "

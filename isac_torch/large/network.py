@@ -49,6 +49,10 @@ class LargeNetwork:
     def of(cls, snapshot: Snapshot) -> LargeNetwork:
         """The checked network of a snapshot. Raises DropError for what neighbourhoods cannot be made of."""
         snapshot.check()
+        if snapshot.receive_selection != "given":
+            raise DropError(
+                f"receive_selection={snapshot.receive_selection!r} is not for large networks; give rx_position and take 'given'"
+            )
         if snapshot.ue_position is None or snapshot.ue_azimuth is not None:
             raise DropError(
                 "a large network needs ue_position and finds the angles itself; leave out ue_azimuth and ue_elevation"
