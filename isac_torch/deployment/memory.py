@@ -38,7 +38,8 @@ class Sizes:
     @classmethod
     def of(cls, snapshot: Snapshot) -> Sizes:
         """Of a snapshot whose sets may still be left out."""
-        aps, receivers = snapshot.num_aps, len(snapshot.rx_position)
+        given = snapshot.receive_selection == "given"
+        aps, receivers = snapshot.num_aps, len(snapshot.rx_position) if given else snapshot.listeners
 
         def width(name: str, asked: int, most: int) -> int:
             given = getattr(snapshot, name)

@@ -30,6 +30,8 @@ else:
 
 NO_PATH_GAIN = 1e-20
 """Gain of a pair that no path connects, linear (-200 dB): far below the noise, yet positive as a large-scale gain must be."""
+MOST_OPEN_APS = 64
+"""APs among which `weakest_ue` chooses: the swaps that it tries grow with their square."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,6 +318,10 @@ class Snapshot:
         named = [name for name in ("serving_ap", "sensing_ap", "listening_ap") if getattr(self, name) is not None]
         if named:
             raise DropError(f"{rule} and so the sets of APs; leave {named[0]} out, or take 'given'")
+        if self.receive_selection == "weakest_ue" and self.num_aps > MOST_OPEN_APS:
+            raise DropError(
+                f"{rule} among at most {MOST_OPEN_APS} APs, not {self.num_aps}; take 'least_used', or give the roles"
+            )
         if not 1 <= self.listeners < self.num_aps:
             raise DropError(f"{rule}: {self.listeners} of {self.num_aps} APs; let at least one listen and one transmit")
 

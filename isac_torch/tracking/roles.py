@@ -6,7 +6,7 @@ Every rule ignores the numbering of APs, UEs and targets. docs/roles.md compares
 from __future__ import annotations
 
 import math
-from itertools import combinations
+from itertools import combinations, product
 from typing import TYPE_CHECKING
 
 from array_api_compat import device
@@ -25,6 +25,8 @@ MOST_SETS = 5000
 """Sets of receive APs up to which `weakest_ue` looks at all of them; above, it swaps one AP at a time."""
 
 
+MOST_ENTRIES = 2**21
+"""Numbers in the tables of the sets that are looked at together."""
 TIE_WEIGHT = 1e-3
 """Of the amplitudes of all UEs and transmit APs beside that of the weakest UE, in the merit of `weakest_ue`."""
 
@@ -179,10 +181,12 @@ def weakest_amplitude(
     strongest = smallest(-gain, min(serving + sets.shape[2], gain.shape[2]))
     amplitude = xp.sqrt(at_columns(gain, strongest))
     merit = xp.zeros(sets.shape[:2], dtype=gain.dtype, device=device(gain))
-    for drop in range(len(gain)):  # one at a time, which bounds the memory
-        sends = ~members(sets[drop], gain.shape[2])[:, strongest[drop]]  # [set, ue, looked]
+    together = max(1, MOST_ENTRIES // max(1, math.prod(strongest.shape[1:])))
+    for drop, start in product(range(len(gain)), range(0, sets.shape[1], together)):
+        piece = slice(start, start + together)
+        sends = ~members(sets[drop, piece], gain.shape[2])[:, strongest[drop]]  # [set, ue, looked]
         used = sends & (xp.cumulative_sum(xp.astype(sends, xp.int64), axis=-1) <= serving)
-        merit[drop] = xp.min(xp.sum(xp.where(used, amplitude[drop], 0.0), axis=-1), axis=-1)
+        merit[drop, piece] = xp.min(xp.sum(xp.where(used, amplitude[drop], 0.0), axis=-1), axis=-1)
     mean = xp.mean(xp.sqrt(gain), axis=1)
     taken = xp.sum(at_rows(mean, sets), axis=-1)
     return merit + TIE_WEIGHT * (xp.sum(mean, axis=-1, keepdims=True) - taken)

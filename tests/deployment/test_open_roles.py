@@ -96,6 +96,13 @@ def test_contradictions_are_refused(change, says):
         replace(OPEN, **change).check()
 
 
+def test_weakest_ue_is_for_small_sites():
+    many = {"tx_position": _plane(65, 10.0), "tx_orientation": np.zeros(65), "ap_power": None}
+    with pytest.raises(DropError, match="among at most 64 APs, not 65"):
+        replace(OPEN, **many).check()
+    replace(OPEN, **many, receive_selection="least_used").check()
+
+
 def test_unknown_rules_are_refused():
     with pytest.raises(DropError, match="receive_selection='nearest' must be 'given' or 'farthest_point'"):
         replace(OPEN, receive_selection="nearest")

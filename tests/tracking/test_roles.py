@@ -64,6 +64,14 @@ def test_swaps_end_where_no_swap_is_better(monkeypatch):
     assert not bool((within & (roles.weakest_amplitude(aps.gain, around, 2) > merit[:, None])).any())
 
 
+def test_merit_does_not_depend_on_how_many_sets_go_together(monkeypatch):
+    aps = all_aps(_drop())
+    sets = roles.swapped(aps.receive, 8)
+    whole = roles.weakest_amplitude(aps.gain, sets, 2)
+    monkeypatch.setattr(roles, "MOST_ENTRIES", 64)
+    assert torch.equal(roles.weakest_amplitude(aps.gain, sets, 2), whole)
+
+
 def test_guard_keeps_targets_within_reach():
     scenario = replace(SMALL, num_aps=12, receive_selection="weakest_ue", receive_reach=1.2)
     default, other = _drop(replace(scenario, receive_selection="farthest_point"), 20), _drop(scenario, 20)
