@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
@@ -230,7 +231,10 @@ class Snapshot:
         """From names and values, as a JSON object or an npz file holds them. Raises DropError for a name it does not know."""
         unknown = [name for name in values if name not in _OPTIONAL]
         if unknown:
-            raise DropError(f"{str(unknown[0])[:40]!r} is no field of a drop; the fields are {', '.join(_OPTIONAL)}")
+            name = str(unknown[0])[:40]
+            near = difflib.get_close_matches(name, _OPTIONAL, n=3)
+            remedy = f"call it {' or '.join(near)}" if near else "leave it out; docs/deployment.md lists the fields"
+            raise DropError(f"{name!r} is no field of a drop; {remedy}")
         missing = [name for name, optional in _OPTIONAL.items() if not optional and values.get(name) is None]
         if missing:
             raise DropError(f"{missing[0]} is missing; a drop needs {', '.join(n for n, o in _OPTIONAL.items() if not o)}")

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ class Answer:
     reason: str
     out_of_distribution: tuple[str, ...]
     milliseconds: float
+    receive_ap: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 ANSWERS = [

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 import threading
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import httpx
 import numpy as np
@@ -37,6 +37,7 @@ class Answer:
     reason: str = ""
     out_of_distribution: tuple[str, ...] = ()
     milliseconds: float = 0.1
+    receive_ap: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
 
 
 class StandIn:
