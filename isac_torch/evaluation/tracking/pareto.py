@@ -74,7 +74,7 @@ def pareto(
 
     Args:
         scenario: the network; its own SIR0 is not used.
-        allocators: names, see `isac_torch.allocators.registry.KNOWN`; opc_batched or opc_global give the certified front.
+        allocators: names, see `isac_torch.allocators.registry.TRACKING`; opc_batched or opc_global give the certified front.
         num_drops: drops, the same for every point.
         seed: of the drops.
         output: folder of the results.
