@@ -50,7 +50,7 @@ format: $(STAMP) ## let ruff repair and format
 
 demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark table in runs/demo
 	$(BIN)/isac-torch generate --config $(JOB)/generate.yaml --output $(OUTPUT)/drops
-	$(BIN)/isac-torch train --config $(JOB)/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training
+	$(BIN)/isac-torch train --config $(JOB)/train.yaml --data.init_args.path $(OUTPUT)/drops --output $(OUTPUT)/training $(call RESUME,$(OUTPUT)/training)
 	$(BIN)/isac-torch evaluate --config $(JOB)/evaluate.yaml --checkpoint $(OUTPUT)/training/model.pt --output $(OUTPUT)
 	$(BIN)/isac-torch report $(OUTPUT)
 	@echo "Table, summary.json, CSV, figures and report.html: $(OUTPUT). Curves and figures in a browser: make tensorboard"
