@@ -1,4 +1,4 @@
-"""Position information of a drop's targets, from large-scale knowledge. Eqs. (64)-(66) of docs/sensing.md.
+"""Position information of a drop's targets, from large-scale knowledge. Eqs. (65) and (66) of docs/sensing.md.
 
 Derived from the likelihood of the raw samples with unknown reflectivities: the most likely ones project onto the span of the
 echo columns, so that only what leaves the span tells of the position. Over the antennas of a receive AP that is the part of the

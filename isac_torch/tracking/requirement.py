@@ -1,4 +1,4 @@
-"""What power control asks of the radar, as flat parameters in plain Python. Section "Requirements" of docs/sensing.md."""
+"""What power control asks of the radar, as flat parameters in plain Python. docs/requirements.md says how to choose."""
 
 import math
 from dataclasses import dataclass, fields
