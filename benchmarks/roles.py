@@ -150,13 +150,13 @@ def draw(path: Path, rows: list[Row]) -> None:
         x, y = float(row["sicnr_minus_upc_db"]), float(row["rate_over_upc"])
         right, up = float(row["sicnr_minus_upc_db_se"]), float(row["rate_over_upc_se"])
         mark = "s" if str(row["roles"]).startswith("opc") else "o"
-        axes.errorbar(x, y, xerr=right, yerr=up, fmt=mark, markersize=5, linewidth=0.8)
-        axes.annotate(str(row["roles"]), (x, y), fontsize=7, xytext=(5, 4), textcoords="offset points")
+        axes.errorbar(x, y, xerr=right, yerr=up, fmt=mark, markersize=5, linewidth=0.8, label=str(row["roles"]))
     axes.axvline(0.0, color="0.6", linewidth=0.8)
     axes.set(
         xlabel="true SICNR minus that of uniform power with the default roles, mean (dB)",
-        ylabel="smallest rate over that of uniform power with the default roles",
+        ylabel="smallest rate over that of uniform power",
     )
+    axes.legend(fontsize=7, loc="lower right")
     axes.grid(alpha=0.3, linewidth=0.5)
     with written_whole(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})
