@@ -11,6 +11,7 @@ STAMP := $(VENV)/.installed
 OUTPUT ?= runs/demo
 JOB ?= configs/demo_sensing
 PORT ?= 6006
+PROCESSES ?= 2
 # A training that was interrupted goes on.
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 
@@ -33,7 +34,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 test: $(STAMP) ## every fast test
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 
 test-slow: $(STAMP) ## the slow tests: full-size Monte Carlo and the like
 	$(BIN)/pytest -m slow
