@@ -1,7 +1,5 @@
 """Conversions at the edges. Inside, everything is SI and linear; a name that ends in _db, _dbm or _dbsm is not."""
 
-import math
-
 SPEED_OF_LIGHT = 299_792_458.0
 """Speed of light in vacuum, m/s."""
 
@@ -14,8 +12,3 @@ def db_to_linear(value_db: float) -> float:
 def dbm_to_watt(value_dbm: float) -> float:
     """Power in W of a value in dBm."""
     return float(10.0 ** ((value_dbm - 30.0) / 10.0))
-
-
-def linear_to_db(value: float) -> float:
-    """A power ratio in dB; zero is -inf."""
-    return 10.0 * math.log10(value) if value > 0.0 else -math.inf

@@ -16,6 +16,7 @@ from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Proposal, Status, allocate
 from isac_torch.allocators.replay import Replay
 from isac_torch.files import written_whole
+from isac_torch.outage import OUTAGE_SINR
 from isac_torch.tensors import tensor_fields
 
 if TYPE_CHECKING:
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
 
     from isac_torch.allocation import Allocator
     from isac_torch.systems import ProblemT
-
-OUTAGE = 1e-3
-"""A drop is in outage when its certified bound on the objective is below this (-30 dB), linear."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Optimum:
     @property
     def outage(self) -> Bool[Tensor, " drop"]:
         """Feasible drops whose objective is certified to stay below -30 dB: some UE cannot be served."""
-        return ~self.infeasible & (self.upper_bound < OUTAGE)
+        return ~self.infeasible & (self.upper_bound < OUTAGE_SINR)
 
     @property
     def unresolved(self) -> Bool[Tensor, " drop"]:
