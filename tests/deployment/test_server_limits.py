@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import time
@@ -95,7 +96,10 @@ def gaps() -> dict[str, float]:
 def test_the_event_loop_is_never_blocked():
     # In a process without the type checks of the tests, which take longer than what they check.
     code = "import json; from tests.deployment.test_server_limits import gaps; print(json.dumps(gaps()))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)}
+    )
+    assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found.keys() == HEAVY.keys()
     assert all(0.0 <= gap < 0.05 for gap in found.values()), found
@@ -166,13 +170,12 @@ def slow_network() -> Snapshot:
 
 def test_a_deadline_ends_the_computation():
     allocator = DeployedAllocator.load()
-    begin = time.perf_counter()
-    with while_wanted(lambda: time.perf_counter() - begin < 0.2), pytest.raises(Abandoned):
+    answers = iter([True, True, True])
+    with while_wanted(lambda: next(answers, False)), pytest.raises(Abandoned):
         allocator(slow_network())
-    assert time.perf_counter() - begin < 10.0
 
     async def inside():
-        app = create_app(allocator, Limits(seconds=0.3))
+        app = create_app(allocator, Limits(seconds=0.05))  # the network takes six times as long on a quiet machine
         drop = {
             name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(slow_network()).items()
         }
