@@ -15,7 +15,7 @@ PROCESSES ?= 2
 # A training that was interrupted goes on.
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 
-.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels clean
+.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels docs clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -68,6 +68,15 @@ tensorboard: $(STAMP) ## look at runs/ in a browser
 
 bench-labels: $(STAMP) ## time the label engines against each other
 	$(BIN)/python benchmarks/label_throughput.py --json runs/label_throughput.json
+
+# Wanted by few, so not part of `setup`: each set of tools has a stamp of its own.
+$(VENV)/.%: $(STAMP)
+	$(BIN)/uv pip install --quiet --python $(BIN)/python $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
+	  --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev,$*]'
+	@touch $@
+
+docs: $(VENV)/.docs ## the documentation site in build/site; opens from the folder, without the internet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 clean: ## remove caches; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
