@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isac_torch import __version__
+from isac_torch.commands.configs import with_configs
 from isac_torch.commands.table import COMMANDS, GROUPS, Command, help_text
 from isac_torch.errors import IsacError
 from isac_torch.interruption import INTERRUPTION
@@ -73,6 +74,7 @@ def _dispatch(argv: list[str]) -> None:
         print(f"isac-torch {__version__}")
     else:
         command, rest = _command(argv)
+        rest = with_configs(rest)
         if command.parses:
             command.load()(rest)
         else:

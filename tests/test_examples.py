@@ -1,7 +1,11 @@
 """The examples run."""
 
+import importlib
 import runpy
 
+from isac_torch import TrackingScenario, allocate, named_allocator, power_problem
+from isac_torch.evaluation.benchmark import Case, run_benchmark
+from isac_torch.evaluation.tracking.view import VIEW
 from tests.paths import ROOT
 
 EXAMPLES = ROOT / "examples"
@@ -24,3 +28,23 @@ def test_dominate_gives_a_line_for_every_factor():
     # uniform power meets both, and asking for less never costs rate
     assert all(line.split()[3] == "0" for line in lines)
     assert float(lines[0].split()[1]) >= float(lines[1].split()[1]) * 0.999 >= 0.999
+
+
+def test_ones_own_allocators_stand_beside_the_optimum(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES / "own")
+    names = ["powers:half", "powers:StrongestAp", "powers:learned", "opc_batched"]
+    case = Case(TrackingScenario.of_size("8x6x2"), 6, 1)
+    benchmark = run_benchmark(VIEW, case, {name: named_allocator(name) for name in names}, tmp_path)
+    rows = VIEW.summarise(benchmark)["allocators"]
+    assert list(rows) == names
+    assert all(0.0 < rows[name]["min_rate_ratio_mean"] <= 1.0 for name in names)
+    assert rows["powers:learned"]["min_rate_mbps_mean"] > rows["powers:StrongestAp"]["min_rate_mbps_mean"]
+
+
+def test_ones_own_gains_give_a_problem_that_every_allocator_takes(monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES / "own")
+    drop, scenario = importlib.import_module("powers").indoor(3)
+    problem = power_problem(drop, scenario)
+    best = allocate(problem, named_allocator("opc_batched"))
+    assert bool((best.value >= allocate(problem, named_allocator("upc")).value * (1 - 1e-6)).all())
+    assert bool((problem.ap_load(best.power) <= 0.1 * (1 + 1e-6)).all())

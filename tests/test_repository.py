@@ -37,6 +37,10 @@ def test_linked_folders_are_packages_under_one_name_only(name):
     assert f"import isac_torch.{name}" in run.stderr
 
 
+def test_configurations_are_linked_too():
+    assert (ROOT / "isac_torch" / "configs").readlink() == Path("..") / "configs"
+
+
 def test_only_isac_torch_is_installed():
     packages = find_packages(str(ROOT), include=["isac_torch*"])
     assert {"isac_torch", "isac_torch.datasets", "isac_torch.trainers"} <= set(packages)

@@ -52,13 +52,13 @@ class Catalogue(Generic[ProblemT]):
     @property
     def known(self) -> str:
         """Every name, for messages."""
-        return ", ".join([*self.makers, *self.families, *self.learned])
+        return ", ".join([*self.makers, *self.families, *self.learned, "package.module:Name"])
 
     def named(self, name: str, checkpoint: str | Path | None = None) -> Allocator[ProblemT]:
         """The allocator called `name`, with its default tolerances.
 
         Args:
-            name: one of `known`.
+            name: one of `known`; `package.module:Name` is one that the user wrote (`own_allocator`).
             checkpoint: weights of the networks; default those shipped with the package.
 
         Raises:
@@ -70,6 +70,10 @@ class Catalogue(Generic[ProblemT]):
             made = self.makers[name]()
         elif name in self.learned:
             made = self.learned[name](self.weights_file(name, checkpoint))
+        elif ":" in name:
+            from isac_torch.allocators.own import own_allocator
+
+            made = own_allocator(name)
         else:
             made = self.family(name)
         if made is None:
