@@ -8,7 +8,7 @@ their products with the sequences, once for each block and receive AP.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +24,8 @@ _RIDGE = 1e-6
 """Share of a column's energy added to Gram matrices: directions weaker than this count as absent, smoothly."""
 _STEP = 1.0
 """Distance (m) of the differences that stand for derivatives of the likelihood."""
+_GAIN = 0.01
+"""A search ends with a step that raises the log likelihood by less than this."""
 
 
 @dataclass(frozen=True)
@@ -69,35 +71,45 @@ def look_at(
 
 @dataclass(frozen=True)
 class Known:
-    """Echoes of known targets at every receive AP, ready to be taken out; all tensors have one entry a receive AP."""
+    """Echoes of known targets at one receive AP, ready to be taken out.
 
-    towards: Complex[Tensor, "point ap antenna"]
-    heard_from: Complex[Tensor, "point rx element"]
-    factor: Complex[Tensor, "rx block column column"]
-    share: Complex[Tensor, "rx block column"]
+    Attributes:
+        cross: products of an orthonormal basis of these echoes with the samples of every transmit and receive antenna.
+        share: products of the same basis with what was heard.
+    """
+
+    cross: Complex[Tensor, "block column ap antenna element"]
+    share: Complex[Tensor, "block column"]
 
 
-def known_echoes(look: Look, position: Float[Tensor, "point 3"]) -> Known | None:
-    """Echoes of targets at `position` (m); None without any."""
+def known_echoes(look: Look, position: Float[Tensor, "point 3"], receivers: Iterable[int]) -> dict[int, Known]:
+    """Echoes of targets at `position` (m) at each of these receive APs; empty without any target."""
     if len(position) == 0:
-        return None
+        return {}
     towards, heard_from = _responses(look, position)
-    factors, shares = [], []
-    for r in range(look.gram.shape[1]):
-        gram = torch.einsum("jma,bmanc,knc->bjmkn", towards, look.gram[:, r], towards.conj())
-        antennas = heard_from[:, r].conj() @ heard_from[:, r].T
-        gram = (gram * antennas[None, :, None, :, None]).flatten(3).flatten(1, 2)
-        heard = torch.einsum("jma,bmak,jk->bjm", towards, look.echo[:, r], heard_from[:, r].conj()).flatten(1)
-        energy = gram.diagonal(dim1=-2, dim2=-1).real
-        ridge = torch.diag_embed(_RIDGE * energy + torch.finfo(energy.dtype).tiny)
-        factor = torch.linalg.cholesky(gram + ridge)
-        factors.append(factor)
-        shares.append(torch.linalg.solve_triangular(factor, heard.unsqueeze(-1), upper=False)[..., 0])
-    return Known(towards, heard_from, torch.stack(factors), torch.stack(shares))
+    return {r: _known_at(look, r, towards, heard_from[:, r]) for r in receivers}
+
+
+def _known_at(look: Look, r: int, towards: Tensor, heard_from: Tensor) -> Known:
+    """The basis is that of a Cholesky factor: echo columns times its inverse."""
+    lit = torch.einsum("jma,bmanc->bjmnc", towards, look.gram[:, r])
+    antennas = heard_from.conj() @ heard_from.T
+    gram = torch.einsum("bjmnc,knc->bjmkn", lit, towards.conj())
+    gram = (gram * antennas[None, :, None, :, None]).flatten(3).flatten(1, 2)
+    heard = torch.einsum("jma,bmak,jk->bjm", towards, look.echo[:, r], heard_from.conj()).flatten(1)
+    energy = gram.diagonal(dim1=-2, dim2=-1).real
+    factor = torch.linalg.cholesky(gram + torch.diag_embed(_RIDGE * energy + torch.finfo(energy.dtype).tiny))
+    antenna_wise = lit.unsqueeze(-1) * heard_from.conj()[None, :, None, None, None]
+    both = torch.cat([antenna_wise.flatten(3).flatten(1, 2), heard.unsqueeze(-1)], dim=-1)
+    basis = torch.linalg.solve_triangular(factor, both, upper=False)
+    return Known(basis[..., :-1].unflatten(-1, lit.shape[3:] + heard_from.shape[1:]), basis[..., -1])
 
 
 def log_likelihood(
-    look: Look, position: Float[Tensor, "point 3"], receiver: Int[Tensor, "point listening"], known: Known | None = None
+    look: Look,
+    position: Float[Tensor, "point 3"],
+    receiver: Int[Tensor, "point listening"],
+    known: Mapping[int, Known] | None = None,
 ) -> Float[Tensor, " point"]:
     """Log likelihood of one target at each position, over that of none, eq. (61): energy that the test collects there.
 
@@ -105,15 +117,15 @@ def log_likelihood(
         look: what was heard.
         position: m.
         receiver: receive APs that listen, of each position.
-        known: echoes of other targets.
+        known: echoes of other targets, at the receive APs that listen.
     """
     towards, heard_from = _responses(look, position)
+    known = known or {}
     total = position.new_zeros(len(position))
-    for column in receiver.T:
-        for r in column.unique().tolist():
-            index = (column == r).nonzero()[:, 0]
-            found = _collected(look, r, towards[index], heard_from[index, r], known)
-            total = total.index_add(0, index, found)
+    for r in receiver.unique().tolist():
+        index = (receiver == r).any(-1).nonzero()[:, 0]
+        found = _collected(look, r, towards[index], heard_from[index, r], known.get(r))
+        total = total.index_add(0, index, found)
     return total
 
 
@@ -129,15 +141,14 @@ def _responses(look: Look, position: Tensor) -> tuple[Tensor, Tensor]:
 
 def _collected(look: Look, r: int, towards: Tensor, heard_from: Tensor, known: Known | None) -> Tensor:
     """Energy within the span of each point's echo columns at receive AP `r`, over all blocks."""
-    gram = look.num_antennas * torch.einsum("pma,bmanc,pnc->bpmn", towards, look.gram[:, r], towards.conj())
+    gram = look.num_antennas * _lit(look.gram[:, r], towards)
     heard = torch.einsum("pma,bmak,pk->bpm", towards, look.echo[:, r], heard_from.conj())
     energy = gram.diagonal(dim1=-2, dim2=-1).real
     if known is not None:
-        cross = torch.einsum("jma,bmanc,pnc->bpjmn", known.towards, look.gram[:, r], towards.conj())
-        cross = cross * (known.heard_from[:, r].conj() @ heard_from.T).T[None, :, :, None, None]
-        taken = torch.linalg.solve_triangular(known.factor[r].unsqueeze(1), cross.flatten(2, 3), upper=False)
+        path = (towards.conj().unsqueeze(-1) * heard_from[:, None, None]).flatten(2)
+        taken = torch.einsum("bqne,pne->bpqn", known.cross.flatten(-2), path)
         gram = gram - taken.mH @ taken
-        heard = heard - (taken.mH @ known.share[r].unsqueeze(1).unsqueeze(-1))[..., 0]
+        heard = heard - (taken.mH @ known.share.unsqueeze(1).unsqueeze(-1))[..., 0]
     unit = energy.clamp_min(torch.finfo(energy.dtype).tiny).rsqrt() * (energy > 0)
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype, device=gram.device)
     factor = torch.linalg.cholesky(gram * unit.unsqueeze(-1) * unit.unsqueeze(-2) + _RIDGE * eye)
@@ -145,22 +156,31 @@ def _collected(look: Look, r: int, towards: Tensor, heard_from: Tensor, known: K
     return white.abs().square().sum((-1, -2)).sum(0)
 
 
+def _lit(gram: Tensor, towards: Tensor) -> Tensor:
+    """Products [block, point, ap, ap] of what the transmit APs send towards each point."""
+    blocks, aps, antennas = gram.shape[:3]
+    first = towards.transpose(0, 1) @ gram.permute(1, 2, 0, 3, 4).flatten(2)  # ap point (block ap antenna)
+    both = first.unflatten(-1, (blocks, aps, antennas)) * towards.conj().unsqueeze(1)
+    return both.sum(-1).permute(2, 1, 0, 3)
+
+
 def most_likely(
     score: Callable[[Float[Tensor, "point 3"]], Float[Tensor, " point"]],
     start: Float[Tensor, "3"],
     precision: Float[Tensor, "3 3"],
-    steps: int = 4,
+    steps: int = 12,
     reach: float = 30.0,
 ) -> tuple[Float[Tensor, "3"], Float[Tensor, "3 3"]]:
     """Maximum of score(x) - (x - start)^T precision (x - start) / 2 by Newton steps, and the score's curvature there.
 
-    Derivatives are differences over a metre; the curvature counts where it is downwards only.
+    Derivatives are differences over a metre; the curvature counts where it is downwards only. The likelihood of an echo is a
+    narrow, bent ridge, along which the search needs several steps.
 
     Args:
         score: log likelihood of positions, m.
         start: mean of the belief, m.
         precision: inverse covariance of the belief, 1/m2.
-        steps: Newton steps, each the best of four lengths.
+        steps: Newton steps at most, each the best of four lengths; a step that gains next to nothing is the last one.
         reach: longest step, m.
     """
     here = start
@@ -171,7 +191,10 @@ def most_likely(
         change = change * (reach / change.norm().clamp_min(reach))
         trial = here + length[:, None] * change
         off = trial - start
-        here = trial[(score(trial) - 0.5 * ((off @ precision) * off).sum(-1)).argmax()]
+        found = score(trial) - 0.5 * ((off @ precision) * off).sum(-1)
+        here = trial[int(found.argmax())]
+        if float(found.max() - found[0]) < _GAIN:
+            break
     return here, _derivatives(score, here)[1]
 
 

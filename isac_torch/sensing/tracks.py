@@ -6,14 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isac_torch.errors import ScenarioError
 from isac_torch.propagation.geometry import distance
-from isac_torch.sensing.localisation import Known, Look, known_echoes, log_likelihood, most_likely
+from isac_torch.sensing.localisation import Look, known_echoes, log_likelihood, most_likely
 from isac_torch.sensing.motion import Belief, ConstantVelocity, absorb
 from isac_torch.tracking.laws import chi_square_threshold
+
+_CANDIDATES = 6
+"""Cells that a start looks into."""
+_FINE = 5
+"""Points of a finer grid along a side of a cell."""
+_AROUND = 9
+"""Points along a side of the square in which a track's target is looked for when its belief is in doubt."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class TrackRules:
         start_spread: standard deviation of a new track's position about the scanned one, along each axis, m.
         trust: exponent of the likelihood. Echoes of other targets are taken out where these are believed to be, and what is
             left of them is no noise that the likelihood knows: at 1 the filter believes in errors that are far too small.
+        doubt: -log of the probability that a belief is wrong altogether.
         sweeps: rounds in which every track is located with the others where the last round found them.
     """
 
@@ -49,6 +57,7 @@ class TrackRules:
     climb_speed: float = 2.0
     start_spread: float = 25.0
     trust: float = 0.2
+    doubt: float = 15.0
     sweeps: int = 2
 
     def __post_init__(self) -> None:
@@ -58,7 +67,7 @@ class TrackRules:
                 raise ScenarioError(f"{name}={getattr(self, name)} must lie in 1e-9..0.5")
         if not 1 <= self.confirm_hits <= self.confirm_looks:
             raise ScenarioError(f"confirm_hits={self.confirm_hits} must lie in 1..confirm_looks={self.confirm_looks}")
-        for name in ("delete_misses", "starts", "cell", "speed", "climb_speed", "start_spread", "trust", "sweeps"):
+        for name in ("delete_misses", "starts", "cell", "speed", "climb_speed", "start_spread", "trust", "doubt", "sweeps"):
             if getattr(self, name) <= 0:
                 raise ScenarioError(f"{name}={getattr(self, name)} must be positive")
 
@@ -74,6 +83,7 @@ class Track:
         hits: looks that found it.
         looks: looks since its start.
         missed: looks in a row that did not.
+        energy: what the last look found at its place beside the other tracks.
     """
 
     name: int
@@ -82,6 +92,7 @@ class Track:
     hits: int = 1
     looks: int = 1
     missed: int = 0
+    energy: float = 0.0
 
 
 @dataclass
@@ -104,6 +115,7 @@ class Tracker:
     tracks: list[Track] = field(default_factory=list)
     ended: list[Track] = field(default_factory=list)
     _named: int = 0
+    _residue: float = 1.0
 
     @property
     def confirmed(self) -> list[Track]:
@@ -138,19 +150,24 @@ class Tracker:
             return track.missed < self.rules.delete_misses
         return track.looks - track.hits <= self.rules.confirm_looks - self.rules.confirm_hits
 
-    def _known(self, look: Look) -> Known | None:
-        """Echoes of all tracks."""
-        return known_echoes(look, _stacked([track.belief.position for track in self.tracks], look))
+    @property
+    def _places(self) -> list[Tensor]:
+        """Where all tracks are believed to be, m."""
+        return [track.belief.position for track in self.tracks]
 
     def _threshold(self, look: Look, listening: int, false_alarm: float) -> float:
         """Level that the energy at an empty position exceeds with this probability: chi-square, as (44)."""
-        blocks, _, aps = look.gram.shape[:3]
-        freedom = torch.tensor(blocks * listening * aps)
-        return float(chi_square_threshold(freedom, false_alarm))
+        return float(chi_square_threshold(torch.tensor(self._freedom(look, listening)), false_alarm))
 
-    def _score(self, look: Look, known: Known | None, at: Tensor, listening: int) -> Callable[[Tensor], Tensor]:
-        """Log likelihood of positions, with the receive APs nearest to `at` listening."""
+    def _freedom(self, look: Look, listening: int) -> int:
+        """Mean energy at an empty position: one a block, receive AP and transmit AP."""
+        blocks, _, aps = look.gram.shape[:3]
+        return blocks * listening * aps
+
+    def _score(self, look: Look, others: list[Tensor], at: Tensor, listening: int) -> Callable[[Tensor], Tensor]:
+        """Log likelihood of positions beside targets at `others`, with the receive APs nearest to `at` listening."""
         receiver = nearest_receivers(look, at.unsqueeze(0), listening)
+        known = known_echoes(look, _stacked(others, look), receiver[0].tolist())
         trust = self.rules.trust
         return lambda place: trust * log_likelihood(look, place, receiver.expand(len(place), -1), known)
 
@@ -158,18 +175,46 @@ class Tracker:
         """Locate all tracks, a few rounds; then a hit moves a track, a miss leaves its prediction."""
         beliefs = [track.belief for track in self.tracks]
         place = [belief.position for belief in beliefs]
-        information, hit = [torch.zeros_like(belief.spread) for belief in beliefs], [False] * len(beliefs)
-        limit = self.rules.trust * self._threshold(look, listening, self.rules.false_alarm)
-        for _ in range(self.rules.sweeps):
+        information, energy = [torch.zeros_like(belief.spread) for belief in beliefs], [0.0] * len(beliefs)
+        limit = self._residue * self._threshold(look, listening, self.rules.false_alarm)
+        for sweep in range(self.rules.sweeps):
             for i, belief in enumerate(beliefs):
-                known = known_echoes(look, _stacked(place[:i] + place[i + 1 :], look))
-                score = self._score(look, known, belief.position, listening)
+                score = self._score(look, place[:i] + place[i + 1 :], belief.position, listening)
                 place[i], information[i] = most_likely(score, belief.position, torch.linalg.inv(belief.spread))
-                hit[i] = float(score(place[i].unsqueeze(0))) > limit
+                if sweep == 0 and (found := self._elsewhere(score, belief, place[i])) is not None:
+                    beliefs[i] = self._new(found, belief.mean[3:])
+                    place[i], information[i] = most_likely(score, found, torch.linalg.inv(beliefs[i].spread))
+                energy[i] = float(score(place[i].unsqueeze(0))) / self.rules.trust
         self.tracks = [
-            self._counted(track, absorb(track.belief, place[i], information[i]) if hit[i] else track.belief, hit[i])
+            self._counted(
+                replace(track, energy=energy[i]),
+                absorb(beliefs[i], place[i], information[i]) if energy[i] > limit else track.belief,
+                energy[i] > limit,
+            )
             for i, track in enumerate(self.tracks)
         ]
+
+    def _elsewhere(
+        self, score: Callable[[Tensor], Tensor], belief: Belief, place: Float[Tensor, "3"]
+    ) -> Float[Tensor, "3"] | None:
+        """Where around a track its target is so much likelier than at `place` that the belief must have been wrong; else None.
+
+        A belief is wrong with probability exp(-doubt): then its target may be anywhere nearby, as that of a new track.
+        """
+        line = torch.linspace(-1.0, 1.0, _AROUND, dtype=place.dtype) * self.rules.exclusion
+        rise = 0.5 * (self.heights[1] - self.heights[0]) * torch.linspace(-0.5, 0.5, 3, dtype=place.dtype)
+        around = belief.position + torch.cartesian_prod(line, line, rise)
+        around[:, 2].clamp_(*self.heights)
+        value = score(torch.cat([place.unsqueeze(0), around]))
+        off = place - belief.position
+        expected = value[0] - 0.5 * off @ torch.linalg.solve(belief.spread, off)
+        return around[int(value[1:].argmax())] if float(value[1:].max() - expected) > self.rules.doubt else None
+
+    def _new(self, place: Float[Tensor, "3"], velocity: Float[Tensor, "3"]) -> Belief:
+        """Belief about a target that was just found near a place."""
+        rules = self.rules
+        spread = [rules.start_spread] * 3 + [rules.speed, rules.speed, rules.climb_speed]
+        return Belief(torch.cat([place, velocity]), torch.diag(place.new_tensor(spread).square()))
 
     def _counted(self, track: Track, belief: Belief, hit: bool) -> Track:
         """The track after a look."""
@@ -184,28 +229,58 @@ class Tracker:
         )
 
     def _scan(self, look: Look, listening: int) -> None:
-        """Start tracks where the grid's largest energy exceeds the threshold, one after the other."""
+        """Start tracks where the grid's largest energy exceeds the threshold, one after the other.
+
+        Near a track only more energy than the track itself has counts: then it was at a wrong place, and moves.
+        """
         cells = self.scan_cells(look.network.tx_position)
-        receiver = nearest_receivers(look, cells, listening)
         limit = self._threshold(look, listening, self.rules.scan_false_alarm / len(cells))
         for _ in range(self.rules.starts):
-            energy = log_likelihood(look, cells, receiver, self._known(look))
-            for track in self.tracks:
-                near = (cells - track.belief.position)[:, :2].norm(dim=-1) < self.rules.exclusion
-                energy = torch.where(near, 0.0, energy)
-            best = int(energy.argmax())
-            if float(energy[best]) <= limit:
+            energy = self._energy(look, cells, listening)
+            self._residue = max(1.0, float(energy.median()) / self._freedom(look, listening))
+            if float(energy.max()) <= limit:
                 return
-            self._start(look, cells[best], listening)
+            place, peak = self._peak(look, cells[energy.topk(min(_CANDIDATES, len(cells))).indices], listening)
+            if peak <= self._residue * limit:
+                return
+            self._start(look, place, listening)
+
+    def _near(self, track: Track, place: Float[Tensor, "*point 3"]) -> Bool[Tensor, "*point"]:
+        """Whether a known target hides new ones at these places."""
+        return (place - track.belief.position)[..., :2].norm(dim=-1) < self.rules.exclusion
+
+    def _energy(self, look: Look, place: Tensor, listening: int) -> Float[Tensor, " point"]:
+        """Energy at each place beside the echoes of all tracks."""
+        receiver = nearest_receivers(look, place, listening)
+        known = known_echoes(look, _stacked(self._places, look), receiver.unique().tolist())
+        return log_likelihood(look, place, receiver, known)
+
+    def _peak(self, look: Look, cells: Float[Tensor, "cell 3"], listening: int) -> tuple[Float[Tensor, "3"], float]:
+        """The place of the largest energy on a finer grid within some cells, and that energy.
+
+        The peak of an echo is narrower than a cell, which sees a strong one from far away.
+        """
+        line = torch.linspace(-0.4, 0.4, _FINE, dtype=cells.dtype) * self.rules.cell
+        rise = torch.linspace(-0.3, 0.3, 3, dtype=cells.dtype) * (self.heights[1] - self.heights[0])
+        place = (cells.unsqueeze(1) + torch.cartesian_prod(line, line, rise)).flatten(0, 1)
+        energy = self._energy(look, place, listening)
+        for track in self.tracks:
+            energy = torch.where(self._near(track, place) & (energy < track.energy), 0.0, energy)
+        best = int(energy.argmax())
+        return place[best], float(energy[best])
 
     def _start(self, look: Look, cell: Tensor, listening: int) -> None:
-        rules = self.rules
-        spread = [rules.start_spread] * 3 + [rules.speed, rules.speed, rules.climb_speed]
-        prior = Belief(torch.cat([cell, torch.zeros_like(cell)]), torch.diag(cell.new_tensor(spread).square()))
-        score = self._score(look, self._known(look), cell, listening)
+        """A new track, or a track nearby that has found less, at the most likely place around a cell."""
+        prior = self._new(cell, torch.zeros_like(cell))
+        score = self._score(look, self._places, cell, listening)
         place, information = most_likely(score, cell, torch.linalg.inv(prior.spread))
+        energy, belief = float(score(place.unsqueeze(0))) / self.rules.trust, absorb(prior, place, information)
+        for i, track in enumerate(self.tracks):
+            if bool(self._near(track, cell)) and track.energy < energy:
+                self.tracks[i] = replace(track, belief=belief, energy=energy)
+                return
         self._named += 1
-        self.tracks.append(Track(self._named, absorb(prior, place, information)))
+        self.tracks.append(Track(self._named, belief, energy=energy))
 
 
 def _stacked(place: list[Tensor], look: Look) -> Float[Tensor, "point 3"]:

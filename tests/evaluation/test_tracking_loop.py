@@ -12,10 +12,12 @@ from torch.testing import assert_close
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies import tracking_run
-from isac_torch.evaluation.studies.tracking_loop import _beams, _design, follow
+from isac_torch.evaluation.studies.tracking_design import design
+from isac_torch.evaluation.studies.tracking_loop import _beams, follow
 from isac_torch.evaluation.studies.tracking_report import CONTENDERS, summarise, world_row
 from isac_torch.evaluation.studies.tracking_run import _read, run_worlds
 from isac_torch.evaluation.studies.worlds import Contender, Loop, make_world
+from isac_torch.roles.search import Search
 from isac_torch.sensing.tracks import Tracker, TrackRules
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
@@ -61,30 +63,48 @@ def test_search_beams_come_beside_one_for_each_target() -> None:
     assert len(few) == 2
     assert len(more) == 5
     assert len({tuple(place) for place in more.tolist()}) > 3  # they look at different cells
-    problem, drop, power = _design(make_world(SMALL, QUICK, 0).network, more, SMALL, Contender("upc"), named_allocator("upc"))
-    assert problem.num_targets == 5
-    assert drop.sensing_ap.shape == (1, 5, 2)
-    assert power.shape == (1, problem.num_links)
+    made = design(make_world(SMALL, QUICK, 0).network, more, SMALL, Contender("upc"), named_allocator("upc"))
+    assert made.problem.num_targets == 5
+    assert made.drop.sensing_ap.shape == (1, 5, 2)
+    assert made.power.shape == (1, made.problem.num_links)
+
+
+BEAMS = torch.tensor([[50.0, 60.0, 40.0], [150.0, 120.0, 50.0]], dtype=torch.float64)
 
 
 def test_other_roles_are_held_to_uniform_power_with_the_scenarios() -> None:
-    """Or else the scenario's roles stay."""
+    """Or else the scenario's roles stay; no answer is worse than with these."""
     asked = Requirement("dominate", scan=0.0, position=0.0, sicnr=0.5)
-    scenario = replace(SMALL, num_aps=8, requirement=asked)
-    beams = torch.tensor([[50.0, 60.0, 40.0], [150.0, 120.0, 50.0]], dtype=torch.float64)
-    contender, kept = Contender("opc_batched", None, "least_used"), []
-    for index in range(4):
+    scenario = replace(SMALL, num_aps=8)
+    search = Search(looked=4, solved=2, rounds=0, finalists=1)
+    contender, kept = Contender("opc_dominate", (asked,), search), []
+    allocator = named_allocator("opc_dominate")
+    for index in range(2):
         network = make_world(scenario, QUICK, index).network
-        allocator = named_allocator("opc_batched")
-        problem, drop, power = _design(network, beams, scenario, contender, allocator)
-        default, _, _ = _design(network, beams, scenario, replace(contender, receive_selection=None), allocator)
-        assert_close(problem.sir_min, default.sir_min)  # that of uniform power with the scenario's roles
-        assert float(problem.violations(power).worst) <= 1e-6
-        kept.append(torch.equal(drop.rx_position, network.rx_position))
+        made = design(network, BEAMS, scenario, contender, allocator)
+        default = design(network, BEAMS, scenario, replace(contender, roles=None), allocator)
+        assert_close(made.problem.sir_min, default.problem.sir_min)  # that of uniform power with the scenario's roles
+        assert float(made.problem.violations(made.power).worst) <= 1e-6
+        assert float(made.problem.objective(made.power)) >= 0.999 * float(default.problem.objective(default.power))
+        kept.append(torch.equal(made.drop.rx_position, network.rx_position))
+        again = design(network, BEAMS, scenario, contender, allocator, made.receive)
+        assert torch.equal(again.drop.rx_position, made.drop.rx_position)
+        assert_close(again.power, made.power)
     assert not all(kept)
-    strict = replace(scenario, requirement=replace(asked, sicnr=50.0))
-    _, drop, _ = _design(network, beams, strict, contender, allocator)
-    assert torch.equal(drop.rx_position, network.rx_position)
+    strict = replace(contender, requirements=(replace(asked, sicnr=50.0),))
+    made = design(network, BEAMS, scenario, strict, allocator)
+    assert torch.equal(made.drop.rx_position, network.rx_position)
+
+
+def test_the_first_requirement_that_can_be_met_is_taken() -> None:
+    asked = Requirement("dominate", scan=0.0, position=0.0)
+    network, allocator = make_world(SMALL, QUICK, 0).network, named_allocator("opc_dominate")
+    ladder = tuple(replace(asked, sicnr=factor) for factor in (50.0, 1.0, 0.5))
+    made = design(network, BEAMS, SMALL, Contender("opc_dominate", ladder), allocator)
+    alone = design(network, BEAMS, SMALL, Contender("opc_dominate", ladder[1:2]), allocator)
+    assert_close(made.power, alone.power)
+    last = design(network, BEAMS, SMALL, Contender("opc_dominate", ladder[:1]), allocator)
+    assert float(last.problem.violations(last.power).worst) > 1e-3
 
 
 def test_runs_resume_and_do_not_depend_on_how_many_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

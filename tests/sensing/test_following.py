@@ -23,6 +23,7 @@ from isac_torch.tracking.setup import SensingSetup
 
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)
 SETUP = SensingSetup(sensing_samples=30)
+STRONG = replace(SETUP, rcs_variance_dbsm=40.0)
 
 
 def _generator(seed: int = 0) -> torch.Generator:
@@ -34,14 +35,16 @@ def _belief(seed: int = 0) -> Belief:
     return Belief(torch.randn(6, generator=_generator(seed + 1), dtype=torch.float64), root @ root.T + torch.eye(6))
 
 
-def _heard(num_targets: int = 3, blocks: int = 2, seed: int = 0) -> tuple[Tensor, Tensor, object, object]:
+def _heard(
+    num_targets: int = 3, blocks: int = 2, seed: int = 0, setup: SensingSetup = SETUP
+) -> tuple[Tensor, Tensor, object, object]:
     scenario = replace(SMALL, num_targets=num_targets)
     drop = scenario.sample(1, generator=_generator(seed))
     statistics = channel_statistics(drop, scenario)
     links = drop.serving_ap[0].numel() + drop.sensing_ap[0].numel()
     power = torch.rand(1, links, generator=_generator(1), dtype=torch.float64)
     sent = transmitted(draw_blocks(drop, statistics, scenario, blocks, 30, _generator(2)), drop, power)
-    scene = echo_scene(drop, scenario, SETUP)
+    scene = echo_scene(drop, scenario, setup)
     listening = torch.arange(2).expand(1, num_targets, -1)
     scene = replace(scene, listening=listening)
     observed = observe(sent, scene, sample_reflectivity(scene, blocks, _generator(3)))
@@ -94,7 +97,7 @@ def test_likelihood_is_the_test_statistic(num_targets: int) -> None:
     look = look_at(observed, sent, scene.clutter, drop)[0]
     place = drop.target_position[0]
     for target in range(num_targets):
-        others = known_echoes(look, place[torch.arange(num_targets) != target])
+        others = known_echoes(look, place[torch.arange(num_targets) != target], range(2))
         found = log_likelihood(look, place[target : target + 1], torch.tensor([[0, 1]]), others)
         # the ridge of 1e-6 takes its share of weak directions
         assert_close(found[0], expected[target], rtol=1e-3, atol=0.0)
@@ -133,6 +136,51 @@ def test_a_strong_echo_is_found_where_it_is() -> None:
         )
         errors.append(float((found - true).norm()))
     assert max(errors) < 2.0
+
+
+def test_a_bent_ridge_is_followed_to_its_top() -> None:
+    """Rosenbrock's function, less steep: a search of four steps ends half way."""
+
+    def score(point: Tensor) -> Tensor:
+        x, y, z = (point / 20.0).unbind(-1)
+        return -1e3 * (3.0 * (y - x.square()).square() + (1.0 - x).square() + z.square())
+
+    start = torch.tensor([-24.0, 20.0, 6.0], dtype=torch.float64)
+    top, _ = most_likely(score, start, torch.zeros(3, 3, dtype=torch.float64))
+    assert_close(top, torch.tensor([20.0, 20.0, 0.0], dtype=torch.float64), rtol=0, atol=1.0)  # differences are over a metre
+
+
+def _at(place: Tensor, spread: float) -> Belief:
+    """A belief that a target stands at `place`, with this standard deviation (m) along each axis."""
+    return Belief(torch.cat([place, torch.zeros_like(place)]), spread**2 * torch.eye(6, dtype=torch.float64))
+
+
+def test_a_track_that_is_sure_of_a_wrong_place_finds_its_target_again() -> None:
+    observed, sent, scene, drop = _heard(1, setup=STRONG)
+    look = look_at(observed, sent, scene.clutter, drop)[0]
+    true = drop.target_position[0, 0]
+    for doubt, moves in ((15.0, True), (1e9, False)):
+        tracker = Tracker(ConstantVelocity(0.5), 500.0, (20.0, 100.0), TrackRules(doubt=doubt))
+        tracker.tracks = [Track(7, _at(true + torch.tensor([30.0, 20.0, 0.0], dtype=torch.float64), 0.5), confirmed=True)]
+        tracker._update(look, 2)
+        (track,) = tracker.tracks
+        assert (track.name, track.confirmed) == (7, True)
+        assert (float((track.belief.position - true)[:2].norm()) < 10.0) == moves
+
+
+def test_a_start_near_a_track_that_hears_less_moves_the_track() -> None:
+    observed, sent, scene, drop = _heard(1, setup=STRONG)
+    look = look_at(observed, sent, scene.clutter, drop)[0]
+    true = drop.target_position[0, 0]
+    tracker = Tracker(ConstantVelocity(0.5), 500.0, (20.0, 100.0))
+    tracker.tracks = [Track(7, _at(true + torch.tensor([40.0, 0.0, 0.0], dtype=torch.float64), 5.0), confirmed=True)]
+    tracker._start(look, true, 2)
+    (track,) = tracker.tracks
+    assert (track.name, track.confirmed) == (7, True)
+    assert float((track.belief.position - true)[:2].norm()) < 10.0
+    tracker.tracks = [replace(track, belief=_at(true + 200.0, 5.0))]
+    tracker._start(look, true, 2)
+    assert [track.name for track in tracker.tracks] == [7, 1]
 
 
 def test_gospa_of_hand_made_sets() -> None:

@@ -14,25 +14,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies.gospa import Gospa, gospa
+from isac_torch.evaluation.studies.tracking_design import design
 from isac_torch.evaluation.studies.worlds import Contender, Loop, World
-from isac_torch.propagation.geometry import distance
-from isac_torch.roles.held import default_standard, held_problem
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
 from isac_torch.sensing.glrt import observe
 from isac_torch.sensing.localisation import Look, look_at
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.sensing.tracks import Tracker
-from isac_torch.tracking.association import closest
-from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import rate
-from isac_torch.tracking.drop import all_aps, with_roles
-from isac_torch.tracking.roles import receive_aps
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -97,18 +91,21 @@ def follow(
     matched: set[int] = set()
     scores: list[Gospa] = []
     estimates, consistency, rates, powers = [], [], [], []
+    receive = None
     for step in range(loop.num_steps):
         tracker.predict()
         beams, error = _beams(tracker, scenario, loop, step)
         believed = replace(scenario, angle_error=error)
-        problem, drop, power = _design(world.network, beams, believed, contender, allocator)
-        tracker.look(_hear(drop, world, step, scenario, loop, power), scenario.listening_aps)
+        kept = None if receive is None or step % loop.role_steps == 0 else receive
+        made = design(world.network, beams, believed, contender, allocator, kept)
+        receive = made.receive
+        tracker.look(_hear(made.drop, world, step, scenario, loop, made.power), scenario.listening_aps)
         score, errors = _compare(tracker, world.path[step, world.present[step], :3], loop.cutoff, matched)
         scores.append(score)
         consistency += errors
         estimates.append(_positions(tracker, beams).tolist())
-        rates.append(float(rate(problem.objective(power), scenario)))
-        powers.append(float(power.sum()))
+        rates.append(float(rate(made.problem.objective(made.power), scenario)))
+        powers.append(float(made.power.sum()))
     lost = sum(track.name in matched for track in tracker.ended)
     return Followed(scores, consistency, rates, powers, lost, estimates)
 
@@ -130,44 +127,6 @@ def _beams(tracker: Tracker, scenario: TrackingScenario, loop: Loop, step: int) 
     typical = 0.25 * scenario.side  # a sensing AP is about this far away
     error = (sum(squares) / len(squares)) ** 0.5 / typical
     return beams.clamp(low, high), min(max(error, _ANGLE_RANGE[0]), _ANGLE_RANGE[1])
-
-
-def _design(
-    network: TrackingDrop,
-    beams: Float[Tensor, "beam 3"],
-    scenario: TrackingScenario,
-    contender: Contender,
-    allocator: Allocator[MaxMinSinrProblem],
-) -> tuple[MaxMinSinrProblem, TrackingDrop, Float[Tensor, "1 link"]]:
-    """The power problem for beams at these places, the network as the allocator believes it to be, and its powers, W.
-
-    With a rule of its own the contender chooses anew which APs listen; where these cannot meet the requirement, which still
-    compares with the scenario's roles, those of the scenario stay.
-    """
-    if contender.requirement is not None:
-        scenario = replace(scenario, requirement=contender.requirement)
-    default = _believed(network, beams, scenario)
-    if contender.receive_selection is not None:
-        aps, rule = all_aps(default), replace(scenario, receive_selection=contender.receive_selection)
-        drop = with_roles(default, scenario, receive_aps(rule, aps.position, default.target_position, aps.gain))
-        compares = scenario.requirement.kind not in ("sir", "none")
-        problem = held_problem(drop, scenario, default_standard(default, scenario) if compares else None)
-        found = allocate(problem, allocator)
-        if float(found.violation) <= FEASIBILITY_TOLERANCE:
-            return problem, drop, found.power
-    problem = power_problem(default, scenario)
-    return problem, default, allocate(problem, allocator).power
-
-
-def _believed(network: TrackingDrop, beams: Float[Tensor, "beam 3"], scenario: TrackingScenario) -> TrackingDrop:
-    """The network with targets where the beams point."""
-    place = beams.unsqueeze(0)
-    return replace(
-        network,
-        target_position=place,
-        sensing_ap=closest(distance(place, network.tx_position), scenario.sensing_links),
-        listening_ap=closest(distance(place, network.rx_position), scenario.listening_aps),
-    )
 
 
 def _hear(

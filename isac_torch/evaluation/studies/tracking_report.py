@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from isac_torch.evaluation.studies.worlds import Contender, Loop, make_world
 from isac_torch.evaluation.tables import write_json
 from isac_torch.evaluation.tracking.policies import POLICIES
 from isac_torch.files import writable_folder, written_whole
+from isac_torch.roles.search import Search
 from isac_torch.tracking.requirement import Requirement
 
 if TYPE_CHECKING:
@@ -23,11 +25,14 @@ if TYPE_CHECKING:
     from isac_torch.evaluation.studies.worlds import World
     from isac_torch.tracking.scenario import TrackingScenario
 
-DOMINATE = Requirement("dominate")
+EQUAL = Requirement("dominate")
+BETTER = tuple(replace(EQUAL, scan=factor, sicnr=factor, position=factor) for factor in (1.15, 1.1, 1.05, 1.0))
+_QUICK = Search(looked=20, solved=6, rounds=1, finalists=2)
 CONTENDERS = {
-    **{name: Contender(policy.allocator, DOMINATE) for name, policy in POLICIES.items() if policy.variant == "dominate"},
-    "opc_dominate_roles": Contender("opc_dominate", DOMINATE, "weakest_ue"),
-    "upc_roles": Contender("upc", None, "weakest_ue"),
+    **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant == "dominate"},
+    "opc_dominate_more": Contender("opc_dominate", BETTER),
+    "opc_dominate_roles": Contender("opc_dominate", (EQUAL,), _QUICK),
+    "opc_sense_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),
 }
 """Contenders with a requirement or roles of their own; any other name is that of an allocator under the scenario's own."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Bool, Float
@@ -16,6 +16,7 @@ from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.requirement import Requirement
 
 if TYPE_CHECKING:
+    from isac_torch.roles.search import Search
     from isac_torch.tracking.scenario import TrackingScenario
 
 
@@ -34,6 +35,7 @@ class Loop:
         cutoff: distance (m) beyond which an estimate counts as false and its target as missed.
         seed: world i draws its network, paths and blocks from seed + i, whatever the allocator and the number of worlds.
         search_beams: sensing beams that always search, beside one for each target: detection and tracking at the same time.
+        role_steps: steps from one search for roles to the next, for contenders that search.
         rules: of tracks.
     """
 
@@ -47,11 +49,12 @@ class Loop:
     cutoff: float = 30.0
     seed: int = 900_000
     search_beams: int = 0
+    role_steps: int = 4
     rules: TrackRules = field(default_factory=TrackRules)
 
     def __post_init__(self) -> None:
         """Refuse a loop without worlds, steps or time."""
-        for name in ("num_worlds", "num_steps", "num_blocks", "step", "cutoff", "speed"):
+        for name in ("num_worlds", "num_steps", "num_blocks", "role_steps", "step", "cutoff", "speed"):
             if getattr(self, name) <= 0:
                 raise ScenarioError(f"{name}={getattr(self, name)} must be positive")
         for name in ("late", "search_beams"):
@@ -66,18 +69,19 @@ class Loop:
 
 @dataclass(frozen=True)
 class Contender:
-    """Who is in the loop: an allocator, what it is asked of the radar, and which APs listen.
+    """Who is in the loop: an allocator, what it is asked of the radar, and whether it chooses which APs listen.
 
     Attributes:
         allocator: its name in the registry.
-        requirement: of the radar; None: that of the scenario.
-        receive_selection: rule by which the APs that listen are chosen anew at every step, with the targets where they are
-            believed to be; None: those of the scenario. `dominate` still compares with uniform power and the scenario's roles.
+        requirements: of the radar, the strictest first: every step takes the first that some powers meet, or the last one;
+            none: that of the scenario.
+        roles: how it looks for the APs that listen, with the targets where they are believed to be; None: the scenario's.
+            `dominate` compares with uniform power and the scenario's roles in any case.
     """
 
     allocator: str
-    requirement: Requirement | None = None
-    receive_selection: Literal["least_used", "weakest_ue", "nearest_to_target"] | None = None
+    requirements: tuple[Requirement, ...] = ()
+    roles: Search | None = None
 
 
 @dataclass(frozen=True)
