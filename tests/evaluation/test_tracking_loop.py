@@ -73,7 +73,7 @@ BEAMS = torch.tensor([[50.0, 60.0, 40.0], [150.0, 120.0, 50.0]], dtype=torch.flo
 
 
 def test_other_roles_are_held_to_uniform_power_with_the_scenarios() -> None:
-    """Or else the scenario's roles stay; no answer is worse than with these."""
+    """No answer is worse than with the scenario's roles, and roles that are kept give the same answer."""
     asked = Requirement("dominate", scan=0.0, position=0.0, sicnr=0.5)
     scenario = replace(SMALL, num_aps=8)
     search = Search(looked=4, solved=2, rounds=0, finalists=1)
@@ -91,9 +91,6 @@ def test_other_roles_are_held_to_uniform_power_with_the_scenarios() -> None:
         assert torch.equal(again.drop.rx_position, made.drop.rx_position)
         assert_close(again.power, made.power)
     assert not all(kept)
-    strict = replace(contender, requirements=(replace(asked, sicnr=50.0),))
-    made = design(network, BEAMS, scenario, strict, allocator)
-    assert torch.equal(made.drop.rx_position, network.rx_position)
 
 
 def test_the_first_requirement_that_can_be_met_is_taken() -> None:
