@@ -166,35 +166,37 @@ def _lit(gram: Tensor, towards: Tensor) -> Tensor:
 
 def most_likely(
     score: Callable[[Float[Tensor, "point 3"]], Float[Tensor, " point"]],
-    start: Float[Tensor, "3"],
+    mean: Float[Tensor, "3"],
     precision: Float[Tensor, "3 3"],
+    start: Float[Tensor, "3"] | None = None,
     steps: int = 12,
     reach: float = 30.0,
 ) -> tuple[Float[Tensor, "3"], Float[Tensor, "3 3"]]:
-    """Maximum of score(x) - (x - start)^T precision (x - start) / 2 by Newton steps, and the score's curvature there.
+    """Maximum of score(x) - (x - mean)^T precision (x - mean) / 2 by Newton steps, and the score's curvature there.
 
     Derivatives are differences over a metre; the curvature counts where it is downwards only. The likelihood of an echo is a
     narrow, bent ridge, along which the search needs several steps.
 
     Args:
         score: log likelihood of positions, m.
-        start: mean of the belief, m.
+        mean: of the belief, m.
         precision: inverse covariance of the belief, 1/m2.
+        start: where the search starts, m; default the mean.
         steps: Newton steps at most, each the best of four lengths; a step that gains next to nothing is the last one.
         reach: longest step, m.
     """
-    here = start
-    length = start.new_tensor([0.0, 0.25, 0.5, 1.0])
+    here = mean if start is None else start
+    length = mean.new_tensor([0.0, 0.25, 0.5, 1.0])
     for _ in range(steps):
         slope, information = _derivatives(score, here)
-        change = torch.linalg.solve(precision + information, slope - precision @ (here - start))
+        change = torch.linalg.solve(precision + information, slope - precision @ (here - mean))
         change = change * (reach / change.norm().clamp_min(reach))
         trial = here + length[:, None] * change
-        off = trial - start
+        off = trial - mean
         found = score(trial) - 0.5 * ((off @ precision) * off).sum(-1)
         here = trial[int(found.argmax())]
         if float(found.max() - found[0]) < _GAIN:
-            break
+            return here, information
     return here, _derivatives(score, here)[1]
 
 

@@ -180,7 +180,8 @@ class Tracker:
         for sweep in range(self.rules.sweeps):
             for i, belief in enumerate(beliefs):
                 score = self._score(look, place[:i] + place[i + 1 :], belief.position, listening)
-                place[i], information[i] = most_likely(score, belief.position, torch.linalg.inv(belief.spread))
+                begin = place[i] if sweep else belief.position
+                place[i], information[i] = most_likely(score, belief.position, torch.linalg.inv(belief.spread), begin)
                 if sweep == 0 and (found := self._elsewhere(score, belief, place[i])) is not None:
                     beliefs[i] = self._new(found, belief.mean[3:])
                     place[i], information[i] = most_likely(score, found, torch.linalg.inv(beliefs[i].spread))
@@ -202,9 +203,8 @@ class Tracker:
         A belief is wrong with probability exp(-doubt): then its target may be anywhere nearby, as that of a new track.
         """
         line = torch.linspace(-1.0, 1.0, _AROUND, dtype=place.dtype) * self.rules.exclusion
-        rise = 0.5 * (self.heights[1] - self.heights[0]) * torch.linspace(-0.5, 0.5, 3, dtype=place.dtype)
-        around = belief.position + torch.cartesian_prod(line, line, rise)
-        around[:, 2].clamp_(*self.heights)
+        across = torch.cartesian_prod(line, line)
+        around = belief.position + torch.cat([across, torch.zeros_like(across[:, :1])], 1)
         value = score(torch.cat([place.unsqueeze(0), around]))
         off = place - belief.position
         expected = value[0] - 0.5 * off @ torch.linalg.solve(belief.spread, off)

@@ -91,7 +91,7 @@ def follow(
     matched: set[int] = set()
     scores: list[Gospa] = []
     estimates, consistency, rates, powers = [], [], [], []
-    receive = None
+    receive: Tensor | None = None
     for step in range(loop.num_steps):
         tracker.predict()
         beams, error = _beams(tracker, scenario, loop, step)

@@ -26,11 +26,12 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
 
 EQUAL = Requirement("dominate")
-BETTER = tuple(replace(EQUAL, scan=factor, sicnr=factor, position=factor) for factor in (1.15, 1.1, 1.05, 1.0))
+MORE = tuple(replace(EQUAL, scan=factor, sicnr=factor) for factor in (1.1, 1.05, 1.0))
+"""More of R1 and R2 than uniform power has, as far as some powers reach it."""
 _QUICK = Search(looked=20, solved=6, rounds=1, finalists=2)
 CONTENDERS = {
     **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant == "dominate"},
-    "opc_dominate_more": Contender("opc_dominate", BETTER),
+    "opc_dominate_more": Contender("opc_dominate", MORE),
     "opc_dominate_roles": Contender("opc_dominate", (EQUAL,), _QUICK),
     "opc_sense_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),
 }
