@@ -14,8 +14,9 @@ PORT ?= 6006
 PROCESSES ?= 2
 # A training that was interrupted goes on.
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
+NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels docs clean
+.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels notebooks docs wheel wheel-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -75,8 +76,22 @@ $(VENV)/.%: $(STAMP)
 	  --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev,$*]'
 	@touch $@
 
-docs: $(VENV)/.docs ## the documentation site in build/site; opens from the folder, without the internet
+notebooks: $(NOTEBOOKS) ## execute the tutorials: build/notebooks
+
+build/notebooks/%.ipynb: docs/tutorials/%.py $(VENV)/.docs
+	@mkdir -p $(@D)
+	$(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute --output $@ $<
+
+docs: $(VENV)/.docs $(NOTEBOOKS) ## the documentation site in build/site; opens from the folder, without the internet
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/.release ## wheel and sdist in dist/, checked
+	rm -rf dist
+	$(BIN)/uv build --quiet $(addprefix --find-links ,$(PIP_FIND_LINKS)) --build-constraint constraints.txt --python $(BIN)/python
+	$(BIN)/twine check --strict dist/*
+
+wheel-check: $(STAMP) ## install the wheel into a fresh environment and run the README's commands in an empty folder
+	$(BIN)/pytest -m slow tests/test_wheel.py
 
 clean: ## remove caches; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -19,7 +19,7 @@ from isac_torch.commands.table import COMMANDS
 ROOT = Path(__file__).parents[2]
 CARRIED = {
     "index.md": "README.md",
-    **{f"{name.lower()}.md": f"{name}.md" for name in ("CONTRIBUTING", "SECURITY", "CHANGELOG")},
+    **{f"{name.lower()}.md": f"{name}.md" for name in ("CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT", "CHANGELOG")},
 }
 """Pages of the site that are files of the checkout."""
 
@@ -42,9 +42,22 @@ def on_files(files: Files, config: Any) -> Files:
     """Add the pages that no file of docs/ holds."""
     made = {page: (ROOT / name).read_text() for page, name in CARRIED.items()}
     made |= {"commands.md": commands_page(), "api.md": api_page()}
-    for page, text in made.items():
-        files.append(File.generated(config, page, content=text))
+    for page, content in (made | tutorial_pages()).items():
+        files.append(File.generated(config, page, content=content))
     return files
+
+
+def tutorial_pages() -> dict[str, str | bytes]:
+    """The executed notebooks of `make notebooks` as pages, with their pictures."""
+    from nbconvert import MarkdownExporter
+
+    pages: dict[str, str | bytes] = {}
+    for source in sorted((ROOT / "docs/tutorials").glob("*.py")):
+        notebook = ROOT / "build/notebooks" / f"{source.stem}.ipynb"
+        text, extra = MarkdownExporter().from_filename(str(notebook), {"output_files_dir": f"{source.stem}_files"})
+        pages[f"tutorials/{source.stem}.md"] = text
+        pages |= {f"tutorials/{name}": picture for name, picture in extra["outputs"].items()}
+    return pages
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:

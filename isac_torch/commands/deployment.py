@@ -91,7 +91,7 @@ def serve(
     """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
 
     Args:
-        bundle: Folder that `isac-torch export` wrote.
+        bundle: Folder that `isac-torch export` wrote; `shipped` is the one that comes with the package.
         host: Address to listen on; 0.0.0.0 opens it to other machines.
         port: 0..65535; 0 takes a free one.
         max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
@@ -121,7 +121,7 @@ def serve(
     )
     from isac_torch.deployment.allocator import DeployedAllocator
 
-    run_server(DeployedAllocator.load(bundle, refine=refine), host, port, limits)
+    run_server(DeployedAllocator.load(None if str(bundle) == "shipped" else bundle, refine=refine), host, port, limits)
 
 
 def import_geometry(
