@@ -197,7 +197,7 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
         curves: writes what TensorBoard shows of a setting beyond figures, table and hyperparameters.
         policies: names of allocators that are asked something else than the setting's problems.
         vary: the drops and problems of a variant, from the setting's drops.
-        asked: the variant that a setting asks for anyway.
+        asked: the variants whose requirement a setting has anyway.
         facts: what identifies a setting in TensorBoard's table of hyperparameters, besides its name.
         leads: columns between the names of setting and allocator in a table of several settings, which share one folder
             then; without any, each setting has a folder and a table of its own.
@@ -219,13 +219,13 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     facts: Callable[[ScenarioT], dict[str, float]] | None = None
     policies: Mapping[str, Policy] = field(default_factory=dict)
     vary: Callable[[Case[ScenarioT], DropT, str], tuple[DropT, ProblemT]] | None = None
-    asked: Callable[[Case[ScenarioT]], str] | None = None
+    asked: Callable[[Case[ScenarioT]], Sequence[str]] | None = None
     leads: Sequence[Lead] = ()
 
     def variant(self, case: Case[ScenarioT], name: str) -> str:
         """What the problems of an allocator or policy differ in from the setting's; empty where in nothing."""
         variant = self.policies[name].variant if name in self.policies else ""
-        return "" if self.asked is not None and variant == self.asked(case) else variant
+        return "" if self.asked is not None and variant in self.asked(case) else variant
 
     def allocator(self, name: str, checkpoint: str | Path | None = None) -> Allocator[ProblemT]:
         """The allocator behind the name of a line in the table.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Float
 
@@ -38,17 +39,33 @@ def reflectivity_correlation(
     return xp.exp(-(apart * apart).sum(-1) / (2.0 * width**2))
 
 
-def sicnr_for_miss(
-    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
-) -> Float[Array, "drop target"]:
-    """Expected SICNR (linear) at which a Swerling-I target is missed with probability `requirement.miss`, eq. (64).
+@dataclass(frozen=True)
+class _Law(Generic[Array]):
+    """Laws of the test's statistic, as covariances of its directions, at the reference powers.
 
-    The laws with and without the target are those of sums of exponentials. How the energies of the target's and of the others'
-    echoes divide over the directions of the test is that of the reference powers.
-
-    Args: drop, networks; scenario, theirs; beams, of every link with the reference powers; echoes, of all targets at these.
+    Attributes:
+        quiet: without the target.
+        wanted: what the target's echo adds.
+        threshold: at the setup's false-alarm rate.
+        unit: factor on `wanted` at a SICNR of one.
     """
-    from isac_torch.tracking.laws import weighted_exceedance, weighted_threshold  # torch, which a deployed allocator has not
+
+    quiet: Float[Array, "drop target rx ap ap"]
+    wanted: Float[Array, "drop target rx ap ap"]
+    threshold: Float[Array, "drop target"]
+    unit: Float[Array, "drop target"]
+
+    def miss(self, factor: Float[Array, "drop target"]) -> Float[Array, "drop target"]:
+        """Probability that a Swerling-I target stays below the threshold when its echo's energy is multiplied by `factor`."""
+        from isac_torch.tracking.laws import weighted_exceedance  # torch, which a deployed allocator has not
+
+        return 1.0 - weighted_exceedance(_weights(self.quiet + factor[..., None, None, None] * self.wanted), self.threshold)
+
+
+def _law(
+    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
+) -> _Law[Array]:
+    from isac_torch.tracking.laws import weighted_threshold
 
     xp = namespace(beams.power)
     own, others = _energies(beams, echoes, drop.tx_position.shape[1])
@@ -65,13 +82,37 @@ def sicnr_for_miss(
     base = count + (others.sum((2, 4)) * echoes.listening).sum(-1)
     threshold = weighted_threshold(_weights(quiet), scenario.sensing.false_alarm)
     total = xp.sum(xp.linalg.diagonal(wanted), axis=(2, 3))
-    unit = base / at_least(total, tiniest(total))  # energy of the wanted echo at a SICNR of one, over that of the reference
-    low = xp.full_like(base, -_REACH_DB)
+    return _Law(quiet, wanted, threshold, base / at_least(total, tiniest(total)))
+
+
+def miss_at_reference(
+    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
+) -> Float[Array, "drop target"]:
+    """Probability that each Swerling-I target is missed under the reference powers, by the laws of eq. (64).
+
+    Args: as of `sicnr_for_miss`.
+    """
+    law = _law(drop, scenario, beams, echoes)
+    return law.miss(namespace(law.unit).ones_like(law.unit))
+
+
+def sicnr_for_miss(
+    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
+) -> Float[Array, "drop target"]:
+    """Expected SICNR (linear) at which a Swerling-I target is missed with probability `requirement.miss`, eq. (64).
+
+    The laws with and without the target are those of sums of exponentials. How the energies of the target's and of the others'
+    echoes divide over the directions of the test is that of the reference powers.
+
+    Args: drop, networks; scenario, theirs; beams, of every link with the reference powers; echoes, of all targets at these.
+    """
+    law = _law(drop, scenario, beams, echoes)
+    xp = namespace(law.unit)
+    low = xp.full_like(law.unit, -_REACH_DB)
     high = -low
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        factor = (10.0 ** (middle / 10.0) * unit)[..., None, None, None]
-        enough = 1.0 - weighted_exceedance(_weights(quiet + factor * wanted), threshold) <= scenario.requirement.miss
+        enough = law.miss(10.0 ** (middle / 10.0) * law.unit) <= scenario.requirement.miss
         low, high = xp.where(enough, low, middle), xp.where(enough, middle, high)
     return 10.0 ** (high / 10.0)
 

@@ -21,11 +21,12 @@ class Requirement:
     `detection`    miss probability of every target <= `miss` at the false-alarm rate of the setup; eq. (64)
     `position`     error bound of every target's horizontal position <= `position_error`; eq. (68)
     `dominate`     not worse than uniform power, an equal split of every AP's budget: (R1) the echo of every cell of a scan
-                   grid, (R2) the SICNR and (R3) the position information of every target, each times its factor; eq. (70)
+                   grid, (R2) the SICNR and (R3) the position information of every target, each times its factor; eq. (70).
+                   `margin` raises R2 where detection is uncertain; eq. (71)
     =============  ======================================================================================
 
-    Every kind but `sir` also constrains a single target. With factors of at most 1 the uniform powers meet `dominate`, so that
-    it can always be met.
+    Every kind but `sir` also constrains a single target. With factors of at most 1 and no margin the uniform powers meet
+    `dominate`, so that it can always be met.
 
     Attributes:
         kind: one of the above.
@@ -35,6 +36,8 @@ class Requirement:
         scan: of `dominate`: factor of R1; 0 leaves R1 out.
         sicnr: of `dominate`: factor of R2; 0 leaves R2 out.
         position: of `dominate`: factor of R3; 0 leaves R3 out.
+        margin: of `dominate`: R2 is raised by this share at a target that uniform power misses half the time, by less at one
+            that it finds nearly always or nearly never. It covers what the expected SICNR overstates.
         cell: distance between the cells of the scan grid, m.
         blocks: coherence blocks of one look, which position information adds up.
         prior_horizontal: standard deviation of what is known of a horizontal coordinate before the look, m.
@@ -56,6 +59,7 @@ class Requirement:
     scan: float = 1.0
     sicnr: float = 1.0
     position: float = 1.0
+    margin: float = 0.0
     cell: float = 100.0
     blocks: int = 4
     prior_horizontal: float = 30.0
@@ -72,7 +76,7 @@ class Requirement:
         for name in _POSITIVE:
             if getattr(self, name) <= 0.0:
                 raise ScenarioError(f"requirement.{name}={getattr(self, name)} is a length in m and must be positive")
-        for name in ("scan", "sicnr", "position"):
+        for name in ("scan", "sicnr", "position", "margin"):
             if getattr(self, name) < 0.0:
                 raise ScenarioError(f"requirement.{name}={getattr(self, name)} must not be negative; 0 leaves it out")
         if not 0.0 < self.miss < 1.0:
@@ -87,6 +91,6 @@ class Requirement:
             "sicnr": (self.sicnr_min_db,),
             "detection": (self.miss,),
             "position": (self.position_error,),
-            "dominate": (self.scan, self.sicnr, self.position),
+            "dominate": (self.scan, self.sicnr, self.position, *([self.margin] if self.margin else [])),
         }
         return "_".join([self.kind, *(f"{number:g}" for number in numbers.get(self.kind, ()))])

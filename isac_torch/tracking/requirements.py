@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from isac_torch.tensors import Array, at_least, namespace, tiniest
 from isac_torch.tracking.channel import channel_statistics
-from isac_torch.tracking.detection import sicnr_for_miss
+from isac_torch.tracking.detection import miss_at_reference, sicnr_for_miss
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.information import position_information
 from isac_torch.tracking.scan import scan_echoes
@@ -34,11 +34,13 @@ class Standard(Generic[Array]):
     Attributes:
         scan: E_c^T u, energy of the echo of every cell of the scan grid, over the noise.
         sicnr: expected SICNR of every target, linear.
+        miss: probability of missing every target; zeros where the requirement has no margin.
         information: h of every target, 1/m2.
     """
 
     scan: Float[Array, "drop cell"]
     sicnr: Float[Array, "drop target"]
+    miss: Float[Array, "drop target"]
     information: Float[Array, "drop target"]
 
 
@@ -60,6 +62,12 @@ class _Radar(Generic[Array]):
 
     def sicnr(self) -> LinearConstraints[Array]:
         return sicnr_constraints(self.targets(), self.beams)
+
+    def miss(self) -> Float[Array, "drop target"]:
+        """Of every target at the reference powers; zeros where no margin depends on it."""
+        if self.scenario.requirement.margin == 0.0:
+            return namespace(self.uniform).zeros_like(self.drop.target_position[..., 0])
+        return miss_at_reference(self.drop, self.scenario, self.beams, self.targets())
 
     def position(self, required: Float[Array, "drop target"]) -> PositionInformation[Array]:
         return position_information(self.drop, self.scenario, self.beams, self.seen, required)
@@ -88,6 +96,7 @@ def reference_standard(
     return Standard(
         scan=(radar.scan() @ power[..., None])[..., 0],
         sicnr=radar.sicnr().quality(power),
+        miss=radar.miss(),
         information=radar.position(plain).h(power),
     )
 
@@ -161,7 +170,8 @@ def _dominate(
     parts: list[tuple[LinearConstraints[Array], Array]] = []
     if asked.sicnr > 0.0 and targets:
         found = radar.sicnr()
-        parts.append((found, asked.sicnr * (found.quality(power) if standard is None else standard.sicnr)))
+        wanted, miss = (found.quality(power), radar.miss()) if standard is None else (standard.sicnr, standard.miss)
+        parts.append((found, asked.sicnr * (1.0 + asked.margin * 4.0 * miss * (1.0 - miss)) * wanted))
     if asked.scan > 0.0:
         echo = radar.scan()
         wanted = (echo @ power[..., None])[..., 0] if standard is None else standard.scan

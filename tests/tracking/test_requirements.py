@@ -132,6 +132,19 @@ def test_a_rarer_miss_asks_for_more() -> None:
     assert bool((seldom > often).all())
 
 
+def test_the_margin_is_largest_where_detection_is_uncertain() -> None:
+    """The miss probability behind the margin is the one at which `detection` asks for uniform power's own SICNR."""
+    plain, raised = _asking("dominate"), _asking("dominate", margin=0.2)
+    extra = (raised.sir_min / plain.sir_min)[:, : SCENARIO.num_targets] - 1.0
+    assert_close(raised.sir_min[:, SCENARIO.num_targets :], plain.sir_min[:, SCENARIO.num_targets :])
+    assert float(extra.min()) >= 0.0
+    assert 0.01 < float(extra.max()) <= 0.2
+    drop, target = divmod(int(extra.flatten().argmax()), SCENARIO.num_targets)
+    root = (1.0 - float(extra[drop, target]) / 0.2) ** 0.5
+    asked = [float(_asking("detection", miss=miss).sir_min[drop, target]) for miss in ((1.0 - root) / 2.0, (1.0 + root) / 2.0)]
+    assert min(abs(value / float(plain.sir_min[drop, target]) - 1.0) for value in asked) < 1e-6
+
+
 def test_a_standard_of_other_drops_is_what_is_compared_with() -> None:
     """Its own standard changes nothing; twice of it asks for twice of everything."""
     drop = _drop()

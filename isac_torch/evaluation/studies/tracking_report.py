@@ -13,7 +13,7 @@ from isac_torch.evaluation.figures import COLOURS
 from isac_torch.evaluation.studies.tracking_run import run_worlds
 from isac_torch.evaluation.studies.worlds import Contender, Loop, make_world
 from isac_torch.evaluation.tables import write_json
-from isac_torch.evaluation.tracking.policies import POLICIES
+from isac_torch.evaluation.tracking.policies import KEPT_ROLES, POLICIES
 from isac_torch.files import writable_folder, written_whole
 from isac_torch.roles.search import Search
 from isac_torch.tracking.requirement import Requirement
@@ -30,7 +30,7 @@ MORE = tuple(replace(EQUAL, scan=factor, sicnr=factor) for factor in (1.1, 1.05,
 """More of R1 and R2 than uniform power has, as far as some powers reach it."""
 _QUICK = Search(looked=20, solved=6, rounds=1, finalists=2)
 CONTENDERS = {
-    **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant == "dominate"},
+    **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant in KEPT_ROLES},
     "opc_dominate_more": Contender("opc_dominate", MORE),
     "opc_dominate_roles": Contender("opc_dominate", (EQUAL,), _QUICK),
     "opc_sense_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),

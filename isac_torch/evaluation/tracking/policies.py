@@ -1,8 +1,10 @@
 """Policies that tables show beside plain allocators: an allocator, what it is asked of the radar, and which APs listen.
 
 All of them ask for `dominate`: not worse than uniform power with the setting's own roles, in scan cells, SICNR and position
-information (eq. (70) of docs/sensing.md). Policies with other roles choose the receive APs anew in every drop; a drop in which
-no other roles meet the requirement keeps those of the setting.
+information (eq. (70) of docs/sensing.md). The optima are asked for a margin too, which covers what the expected SICNR
+overstates, eased in drops that cannot meet it; the network's guard needs uniform power to meet what it is asked, so it is asked
+for none. Policies with other roles choose the receive APs anew in every drop; a drop in which no other roles meet the
+requirement keeps those of the setting.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isac_torch.allocators.registry import TRACKING
+from isac_torch.allocators.tracking.margin import eased
 from isac_torch.evaluation.benchmark import Policy
 from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.tensors import cat_tensors
@@ -26,11 +29,14 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
 
 _CHUNK = 64
-DOMINATE = "dominate"
-"""Variant of policies that keep the setting's roles; the kind of their requirement."""
+KEPT_ROLES = DOMINATE, WITH_MARGIN = "dominate", "dominate with margin"
+"""Variants of policies that keep the setting's roles; the first one is the kind of their requirement."""
+MARGIN = 0.14
+"""Of the optima: at 64 drops of seed 940000 the smallest that brings the misses within a standard error of uniform power's."""
 
 POLICIES = {
-    **{name: Policy(name, DOMINATE) for name in (*TRACKING.makers, *TRACKING.learned) if "_dominate" in name},
+    **{name: Policy(name, WITH_MARGIN) for name in TRACKING.makers if "_dominate" in name},
+    **{name: Policy(name, DOMINATE) for name in TRACKING.learned if "_dominate" in name},
     **{name: Policy(policy.allocator, name) for name, policy in ROLE_POLICIES.items()},
     "gnn_dominate_roles": Policy("gnn_dominate", "opc_dominate_roles"),
 }
@@ -49,4 +55,11 @@ def vary(case: Case[TrackingScenario], drop: TrackingDrop, variant: str) -> tupl
         return chosen.drop, chosen.problem
     pieces = torch.arange(drop.num_drops).split(_CHUNK)
     scenario = dominating(case.scenario)
-    return drop, cat_tensors([power_problem(drop.select(piece), scenario) for piece in pieces])
+
+    def problem(scenario: TrackingScenario) -> MaxMinSinrProblem:
+        return cat_tensors([power_problem(drop.select(piece), scenario) for piece in pieces])
+
+    if variant == DOMINATE:
+        return drop, problem(scenario)
+    wanted = replace(scenario, requirement=replace(scenario.requirement, margin=MARGIN))
+    return drop, eased(problem(wanted), problem(scenario))

@@ -17,7 +17,7 @@ from isac_torch.evaluation.tracking import figures, policy_figures
 from isac_torch.evaluation.tracking.board import write_curves
 from isac_torch.evaluation.tracking.columns import BLOCKS, COLUMNS, CSV_FIELDS, SENSING_COLUMNS
 from isac_torch.evaluation.tracking.metrics import Outcome, Sensed, rate_ratio, summarise
-from isac_torch.evaluation.tracking.policies import POLICIES, vary
+from isac_torch.evaluation.tracking.policies import DOMINATE, KEPT_ROLES, POLICIES, vary
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess, mutual_information
 from isac_torch.solvers.tracking.feasibility import largest_sir
@@ -259,6 +259,6 @@ VIEW: View[TrackingScenario, TrackingDrop, MaxMinSinrProblem, Outcome] = View(
     curves=write_curves,
     policies=POLICIES,
     vary=vary,
-    asked=lambda case: case.scenario.requirement.kind,
+    asked=lambda case: KEPT_ROLES if case.scenario.requirement.kind == DOMINATE else (),
 )
 """The power-control system's view."""

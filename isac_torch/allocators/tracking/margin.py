@@ -1,0 +1,55 @@
+"""Requirements that not every drop can meet, eased where they cannot be met: section "Margin" of docs/requirements.md."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_STEPS = (1.0, 0.75, 0.5, 0.25)
+"""Parts of the way from what can be met to what is wanted that are tried, largest first."""
+
+
+def eased(wanted: MaxMinSinrProblem, least: MaxMinSinrProblem) -> MaxMinSinrProblem:
+    """The problem `wanted`, but in drops that cannot meet it with requirements on the way to those of `least`.
+
+    Every drop gets the largest of the steps 1, 3/4, 1/2, 1/4 and 0 at which the batched engine finds powers that meet all
+    constraints. Only the required qualities of the linear constraints differ between the two problems.
+
+    Args:
+        wanted: the requirement with its margin.
+        least: the same drops under a requirement that can be met, such as `dominate` with factors of 1 and no margin.
+
+    Example:
+        >>> from dataclasses import replace
+        >>> import torch
+        >>> from isac_torch import Requirement, TrackingScenario, power_problem
+        >>> scenario = TrackingScenario.of_size("8x6x2", requirement=Requirement("dominate"))
+        >>> drop = scenario.sample(4, generator=torch.Generator().manual_seed(1))
+        >>> least = power_problem(drop, scenario)
+        >>> high = replace(scenario, requirement=Requirement("dominate", margin=9.0))     # more than most drops can meet
+        >>> problem = eased(power_problem(drop, high), least)
+        >>> bool((allocate(problem, BatchedOptimal(tie="none")).violation <= 1e-6).all())
+        True
+    """
+    step = torch.zeros_like(least.budget[:, 0])
+    left = torch.arange(least.num_drops)
+    for part in _STEPS:
+        step[left] = part
+        tried = _between(least.select(left), wanted.select(left), step[left])
+        met = allocate(tried, BatchedOptimal(tie="none")).violation <= FEASIBILITY_TOLERANCE
+        left = left[~met]
+        step[left] = 0.0
+        if len(left) == 0:
+            break
+    return _between(least, wanted, step)
+
+
+def _between(least: MaxMinSinrProblem, wanted: MaxMinSinrProblem, step: Tensor) -> MaxMinSinrProblem:
+    required = least.sir_min + step[:, None] * (wanted.sir_min - least.sir_min)
+    return replace(wanted, sir_min=torch.where(step[:, None] == 1.0, wanted.sir_min, required))

@@ -1,0 +1,41 @@
+"""Requirements with a margin are eased only where they cannot be met."""
+
+from dataclasses import replace
+
+import torch
+
+from isac_torch import BatchedOptimal, Requirement, TrackingScenario, allocate, power_problem
+from isac_torch.allocation import equal_split
+from isac_torch.allocators.tracking.margin import eased
+
+SCENARIO = TrackingScenario.of_size("8x6x2", requirement=Requirement("dominate"))
+
+
+def problems(margin, drops=6):
+    drop = SCENARIO.sample(drops, generator=torch.Generator().manual_seed(3))
+    wanted = replace(SCENARIO, requirement=replace(SCENARIO.requirement, margin=margin))
+    return power_problem(drop, wanted), power_problem(drop, SCENARIO)
+
+
+def test_what_can_be_met_is_asked_for():
+    wanted, least = problems(0.01)
+    assert torch.equal(eased(wanted, least).sir_min, wanted.sir_min)
+
+
+def test_what_cannot_be_met_is_eased_to_what_can():
+    wanted, least = problems(3.0)
+    refused = allocate(wanted, BatchedOptimal(tie="none")).violation > 1e-6
+    assert refused.any()
+    found = eased(wanted, least)
+    assert (allocate(found, BatchedOptimal(tie="none")).violation <= 1e-6).all()
+    assert torch.equal(found.sir_min[~refused], wanted.sir_min[~refused])
+    assert (found.sir_min >= least.sir_min).all()
+    assert (found.sir_min[refused] < wanted.sir_min[refused]).any(-1).all()
+
+
+def test_without_any_margin_uniform_power_is_enough():
+    _, least = problems(0.0)
+    impossible = replace(least, sir_min=1e6 * least.sir_min)
+    found = eased(impossible, least)
+    torch.testing.assert_close(found.sir_min, least.sir_min)
+    assert (found.violations(equal_split(found)).worst < 1e-9).all()
