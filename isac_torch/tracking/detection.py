@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from jaxtyping import Float
 
@@ -59,7 +59,10 @@ class _Law(Generic[Array]):
         """Probability that a Swerling-I target stays below the threshold when its echo's energy is multiplied by `factor`."""
         from isac_torch.tracking.laws import weighted_exceedance  # torch, which a deployed allocator has not
 
-        return 1.0 - weighted_exceedance(_weights(self.quiet + factor[..., None, None, None] * self.wanted), self.threshold)
+        threshold: Any = self.threshold  # tensors, for the laws know no others
+        weights: Any = _weights(self.quiet + factor[..., None, None, None] * self.wanted)
+        found: Any = weighted_exceedance(weights, threshold)
+        return 1.0 - found
 
 
 def _law(
