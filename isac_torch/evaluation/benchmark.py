@@ -196,7 +196,7 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
         local: whether the certified value is that of a local optimum, so that anybody's valid answer counts.
         curves: writes what TensorBoard shows of a setting beyond figures, table and hyperparameters.
         policies: names of allocators that are asked something else than the setting's problems.
-        vary: the drops and problems of a variant, from the setting's drops.
+        vary: the drops and problems of a variant, from the setting's drops; with a folder for what takes long to find.
         asked: the variants whose requirement a setting has anyway.
         facts: what identifies a setting in TensorBoard's table of hyperparameters, besides its name.
         leads: columns between the names of setting and allocator in a table of several settings, which share one folder
@@ -218,7 +218,7 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     curves: Callable[[SummaryWriter, Path, Benchmark[ScenarioT, DropT, ProblemT, OutcomeT]], None] | None = None
     facts: Callable[[ScenarioT], dict[str, float]] | None = None
     policies: Mapping[str, Policy] = field(default_factory=dict)
-    vary: Callable[[Case[ScenarioT], DropT, str], tuple[DropT, ProblemT]] | None = None
+    vary: Callable[[Case[ScenarioT], DropT, str, Path], tuple[DropT, ProblemT]] | None = None
     asked: Callable[[Case[ScenarioT]], Sequence[str]] | None = None
     leads: Sequence[Lead] = ()
 
@@ -271,7 +271,7 @@ def run_benchmark(
     from_store: list[str] = []
     parts: dict[str, Part[DropT, ProblemT]] = {}
     for variant, names in groups.items():
-        own = (drop, problem) if variant == "" or view.vary is None else view.vary(case, drop, variant)
+        own = (drop, problem) if variant == "" or view.vary is None else view.vary(case, drop, variant, optima)
         parts[variant] = _answered(view, case, own, {name: named[name] for name in names}, optima, answers, from_store)
     if view.check is not None:
         view.check(case, parts[""].optimum)

@@ -143,11 +143,11 @@ def stored_allocate(
     return allocation, False
 
 
-def checksum(problem: ProblemT, allocator: Allocator[ProblemT]) -> str:
-    """Hexadecimal digest of everything that decides the allocator's answer."""
+def checksum(problem: Any, allocator: object) -> str:
+    """Hexadecimal digest of everything that decides an answer: a dataclass of tensors, and who is asked, by its repr."""
     tensors = tensor_fields(problem)
     shown = {name.partition(".")[0] for name in tensors}
-    others = {item.name: getattr(problem, item.name) for item in fields(problem) if item.name not in shown}  # type: ignore[arg-type]
+    others = {item.name: getattr(problem, item.name) for item in fields(problem) if item.name not in shown}
     digest = hashlib.sha256(f"{__version__} {allocator!r} {others}".encode())
     for name, value in sorted(tensors.items()):
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())

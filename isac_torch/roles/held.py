@@ -78,6 +78,7 @@ class Chosen:
         problem: theirs, held to uniform power with the default roles.
         allocation: powers of the allocator.
         changed: where other roles than the default ones were found better.
+        eased: where no roles met what was asked for first, so that less was asked for.
     """
 
     receive: Int[Tensor, "drop rx"]
@@ -85,6 +86,7 @@ class Chosen:
     problem: MaxMinSinrProblem
     allocation: Allocation
     changed: Bool[Tensor, " drop"]
+    eased: Bool[Tensor, " drop"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class Held:
             problem=problem.select(picked),
             allocation=map_tensors(answer, lambda t: t[picked]),
             changed=(chosen.sort(-1).values != sets[:, 0].sort(-1).values).any(-1),
+            eased=torch.zeros(drops, dtype=torch.bool),
         )
 
 

@@ -56,6 +56,10 @@ class Search:
     rounds: int = 2
     finalists: int = 4
 
+    def reduced(self) -> Search:
+        """A search for large networks: about a sixth of the work per drop."""
+        return replace(self, looked=self.looked * 2 // 5, solved=self.solved // 3, rounds=1, finalists=self.finalists // 2)
+
 
 def search_roles(
     drop: TrackingDrop,

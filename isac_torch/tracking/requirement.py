@@ -22,7 +22,7 @@ class Requirement:
     `position`     error bound of every target's horizontal position <= `position_error`; eq. (68)
     `dominate`     not worse than uniform power, an equal split of every AP's budget: (R1) the echo of every cell of a scan
                    grid, (R2) the SICNR and (R3) the position information of every target, each times its factor; eq. (70).
-                   `margin` raises R2 where detection is uncertain; eq. (71)
+                   `margin` raises R2 where detection is uncertain, eq. (72); `enough_db` bounds R1, eq. (73)
     =============  ======================================================================================
 
     Every kind but `sir` also constrains a single target. With factors of at most 1 and no margin the uniform powers meet
@@ -38,6 +38,8 @@ class Requirement:
         position: of `dominate`: factor of R3; 0 leaves R3 out.
         margin: of `dominate`: R2 is raised by this share at a target that uniform power misses half the time, by less at one
             that it finds nearly always or nearly never. It covers what the expected SICNR overstates.
+        enough_db: of `dominate`: ratio of echo to noise (dB) at which a cell of R1 is heard well: where uniform power gives more,
+            no more than this is asked for; None: always as much as uniform power gives.
         cell: distance between the cells of the scan grid, m.
         blocks: coherence blocks of one look, which position information adds up.
         prior_horizontal: standard deviation of what is known of a horizontal coordinate before the look, m.
@@ -60,6 +62,7 @@ class Requirement:
     sicnr: float = 1.0
     position: float = 1.0
     margin: float = 0.0
+    enough_db: float | None = None
     cell: float = 100.0
     blocks: int = 4
     prior_horizontal: float = 30.0

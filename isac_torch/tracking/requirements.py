@@ -14,7 +14,7 @@ from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.information import position_information
 from isac_torch.tracking.scan import scan_echoes
 from isac_torch.tracking.sicnr_constraints import LinearConstraints, TargetEchoes, sicnr_constraints, target_echoes
-from isac_torch.tracking.whitening import clutter_power, mean_beams, whitening
+from isac_torch.tracking.whitening import active_aps, clutter_power, mean_beams, whitening
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class Standard(Generic[Array]):
     """How well reference powers sense: what `dominate` compares with.
 
     Attributes:
-        scan: E_c^T u, energy of the echo of every cell of the scan grid, over the noise.
+        scan: E_c^T u, energy of the echo of every cell of the scan grid, over the noise, or what is enough where that is less.
         sicnr: expected SICNR of every target, linear.
         miss: probability of missing every target; zeros where the requirement has no margin.
         information: h of every target, 1/m2.
@@ -56,6 +56,16 @@ class _Radar(Generic[Array]):
 
     def scan(self) -> Float[Array, "drop cell link"]:
         return scan_echoes(self.drop, self.scenario, self.beams, self.seen)
+
+    def heard(self, scan: Float[Array, "drop cell link"]) -> Float[Array, "drop cell"]:
+        """Echo of every cell with uniform power, but no more than is enough."""
+        echo = (scan @ self.uniform[..., None])[..., 0]
+        enough = self.scenario.requirement.enough_db
+        if enough is None:
+            return echo
+        directions = active_aps(self.beams, self.drop.tx_position.shape[1], self.seen.samples) * self.scenario.listening_aps
+        most = db_to_linear(enough) * namespace(echo).astype(directions, echo.dtype)[:, None]
+        return namespace(echo).where(echo > most, most + 0.0 * echo, echo)
 
     def targets(self) -> TargetEchoes[Array]:
         return target_echoes(self.drop, self.scenario, self.scenario.sensing, self.beams, self.seen)
@@ -94,7 +104,7 @@ def reference_standard(
     power = radar.uniform
     plain = namespace(power).zeros_like(drop.target_position[..., 0])
     return Standard(
-        scan=(radar.scan() @ power[..., None])[..., 0],
+        scan=radar.heard(radar.scan()),
         sicnr=radar.sicnr().quality(power),
         miss=radar.miss(),
         information=radar.position(plain).h(power),
@@ -174,7 +184,7 @@ def _dominate(
         parts.append((found, asked.sicnr * (1.0 + asked.margin * 4.0 * miss * (1.0 - miss)) * wanted))
     if asked.scan > 0.0:
         echo = radar.scan()
-        wanted = (echo @ power[..., None])[..., 0] if standard is None else standard.scan
+        wanted = radar.heard(echo) if standard is None else standard.scan
         echo = echo / at_least(wanted, tiniest(wanted))[..., None]
         one = xp.ones_like(wanted)
         parts.append((LinearConstraints(echo, xp.zeros_like(echo), one), asked.scan * one))

@@ -102,7 +102,7 @@ def test_h_is_differentiable(dominate: MaxMinSinrProblem) -> None:
 
 @pytest.mark.parametrize("kind", ["sicnr", "position", "dominate"])
 def test_numpy_and_torch_build_the_same(kind: str) -> None:
-    asked = replace(SCENARIO, requirement=Requirement(kind))  # type: ignore[arg-type]
+    asked = replace(SCENARIO, requirement=Requirement(kind, enough_db=15.0))  # type: ignore[arg-type]
     ours = power_problem(_drop(), asked)
     theirs = power_problem(map_tensors(_drop(), lambda t: t.numpy()), asked)
     for name in ("echo", "cross_echo", "echo_noise", "sir_min"):
@@ -125,6 +125,17 @@ def test_without_targets_only_the_scan_is_left() -> None:
     assert _asking("sicnr", empty).num_constraints == 0
     scan = _asking("dominate", empty)
     assert scan.num_constraints == scan.num_cells > 0
+
+
+def test_cells_that_are_heard_well_ask_for_no_more(dominate: MaxMinSinrProblem) -> None:
+    """With a bound below every cell all ask for the same echo; with one above all nothing changes; uniform power meets any."""
+    scan = slice(SCENARIO.num_targets, None)
+    power = equal_split(dominate)
+    low, high = (_asking("dominate", enough_db=level) for level in (-60.0, 200.0))
+    assert_close(high.echo, dominate.echo)
+    echo = reference_standard(dominate, _drop(), SCENARIO).scan
+    assert_close(low.sir(power)[:, scan], echo / (6 * 1e-6), rtol=1e-9, atol=0.0)  # six transmit APs, one that listens
+    assert float(low.violations(power).worst.max()) < 1e-9
 
 
 def test_a_rarer_miss_asks_for_more() -> None:
@@ -176,7 +187,7 @@ def test_scenarios_name_and_change_their_requirement() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"miss": 1.5}, {"scan": -1.0}, {"cell": 0.0}, {"blocks": 0}, {"sicnr_min_db": float("nan")}],
+    [{"miss": 1.5}, {"scan": -1.0}, {"enough_db": float("inf")}, {"cell": 0.0}, {"blocks": 0}, {"sicnr_min_db": float("nan")}],
 )
 def test_requirements_that_make_no_sense_are_refused_in_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(ScenarioError, match=f"requirement.{next(iter(wrong))}") as caught:

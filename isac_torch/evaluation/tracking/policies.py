@@ -17,12 +17,15 @@ import torch
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.allocators.tracking.margin import eased
 from isac_torch.evaluation.benchmark import Policy
+from isac_torch.evaluation.tracking.role_store import chosen_roles
 from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.requirement import Requirement
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from isac_torch.evaluation.benchmark import Case
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -48,11 +51,15 @@ def dominating(scenario: TrackingScenario) -> TrackingScenario:
     return scenario if scenario.requirement.kind == "dominate" else replace(scenario, requirement=Requirement("dominate"))
 
 
-def vary(case: Case[TrackingScenario], drop: TrackingDrop, variant: str) -> tuple[TrackingDrop, MaxMinSinrProblem]:
-    """The drops and their problems under `dominate`, with other receive APs where `variant` is a policy of roles."""
+def vary(
+    case: Case[TrackingScenario], drop: TrackingDrop, variant: str, folder: Path
+) -> tuple[TrackingDrop, MaxMinSinrProblem]:
+    """The drops and their problems under `dominate`, with other receive APs where `variant` is a policy of roles.
+
+    Roles that were searched for are kept in `folder`.
+    """
     if variant in ROLE_POLICIES:
-        chosen = ROLE_POLICIES[variant].choose(drop, case.scenario)
-        return chosen.drop, chosen.problem
+        return chosen_roles(ROLE_POLICIES[variant], drop, case.scenario, folder)
     pieces = torch.arange(drop.num_drops).split(_CHUNK)
     scenario = dominating(case.scenario)
 
