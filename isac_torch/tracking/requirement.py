@@ -38,8 +38,8 @@ class Requirement:
         position: of `dominate`: factor of R3; 0 leaves R3 out.
         margin: of `dominate`: R2 is raised by this share at a target that uniform power misses half the time, by less at one
             that it finds nearly always or nearly never. It covers what the expected SICNR overstates.
-        enough_db: of `dominate`: ratio of echo to noise (dB) at which a cell of R1 is heard well: where uniform power gives more,
-            no more than this is asked for; None: always as much as uniform power gives.
+        enough_db: of `dominate`: ratio of echo to noise (dB) at which a cell of R1 is heard well: where uniform power gives
+            more, no more than this is asked for; None: always as much as uniform power gives.
         cell: distance between the cells of the scan grid, m.
         blocks: coherence blocks of one look, which position information adds up.
         prior_horizontal: standard deviation of what is known of a horizontal coordinate before the look, m.
