@@ -16,7 +16,7 @@ PROCESSES ?= 2
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels gpu-check notebooks docs wheel wheel-check clean
+.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels gpu-check notebooks docs wheel wheel-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -83,7 +83,7 @@ notebooks: $(NOTEBOOKS) ## execute the tutorials: build/notebooks
 
 build/notebooks/%.ipynb: docs/tutorials/%.py $(VENV)/.docs
 	@mkdir -p $(@D)
-	$(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute --output $@ $<
+	TQDM_DISABLE=1 $(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute --output $@ $<
 
 docs: $(VENV)/.docs $(NOTEBOOKS) ## the documentation site in build/site; opens from the folder, without the internet
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
@@ -95,6 +95,13 @@ wheel: $(VENV)/.release ## wheel and sdist in dist/, checked
 
 wheel-check: $(STAMP) ## install the wheel into a fresh environment and run the README's commands in an empty folder
 	$(BIN)/pytest -m slow tests/test_wheel.py
+
+release: check wheel ## rehearse a release: versions agree, wheel and checksums in dist/; prints what is left to do, changes nothing
+	@version=$$($(BIN)/python -c 'import isac_torch; print(isac_torch.__version__)'); \
+	grep -q "^version: $$version$$" CITATION.cff || { echo "make: CITATION.cff names another version than $$version" >&2; exit 1; }; \
+	grep -q "^## \[.*$$version" CHANGELOG.md || { echo "make: CHANGELOG.md has no heading for $$version" >&2; exit 1; }; \
+	(cd dist && sha256sum *.whl *.tar.gz | tee SHA256SUMS); \
+	echo "Left to do for $$version: make test-slow and make wheel-check; date in CHANGELOG.md and CITATION.cff; git tag -a v$$version; publish dist/."
 
 clean: ## remove caches; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

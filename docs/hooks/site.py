@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import posixpath
 import re
 from html import unescape
 from pathlib import Path
@@ -63,11 +64,12 @@ def tutorial_pages() -> dict[str, str | bytes]:
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
     """Let links between files of the checkout lead to pages of the site; what has no page is named without a link."""
     folder = (ROOT / CARRIED.get(page.file.src_uri, f"docs/{page.file.src_uri}")).parent
-    return _LINK.sub(lambda match: _link(folder, *match.groups()), markdown)
+    place = posixpath.dirname(page.file.src_uri)
+    return _LINK.sub(lambda match: _link(folder, place, *match.groups()), markdown)
 
 
-def _link(folder: Path, label: str, target: str, anchor: str | None) -> str:
-    """A link of a page in `folder` as the site needs it; a page that is named by its path gets its title."""
+def _link(folder: Path, place: str, label: str, target: str, anchor: str | None) -> str:
+    """A link of a file in `folder`, a page in `place` of the site; a page that is named by its path gets its title."""
     file = (folder / target).resolve()
     pages = {ROOT / name: page for page, name in CARRIED.items()}
     if file.is_relative_to(ROOT / "docs"):
@@ -77,7 +79,7 @@ def _link(folder: Path, label: str, target: str, anchor: str | None) -> str:
     else:
         return f"`{file.relative_to(ROOT)}`" if label in (target, "") else f"{label} (`{file.relative_to(ROOT)}`)"
     title = _title(file) if label.endswith(".md") else label
-    return f"[{title}]({page}{anchor or ''})"
+    return f"[{title}]({posixpath.relpath(page, place or '.')}{anchor or ''})"
 
 
 def _title(file: Path) -> str:

@@ -100,6 +100,18 @@ COMMANDS: dict[str, Command] = {
             words=("run",),
         ),
         Command(
+            "leaderboard submit",
+            "commands.leaderboard:submit",
+            "check a run on the public test drops and add its rows",
+            ("--run runs/public --author 'A. Name' --board leaderboard.jsonl",),
+        ),
+        Command(
+            "leaderboard show",
+            "commands.leaderboard:show",
+            "print the rows as a table, the best first",
+            ("--board leaderboard.jsonl",),
+        ),
+        Command(
             "reproduce liesegang",
             "commands.tracking:reproduce_liesegang",
             "figures and claims of the paper on power control for communication and tracking",
