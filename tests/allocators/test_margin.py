@@ -26,11 +26,21 @@ def test_what_cannot_be_met_is_eased_to_what_can():
     wanted, least = problems(3.0)
     refused = allocate(wanted, BatchedOptimal(tie="none")).violation > 1e-6
     assert refused.any()
-    found = eased(wanted, least)
+    found = eased(wanted, least, most_cost=1.0)
     assert (allocate(found, BatchedOptimal(tie="none")).violation <= 1e-6).all()
     assert torch.equal(found.sir_min[~refused], wanted.sir_min[~refused])
     assert (found.sir_min >= least.sir_min).all()
     assert (found.sir_min[refused] < wanted.sir_min[refused]).any(-1).all()
+
+
+def test_a_margin_costs_no_more_than_it_may():
+    wanted, least = problems(0.3)
+    before = allocate(least, BatchedOptimal(tie="none")).value
+    all_of_it = allocate(wanted, BatchedOptimal(tie="none")).value / before
+    found = eased(wanted, least, most_cost=0.02)
+    kept = allocate(found, BatchedOptimal(tie="none")).value / before
+    assert float(all_of_it.min()) < 0.98 <= float(kept.min()) + 1e-3
+    assert torch.equal(found.sir_min[all_of_it > 0.981], wanted.sir_min[all_of_it > 0.981])
 
 
 def test_without_any_margin_uniform_power_is_enough():

@@ -15,15 +15,17 @@ _STEPS = (1.0, 0.75, 0.5, 0.25)
 """Parts of the way from what can be met to what is wanted that are tried, largest first."""
 
 
-def eased(wanted: MaxMinSinrProblem, least: MaxMinSinrProblem) -> MaxMinSinrProblem:
-    """The problem `wanted`, but in drops that cannot meet it with requirements on the way to those of `least`.
+def eased(wanted: MaxMinSinrProblem, least: MaxMinSinrProblem, most_cost: float = 0.05) -> MaxMinSinrProblem:
+    """The problem `wanted`, but with requirements on the way to those of `least` in drops where it asks too much.
 
-    Every drop gets the largest of the steps 1, 3/4, 1/2, 1/4 and 0 at which the batched engine finds powers that meet all
-    constraints. Only the required qualities of the linear constraints differ between the two problems.
+    Every drop gets the largest of the steps 1, 3/4, 1/2, 1/4 and 0 at which the batched engine meets all constraints and keeps
+    all but `most_cost` of the smallest SINR under `least`. Only the required qualities of the linear constraints differ
+    between the two problems.
 
     Args:
         wanted: the requirement with its margin.
         least: the same drops under a requirement that can be met, such as `dominate` with factors of 1 and no margin.
+        most_cost: share of the smallest SINR that the margin may cost.
 
     Example:
         >>> from dataclasses import replace
@@ -39,11 +41,12 @@ def eased(wanted: MaxMinSinrProblem, least: MaxMinSinrProblem) -> MaxMinSinrProb
     """
     step = torch.zeros_like(least.budget[:, 0])
     left = torch.arange(least.num_drops)
+    enough = (1.0 - most_cost) * allocate(least, BatchedOptimal(tie="none")).value
     for part in _STEPS:
         step[left] = part
         tried = _between(least.select(left), wanted.select(left), step[left])
-        met = allocate(tried, BatchedOptimal(tie="none")).violation <= FEASIBILITY_TOLERANCE
-        left = left[~met]
+        found = allocate(tried, BatchedOptimal(tie="none"))
+        left = left[(found.violation > FEASIBILITY_TOLERANCE) | (found.value < enough[left])]
         step[left] = 0.0
         if len(left) == 0:
             break
