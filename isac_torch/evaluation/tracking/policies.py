@@ -35,8 +35,8 @@ _CHUNK = 64
 KEPT_ROLES = DOMINATE, WITH_MARGIN = "dominate", "dominate with margin"
 """Variants of policies that keep the setting's roles; the first one is the kind of their requirement."""
 MARGIN = 0.2
-"""Of the optima: at 64 drops of seed 940000 it brings the misses within a standard error of uniform power's, although it may cost
-no drop more than 5 % of its smallest SINR. docs/requirements.md has the table."""
+"""Of the optima: at 64 drops of seed 940000 it brings the misses to within a standard error of those of
+uniform power and costs no drop more than 5 % of its smallest SINR. docs/requirements.md has the table."""
 
 POLICIES = {
     **{name: Policy(name, WITH_MARGIN) for name in TRACKING.makers if "_dominate" in name},
