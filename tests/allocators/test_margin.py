@@ -34,13 +34,16 @@ def test_what_cannot_be_met_is_eased_to_what_can():
 
 
 def test_a_margin_costs_no_more_than_it_may():
-    wanted, least = problems(0.3)
+    wanted, least = problems(0.6)
     before = allocate(least, BatchedOptimal(tie="none")).value
-    all_of_it = allocate(wanted, BatchedOptimal(tie="none")).value / before
+    whole = allocate(wanted, BatchedOptimal(tie="none"))
+    share, met = whole.value / before, whole.violation <= 1e-6
     found = eased(wanted, least, most_cost=0.02)
     kept = allocate(found, BatchedOptimal(tie="none")).value / before
-    assert float(all_of_it.min()) < 0.98 <= float(kept.min()) + 1e-3
-    assert torch.equal(found.sir_min[all_of_it > 0.981], wanted.sir_min[all_of_it > 0.981])
+    assert (met & (share < 0.98)).any()
+    assert float(kept.min()) > 0.98 - 1e-3
+    cheap = met & (share > 0.985)
+    assert torch.equal(found.sir_min[cheap], wanted.sir_min[cheap])
 
 
 def test_without_any_margin_uniform_power_is_enough():
