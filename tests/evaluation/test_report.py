@@ -11,6 +11,7 @@ from isac_torch.errors import IsacError
 from isac_torch.evaluation.report.chart import _ticks, curve, ratio_ranges
 from isac_torch.evaluation.report.page import baseline, times_baseline
 from isac_torch.evaluation.report.source import read_run
+from isac_torch.evaluation.report.verdict import judged, sentences
 from isac_torch.evaluation.report.write import write_report
 from isac_torch.evaluation.tracking.columns import COLUMNS, CSV_FIELDS
 
@@ -253,3 +254,18 @@ def test_an_evaluation_of_the_other_system_is_called_by_its_name(tmp_path, capsy
     said = capsys.readouterr().err
     assert "downlink-pilot system" in said
     assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize(("strict", "grade"), [(0.99, "good"), (0.9, "fair"), (0.3, "poor"), (None, "good")])
+def test_the_first_words_say_how_good_the_policy_is(strict, grade):
+    assert judged("gnn", {"min_rate_ratio_mean": 0.98, "min_rate_ratio_valid_mean": strict})[0] == grade
+
+
+def test_the_first_words_say_who_pays():
+    known = row(0.98, mean_rate_over_upc=0.7, sicnr_minus_upc_db_mean=-2.0, miss_probability_minus_upc=0.1, power_w_mean=7.0)
+    said = " ".join(sentences(known, 2.5, "upc"))
+    for words in ("2.50 times what upc", "strong UEs pay", "the radar pays", "-2.00 dB", "+10.0 percentage points", "7.0 W"):
+        assert words in said
+    fair = " ".join(sentences(known | {"sicnr_minus_upc_db_mean": 0.0, "miss_probability_minus_upc": 0.0}, None, None))
+    assert "next to nothing" in fair
+    assert "strong UEs" not in fair
