@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from isac_torch.errors import CheckpointError, IsacError
 from isac_torch.nn.checkpoint import save_network
+from isac_torch.trainers.distributed import DistributedTraining
 from isac_torch.trainers.folder import MODEL_FILE, RunFolder
 from isac_torch.trainers.hparams import comparable
 from isac_torch.trainers.keeping import CHECKPOINTS, LAST, Keeper, WholeCheckpoints, check_resume
@@ -40,7 +41,7 @@ class Trained:
         others: further validation metrics by which runs are compared.
     """
 
-    module: type[AllocationTraining] | type[DownlinkPilotTraining]
+    module: type[AllocationTraining] | type[DistributedTraining] | type[DownlinkPilotTraining]
     command: str
     quality: str
     mode: str
@@ -58,6 +59,10 @@ SYSTEMS = {
     "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
     "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
     "tracking-shares": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
+    **{
+        system: Trained(DistributedTraining, "distributed train", "val/min_rate_ratio", "max", ("val/min_sinr_db",))
+        for system in ("tracking-distributed", "tracking-unfolded")
+    },
     "downlink_pilots": Trained(
         DownlinkPilotTraining,
         "downlink-pilots train",
@@ -127,7 +132,7 @@ def train(argv: list[str], system: str = "tracking") -> None:
     """
     _quiet()
     cli = _parsed(argv, SYSTEMS[system])
-    _check_data(cli.datamodule, system)
+    _check_data(cli.datamodule, system.partition("-")[0])
     module: LightningModule = cli.model.to(getattr(cli.datamodule, "dtype", torch.float32))
     resume = _resume(cli, module)
     if cli.config["trainer"]["fast_dev_run"]:

@@ -41,9 +41,9 @@ def supervised_loss(
 
 
 def clipped_gradient(
-    loss: Loss, logits: Float[Tensor, "drop logit"]
+    loss: Loss, logits: Float[Tensor, "drop logit"], most: float = 1.0
 ) -> tuple[Float[Tensor, "drop logit"], Float[Tensor, " drop"]]:
-    """Gradient of each drop's loss at `logits`, no longer than the batch's median one, and the losses; all detached.
+    """Gradient of each drop's loss at `logits`, at most `most` times the batch's median one, and the losses; all detached.
 
     A drop whose gradient is not finite gets zeros.
     """
@@ -54,4 +54,4 @@ def clipped_gradient(
     sound = gradient.isfinite().all(-1, keepdim=True)
     gradient = torch.where(sound, gradient, torch.zeros_like(gradient))
     length = gradient.norm(dim=-1, keepdim=True)
-    return gradient * (length.median() / length.clamp_min(1e-12)).clamp_max(1.0), value.detach()
+    return gradient * (most * length.median() / length.clamp_min(1e-12)).clamp_max(1.0), value.detach()

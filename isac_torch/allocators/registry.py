@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 ProblemT = TypeVar("ProblemT", bound="PowerProblem")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
+_AT_THE_APS, _ROUNDS = ("distributed", "unfolded"), (0, 1, 2, 4, 8, 16)
+"""Policies that run at the APs, and the rounds of messages after which their answers have names."""
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 
 
@@ -122,6 +124,15 @@ def _shares(path: Path) -> Any:
     return ShareAllocator.load(path)
 
 
+def _distributed(rounds: int) -> Callable[[Path], Any]:
+    def load(path: Path) -> Any:
+        from isac_torch.allocators.tracking.distributed import Distributed
+
+        return Distributed.load(path, rounds)
+
+    return load
+
+
 def _repaired(path: Path) -> Any:
     from isac_torch.allocators.tracking.refined import Repaired
 
@@ -158,6 +169,8 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "opc_clarabel": _made("tracking.conic:ConicOptimal", backend="clarabel"),
         "opc_moreau": _made("tracking.conic:ConicOptimal", backend="moreau"),
         "first_order": _made("tracking.learned:FirstOrder"),
+        **{f"sinr_tracking_r{rounds}": _made("tracking.sinr_tracking:SinrTracking", rounds=rounds) for rounds in _ROUNDS[1:]},
+        **{f"prices_r{rounds}": _made("tracking.distributed:HandTuned", rounds=rounds) for rounds in (*_ROUNDS[1:], 30, 60)},
     },
     learned={
         "gnn": _network,
@@ -165,11 +178,15 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "gnn_refined": _refined,
         "gnn_shipped": _network,
         "gnn_dominate": _shares,
+        **{f"{kind}_r{rounds}": _distributed(rounds) for kind in _AT_THE_APS for rounds in _ROUNDS},
     },
     certified=("opc_batched", "opc_global", "opc_dominate"),
     slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),
     shipped=("gnn_shipped",),
-    own={"gnn_dominate": ("tracking-shares", "tracking_shares")},
+    own={
+        "gnn_dominate": ("tracking-shares", "tracking_shares"),
+        **{f"{kind}_r{rounds}": (f"tracking-{kind}", kind) for kind in _AT_THE_APS for rounds in _ROUNDS},
+    },
     family=_fractional,
     families=("fpc_<kappa_c>_<kappa_s>",),
 )

@@ -78,6 +78,13 @@ COMMANDS: dict[str, Command] = {
             parses=True,
         ),
         Command(
+            "distributed train",
+            "commands.training:train_distributed",
+            "train a policy that runs at the APs, with messages between neighbours and no centre",
+            ("--config configs/train/distributed.yaml",),
+            parses=True,
+        ),
+        Command(
             "evaluate",
             "evaluation.run:evaluate",
             "compare allocators on the same fresh drops: table, CSV, figures, TensorBoard",

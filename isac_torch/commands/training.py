@@ -16,6 +16,15 @@ def train(argv: list[str]) -> None:
     _train(argv, "tracking")
 
 
+def train_distributed(argv: list[str]) -> None:
+    """Train a policy that runs at the APs.
+
+    Args:
+        argv: arguments after the command's name.
+    """
+    _train(argv, "tracking-distributed")
+
+
 def train_downlink_pilots(argv: list[str]) -> None:
     """Train a network of the downlink-pilot system.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar, get_args
 
 import torch
 
@@ -13,25 +13,33 @@ from isac_torch.errors import CheckpointError
 from isac_torch.fields import FORMER_NAMES
 from isac_torch.files import write_whole
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
+from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.nn.tracking.share_network import ShareNetwork
+from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
-NetworkT = TypeVar("NetworkT", AllocationNetwork, OneShotNetwork, ShareNetwork, DownlinkPilotNetwork)
+NetworkT = TypeVar(
+    "NetworkT", AllocationNetwork, OneShotNetwork, ShareNetwork, DistributedNetwork, UnfoldedPrices, DownlinkPilotNetwork
+)
+Network: TypeAlias = (
+    AllocationNetwork | OneShotNetwork | ShareNetwork | DistributedNetwork | UnfoldedPrices | DownlinkPilotNetwork
+)
+KINDS: tuple[type[Network], ...] = get_args(Network)
 _REMEDY = "train it again"
 _USES = {
     AllocationNetwork.SYSTEM: "an allocation network, which `isac-torch evaluate` takes",
     OneShotNetwork.SYSTEM: "a one-shot network, which `isac-torch export` makes a bundle of for `isac-torch allocate`",
+    DistributedNetwork.SYSTEM: "a distributed network, which `isac-torch evaluate` takes as distributed_r<rounds>",
+    UnfoldedPrices.SYSTEM: "unfolded price steps, which `isac-torch evaluate` takes as unfolded_r<rounds>",
     DownlinkPilotNetwork.SYSTEM: "a downlink-pilot network, which `isac-torch downlink-pilots evaluate` takes",
 }
 """What each network is, and the command that takes its weights."""
 
 
-def save_network(
-    path: Path, network: AllocationNetwork | OneShotNetwork | ShareNetwork | DownlinkPilotNetwork, training: dict[str, Any]
-) -> None:
+def save_network(path: Path, network: Network, training: dict[str, Any]) -> None:
     """Write weights with their system, feature version and shape, atomically.
 
     Args:
@@ -102,12 +110,10 @@ def _weights_fit(weights: Any, shape: Any, kind: type[NetworkT]) -> bool:
     return wanted.keys() == weights.keys() and all(weights[name].shape == value.shape for name, value in wanted.items())
 
 
-def stored_kind(
-    path: Path,
-) -> type[AllocationNetwork] | type[OneShotNetwork] | type[ShareNetwork] | type[DownlinkPilotNetwork]:
+def stored_kind(path: Path) -> type[Network]:
     """Class of the network stored at `path`. CheckpointError where the file is no network of this version."""
     system = stored_system(path)
-    for kind in (AllocationNetwork, OneShotNetwork, ShareNetwork, DownlinkPilotNetwork):
+    for kind in KINDS:
         if system == kind.SYSTEM:
             return kind
     raise CheckpointError(f"{path}: system is {system!r}, which this version does not know; {_REMEDY}")

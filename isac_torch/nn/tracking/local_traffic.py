@@ -1,0 +1,72 @@
+"""The ledger of a distributed policy: how many numbers every AP sends and hears in a round, and what a centre would need.
+
+Counted are numbers that cross from one node to another. Measurements of the air (a UE's own SINR) cost nothing; an AP's own
+links meet inside the AP. A UE's program may run at its master AP: then its numbers cross the fronthaul to the other APs just
+so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isac_torch.links import split_by_node
+from isac_torch.nn.tracking.local_network import DistributedNetwork
+from isac_torch.nn.tracking.local_rounds import neighbourhoods
+from isac_torch.nn.tracking.unfolded import UnfoldedPrices
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Numbers that each transmit AP sends and hears.
+
+    Attributes:
+        sent: in a round, to the UEs and targets of its links, and its part of each sensing constraint's two sides.
+        heard: in a round, from the UEs and targets that it hears.
+        once: before the first round: the gains of its serving links, and of each sensing constraint its largest echo, both ways.
+        upload: to a centre, once: its coefficients; and the powers that come back.
+    """
+
+    sent: Float[Tensor, "drop ap"]
+    heard: Float[Tensor, "drop ap"]
+    once: Float[Tensor, "drop ap"]
+    upload: Float[Tensor, "drop ap"]
+
+    @property
+    def each_round(self) -> Float[Tensor, "drop ap"]:
+        """Numbers of a round, both ways."""
+        return self.sent + self.heard
+
+    def bytes_each_round(self, bits: int = 32) -> Float[Tensor, "drop ap"]:
+        """Bytes of a round, both ways, where every number has so many bits."""
+        return self.each_round * (bits / 8.0)
+
+
+def traffic(
+    policy: DistributedNetwork | UnfoldedPrices, problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"] | None = None
+) -> Traffic:
+    """Count the messages of one round of `policy` on every drop of `problem`.
+
+    An AP sends, over each link, the learned numbers, and over each sensing link its own beams' two parts of the constraint; to
+    every target its part of echo and disturbance. It hears, of every UE in its neighbourhood, the prices and the disturbance;
+    of every sensing constraint both prices and both sides; over each link the learned numbers back, a UE's amplitude, a
+    target's factor.
+    """
+    known = neighbourhoods(problem, hears)
+    floats = policy.shape.get("floats", 0)
+    prices = 1 + policy.shape.get("prices", 0)
+    serving, lighting = split_by_node(problem, known.at_ap)
+    served, lit = serving.flatten(2).sum(-1), lighting.flatten(2).sum(-1)
+    everybody = torch.ones_like(known.at_ap[:, :1, :1]) * problem.num_ues
+    ues = everybody[..., 0].expand_as(problem.budget)
+    if hears is not None:
+        ues = (hears | (serving.sum(-1).mT > 0)).to(problem.budget).sum(1)
+    constraints = float(problem.num_constraints)
+    sent = floats * (served + lit) + 2.0 * lit * bool(constraints) + 2.0 * constraints
+    heard = (prices + 1.0) * ues + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * lit
+    upload = served + (problem.num_ues + 2.0 * constraints) * known.links + known.links
+    return Traffic(sent, heard, served + 2.0 * constraints, upload)

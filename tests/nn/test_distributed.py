@@ -1,0 +1,310 @@
+"""Policies that run at the APs: what an AP knows, laws, messages, allocators."""
+
+import queue
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import pytest
+import torch
+
+from isac_torch import TrackingScenario, allocate, named_allocator, power_problem
+from isac_torch.allocators.tracking.ap_groups import GroupChannel, groups_of, run_as_processes, run_program
+from isac_torch.allocators.tracking.distributed import Distributed, HandTuned
+from isac_torch.allocators.tracking.sinr_tracking import SinrTracking
+from isac_torch.errors import AllocationError, CheckpointError
+from isac_torch.nn.checkpoint import load_network, save_network
+from isac_torch.nn.tracking.local_network import DistributedNetwork
+from isac_torch.nn.tracking.local_rounds import (
+    budget_price,
+    measured,
+    neighbourhoods,
+    own_beam_factor,
+    own_beams,
+    worth_and_cost,
+)
+from isac_torch.nn.tracking.local_traffic import traffic
+from isac_torch.nn.tracking.unfolded import UnfoldedPrices
+from isac_torch.tracking.requirement import Requirement
+
+SIZES = ("8x6x2", "6x5x0", "9x4x1")
+
+
+def problem_of(size="8x6x2", drops=3, **options):
+    scenario = TrackingScenario.of_size(size, **options)
+    return power_problem(scenario.sample(drops, generator=torch.Generator().manual_seed(7)), scenario)
+
+
+def learned(seed=3):
+    """A network whose every weight matters: at the start the last layers are zero."""
+    torch.manual_seed(seed)
+    network = DistributedNetwork(hidden=8, rounds=3, floats=2, prices=1, layers=1)
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    return network.double().eval()
+
+
+POLICIES = {"learned": learned, "unfolded": lambda: UnfoldedPrices(3).double()}
+
+
+@pytest.fixture(params=POLICIES)
+def policy(request):
+    return POLICIES[request.param]()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_budgets_hold_after_every_round(policy, size):
+    problem = problem_of(size)
+    for share in policy.exits(problem):
+        assert share.isfinite().all()
+        load = problem.ap_load(share.exp() * problem.link_budget) / problem.budget
+        assert (load <= 1 + 1e-12).all()
+
+
+def test_marginals_are_those_of_autograd():
+    """n_e and d_e are the two parts of the derivative of sum_k u_k log SINR_k + sum_l w_l log SIR_l in the powers."""
+    problem = problem_of()
+    power = (problem.link_budget / 7.0).requires_grad_()
+    log_price = torch.randn(3, 6, dtype=torch.float64)
+    price = torch.rand(3, 2, dtype=torch.float64)
+    value = (log_price.exp() * problem.sinr(power).log()).sum() + (price * problem.sir(power).log()).sum()
+    (slope,) = torch.autograd.grad(value, power)
+    with torch.no_grad():
+        seen = measured(problem, power)
+        worth, cost = worth_and_cost(problem, neighbourhoods(problem), power, seen, log_price, (price, price))
+    torch.testing.assert_close(worth - cost, slope, rtol=1e-9, atol=1e-9 * float(slope.abs().max()))
+
+
+def test_marginals_of_shared_pilots_are_those_of_autograd():
+    problem = problem_of("8x6x2", pilot_length=3)
+    assert problem.has_pilot_reuse
+    power = (problem.link_budget / 7.0).requires_grad_()
+    value = problem.sinr(power).log().sum()
+    (slope,) = torch.autograd.grad(value, power)
+    with torch.no_grad():
+        seen = measured(problem, power)
+        worth, cost = worth_and_cost(problem, neighbourhoods(problem), power, seen, power.new_zeros(3, 6), None)
+    torch.testing.assert_close(worth - cost, slope, rtol=1e-9, atol=1e-9 * float(slope.abs().max()))
+
+
+def test_the_price_of_a_budget_is_the_least_that_keeps_it():
+    problem = problem_of()
+    asked = torch.rand(3, problem.num_links, dtype=torch.float64) + 0.1
+    cost = torch.rand(3, problem.num_links, dtype=torch.float64) + 0.1
+    price = budget_price(problem, 3.0 * asked, cost, 0.4)
+    load = problem.ap_load(3.0 * asked * (cost + price.gather(1, problem.link_ap)) ** -0.4) / problem.budget
+    busy = problem.ap_load(asked) > 0
+    assert (load[busy] <= 1 + 1e-6).all()
+    torch.testing.assert_close(load[busy & (price > 0)], torch.ones_like(load[busy & (price > 0)]), rtol=1e-6, atol=0.0)
+
+
+def test_own_beams_times_their_factor_meet_the_constraint():
+    problem = problem_of()
+    power = problem.link_budget / 7.0
+    factor, able, _ = own_beam_factor(problem, own_beams(problem, neighbourhoods(problem), power), measured(problem, power))
+    comm, every = problem.num_comm_links, (problem.num_links - problem.num_comm_links) // problem.num_targets
+    tested = 0
+    for target in range(problem.num_targets):
+        scaled = power.clone()
+        own = slice(comm + target * every, comm + (target + 1) * every)
+        scaled[:, own] *= factor[:, target, None].exp()
+        inside = (able[:, target] > 0) & (factor[:, target].abs() < 0.99)
+        met = problem.sir(scaled)[:, target] / problem.sir_min[:, target]
+        torch.testing.assert_close(met[inside], torch.full_like(met[inside], 1.03), rtol=1e-9, atol=0.0)
+        tested += int(inside.sum())
+    assert tested > 0
+
+
+def test_what_an_ap_does_not_hear_cannot_change_its_powers(policy):
+    """Garbage in every coefficient outside the neighbourhoods, while nodes measure the true air: the same powers."""
+    problem = problem_of("9x4x2")
+    hears = torch.rand(3, problem.num_ues, problem.num_aps, generator=torch.Generator().manual_seed(2)) < 0.4
+    serves = torch.zeros_like(hears)
+    for ue in range(problem.num_ues):
+        for link in range(problem.serving):
+            serves[torch.arange(3), ue, problem.link_ap[:, ue * problem.serving + link]] = True
+    outside = ~(hears | serves).gather(2, problem.link_ap[:, None].expand(-1, problem.num_ues, -1))
+    assert outside.any()
+    garbage = replace(problem, leakage=torch.where(outside, 1e9 * torch.rand_like(problem.leakage), problem.leakage))
+    true = policy.exits(problem, hears=hears)
+    found = policy.exits(garbage, hears=hears, air=problem)
+    for one, other in zip(true, found, strict=True):
+        assert torch.equal(one, other)
+    assert not torch.equal(policy.exits(garbage)[-1], true[-1])
+
+
+def test_before_any_message_an_ap_knows_only_its_own_links():
+    """Other APs' links, and whom its own links disturb, change nothing at round 0."""
+    network, problem = learned(), problem_of()
+    first = network.exits(problem, 0)[0]
+    other = replace(problem, leakage=3.0 * problem.leakage, echo=problem.echo * torch.rand_like(problem.echo))
+    assert torch.equal(network.exits(other, 0)[0], first)
+    foreign = problem.link_ap != 0
+    comm = problem.num_comm_links
+    factor = torch.where(foreign, 2.0, 1.0).to(problem.budget)
+    signal = problem.signal * factor[:, :comm].reshape(problem.signal.shape)
+    moved = network.exits(replace(problem, signal=signal, link_gain=problem.link_gain * factor), 0)[0]
+    assert torch.equal(moved[~foreign], first[~foreign])
+    assert not torch.equal(moved, first)
+
+
+def test_ues_and_drops_are_not_told_apart(policy):
+    problem = problem_of()
+    order = torch.randperm(6, generator=torch.Generator().manual_seed(1))
+    permuted = problem.of_ues(order.expand(3, -1))
+    link = problem.links_of(order.expand(3, -1))
+    for one, other in zip(policy.exits(problem), policy.exits(permuted), strict=True):
+        torch.testing.assert_close(other, one.gather(1, link), rtol=1e-9, atol=1e-9)
+    alone = policy.exits(problem.select(torch.tensor([1])))[-1]
+    torch.testing.assert_close(alone, policy.exits(problem)[-1][1:2], rtol=1e-9, atol=1e-9)
+
+
+def test_power_in_other_units_changes_nothing(policy):
+    """Budgets times 10 and coefficients over 10: the same shares."""
+    problem = problem_of()
+    scaled = replace(
+        problem,
+        signal=problem.signal / 10**0.5,
+        coherent=problem.coherent / 10**0.5,
+        leakage=problem.leakage / 10,
+        budget=problem.budget * 10,
+        link_gain=problem.link_gain / 10,
+    )
+    torch.testing.assert_close(policy.exits(scaled)[-1], policy.exits(problem)[-1], rtol=1e-7, atol=1e-7)
+
+
+def test_stopping_early_is_the_same_as_an_early_exit(policy):
+    problem = problem_of()
+    every = policy.exits(problem)
+    for rounds in range(4):
+        stopped = policy.exits(problem, rounds)
+        assert len(stopped) == rounds + 1
+        assert torch.equal(stopped[-1], every[rounds])
+
+
+def test_channel_carries_every_message():
+    """Numbers that are cut to 8 bits change little, lost ones more; nothing else passes between the nodes."""
+    network, problem, kinds = learned(), problem_of(), set()
+
+    def coarse(kind, sent):
+        kinds.add(kind)
+        return sent if kind in ("air", "gain", "beams", "largest echo", "scale of targets") else (sent * 16.0).round() / 16.0
+
+    clear, cut = network.exits(problem)[-1], network.exits(problem, channel=coarse)[-1]
+    ues, targets = {"price of UEs", "measured by UEs"}, {"price of targets", "measured at targets", "factor of targets"}
+    assert kinds == {"air", "up", "down", "gain", "beams", "largest echo", "scale of targets"} | ues | targets
+    assert 0.0 < (cut - clear).abs().mean() < 0.3
+
+
+def test_ledger_counts_what_a_loop_counts():
+    problem, network = problem_of(), learned()
+    hears = torch.rand(3, 6, problem.num_aps, generator=torch.Generator().manual_seed(5)) < 0.5
+    ledger = traffic(network, problem, hears)
+    comm, every = problem.num_comm_links, (problem.num_links - problem.num_comm_links) // problem.num_targets
+    for drop in range(3):
+        for ap in range(problem.num_aps):
+            own = [link for link in range(problem.num_links) if int(problem.link_ap[drop, link]) == ap]
+            serving, lighting = [link for link in own if link < comm], [link for link in own if link >= comm]
+            ues = {ue for ue in range(6) if hears[drop, ue, ap]} | {link // problem.serving for link in serving}
+            sent = 2 * len(own) + 2 * len(lighting) + 2 * 2
+            heard = 3 * len(ues) + 4 * 2 + (2 + 1) * len(serving) + (2 + 2) * len(lighting)
+            assert (int(ledger.sent[drop, ap]), int(ledger.heard[drop, ap])) == (sent, heard)
+            assert int(ledger.once[drop, ap]) == len(serving) + 2 * 2
+            assert int(ledger.upload[drop, ap]) == len(serving) + (6 + 4) * len(own) + len(own)
+    assert every > 0
+    assert torch.equal(ledger.bytes_each_round(8), ledger.each_round)
+
+
+@pytest.mark.parametrize("kind", [DistributedNetwork, UnfoldedPrices])
+def test_weights_come_back(kind, tmp_path):
+    network = learned().float() if kind is DistributedNetwork else UnfoldedPrices(2)
+    save_network(tmp_path / "model.pt", network, {})
+    found, _ = load_network(tmp_path / "model.pt", kind)
+    problem = problem_of().cast(torch.float32)
+    assert torch.equal(found.exits(problem)[-1], network.eval().exits(problem)[-1])
+    other = UnfoldedPrices if kind is DistributedNetwork else DistributedNetwork
+    with pytest.raises(CheckpointError, match="weights of"):
+        load_network(tmp_path / "model.pt", other)
+    assert Distributed.load(tmp_path / "model.pt", 2).rounds == 2
+
+
+def test_classical_policies_beat_what_each_ap_does_alone():
+    problem = problem_of("16x16x4", 8)
+    alone = allocate(problem, named_allocator("upc")).value.log().mean()
+    assert allocate(problem, HandTuned(8)).value.log().mean() > alone + 0.3
+    assert allocate(problem, SinrTracking(4)).value.log().mean() > alone + 0.3
+
+
+def test_more_rounds_track_a_common_sinr():
+    problem = problem_of("16x16x0", 8)
+    spread = []
+    for rounds in (0, 8):
+        sinr = problem.sinr(SinrTracking(rounds).propose(problem).power).log()
+        spread.append(float((sinr.amax(-1) - sinr.amin(-1)).mean()))
+    assert spread[1] < 0.7 * spread[0]
+
+
+def test_requirements_in_watts_are_refused_in_one_line():
+    problem = problem_of(requirement=Requirement("dominate"))
+    for allocator in (Distributed(UnfoldedPrices(1)), SinrTracking()):
+        with pytest.raises(AllocationError, match="requirement sir or none"):
+            allocate(problem, allocator)
+    with pytest.raises(AllocationError, match="rounds=-1"):
+        allocate(problem_of(), Distributed(UnfoldedPrices(1), -1))
+
+
+class Queues:
+    """Messages between threads."""
+
+    def __init__(self, program, boxes):
+        self.program, self.boxes = program, boxes
+
+    def exchange(self, sent, expected):
+        for other, out in enumerate(sent):
+            if out.numel():
+                self.boxes[self.program, other].put(out.clone())
+        return [
+            self.boxes[other, self.program].get(timeout=60) if into.numel() else into for other, into in enumerate(expected)
+        ]
+
+
+def run_in_threads(policy, problem, programs, rounds, hears=None):
+    groups = groups_of(problem, programs, hears)
+    boxes = {(a, b): queue.Queue() for a in range(programs) for b in range(programs)}
+    channels = [GroupChannel(groups, program, Queues(program, boxes)) for program in range(programs)]
+    with ThreadPoolExecutor(programs) as pool:
+        parts = list(pool.map(lambda channel: run_program(policy, problem, rounds, channel, hears), channels))
+    return torch.stack(parts).sum(0), channels
+
+
+@pytest.mark.parametrize("size", ["8x6x2", "6x5x0"])
+@pytest.mark.parametrize("heard", [1.0, 0.4])
+def test_programs_that_exchange_messages_find_the_same_powers_to_the_bit(policy, size, heard):
+    problem = problem_of(size, 1)
+    hears = torch.rand(1, problem.num_ues, problem.num_aps, generator=torch.Generator().manual_seed(4)) < heard
+    whole = policy.exits(problem, 3, hears)[-1].exp() * problem.link_budget
+    found, channels = run_in_threads(policy, problem, 3, 3, hears)
+    assert torch.equal(found, whole)
+    assert sum(sum(channel.counted.values()) for channel in channels) > 0
+
+
+def test_one_program_per_ap_sends_no_more_than_the_ledger_counts():
+    """Words to nodes of the own AP do not cross; the ledger counts them as if every master were elsewhere."""
+    problem, network = problem_of("8x6x2", 1), learned()
+    _, channels = run_in_threads(network, problem, problem.num_aps, 1)
+    crossed = sum(sum(channel.counted.values()) for channel in channels)
+    ledger = traffic(network, problem)
+    assert 0 < crossed <= problem.num_aps * float((ledger.each_round + ledger.once).sum())
+
+
+@pytest.mark.slow
+def test_processes_over_sockets_find_the_same_powers_to_the_bit(tmp_path):
+    problem, network = problem_of("8x6x2", 1).cast(torch.float32), learned().float()
+    save_network(tmp_path / "model.pt", network, {})
+    found = run_as_processes(tmp_path / "model.pt", problem, 3, 3, tmp_path)
+    assert torch.equal(found, network.exits(problem, 3)[-1].exp() * problem.link_budget)
+
+
+def test_processes_refuse_what_they_do_not_exchange(tmp_path):
+    with pytest.raises(AllocationError, match="give one drop"):
+        run_as_processes(tmp_path / "model.pt", problem_of("8x6x2", 2), 3, 3, tmp_path)

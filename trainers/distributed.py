@@ -1,0 +1,143 @@
+"""Training of policies that run at the APs: every number of rounds that may be asked for has a loss of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from isac_torch.errors import IsacError
+from isac_torch.nn.tracking.local_network import DistributedNetwork
+from isac_torch.nn.tracking.unfolded import UnfoldedPrices
+from isac_torch.tensors import to_db
+from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.trainers.averaged import AveragedTraining
+from isac_torch.trainers.objectives import clipped_gradient
+from isac_torch.trainers.ranks import gathered
+
+Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
+
+_RATE_FLOOR = 1e-3
+"""bit/s/Hz added to each rate before its logarithm."""
+_MISSED = 1e-4
+"""Nepers below what is required from which validation counts a constraint as missed."""
+_MOST_GRADIENT = 4.0
+"""A drop's gradient is clipped at this times the batch's median: at 1 those that miss constraints would be drowned."""
+
+
+class DistributedTraining(AveragedTraining):
+    """Trains a distributed policy by the smallest rate and the missing sensing at every exit, without labels.
+
+    Per drop and exit: a soft minimum of the log rates, whose sharpness rises over the run, plus a rising weight times the
+    missing log quality of every sensing constraint.
+    """
+
+    def __init__(
+        self,
+        network: Literal["distributed", "unfolded"] = "distributed",
+        rounds: int = 8,
+        hidden: int = 32,
+        floats: int = 8,
+        prices: int = 2,
+        exit_rounds: Sequence[int] = (0, 1, 2, 4, 8),
+        learning_rate: float = 3e-3,
+        weight_decay: float = 1e-3,
+        warmup_steps: int = 50,
+        sharpness: tuple[float, float] = (4.0, 40.0),
+        sensing_weight: tuple[float, float] = (3.0, 12.0),
+        margin: float = 0.03,
+        average_decay: float = 0.995,
+    ) -> None:
+        """Policy and optimiser settings.
+
+        Args:
+            network: `distributed` has learned cells, `unfolded` trained numbers of the classical price steps.
+            rounds: rounds of messages that are trained.
+            hidden: width of the cells.
+            floats: learned numbers of each link's message, each way.
+            prices: further prices that a UE announces.
+            exit_rounds: after how many rounds an answer may be asked for: each has a loss.
+            learning_rate: of AdamW at its highest; falls to 2 % of it on a cosine.
+            weight_decay: of AdamW.
+            warmup_steps: steps over which the learning rate rises.
+            sharpness: of the soft minimum, at the start and at the end, geometric in between.
+            sensing_weight: of the missing log quality, at the start and at the end, geometric in between.
+            margin: nepers above what is required to which constraints are pushed.
+            average_decay: of the running average of the weights that is validated and stored.
+        """
+        super().__init__()
+        if not 0.0 <= average_decay < 1.0:
+            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
+        wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
+        if wrong or not exit_rounds:
+            raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")
+        self.save_hyperparameters()
+        self.network: DistributedNetwork | UnfoldedPrices = (
+            UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
+        )
+        self.average: DistributedNetwork | UnfoldedPrices = deepcopy(self.network).requires_grad_(False)
+
+    def training_step(self, batch: Batch, batch_index: int) -> Tensor:
+        """A scalar whose gradient is that of the losses of all exits, clipped per drop at the log shares."""
+        problem, _ = batch
+        found = self.network.exits(problem)
+        scalar, size = found[-1].new_zeros(()), problem.num_drops
+        for number in self.hparams["exit_rounds"]:
+            gradient, value = clipped_gradient(lambda leaf: self._loss(problem, leaf), found[number], _MOST_GRADIENT)
+            scalar = scalar + (gradient * found[number]).sum() / size
+            self.log(f"train/loss_r{number}", value.mean(), batch_size=size)
+        self.log("train/loss", value.mean(), prog_bar=True, batch_size=size)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
+        return scalar
+
+    def _loss(self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+        """Per drop, at the log shares `share` of the budgets."""
+        power = share.exp() * problem.link_budget
+        sharpness, weight = self._now("sharpness"), self._now("sensing_weight")
+        log_rate = ((1.0 + problem.sinr(power)).log2() + _RATE_FLOOR).log()
+        loss = (-sharpness * log_rate).logsumexp(-1) / sharpness
+        if problem.num_constraints:
+            missing = self.hparams["margin"] - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()
+            loss = loss + weight * missing.clamp_min(0.0).sum(-1)
+        return loss
+
+    def _now(self, name: str) -> float:
+        first, last = self.hparams[name]
+        progress = self.global_step / max(int(self.trainer.estimated_stepping_batches), 1)
+        return float(first * (last / first) ** min(progress, 1.0))
+
+    def validation_step(self, batch: Batch, batch_index: int) -> None:
+        """Share of the optimum's smallest rate after each trained number of rounds, and which drops miss a constraint."""
+        problem, label = batch
+        best = torch.log2(1.0 + label["value"].to(problem.budget)).clamp_min(1e-9)
+        with torch.no_grad():
+            found = self.average.exits(problem)
+            for number in self.hparams["exit_rounds"]:
+                power = found[number].exp() * problem.link_budget
+                ratio = torch.log2(1.0 + problem.objective(power)) / best
+                missed = problem.violations(power).sensing > _MISSED
+                self._seen.setdefault(number, []).append((ratio.clamp_max(1.0), missed.to(ratio), problem.objective(power)))
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the drops of the validation before."""
+        self._seen: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the curve over the rounds; `val/min_rate_ratio` is the mean over the exits of the strict ratio."""
+        strict = []
+        for number, parts in self._seen.items():
+            ratio, missed, value = (gathered(torch.cat(part).float()) for part in zip(*parts, strict=True))
+            strict.append((ratio * (1.0 - missed)).mean())
+            self.log(f"val/strict_ratio_r{number}", strict[-1], prog_bar=number == max(self._seen))
+            met = missed == 0.0
+            self.log(f"val/valid_ratio_r{number}", ratio[met].mean() if bool(met.any()) else 0.0)
+            self.log(f"val/violation_rate_r{number}", missed.mean())
+            self.log("val/min_sinr_db", to_db(value.clamp_min(1e-9)).mean())
+        self.log("val/min_rate_ratio", torch.stack(strict).mean(), prog_bar=True)
+        if not math.isfinite(float(strict[-1])):
+            raise IsacError("the validation ratio is not finite; lower learning_rate")
