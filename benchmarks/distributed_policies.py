@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -18,7 +17,8 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.distributed import Distributed
 from isac_torch.files import written_whole
-from isac_torch.nn.tracking.local_rounds import AIR, clear
+from isac_torch.nn.tracking.local_channels import Coarse, Lossy
+from isac_torch.nn.tracking.local_rounds import clear
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.propagation.geometry import distance
 from isac_torch.tracking.build import power_problem
@@ -27,43 +27,6 @@ from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights
 
 ROUNDS = (0, 1, 2, 4, 8)
-EXACT = (AIR, "beams", "largest echo", "scale of targets", "gain")
-"""No message, or with a scale of its own: floating point of the same length would do for the latter."""
-RANGE = 25.0
-"""Messages of b bits cover -RANGE to RANGE in equal steps; learned numbers are an eighth of that."""
-
-
-@dataclass
-class Lossy:
-    """A channel that loses whole messages: what the receivers had heard before stays, at first nothing (zeros)."""
-
-    share: float
-    generator: torch.Generator
-    last: dict[str, Tensor] = field(default_factory=dict)
-
-    def __call__(self, kind: str, sent: Tensor) -> Tensor:
-        """What arrives."""
-        lost = torch.rand(*sent.shape[:2], 1, generator=self.generator) < self.share
-        if kind == AIR:
-            return sent
-        before = self.last.get(kind)
-        if before is None:
-            before = sent if kind.startswith("measured") else torch.zeros_like(sent)
-        self.last[kind] = torch.where(lost, before, sent)
-        return self.last[kind]
-
-
-def coarse(bits: int) -> Callable[[str, Tensor], Tensor]:
-    """A channel of numbers with so many bits."""
-
-    def cut(kind: str, sent: Tensor) -> Tensor:
-        if kind in EXACT:
-            return sent
-        span = RANGE / 8.0 if kind in ("up", "down") else RANGE
-        step = 2.0 * span / (2**bits - 1)
-        return ((sent.clamp(-span, span) + span) / step).round() * step - span
-
-    return cut
 
 
 def judged(problem: MaxMinSinrProblem, power: Tensor, best: Tensor) -> dict[str, float]:
@@ -115,9 +78,9 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
         found[kind] = {rounds: judged(problem, power_of(policy, problem, rounds), best) for rounds in ROUNDS}
     channels: dict[str, Callable[[], Callable[[str, Tensor], Tensor]]] = {
         "clear": lambda: clear,
-        "8 bits": lambda: coarse(8),
-        "6 bits": lambda: coarse(6),
-        "4 bits": lambda: coarse(4),
+        "8 bits": lambda: Coarse(8),
+        "6 bits": lambda: Coarse(6),
+        "4 bits": lambda: Coarse(4),
         "5 % lost": lambda: Lossy(0.05, torch.Generator().manual_seed(1)),
         "20 % lost": lambda: Lossy(0.2, torch.Generator().manual_seed(1)),
     }

@@ -12,7 +12,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.errors import IsacError
+from isac_torch.nn.tracking.local_channels import Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
+from isac_torch.nn.tracking.local_rounds import clear
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import to_db
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -51,6 +53,9 @@ class DistributedTraining(AveragedTraining):
         sharpness: tuple[float, float] = (4.0, 40.0),
         sensing_weight: tuple[float, float] = (3.0, 12.0),
         margin: float = 0.03,
+        disturbed: float = 0.5,
+        most_lost: float = 0.1,
+        least_heard: float = 0.25,
         average_decay: float = 0.995,
     ) -> None:
         """Policy and optimiser settings.
@@ -68,6 +73,9 @@ class DistributedTraining(AveragedTraining):
             sharpness: of the soft minimum, at the start and at the end, geometric in between.
             sensing_weight: of the missing log quality, at the start and at the end, geometric in between.
             margin: nepers above what is required to which constraints are pushed.
+            disturbed: share of the batches in which messages are lost, and of those in which APs do not hear all UEs.
+            most_lost: largest share of messages that are lost in such a batch; uniform from 0.
+            least_heard: smallest share of pairs of APs and UEs that hear each other in such a batch; uniform up to 1.
             average_decay: of the running average of the weights that is validated and stored.
         """
         super().__init__()
@@ -85,7 +93,14 @@ class DistributedTraining(AveragedTraining):
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the losses of all exits, clipped per drop at the log shares."""
         problem, _ = batch
-        found = self.network.exits(problem)
+        generator = torch.Generator().manual_seed(self.global_step)
+        chance = torch.rand(4, generator=generator).tolist()
+        channel, hears = clear, None
+        if chance[0] < self.hparams["disturbed"]:
+            channel = Lossy(self.hparams["most_lost"] * chance[1], generator)
+        if chance[2] < self.hparams["disturbed"]:
+            hears = loudest_pairs(problem, 1.0 - (1.0 - self.hparams["least_heard"]) * chance[3])
+        found = self.network.exits(problem, hears=hears, channel=channel)
         scalar, size = found[-1].new_zeros(()), problem.num_drops
         for number in self.hparams["exit_rounds"]:
             gradient, value = clipped_gradient(lambda leaf: self._loss(problem, leaf), found[number], _MOST_GRADIENT)

@@ -81,7 +81,7 @@ COMMANDS: dict[str, Command] = {
             "distributed train",
             "commands.training:train_distributed",
             "train a policy that runs at the APs, with messages between neighbours and no centre",
-            ("--config configs/train/distributed.yaml",),
+            ("--config configs/distributed/train.yaml",),
             parses=True,
         ),
         Command(

@@ -13,6 +13,7 @@ from isac_torch.allocators.tracking.distributed import Distributed, HandTuned
 from isac_torch.allocators.tracking.sinr_tracking import SinrTracking
 from isac_torch.errors import AllocationError, CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
+from isac_torch.nn.tracking.local_channels import Coarse, Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_rounds import (
     budget_price,
@@ -194,6 +195,34 @@ def test_channel_carries_every_message():
     ues, targets = {"price of UEs", "measured by UEs"}, {"price of targets", "measured at targets", "factor of targets"}
     assert kinds == {"air", "up", "down", "gain", "beams", "largest echo", "scale of targets"} | ues | targets
     assert 0.0 < (cut - clear).abs().mean() < 0.3
+
+
+def test_lost_messages_leave_what_was_heard_before(policy):
+    problem = problem_of()
+    clear = policy.exits(problem)[-1]
+    assert torch.equal(policy.exits(problem, channel=Lossy(0.0, torch.Generator()))[-1], clear)
+    some = policy.exits(problem, channel=Lossy(0.5, torch.Generator().manual_seed(1)))[-1]
+    assert some.isfinite().all()
+    assert not torch.equal(some, clear)
+    lossy = Lossy(1.0, torch.Generator())
+    lossy.last["up"] = torch.ones(2, 3, 4)
+    assert torch.equal(lossy("up", torch.zeros(2, 3, 4)), torch.ones(2, 3, 4))
+    assert torch.equal(lossy("price of UEs", torch.zeros(1, 1, 1)), torch.full((1, 1, 1), -25.0))
+
+
+def test_few_bits_cost_little_and_many_next_to_nothing(policy):
+    problem = problem_of()
+    clear = policy.exits(problem)[-1]
+    errors = [float((policy.exits(problem, channel=Coarse(bits))[-1] - clear).abs().max()) for bits in (24, 8)]
+    assert errors[0] < 1e-3 < errors[1]
+    assert float((Coarse(3)("up", torch.tensor([[[100.0, -0.5]]])) - torch.tensor([[[6.0, -6.0 / 7.0]]])).abs().max()) < 1e-6
+
+
+def test_the_loudest_pairs_hear_each_other():
+    problem = problem_of("9x4x2")
+    every, half = loudest_pairs(problem, 1.0), loudest_pairs(problem, 0.5)
+    assert every.all()
+    assert torch.equal(half.sum((1, 2)), torch.full((3,), half[0].numel() // 2))
 
 
 def test_ledger_counts_what_a_loop_counts():

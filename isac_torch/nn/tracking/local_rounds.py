@@ -11,7 +11,7 @@ constraint l. With them an AP finds, from its own coefficients alone,
 
     n_e = u_k a_e / (s_k sqrt p_e) + sum_l w_l S_le / o_l,    d_e = sum_k u_k N_ke / D_k + sum_l w'_l I_le / x_l,
 
-eq. (74) of docs/distributed.md, the marginal worth and cost of each of its links, and the least price lambda_m >= 0 of its own
+eq. (82) of docs/distributed.md, the marginal worth and cost of each of its links, and the least price lambda_m >= 0 of its own
 budget that keeps sum_e p_e (n_e / (d_e + lambda_m))^length within P_m. Powers are relative to the AP's budget, p_e = P_m
 exp(z_e).
 """
@@ -196,7 +196,7 @@ def own_beams(
 def own_beam_factor(
     problem: MaxMinSinrProblem, beams: Float[Tensor, "drop beam 2"], seen: Measured
 ) -> tuple[Float[Tensor, "drop target"], Float[Tensor, "drop target"], Float[Tensor, "drop target"]]:
-    """Of each target with a constraint: log of the factor on its own beams that just meets it, all else held, eq. (76) of
+    """Of each target with a constraint: log of the factor on its own beams that just meets it, all else held, eq. (84) of
     docs/distributed.md; whether its own beams can meet it at all (1 or 0); the part of its echo that comes from its own beams.
 
     `beams` are those of `own_beams`, as they arrived at the target.

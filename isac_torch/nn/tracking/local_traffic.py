@@ -25,9 +25,9 @@ class Traffic:
     """Numbers that each transmit AP sends and hears.
 
     Attributes:
-        sent: in a round, to the UEs and targets of its links, and its part of each sensing constraint's two sides.
+        sent: in a round, to the UEs and targets of its links, and its part of both sides of each sensing constraint.
         heard: in a round, from the UEs and targets that it hears.
-        once: before the first round: the gains of its serving links, and of each sensing constraint its largest echo, both ways.
+        once: before the first round: gains of its serving links, and the largest echo of each sensing constraint, both ways.
         upload: to a centre, once: its coefficients; and the powers that come back.
     """
 

@@ -1,0 +1,72 @@
+"""What may happen to messages between APs, UEs and targets, and to what APs hear: losses, few bits, a bounded neighbourhood."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from isac_torch.nn.tracking.local_rounds import AIR
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+_AT_FIRST = {"price of UEs": -25.0, "price of targets": -20.0}
+"""What receivers assume before they have heard anything: no price. Of other words zero."""
+_REGISTERED = ("gain", "largest echo", "scale of targets")
+"""Words that are repeated until they are heard, before the first round; so are a node's first measurements."""
+_SCALED = ("beams", *_REGISTERED)
+"""Words with a scale of their own, which floating point of few bits carries; here they arrive as they are."""
+_LEARNED_RANGE, _LOG_RANGE = 6.0, 25.0
+
+
+@dataclass
+class Lossy:
+    """A channel that loses whole messages: receivers keep what they had heard before.
+
+    Attributes:
+        share: of the messages that are lost, independently of each other.
+        generator: of the losses.
+    """
+
+    share: float
+    generator: torch.Generator
+    last: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
+        """What arrives."""
+        if kind == AIR or kind in _REGISTERED:
+            return sent
+        before = self.last.get(kind)
+        if before is None:
+            before = sent if kind.startswith("measured") else torch.full_like(sent, _AT_FIRST.get(kind, 0.0))
+        lost = torch.rand(*sent.shape[:2], 1, generator=self.generator) < self.share
+        self.last[kind] = torch.where(lost.to(sent.device), before, sent)
+        return self.last[kind]
+
+
+@dataclass(frozen=True)
+class Coarse:
+    """A channel of numbers of few bits: equal steps of logarithms over +-25 nepers, of learned numbers over +-6.
+
+    Attributes:
+        bits: of each number.
+    """
+
+    bits: int
+
+    def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
+        """What arrives."""
+        if kind == AIR or kind in _SCALED:
+            return sent
+        span = _LEARNED_RANGE if kind in ("up", "down", "factor of targets") else _LOG_RANGE
+        step = 2.0 * span / (2**self.bits - 1)
+        return ((sent.clamp(-span, span) + span) / step).round() * step - span
+
+
+def loudest_pairs(problem: MaxMinSinrProblem, share: float) -> Bool[Tensor, "drop ue ap"]:
+    """Which APs hear which UEs when a share of the pairs, those with the strongest links, do."""
+    index = torch.arange(problem.num_aps, device=problem.link_ap.device)[:, None]
+    at_ap = (problem.link_ap[:, None] == index).to(problem.budget)
+    loud = problem.leakage @ at_ap.mT / at_ap.sum(-1).clamp_min(1.0)[:, None]
+    return loud >= loud.flatten(1).quantile(1.0 - share, 1)[:, None, None]

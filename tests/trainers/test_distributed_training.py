@@ -1,0 +1,54 @@
+"""Training of policies that run at the APs: every exit learns, settings are checked, the configurations run."""
+
+import pytest
+import torch
+
+from isac_torch.allocation import allocate
+from isac_torch.allocators.tracking.distributed import Distributed
+from isac_torch.errors import IsacError
+from isac_torch.nn.checkpoint import load_network, stored_kind
+from isac_torch.trainers.cli import train
+from isac_torch.trainers.distributed import DistributedTraining
+from tests.paths import ROOT
+from tests.trainers.test_training import fit
+
+CONFIGS = sorted((ROOT / "configs" / "distributed").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("network", ["distributed", "unfolded"])
+def test_every_exit_improves(problem, network):
+    torch.manual_seed(0)
+    module = DistributedTraining(
+        network, 2, 8, 2, 1, [0, 1, 2], learning_rate=2e-2, sensing_weight=(3.0, 3.0), average_decay=0.5, disturbed=0.0
+    )
+
+    def loss():
+        worth = []
+        for rounds in range(3):
+            answer = allocate(problem, Distributed(module.average, rounds))
+            missing = (0.03 - (problem.sir(answer.power) / problem.sir_min).log()).clamp_min(0.0).sum(-1)
+            worth.append(float((3.0 * missing - answer.value.log()).mean()))
+        return worth
+
+    before = loss()
+    fit(module, (problem, {}), 25)
+    assert all(after < first for after, first in zip(loss(), before, strict=True))
+
+
+@pytest.mark.parametrize("wrong", [{"exit_rounds": [9]}, {"exit_rounds": []}, {"average_decay": 1.0}])
+def test_settings_that_make_no_sense_are_refused(wrong):
+    with pytest.raises(IsacError, match=next(iter(wrong))):
+        DistributedTraining(**wrong)
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
+def test_every_configuration_runs(config, drops, tmp_path):
+    """One step of each with disturbed messages, validated, written and read again."""
+    data = [f"--data.init_args.val_path={drops}", "--data.init_args.batch_size=2", "--data.init_args.fresh_batches=1"]
+    small = ["--model.hidden=8", "--model.floats=2", "--model.disturbed=1.0"]
+    limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
+    quiet = [f"--output={tmp_path}", "--trainer.enable_progress_bar=false"]
+    train(["--config", str(config), *small, *data, *limits, *quiet], "tracking-distributed")
+    network, facts = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
+    assert network.rounds == 8
+    assert "val/strict_ratio_r8" in facts["metrics"]
