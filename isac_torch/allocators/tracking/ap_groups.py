@@ -206,18 +206,24 @@ def run_as_processes(
         raise AllocationError(f"{problem.num_drops} drops, shared pilots {problem.has_pilot_reuse}: give one drop without")
     from torch.multiprocessing.spawn import spawn
 
-    torch.save((problem, hears), folder / "problem.pt")
-    spawn(_process, (str(checkpoint), str(folder), programs, rounds), nprocs=programs)
+    spawn(_process, (problem, hears, str(checkpoint), str(folder), programs, rounds), nprocs=programs)
     parts = [torch.load(folder / f"power_{program}.pt", weights_only=True) for program in range(programs)]
     return torch.stack(parts).sum(0)
 
 
-def _process(program: int, checkpoint: str, folder: str, programs: int, rounds: int) -> None:
+def _process(
+    program: int,
+    problem: MaxMinSinrProblem,
+    hears: Tensor | None,
+    checkpoint: str,
+    folder: str,
+    programs: int,
+    rounds: int,
+) -> None:
     """What one process does."""
     import torch.distributed as dist
 
     torch.set_num_threads(1)
-    problem, hears = torch.load(Path(folder) / "problem.pt", weights_only=False)  # from the process that started this one
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=program, world_size=programs)
     policy, _ = load_network(Path(checkpoint), stored_kind(Path(checkpoint)))  # type: ignore[type-var]
     channel = GroupChannel(groups_of(problem, programs, hears), program, Sockets(program))
