@@ -81,7 +81,7 @@ $(VENV)/.%: $(STAMP)
 
 notebooks: $(NOTEBOOKS) ## execute the tutorials: build/notebooks
 
-build/notebooks/%.ipynb: docs/tutorials/%.py $(VENV)/.docs
+build/notebooks/%.ipynb: docs/tutorials/%.py | $(VENV)/.docs
 	@mkdir -p $(@D)
 	TQDM_DISABLE=1 $(BIN)/jupytext --quiet --to ipynb --set-kernel python3 --execute --output $@ $<
 
