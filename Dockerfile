@@ -14,7 +14,7 @@ FROM python:3.13-slim
 RUN useradd --system --uid 10001 --no-create-home isac
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1
-USER isac
+USER 10001
 WORKDIR /tmp
 EXPOSE 8000
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \

@@ -29,7 +29,9 @@ def export(checkpoint: Path, output: Path) -> None:
     print(f"{output}: logits within {worst:.1e} of the network at {len(card['parity'])} sizes")  # noqa: T201 - the result
 
 
-def allocate_file(drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False) -> None:
+def allocate_file(
+    drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False, site_map: Path | None = None
+) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
 
     Args:
@@ -37,14 +39,18 @@ def allocate_file(drop: Path, model: Path | None = None, output: Path = Path("-"
         model: Bundle that `isac-torch export` wrote; default the one that comes with the package.
         output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
         refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
+        site_map: HTML file of a map: positions, where arrays look, who sends and who listens, powers.
     """
     _one_thread()
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
     from isac_torch.deployment.files import read_snapshots
+    from isac_torch.files import writable_file, write_whole
 
     to_file = str(output) != "-"
     if to_file:
         check_output(output)
+    if site_map is not None:
+        writable_file(site_map)
     begin = time.perf_counter()
     snapshots = read_snapshots(drop)
     from isac_torch.deployment.allocator import DeployedAllocator  # after what is quick to refuse
@@ -57,6 +63,10 @@ def allocate_file(drop: Path, model: Path | None = None, output: Path = Path("-"
         write_answers(answers, output)
     else:
         sys.stdout.buffer.write(answers_json(answers))
+    if site_map is not None:
+        from isac_torch.deployment.site_map import map_page
+
+        write_whole(site_map, map_page(snapshots, answers))
     sys.stderr.write(f"{_summary(answers)}; {1e3 * (done - loaded):.1f} ms after {loaded - begin:.2f} s of loading\n")
 
 
