@@ -27,6 +27,11 @@ def test_links_lead_somewhere(page):
         assert not anchor or anchor in anchors(file.read_text()), f"{target}#{anchor}"
 
 
+def test_every_page_has_a_place_on_the_site():
+    site = (ROOT / "mkdocs.yml").read_text()
+    assert [path.name for path in (ROOT / "docs").glob("*.md") if f": {path.name}\n" not in site] == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_files_that_a_page_names_exist(page):
     named = re.findall(r"`([\w/]+/[\w/.-]+\.(?:py|yaml|m|json|csv|pt))`", page.read_text())
