@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
 
 EQUAL = Requirement("dominate")
-MORE = tuple(replace(EQUAL, scan=factor, sicnr=factor) for factor in (1.1, 1.05, 1.0))
-"""More of R1 and R2 than uniform power has, as far as some powers reach it."""
+MORE = tuple(replace(EQUAL, sicnr=factor) for factor in (1.1, 1.05, 1.0))
+"""A larger SICNR than uniform power has, as far as some powers reach it."""
 _QUICK = Search(looked=20, solved=6, rounds=1, finalists=2)
 CONTENDERS = {
     **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant in KEPT_ROLES},
