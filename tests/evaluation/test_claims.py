@@ -52,7 +52,20 @@ def pair(case: Case) -> tuple[float, float]:
 
 def by_policy(**values: float) -> Callable[[Case], float]:
     """Values of the two designs, of fractional control, and of single kinds of beams."""
-    return lambda case: {**values, "opc_dominate": 0.0}[case.policy if isinstance(case.policy, str) else case.policy.beams]
+    return lambda case: values[case.policy if isinstance(case.policy, str) else case.policy.beams]
+
+
+def dominating(rate: float, ratio: float, pilot: float) -> MadeUp:
+    """The design that dominates uniform power against fractional control at 1 Mbit/s and 3 dB, at the right setting."""
+
+    def of(value: float, other: float) -> Callable[[Case], float]:
+        return lambda case: value if isinstance(case.policy, str) and asked(case) else other
+
+    def asked(case: Case) -> bool:
+        required = case.scenario.requirement
+        return (required.kind, required.sicnr, case.scenario.pilot_power) == ("dominate", 1.1, pilot)
+
+    return MadeUp(rate=of(rate, 1.0), ratio=of(ratio, 3.0))
 
 
 def of_kinds(**values: float) -> Callable[[Case], float]:
@@ -173,6 +186,11 @@ LIESEGANG_CASES: dict[str, tuple[list[MadeUp], list[MadeUp]]] = {
                 ratio=by_policy(opc_communication=2.9, opc_sensing=3, both=3),
             ),
         ],
+    ),
+    "B-9-1b": ([dominating(1.1, 3.1, 1e-4)], [dominating(0.9, 3.1, 1e-4), dominating(1.1, 2.9, 1e-4)]),
+    "B-9-1c": (
+        [dominating(1.1, 3.1, 1e-2)],
+        [dominating(0.9, 3.1, 1e-2), dominating(1.1, 2.9, 1e-2), dominating(1.1, 3.1, 1e-4)],
     ),
     "B-9-2": (
         [MadeUp(rate=by_policy(opc_communication=1.2, opc_sensing=1), ratio=by_policy(opc_communication=0, opc_sensing=0.5))],
@@ -338,7 +356,7 @@ def test_verdict_on_the_power_map(share: float, status: str) -> None:
 
 
 def test_lines_hold_facts_and_no_nan() -> None:
-    assert len(LIESEGANG) + len(LIAO) == 37
+    assert len(LIESEGANG) + len(LIAO) == 39
     lines = judge_claims(liao_claims.CLAIMS, {"correlation_6": made_up("correlation_6", {})}, lambda _: {"seed": 7})
     assert [line["id"] for line in lines] == ["A-10b", "O-4"]
     assert lines[0]["our_number"] is None  # never crossed: NaN

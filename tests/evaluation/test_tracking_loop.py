@@ -104,6 +104,19 @@ def test_the_first_requirement_that_can_be_met_is_taken() -> None:
     assert float(last.problem.violations(last.power).worst) > 1e-3
 
 
+def test_uniform_power_that_is_mixed_in_keeps_the_requirement() -> None:
+    network, allocator = make_world(SMALL, QUICK, 0).network, named_allocator("opc_dominate")
+    alone = Contender("opc_dominate", (Requirement("dominate"),))
+    mixed = design(network, BEAMS, SMALL, replace(alone, uniform=0.25), allocator)
+    reference = mixed.problem.reference
+    assert reference is not None
+    assert_close(mixed.power, 0.75 * design(network, BEAMS, SMALL, alone, allocator).power + 0.25 * reference)
+    assert float(mixed.problem.violations(mixed.power).worst) <= 1e-6
+    for bad in ({"uniform": 1.5}, {"uniform": 0.1, "roles": Search()}):
+        with pytest.raises(ScenarioError, match="uniform="):
+            Contender("opc_dominate", **bad)  # type: ignore[arg-type]
+
+
 def test_runs_resume_and_do_not_depend_on_how_many_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contenders = {"upc": Contender("upc")}
     first = run_worlds(SMALL, replace(QUICK, num_worlds=1), contenders, tmp_path)

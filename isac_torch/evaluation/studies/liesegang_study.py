@@ -36,7 +36,8 @@ Beams = Literal["both", "data", "probe"]
 Association = Literal["utc", "tc", "uc", "cf"]
 
 _CHUNK = 64
-DOMINATE = Requirement("dominate")
+DOMINATING = ("opc_dominate", "opc_dominate_fair")
+"""Designs that must sense no worse than uniform power."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,8 @@ class Case:
         scenario: the network.
         setup: clutter, reflectivities, cells.
         policy: fractional power control, or the name of an allocator: `opc_communication`, `opc_sensing`, or one of `evaluate`;
-            `opc_dominate` is asked to sense no worse than uniform power.
+            `opc_dominate` and `opc_dominate_fair` are asked to sense no worse than uniform power, with the factors of the
+            scenario's requirement where that is `dominate`.
         association: who serves and senses: user- and target-centric (utc), only one of both, or neither (cf).
         clutter_statistics: whether the detector knows them.
         form: test of the tracking phase.
@@ -155,10 +157,7 @@ class Study:
 
     def _compute(self, case: Case, with_miss: bool) -> Result:
         cells, setup = self._networks(case)
-        asked = (
-            replace(cells.scenario, sensing=setup, requirement=DOMINATE) if case.policy == "opc_dominate" else cells.scenario
-        )
-        problem = _problem(cells, asked)
+        problem = _problem(cells, _asked(case, cells.scenario, setup))
         power = self._powers(case.policy, problem)
         report = assess(
             cells.drop,
@@ -213,6 +212,14 @@ def policy_power(policy: Policy, problem: MaxMinSinrProblem) -> Float[Tensor, "d
     kept = torch.where(sensing == (policy.beams == "probe"), power, 0.0)
     load = problem.ap_load(kept)
     return kept * (problem.budget / torch.where(load > 0, load, 1.0)).gather(1, problem.link_ap)
+
+
+def _asked(case: Case, scenario: TrackingScenario, setup: SensingSetup) -> TrackingScenario:
+    """The scenario with what powers are asked of the radar."""
+    if case.policy not in DOMINATING:
+        return scenario
+    asked = scenario.requirement if scenario.requirement.kind == "dominate" else Requirement("dominate")
+    return replace(scenario, sensing=setup, requirement=asked)
 
 
 def _problem(cells: CellDrop, scenario: TrackingScenario) -> MaxMinSinrProblem:

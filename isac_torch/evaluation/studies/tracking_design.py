@@ -88,7 +88,10 @@ def _under(
     if contender.roles is None:
         problem = power_problem(default, scenario)
         answer = allocate(problem, allocator)
-        return Design(default, problem, answer.power, all_aps(default).receive), answer.violation
+        power = answer.power
+        if problem.reference is not None:
+            power = torch.lerp(power, problem.reference, contender.uniform)
+        return Design(default, problem, power, all_aps(default).receive), answer.violation
     held = Held(default, scenario, default_standard(default, scenario))
     if kept is None:
         chosen = search_roles(default, scenario, allocator, contender.roles)

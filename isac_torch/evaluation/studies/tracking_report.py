@@ -32,6 +32,7 @@ _QUICK = Search(looked=20, solved=6, rounds=1, finalists=2)
 CONTENDERS = {
     **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant in KEPT_ROLES},
     "opc_dominate_more": Contender("opc_dominate", MORE),
+    "opc_dominate_mixed": Contender("opc_dominate", (EQUAL,), uniform=0.3),
     "opc_dominate_roles": Contender("opc_dominate", (EQUAL,), _QUICK),
     "opc_sense_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),
 }

@@ -77,11 +77,21 @@ class Contender:
             none: that of the scenario.
         roles: how it looks for the APs that listen, with the targets where they are believed to be; None: the scenario's.
             `dominate` compares with uniform power and the scenario's roles in any case.
+        uniform: share of uniform power that is mixed into the allocator's powers under `dominate`, which then still holds; only
+            with the scenario's roles.
     """
 
     allocator: str
     requirements: tuple[Requirement, ...] = ()
     roles: Search | None = None
+    uniform: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse a share that is none, and mixing where uniform power need not meet the requirement."""
+        if not 0.0 <= self.uniform <= 1.0:
+            raise ScenarioError(f"uniform={self.uniform} is a share of the power and must lie in 0..1")
+        if self.uniform > 0.0 and self.roles is not None:
+            raise ScenarioError(f"uniform={self.uniform} needs the scenario's roles; leave roles=None")
 
 
 @dataclass(frozen=True)
