@@ -1,11 +1,12 @@
 """What each part of the learned allocator is worth: variants trained for the same CPU time, several seeds, the same drops.
 
-    python benchmarks/ablation.py --json runs/ablation.json                # 10 variants x 2 seeds x 75 s: about half an hour
+    python benchmarks/ablation.py --json runs/ablation.json                # every variant x 2 seeds x 75 s: about 50 minutes
     python benchmarks/ablation.py --json /tmp/a.json --seconds 5 --seeds 0 --variants base no_steps
 
 Training drops are drawn once, before any clock starts. Each run has one thread and its own share of CPU seconds, in which it
 takes as many steps as it can; the learning rate falls with the time used. All are judged on fresh drops that no other table
-uses, raw: without repair. Prints one line a run and one a variant.
+uses, raw: without repair. Prints one line per run and one per variant. `lost` is the mean over the drops of the ratio of
+`base` (same seed) less the variant's own, and `lost_se` the standard error of this mean over the drops.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import json
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
@@ -29,6 +31,7 @@ from isac_torch.allocators.tracking.learned import LearnedAllocator
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.evaluation.tracking.metrics import SIR_MARGIN
 from isac_torch.graph import LinkGraph
+from isac_torch.nn.layers import Tokens
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall, training_loss
 from isac_torch.nn.tracking.network import AllocationNetwork
@@ -82,7 +85,40 @@ class Variant:
     linear: bool = False
     clip: bool = True
     average: float = 0.995
+    without: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Columns that are set to zero, by the encoder that reads them; `point_link`, `point_owner`, `point_ap` are the features
+    of the point at which a gradient is taken."""
 
+    def built(self) -> AllocationNetwork:
+        """The network, before training."""
+        network = self.network(self.hidden, self.layers, self.refinements, self.steps)
+        for name, columns in self.without.items():
+            if not name.startswith("point_"):
+                getattr(network, name).register_forward_pre_hook(partial(_read_without, columns))
+        for layer in [*network.layers, *network.refinements]:
+            layer.register_forward_pre_hook(partial(_told_without, self.without))
+        return network
+
+
+def _muted(value: Tensor, columns: tuple[int, ...]) -> Tensor:
+    kept = torch.ones(value.shape[-1], dtype=value.dtype)
+    kept[list(columns)] = 0.0
+    return value * kept
+
+
+def _read_without(columns: tuple[int, ...], _: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
+    """Input of an encoder with `columns` at zero."""
+    return (_muted(given[0], columns),)
+
+
+def _told_without(without: Mapping[str, tuple[int, ...]], _: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Input of a message layer with columns of the point's features at zero."""
+    *others, point = given
+    parts = {part: _muted(getattr(point, part), without.get(f"point_{part}", ())) for part in ("link", "owner", "ap")}
+    return (*others, Tokens(**parts))
+
+
+_TOKENS = {"encode_link": tuple(range(1, 9)), "encode_ue": (0, 1, 2), "encode_target": (0, 1, 2), "encode_ap": (0, 1)}
 
 VARIANTS = {
     "base": Variant("2 layers, 2 gradient-fed ones, 10 learned steps, width 48"),
@@ -96,14 +132,26 @@ VARIANTS = {
     "multiplier": Variant("rows' weight follows the share of violated rows", multiplier_step=0.2),
     "linear_rate": Variant("rate in the loss, not its logarithm", linear=True),
     "unclipped": Variant("drops' gradients not cut to the median", clip=False),
+    "no_tokens": Variant("all features of tokens and nodes but the kind of link at zero", without=_TOKENS),
+    "no_gains": Variant(
+        "own gain or echo, and that relative to the best link", without={"encode_link": (1, 2), "encode_ue": (0,)}
+    ),
+    "no_disturbance": Variant("sum and worst of the disturbance N P", without={"encode_link": (3, 4), "encode_ue": (1,)}),
+    "no_constraints": Variant("S / (SIR0 I)", without={"encode_link": (5, 6), "encode_target": (0, 1, 2)}),
+    "no_own_noise": Variant("own noise share, interference of pilots", without={"encode_link": (7,), "encode_ue": (2,)}),
+    "no_counts": Variant("numbers of links of an AP", without={"encode_link": (8,), "encode_ap": (0, 1)}),
+    "no_point": Variant(
+        "powers, loads, margins and noise at the point: its gradient alone",
+        without={"point_link": (1,), "point_owner": (1, 2, 3), "point_ap": (0,)},
+    ),
 }
 
 
 def train(variant: Variant, pool: list[tuple[MaxMinSinrProblem, Tensor]], seed: int, seconds: float) -> AllocationNetwork:
     """A network trained for `seconds` of CPU time, the running average of its weights."""
     torch.manual_seed(seed)
-    network = variant.network(variant.hidden, variant.layers, variant.refinements, variant.steps).train()
-    average = variant.network(**network.shape).requires_grad_(False)
+    network = variant.built().train()
+    average = variant.built().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
     dice = torch.Generator().manual_seed(seed)
@@ -151,29 +199,31 @@ def _next_weight(weight: float, step: float, problem: MaxMinSinrProblem, logits:
     return min(max(weight * math.exp(step * (float(missed.float().mean()) - 0.005)), 0.1), 100.0)
 
 
-def judge(network: AllocationNetwork, problem: MaxMinSinrProblem, optimum: Tensor) -> dict[str, float]:
-    """Ratios of the smallest rate to the certified optimum's on feasible drops, and the share of targets missed."""
+def judge(network: AllocationNetwork, problem: MaxMinSinrProblem, optimum: Tensor) -> tuple[dict[str, float], Tensor]:
+    """Ratios of the smallest rate to the certified optimum's on feasible drops, the share of targets missed; all ratios."""
     start = time.process_time()
     power = allocate(problem, LearnedAllocator(network)).power
     spent = time.process_time() - start
     ratio = (torch.log2(1 + problem.objective(power)) / torch.log2(1 + optimum)).clamp_max(1.0)
     missed = problem.sir(power) < problem.sir_min * SIR_MARGIN
     strict = torch.where(missed.any(-1), 0.0, ratio)
-    return {
+    found = {
         "mean": float(ratio.mean()),
         "p5": float(ratio.quantile(0.05)),
         "strict": float(strict.mean()),
         "missed": float(missed.double().mean()),
         "ms_per_drop": 1e3 * spent / problem.num_drops,
     }
+    return found, ratio
 
 
-def draw_pool() -> list[tuple[MaxMinSinrProblem, Tensor]]:
-    """Training drops of the paper's size with mixed SIR0, and their optimal powers."""
+def draw_pool(*, labelled: bool) -> list[tuple[MaxMinSinrProblem, Tensor]]:
+    """Training drops of the paper's size with mixed SIR0, and their optimal powers or, where nobody reads them, zeros."""
     batches = FreshBatches([TrackingScenario()], BATCH, POOL_BATCHES, seed=TRAIN_SEED, dtype=torch.float64, mix=SirMix())
     engine = BatchedOptimal()
     drawn = [problem for problem, _ in batches if isinstance(problem, MaxMinSinrProblem)]
-    return [(problem.cast(torch.float32), allocate(problem, engine).power.float()) for problem in drawn]
+    labels = [allocate(problem, engine).power if labelled else torch.zeros_like(problem.link_budget) for problem in drawn]
+    return [(problem.cast(torch.float32), label.float()) for problem, label in zip(drawn, labels, strict=True)]
 
 
 def main() -> int:
@@ -192,11 +242,17 @@ def main() -> int:
     test = power_problem(scenario.sample(options.drops, generator=torch.Generator().manual_seed(TEST_SEED)), scenario)
     answer = allocate(test, BatchedOptimal())
     feasible = (answer.violation <= 1e-6).nonzero()[:, 0]
-    test, optimum, pool = test.select(feasible), answer.value[feasible], draw_pool()
+    test, optimum = test.select(feasible), answer.value[feasible]
+    pool = draw_pool(labelled=any(VARIANTS[name].supervised_share for name in options.variants))
     found: dict[str, Any] = {"seconds": options.seconds, "drops": len(feasible), "runs": {}}
     for seed in options.seeds:
+        base: Tensor | None = None
         for name in options.variants:
-            result = judge(train(VARIANTS[name], pool, seed, options.seconds), test, optimum)
+            result, ratio = judge(train(VARIANTS[name], pool, seed, options.seconds), test, optimum)
+            base = ratio if name == "base" else base
+            if base is not None:
+                lost = base - ratio
+                result |= {"lost": float(lost.mean()), "lost_se": float(lost.std() / math.sqrt(len(lost)))}
             found["runs"].setdefault(name, []).append(result)
             print(f"{name:18s} seed {seed} " + " ".join(f"{key} {value:.4f}" for key, value in result.items()), flush=True)
             options.json.write_text(json.dumps(found, indent=1) + "\n")
