@@ -122,6 +122,29 @@ def test_good_powers_save_steps(problem, best):
     assert steps[1] < 0.85 * steps[0]  # 0.7 measured over 256 drops
 
 
+def test_refinement_takes_fewer_steps_than_a_start_from_nothing(problem, best, monkeypatch):
+    """Through the public ways in: a start that is dropped on the way, or not used as a warm one, would cost as much."""
+    feasible = problem.select((best.status == Status.OPTIMAL).nonzero()[:10, 0])
+    power = FirstOrder(40).propose(feasible).power
+    solve, taken = interior.solve, []
+
+    def counted(*arguments, **options):
+        found = solve(*arguments, **options)
+        taken.append(int(found.iterations.sum()))
+        return found
+
+    monkeypatch.setattr(interior, "solve", counted)
+
+    def steps(answer):
+        taken.clear()
+        answer()
+        return sum(taken)
+
+    cold = steps(lambda: ENGINE.propose(feasible))
+    assert 0 < steps(lambda: ENGINE.improve(feasible, power)) < 0.85 * cold  # as measured above
+    assert 0 < steps(lambda: Refined(Replay(power), ENGINE).propose(feasible)) < 0.85 * cold
+
+
 def test_warm_point_is_inside_and_balanced(problem):
     limit = problem.budget.gather(1, problem.link_ap)
     start = push_inside(FirstOrder(20).propose(problem).power / limit, 0.5 * Fractional().propose(problem).power / limit)
