@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
 ProblemT = TypeVar("ProblemT", bound="PowerProblem")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
-_AT_THE_APS, _ROUNDS = ("distributed", "unfolded"), (0, 1, 2, 4, 8, 16)
-"""Policies that run at the APs, and the rounds of messages after which their answers have names."""
+_ROUNDS = (0, 1, 2, 4, 8, 16)
+"""Rounds of messages after which policies that run at the APs have names."""
+_AT_THE_APS = {"distributed": 5, "unfolded": 6}
+"""These policies, and how many of `_ROUNDS` each has: a learned one is trained for 8."""
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 
 
@@ -178,14 +180,14 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "gnn_refined": _refined,
         "gnn_shipped": _network,
         "gnn_dominate": _shares,
-        **{f"{kind}_r{rounds}": _distributed(rounds) for kind in _AT_THE_APS for rounds in _ROUNDS},
+        **{f"{kind}_r{rounds}": _distributed(rounds) for kind, most in _AT_THE_APS.items() for rounds in _ROUNDS[:most]},
     },
     certified=("opc_batched", "opc_global", "opc_dominate"),
     slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),
     shipped=("gnn_shipped",),
     own={
         "gnn_dominate": ("tracking-shares", "tracking_shares"),
-        **{f"{kind}_r{rounds}": (f"tracking-{kind}", kind) for kind in _AT_THE_APS for rounds in _ROUNDS},
+        **{f"{kind}_r{rounds}": (f"tracking-{kind}", kind) for kind, most in _AT_THE_APS.items() for rounds in _ROUNDS[:most]},
     },
     family=_fractional,
     families=("fpc_<kappa_c>_<kappa_s>",),

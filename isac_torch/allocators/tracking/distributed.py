@@ -31,7 +31,8 @@ class Distributed:
 
     Attributes:
         policy: learned cells, or the classical price steps.
-        rounds: of messages; 0 is what each AP decides alone. Beyond the rounds that were trained the last one is repeated.
+        rounds: of messages; 0 is what each AP decides alone. Beyond those that were trained price steps repeat the last one,
+            a learned policy refuses.
         hears: which APs hear which UEs, of every drop; None for all.
 
     Example:
@@ -68,10 +69,13 @@ class Distributed:
         """Powers (W) of every link.
 
         Raises:
-            AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions).
+            AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions), or a learned policy for more
+                rounds than it was trained for.
         """
         if self.rounds < 0:
             raise AllocationError(f"rounds={self.rounds} must be at least 0")
+        if self.rounds > self.policy.rounds and isinstance(self.policy, DistributedNetwork):
+            raise AllocationError(f"rounds={self.rounds} must be at most {self.policy.rounds}, for which the policy is trained")
         if asks_for_watts(problem):
             raise AllocationError(
                 f"{self.name} knows sensing constraints on the SIR only; "

@@ -203,7 +203,7 @@ class _Round(nn.Module):
 class DistributedNetwork(nn.Module):
     """Rounds of messages with learned cells; see the module.
 
-    Exit r is the answer after r rounds; beyond the rounds that are trained the last one is repeated.
+    Exit r is the answer after r rounds, of which each has weights of its own.
     """
 
     SYSTEM: ClassVar[str] = "tracking-distributed"
@@ -261,8 +261,8 @@ class DistributedNetwork(nn.Module):
             nothing = link.new_zeros(len(link), problem.num_ues + problem.num_targets, self.hidden)
             ue, target = nothing.split([problem.num_ues, problem.num_targets], 1)
             state = _State(link + self.encode_near(near(problem, known, channel)), ue, target, share)
-            for index in range(count):
-                state = self.cells[min(index, self.rounds - 1)](problem, known, state, channel, air or problem)
+            for cell in list(self.cells)[:count]:
+                state = cell(problem, known, state, channel, air or problem)
                 found.append(state.share)
         return found
 
