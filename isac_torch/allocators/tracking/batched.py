@@ -25,6 +25,7 @@ from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, re
 from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic
 from isac_torch.solvers.tracking.scaling import scaled
+from isac_torch.solvers.tracking.settling import settled
 from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -277,17 +278,24 @@ def _refer(problem: MaxMinSinrProblem, found: _Found, gap: float) -> _Found:
 def _by_clarabel(problem: MaxMinSinrProblem, gap: float) -> tuple[Tensor, Tensor]:
     from isac_torch.solvers.tracking.cones import dinkelbach
 
-    inside = largest_sir(problem).power
-    return dinkelbach(problem, repair(problem, equal_split(problem), inside), inside, "clarabel", gap)
+    eased, inside = _with_interior(problem)
+    power, bound = dinkelbach(eased, repair(eased, equal_split(eased), inside), inside, "clarabel", gap)
+    return settled(problem, power), bound
 
 
 def _by_reference(problem: MaxMinSinrProblem, gap: float) -> tuple[Tensor, Tensor]:
     from isac_torch.solvers.tracking.reference import solve_drop
 
-    inside = largest_sir(problem).power
+    eased, inside = _with_interior(problem)
     solved = [
         solve_drop(drop, equal_split(drop), inside[index], gap=2.0 * gap, tie="none")
         for index in torch.arange(problem.num_drops).split(1)
-        for drop in [problem.select(index)]
+        for drop in [eased.select(index)]
     ]
-    return torch.cat([best.power for best in solved]), torch.cat([best.upper_bound for best in solved])
+    return settled(problem, torch.cat([best.power for best in solved])), torch.cat([best.upper_bound for best in solved])
+
+
+def _with_interior(problem: MaxMinSinrProblem) -> tuple[MaxMinSinrProblem, Tensor]:
+    """The drops with an SIR0 that leaves room where it is the largest that can be reached, and powers (W) that meet it."""
+    limit = largest_sir(problem)
+    return best_effort(problem, limit), limit.power

@@ -14,6 +14,7 @@ from isac_torch.solvers.tracking.certificate import relaxed_leakage
 from isac_torch.solvers.tracking.cones import Backend, dinkelbach
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.scaling import scaled
+from isac_torch.solvers.tracking.settling import settled
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _CHUNK = 256
@@ -56,4 +57,4 @@ class ConicOptimal:
         if exact.has_pilot_reuse:
             relaxed = replace(exact, leakage=relaxed_leakage(exact, power), coherent=torch.zeros_like(exact.coherent))
             bound = torch.minimum(bound, dinkelbach(relaxed, power, limit.power, self.backend, self.gap)[1])
-        return units.restored(Proposal(power, bound, limit.infeasible, limit.best_sir))
+        return units.restored(Proposal(settled(units.problem, power), bound, limit.infeasible, limit.best_sir))

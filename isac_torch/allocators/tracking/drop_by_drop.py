@@ -16,6 +16,7 @@ from isac_torch.solvers.tracking import papers, reference
 from isac_torch.solvers.tracking.common_factor import largest_factor
 from isac_torch.solvers.tracking.feasibility import SensingLimit, best_effort
 from isac_torch.solvers.tracking.scaling import scaled
+from isac_torch.solvers.tracking.settling import settled
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Priority = Literal["communication", "sensing"]
@@ -126,7 +127,7 @@ def _drop_by_drop(problem: MaxMinSinrProblem, solve: SolveDrop, priority: Priori
         units = scaled(drop.to("cpu"))
         limit = _limit(units.problem)
         power, bound = solve(best_effort(units.problem, limit, slack=slack, everywhere=priority == "sensing"), limit)
-        return units.restored(Proposal(power, bound, limit.infeasible, limit.best_sir))
+        return units.restored(Proposal(settled(units.problem, power), bound, limit.infeasible, limit.best_sir))
 
     return in_parts(problem, 1, answer)
 
