@@ -20,6 +20,7 @@ from isac_torch.errors import DatasetError
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.systems import Problem, Scenario, system_of
 from isac_torch.tensors import from_db
+from isac_torch.tracking.build import power_problem as tracking_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -65,16 +66,19 @@ class SirMix:
 
 @dataclass(frozen=True)
 class FactorMix:
-    """How much of its scenario's requirement each drop is asked for: one factor on all its sensing constraints.
+    """How much of its scenario's requirement each drop is asked for: factors on its sensing constraints.
 
     Attributes:
-        low, high: range of the factor, uniform.
+        low, high: range of a factor on all of a drop's constraints, uniform.
         own_share: share of the drops that keep the requirement as it is.
+        spread: standard deviation of the logarithm of a further factor on each constraint of the others, as where what is
+            required comes from the same sites in other roles.
     """
 
     low: float = 0.8
     high: float = 1.05
     own_share: float = 0.5
+    spread: float = 0.0
 
     def limit(self, problem: MaxMinSinrProblem) -> Float[Tensor, " drop"]:
         """Nothing has to be known of the drops."""
@@ -83,11 +87,35 @@ class FactorMix:
     def vary(self, problem: MaxMinSinrProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MaxMinSinrProblem:
         """The same drops with a newly drawn factor each."""
         plain, choice = torch.rand(2, len(limit), 1, generator=generator, dtype=limit.dtype)
-        factor = torch.where(choice < self.own_share, 1.0, self.low + (self.high - self.low) * plain).to(problem.budget)
+        own, common = choice < self.own_share, self.low + (self.high - self.low) * plain
+
+        def changed(required: Tensor) -> Tensor:
+            noise = torch.randn(required.shape, generator=generator, dtype=limit.dtype)
+            return required * torch.where(own, 1.0, common * (self.spread * noise).exp()).to(required)
+
         position = problem.position
         if position is not None:
-            position = replace(position, required=position.required * factor)
-        return replace(problem, sir_min=problem.sir_min * factor, position=position)
+            position = replace(position, required=changed(position.required))
+        return replace(problem, sir_min=changed(problem.sir_min), position=position)
+
+
+@dataclass(frozen=True)
+class BudgetMix:
+    """How the budgets of fresh drops differ from AP to AP.
+
+    Attributes:
+        share: share of the drops in which they differ.
+        most_db: largest factor on a budget, and smallest in the same way, dB. Each drop has a range of its own below it.
+    """
+
+    share: float = 0.3
+    most_db: float = 10.0
+
+    def budget(self, drops: int, aps: int, power: float, generator: torch.Generator) -> Float[Tensor, "drop ap"]:
+        """Budgets (W) about `power` (W)."""
+        choice, reach = torch.rand(2, drops, 1, generator=generator, dtype=torch.float64)
+        each = 2.0 * torch.rand(drops, aps, generator=generator, dtype=torch.float64) - 1.0
+        return power * from_db(each * self.most_db * reach * (choice < self.share))
 
 
 @dataclass(frozen=True)
@@ -129,6 +157,7 @@ class FreshBatches:
         seed: int,
         dtype: torch.dtype = torch.float32,
         mix: SirMix | FactorMix | CrbMix | None = None,
+        budgets: BudgetMix | None = None,
         uses: int = 1,
         share: Share = ALL,
     ) -> None:
@@ -141,13 +170,14 @@ class FreshBatches:
             seed: of the first block.
             dtype: of the tensors.
             mix: sensing requirements; default each scenario's own.
+            budgets: of the APs of the tracking system; default each scenario's own.
             uses: times that each drop is used, in the mean.
             share: which of several processes this is.
         """
         if batch_size < 1 or batches < 1 or uses < 1 or not scenarios:
             raise DatasetError(f"batch_size={batch_size}, batches={batches}, uses={uses}, scenarios: each needs at least one")
         self.scenarios, self.batch_size, self.batches = list(scenarios), batch_size, batches
-        self.seed, self.dtype, self.mix, self.uses, self.share = seed, dtype, mix, uses, share
+        self.seed, self.dtype, self.mix, self.budgets, self.uses, self.share = seed, dtype, mix, budgets, uses, share
         self.drawn = self.given = 0
         self._kept: list[tuple[Any, Tensor | None]] = []
 
@@ -177,7 +207,12 @@ class FreshBatches:
         generator = self._generator(place)
         scenario = self.scenarios[place % len(self.scenarios)]
         drops = scenario.sample(self._batch(scenario), generator=generator)
-        problem = system_of(scenario).power_problem(drops, scenario)
+        if self.budgets is not None and isinstance(scenario, TrackingScenario):
+            aps = drops.tx_position.shape[1]
+            budget = self.budgets.budget(drops.num_drops, aps, scenario.ap_power, generator)
+            problem = tracking_problem(drops, scenario, budget=budget)
+        else:
+            problem = system_of(scenario).power_problem(drops, scenario)
         return problem, None if self.mix is None else self.mix.limit(problem)
 
     def _generator(self, place: int, rank: int | None = None) -> torch.Generator:

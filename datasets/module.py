@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import torch
 
-from isac_torch.datasets.fresh import CrbMix, FactorMix, FreshBatches, SirMix
+from isac_torch.datasets.fresh import BudgetMix, CrbMix, FactorMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, ShardFile, shard_files, split_shards
 from isac_torch.datasets.manifest import read_manifest
 from isac_torch.datasets.share import ALL, Share
@@ -82,11 +82,17 @@ class _StoredOrFresh(lightning.LightningDataModule):
         self._train: ShardBatches | FreshBatches | None = None
         self._val: ShardBatches | None = None
 
-    def _draws(self, scenarios: Sequence[Scenario], mix: SirMix | FactorMix | CrbMix | None, uses: int = 1) -> None:
+    def _draws(
+        self,
+        scenarios: Sequence[Scenario],
+        mix: SirMix | FactorMix | CrbMix | None,
+        uses: int = 1,
+        budgets: BudgetMix | None = None,
+    ) -> None:
         """From what fresh drops are drawn."""
         if uses < 1:
             raise DatasetError(f"fresh_uses={uses} must be at least 1")
-        self._fresh = {"scenarios": scenarios, "mix": mix, "uses": uses}
+        self._fresh = {"scenarios": scenarios, "mix": mix, "uses": uses, "budgets": budgets}
 
     def files(self) -> tuple[list[ShardFile], list[ShardFile]]:
         """Shards for training and for validation, as their manifests describe them. Reads no shard.
@@ -109,9 +115,14 @@ class _StoredOrFresh(lightning.LightningDataModule):
         if not self.fresh_batches:
             recipe = json.loads(read_manifest(Path(str(self.path))).recipe)
             return {"scenarios": recipe["scenarios"], "requirements": None, "seed": recipe["seed"]}
-        mix = self._fresh["mix"]
+        mix, budgets = self._fresh["mix"], self._fresh["budgets"]
         scenarios = [asdict(scenario) for scenario in dict.fromkeys(self._fresh["scenarios"])]
-        return {"scenarios": scenarios, "requirements": None if mix is None else asdict(mix), "seed": self.seed}
+        return {
+            "scenarios": scenarios,
+            "requirements": None if mix is None else asdict(mix),
+            "budgets": None if budgets is None else asdict(budgets),
+            "seed": self.seed,
+        }
 
     def setup(self, stage: str = "fit") -> None:
         """Choose the shards of this process. DatasetError as `files`."""
@@ -179,6 +190,7 @@ class PowerDataModule(_StoredOrFresh):
         fresh_scenarios: list[TrackingScenario] | None = None,
         fresh_sir: SirMix | None = None,
         fresh_factor: FactorMix | None = None,
+        fresh_budgets: BudgetMix | None = None,
         fresh_uses: int = 1,
         **options: Any,
     ) -> None:
@@ -188,13 +200,14 @@ class PowerDataModule(_StoredOrFresh):
             fresh_scenarios: what to draw fresh drops from, in turns; default the paper's network.
             fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
             fresh_factor: factors on the requirements of fresh drops, drawn per drop; instead of `fresh_sir`.
+            fresh_budgets: power budgets of the APs of fresh drops; default the scenario's.
             fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
             options: as of both systems.
         """
         super().__init__(**options)
         if fresh_sir is not None and fresh_factor is not None:
             raise DatasetError("fresh_sir and fresh_factor both say what fresh drops are asked for; give one of them")
-        self._draws(fresh_scenarios or [TrackingScenario()], fresh_sir or fresh_factor, fresh_uses)
+        self._draws(fresh_scenarios or [TrackingScenario()], fresh_sir or fresh_factor, fresh_uses, fresh_budgets)
 
 
 class DownlinkPilotDataModule(_StoredOrFresh):

@@ -29,6 +29,7 @@ def power_problem(
     sir_min_db: float | None = None,
     *,
     standard: Standard[Array] | None = None,
+    budget: Float[Array, "drop ap"] | None = None,
 ) -> MaxMinSinrProblem[Array]:
     """The max-min SINR problem of every drop under the scenario's sensing requirement.
 
@@ -37,11 +38,13 @@ def power_problem(
         scenario: theirs.
         sir_min_db: replaces the scenario's SIR0, dB.
         standard: what the requirement `dominate` compares with (`tracking.requirements`); default uniform power in these drops.
+        budget: of each transmit AP, W; default the scenario's `ap_power`.
     """
     xp = namespace(drop.ue_gain)
     sir_min = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
     per_ap = drop.ue_gain[:, 0]
-    plain = network_problem(drop, scenario, xp.full_like(per_ap, scenario.ap_power), xp.full_like(per_ap[:, 0], sir_min))
+    budget = xp.full_like(per_ap, scenario.ap_power) if budget is None else budget
+    plain = network_problem(drop, scenario, budget, xp.full_like(per_ap[:, 0], sir_min))
     return require(plain, drop, scenario, standard=standard)
 
 

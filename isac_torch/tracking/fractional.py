@@ -21,6 +21,11 @@ def fractional_power(
     )
 
 
+def reference_power(problem: MaxMinSinrProblem[Array]) -> Float[Array, "drop link"]:
+    """Powers (W) that the requirement compares with, else uniform ones: always within the budgets, for lack of better ones."""
+    return fractional_power(problem) if problem.reference is None else problem.reference
+
+
 def shared_budgets(
     link_gain: Float[Array, "drop link"],
     link_ap: Int[Array, "drop link"],

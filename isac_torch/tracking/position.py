@@ -22,6 +22,9 @@ from jaxtyping import Float, Int
 
 from isac_torch.tensors import Array, all_but_own, at_rows, constant, counting, map_tensors, namespace, sum_at
 
+_UPPER = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+"""Entries of a symmetric matrix."""
+
 
 @dataclass(frozen=True)
 class PositionInformation(Generic[Array]):
@@ -77,6 +80,35 @@ class PositionInformation(Generic[Array]):
         xy = j[..., 0, 1] - j[..., 0, 2] * j[..., 1, 2] / high
         return (xx * yy - xy * xy) / (xx + yy)
 
+    def slopes(self, power: Float[Array, "drop link"]) -> tuple[Float[Array, "drop target link"], Float[Array, "drop target"]]:
+        """Gradient of h in the powers, 1/m2 per W, and h, 1/m2, eq. (67); `power` in W.
+
+        With u_i = J^-1 e_i of the horizontal axes and rho = v / E, a watt on link e of AP m adds
+
+            h^2 sum_r [energy_e sum_i (g_r^T u_i)^2 + (spread_e - 2 rho cross_e + rho^2 energy_e) sum_i (g_m^T u_i)^2].
+        """
+        xp = namespace(power)
+        h, columns = self.h(power), self._horizontal(power)
+        arrived = (self.arrival @ columns) ** 2  # drop target listening 2
+        departed = (self.departure @ columns) ** 2  # drop target ap 2
+        energy = self._by_ap(self.energy, power)
+        sent = energy > 0
+        rho = self._at_links(xp.where(sent, self._by_ap(self.cross, power) / xp.where(sent, energy, 1.0), 0.0))
+        leaves = (self.spread - 2.0 * rho * self.cross + rho * rho * self.energy).sum(2)
+        worth = self._at_links(departed.sum(3)[:, :, None])[:, :, 0]
+        slope = (self.energy * arrived.sum(3)[..., None]).sum(2) + leaves * worth
+        return (h * h)[..., None] * slope, h
+
+    def _horizontal(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target 3 2"]:
+        """The first two columns of J^-1, m2, by cofactors."""
+        xp, j = namespace(power), self.information(power)
+        xx, xy, xz, yy, yz, zz = (j[..., row, column] for row, column in _UPPER)
+        first = [yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy]
+        second = [first[1], xx * zz - xz * xz, xy * xz - xx * yz]
+        rows = xp.stack([xp.stack(pair, axis=-1) for pair in zip(first, second, strict=True)], axis=-2)
+        determinant = xx * first[0] + xy * first[1] + xz * first[2]
+        return rows / determinant[..., None, None]
+
     def error(self, power: Float[Array, "drop link"]) -> Float[Array, "drop target"]:
         """Error bound of every target's horizontal position, m: 1 / sqrt(h); `power` in W."""
         return self.h(power) ** -0.5
@@ -93,6 +125,11 @@ class PositionInformation(Generic[Array]):
             name: getattr(self, name)[drop, target, listening, link[:, None, None]] for name in ("energy", "cross", "spread")
         }
         return replace(self, link_ap=at_rows(self.link_ap, link), **rates)
+
+    def _at_links(self, value: Array) -> Array:
+        """Each AP's value at its links: [drop target listening ap] as [drop target listening link]."""
+        drop = counting(len(value), self.link_ap)[:, None]
+        return namespace(value).moveaxis(namespace(value).moveaxis(value, 3, 1)[drop, self.link_ap], 1, 3)
 
     def _by_ap(self, rate: Array, power: Array) -> Array:
         """Sums over the links of each AP: [drop target listening ap]."""

@@ -17,15 +17,17 @@ from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.merit import Objective
 from isac_torch.nn.tracking.restoration import restored
 from isac_torch.nn.tracking.share_network import ShareNetwork
-from isac_torch.nn.tracking.shares import STEP_LENGTH, ShareHill, reference_power, share_power, start_shares, strict_score
+from isac_torch.nn.tracking.shares import STEP_LENGTH, ShareHill, share_power, start_shares, strict_score
+from isac_torch.tracking.fractional import reference_power
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.share_problem import ShareProblem
 
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""
 _BEGIN, _LENGTH = 0.3, 0.2
 """Where plain ascent from a network's logits begins on its schedule, and the length of its first steps, nepers."""
 
-Logits = Callable[[MaxMinSinrProblem], Float[Tensor, "drop logit"]]
+Logits = Callable[[ShareProblem], Float[Tensor, "drop logit"]]
 
 
 @dataclass(frozen=True)
@@ -61,12 +63,12 @@ class ShareAllocator:
         self.network.eval()
         return propose_shares(problem, self._logits)
 
-    def _logits(self, problem: MaxMinSinrProblem) -> Float[Tensor, "drop logit"]:
+    def _logits(self, problem: ShareProblem) -> Float[Tensor, "drop logit"]:
         found = self.network(problem)
         if not self.more_steps:
             return found
         sound = torch.where(found.isfinite().all(-1, keepdim=True), found, start_shares(problem))
-        return ascend(ShareHill(problem, begin=_BEGIN), sound, self.more_steps, _LENGTH)
+        return ascend(ShareHill(problem, part=(_BEGIN, 1.0)), sound, self.more_steps, _LENGTH)
 
 
 def asks_for_watts(problem: MaxMinSinrProblem) -> bool:
@@ -90,9 +92,12 @@ def propose_shares(problem: MaxMinSinrProblem, logits: Logits, objective: Object
 
 
 def _answer(problem: MaxMinSinrProblem, logits: Logits, objective: Objective) -> Float[Tensor, "drop link"]:
-    single = problem.cast(torch.float32)
+    single = ShareProblem.of(problem.cast(torch.float32))
     found = logits(single)
     found = torch.where(found.isfinite().all(-1, keepdim=True), found, start_shares(single))
-    power, other = restored(problem, share_power(problem, found.to(problem.budget.dtype))), reference_power(problem)
+    power, other = (
+        restored(problem, share_power(ShareProblem.of(problem), found.to(problem.budget.dtype))),
+        reference_power(problem),
+    )
     worse = strict_score(problem, other, objective) > strict_score(problem, power, objective)
     return torch.where(worse[:, None], other, power)

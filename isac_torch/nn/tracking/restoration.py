@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.tracking.shares import position_slopes, reference_power
+from isac_torch.tracking.fractional import reference_power
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _ROUNDS, _HALVINGS = 8, 30
@@ -99,7 +99,7 @@ def _lines(problem: MaxMinSinrProblem, power: Tensor) -> tuple[Tensor, Tensor]:
     size = (problem.sir_min * ((problem.cross_echo @ power[..., None])[..., 0] + problem.constraint_noise)).clamp_min(1e-300)
     rows, short = [row / size[..., None]], [(need - (row @ power[..., None])[..., 0]) / size]
     if problem.position is not None:
-        slope, value = position_slopes(problem, power)
+        slope, value = problem.position.slopes(power)
         rows.append(slope / problem.position.required[..., None])
         short.append(1.0 - value / problem.position.required)
     aps = torch.arange(problem.num_aps, device=power.device)
