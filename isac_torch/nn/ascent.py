@@ -127,27 +127,20 @@ class LearnedSteps(nn.Module):
         self.decay = nn.Parameter(torch.tensor([1.4, 2.2]))  # sigmoid: 0.80 and 0.90
 
     def forward(
-        self,
-        state: Float[Tensor, "drop logit hidden"],
-        hill: Hill,
-        logits: Float[Tensor, "drop logit"],
-        best: BestLogits | None = None,
+        self, state: Float[Tensor, "drop logit hidden"], hill: Hill, logits: Float[Tensor, "drop logit"]
     ) -> Iterator[Float[Tensor, "drop logit"]]:
-        """Logits after each step. `state` is what decides each logit's steps.
-
-        The points that the steps leave are offered to `best`; without it the best of all comes last in evaluation mode.
-        """
+        """Logits after each step; in evaluation mode then the best of them all. `state` is what decides each logit's steps."""
         state = self.inner(state)
         first, second = self.decay.sigmoid()
-        kept, momentum = BestLogits(logits) if best is None else best, Momentum(logits, first, second)
+        best, momentum = BestLogits(logits), Momentum(logits, first, second)
         for index in range(self.steps):
             gradient, score = hill.slope(logits, index / max(self.steps - 1, 1))
-            kept.offer(logits, score)
+            best.offer(logits, score)
             smooth, sharp = (value.clamp(-_MOST_SIGMAS, _MOST_SIGMAS) for value in momentum.normalised(gradient))
             read = torch.cat([(state + self.time[index]).relu(), torch.stack([smooth, sharp], -1)], -1)
             control = self.outer(read)
             logits = logits + self.length * softplus(control[..., 0] + 0.54) * (smooth + control[..., 1])
             yield logits
-        if best is None and self.steps and not self.training:
-            kept.offer(logits, hill.score(logits))
-            yield kept.logits
+        if self.steps and not self.training:
+            best.offer(logits, hill.score(logits))
+            yield best.logits

@@ -28,12 +28,14 @@ class AtPowers(NamedTuple, Generic[Array]):
     Attributes:
         log_sinr: of every UE.
         sinr_slope: d log SINR / d log power.
+        disturbance: part of each link in the interference and noise of each UE, its own links' too.
         log_quality: log(quality / required) of every linear constraint, then of every target's position information.
         quality_slope: d log quality / d log power.
     """
 
     log_sinr: Float[Array, "drop ue"]
     sinr_slope: Float[Array, "drop ue link"]
+    disturbance: Float[Array, "drop ue link"]
     log_quality: Float[Array, "drop requirement"]
     quality_slope: Float[Array, "drop requirement link"]
 
@@ -120,7 +122,7 @@ class ShareProblem(Generic[Array]):
 
     def at(self, power: Float[Array, "drop 1 link"]) -> AtPowers[Array]:
         """What positive powers (W) do."""
-        log_sinr, sinr_slope = self._sinr(power)
+        log_sinr, useful, disturbance = self._sinr(power)
         own, other = self.wanted * power, self.unwanted * power
         echo, rest = own.sum(2)[..., None], other.sum(2)[..., None] + self.noise
         echo, rest = at_least(echo, _TINY), at_least(rest, _TINY)
@@ -128,9 +130,10 @@ class ShareProblem(Generic[Array]):
         quality = namespace(power).concat([(echo / rest)[..., 0], information], axis=1)
         slopes = namespace(power).concat([own / echo - other / rest, slope * power / information[..., None]], axis=1)
         held = namespace(power).clip(quality, _LEAST_QUALITY, 1.0 / _LEAST_QUALITY)
-        return AtPowers(log_sinr, sinr_slope, namespace(power).log(held) * self.real, slopes * self.real[..., None])
+        log_quality = namespace(power).log(held) * self.real
+        return AtPowers(log_sinr, useful - disturbance, disturbance, log_quality, slopes * self.real[..., None])
 
-    def _sinr(self, power: Array) -> tuple[Array, Array]:
+    def _sinr(self, power: Array) -> tuple[Array, Array, Array]:
         xp = namespace(power)
         root = xp.sqrt(power)
         sent = self.signal * root
@@ -140,7 +143,7 @@ class ShareProblem(Generic[Array]):
         interference = heard.sum(2)[..., None] + (shared * shared).sum(2)[..., None] + 1.0
         disturbed = heard + (shared @ self.serves) * self.coherent * root
         log_sinr = xp.log(at_least(wanted * wanted / interference, 1e-12))[..., 0]
-        return log_sinr, self.serves * (sent / wanted) - disturbed / interference
+        return log_sinr, self.serves * (sent / wanted), disturbed / interference
 
 
 def _linear(problem: MaxMinSinrProblem[Array]) -> tuple[Array, Array, Array]:

@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch.graph import standardised
-from isac_torch.nn.ascent import BestLogits, LearnedSteps
+from isac_torch.nn.ascent import LearnedSteps
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim
 from isac_torch.nn.tracking.one_shot import RelationLayer, States
 from isac_torch.nn.tracking.shares import (
@@ -56,67 +56,63 @@ class _Stand:
 
 
 class ShareNetwork(nn.Module):
-    """Corrects the reference powers: `layers` message layers, then `rounds` times a correction and `steps` learned steps.
+    """Corrects the reference powers in three stages, each fed with the gradient of the merit where it stands.
 
-    Every correction follows a message layer that reads the point where the network stands. The steps are shaped like Adam's,
-    and the state of the link or AP decides on their lengths.
+    1. `layers` message layers, then a first correction. 2. `refinements` message layers, each with a correction of its own.
+    3. `steps` learned steps, shaped like Adam's, whose lengths the state of the link or AP decides.
     """
 
     SYSTEM: ClassVar[str] = "tracking-shares"
     FEATURE_VERSION: ClassVar[int] = FEATURE_VERSION
     AIMS: ClassVar[tuple[Aim, ...]] = (MAX_MIN,)
     """What it can be asked for."""
-    corrections: ClassVar[int] = 1
 
-    def __init__(self, hidden: int = 32, layers: int = 2, refinements: int = 3, steps: int = 8) -> None:
-        """Network of width `hidden`, with as many rounds as `refinements`; zero `steps` leave the steps out."""
+    def __init__(self, hidden: int = 32, layers: int = 2, refinements: int = 1, steps: int = 16) -> None:
+        """Network of width `hidden`; zero `refinements` or `steps` leave that stage out."""
         super().__init__()
         self.shape = {"hidden": hidden, "layers": layers, "refinements": refinements, "steps": steps}
         self.encode_link, self.encode_node = nn.Linear(_LINK + _LINK_EXTRA, hidden), nn.Linear(_NODE_EXTRA, hidden)
         sizes = (hidden, _RELATIONS, _LINK_EXTRA, _NODE_EXTRA)
         self.layers = nn.ModuleList(RelationLayer(*sizes) for _ in range(layers))
         self.refinements = nn.ModuleList(RelationLayer(*sizes) for _ in range(refinements))
-        self.link_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(refinements))
-        self.ap_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(refinements))
+        self.link_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(1 + refinements))
+        self.ap_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(1 + refinements))
         for parameter in [*self.link_heads.parameters(), *self.ap_heads.parameters()]:
             nn.init.zeros_(parameter)
-        self.steppers = nn.ModuleList(LearnedSteps(hidden, steps) for _ in range(refinements if steps else 0))
+        self.stepper = LearnedSteps(hidden, steps) if steps else None
+
+    @property
+    def corrections(self) -> int:
+        """Corrections before the learned steps."""
+        return len(self.link_heads)
 
     def forward(self, problem: ShareProblem) -> Logits:
         """Logits for `share_power`."""
         return list(self._trajectory(problem))[-1]
 
     def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Logits]:
-        """Logits after each correction and each step; in evaluation mode the best of all comes once more, last."""
+        """Logits after each correction and each step; in evaluation mode the best of the steps comes once more, last."""
         if aim not in self.AIMS:
             raise ValueError(f"{aim} is none of {self.AIMS}")
         return list(self._trajectory(ShareProblem.of(problem)))
 
     def _trajectory(self, problem: ShareProblem) -> Iterator[Logits]:
         logits = start_shares(problem)
-        best = BestLogits(logits)
-        point = share_point(problem, logits)
-        stand = _stand(problem, point)
+        stand = _stand(problem, share_point(problem, logits))
         features = torch.cat([_link_features(problem), stand.extra.link], 2)
         state = States(self.encode_link(features).relu(), self.encode_node(stand.extra.node).relu())
         for layer in self.layers:
             state = layer(state, stand.relations, stand.extra)
-        rounds = len(self.refinements)
-        for index, layer in enumerate(self.refinements):
-            if index:
-                stand = _stand(problem, share_point(problem, logits.detach()))
+        logits = logits + self._correction(0, state, problem)
+        yield logits
+        for index, layer in enumerate(self.refinements, 1):
+            stand = _stand(problem, share_point(problem, logits))
             state = layer(state, stand.relations, stand.extra)
             logits = logits + self._correction(index, state, problem)
             yield logits
-            if self.steppers:
-                hill = ShareHill(problem, part=(index / rounds, (index + 1) / rounds))
-                both = torch.cat([state.link, state.node[:, : problem.sent.shape[1]]], 1)
-                for stepped in self.steppers[index](both, hill, logits, best):
-                    logits = stepped
-                    yield logits
-        if not self.training:
-            best.offer(logits, ShareHill(problem).score(logits))
-            yield best.logits
+        if self.stepper is not None:
+            both = torch.cat([state.link, state.node[:, : problem.sent.shape[1]]], 1)
+            yield from self.stepper(both, ShareHill(problem), logits)
 
     def _correction(self, index: int, state: States, problem: ShareProblem) -> Tensor:
         link, ap = self.link_heads[index](state.link), self.ap_heads[index](state.node[:, : problem.sent.shape[1]])
@@ -163,7 +159,7 @@ def _stand(problem: ShareProblem, point: SharePoint) -> _Stand:
         served = problem.serves / problem.serves.sum(2, keepdim=True).clamp_min(1.0)
         relations = [
             torch.cat([problem.sent / 8.0, served, nothing], 1),
-            torch.cat([load, at.sinr_slope.abs(), at.quality_slope.abs()], 1),
-            torch.cat([0.0 * load, at.sinr_slope, at.quality_slope], 1),
+            torch.cat([load, at.disturbance, at.quality_slope.abs()], 1),
+            torch.cat([0.0 * load, -at.disturbance, at.quality_slope], 1),
         ]
         return _Stand(States(link, torch.cat([problem.kind, read], 2)), relations)
