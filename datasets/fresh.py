@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.systems import Problem, Scenario, system_of
 from isac_torch.tensors import from_db
 from isac_torch.tracking.build import power_problem as tracking_problem
+from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -207,10 +208,11 @@ class FreshBatches:
         generator = self._generator(place)
         scenario = self.scenarios[place % len(self.scenarios)]
         drops = scenario.sample(self._batch(scenario), generator=generator)
+        problem: Any
         if self.budgets is not None and isinstance(scenario, TrackingScenario):
-            aps = drops.tx_position.shape[1]
-            budget = self.budgets.budget(drops.num_drops, aps, scenario.ap_power, generator)
-            problem = tracking_problem(drops, scenario, budget=budget)
+            tracked = cast("TrackingDrop", drops)
+            budget = self.budgets.budget(drops.num_drops, tracked.tx_position.shape[1], scenario.ap_power, generator)
+            problem = tracking_problem(tracked, scenario, budget=budget)
         else:
             problem = system_of(scenario).power_problem(drops, scenario)
         return problem, None if self.mix is None else self.mix.limit(problem)

@@ -189,3 +189,13 @@ def smallest(value: Any, count: int) -> Any:
     found = np.argpartition(value, count - 1, axis=-1)[..., :count]
     order = np.argsort(np.take_along_axis(value, found, -1), axis=-1, kind="stable")
     return np.take_along_axis(found, order, -1)
+
+
+def solved(system: Any, right: Any) -> Any:
+    """Solutions of systems of linear equations; not finite where there is none."""
+    if _is_tensor(system):
+        return namespace(system).linalg.solve_ex(system, right)[0]
+    try:
+        return np.linalg.solve(system, right)
+    except np.linalg.LinAlgError:  # one of a batch spoils it all
+        return np.full(right.shape, np.nan)

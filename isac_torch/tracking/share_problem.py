@@ -9,7 +9,7 @@ in, so that no axis is empty.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic, NamedTuple
+from typing import Generic
 
 from jaxtyping import Float
 
@@ -22,7 +22,8 @@ _TINY = 1e-30
 _LEAST_QUALITY = 1e-6
 
 
-class AtPowers(NamedTuple, Generic[Array]):
+@dataclass(frozen=True)
+class AtPowers(Generic[Array]):
     """What powers do.
 
     Attributes:
@@ -103,7 +104,7 @@ class ShareProblem(Generic[Array]):
         served = xp.where(counting(links, like) < comm, counting(links, like) // max(problem.serving, 1), -1)
         serves = xp.astype(counting(ues, like)[:, None] == served, like.dtype)
         wanted, unwanted, noise = _linear(problem)
-        kind = _kinds(problem)
+        kinds = _kinds(problem)
         return cls(
             signal=xp.concat([xp.reshape(problem.signal, (drops, comm)), sensing[:, 0]], axis=1)[:, None],
             leakage=problem.leakage,
@@ -116,8 +117,8 @@ class ShareProblem(Generic[Array]):
             unwanted=unwanted,
             noise=noise,
             position=_position(problem, sent),
-            kind=xp.broadcast_to(kind, (drops, *kind.shape)),
-            real=xp.broadcast_to(kind[len(aps) + ues :].sum(1), (drops, len(kind) - len(aps) - ues)),
+            kind=xp.broadcast_to(kinds, (drops, *kinds.shape)),
+            real=xp.broadcast_to(kinds[len(aps) + ues :].sum(1), (drops, len(kinds) - len(aps) - ues)),
         )
 
     def at(self, power: Float[Array, "drop 1 link"]) -> AtPowers[Array]:
@@ -167,9 +168,9 @@ def _position(problem: MaxMinSinrProblem[Array], sent: Array) -> DensePosition[A
         one = xp.ones_like(problem.budget[:, :1])
         return DensePosition(rate, rate, rate, gone[:, None], away, gone + 1.0, one, problem.link_ap, sent)
     unit = at_least(known.required, _TINY)[..., None]
-    rates = [value / unit[..., None] for value in (known.energy, known.cross, known.spread)]
+    energy, cross, spread = (value / unit[..., None] for value in (known.energy, known.cross, known.spread))
     one = xp.ones_like(known.required)
-    return DensePosition(*rates, known.arrival, known.departure, known.prior / unit, one, problem.link_ap, sent)
+    return DensePosition(energy, cross, spread, known.arrival, known.departure, known.prior / unit, one, problem.link_ap, sent)
 
 
 def _kinds(problem: MaxMinSinrProblem[Array]) -> Float[Array, "node 5"]:

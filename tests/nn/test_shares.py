@@ -6,22 +6,15 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.nn.tracking.restoration import restored
 from isac_torch.nn.tracking.share_network import ShareNetwork
-from isac_torch.nn.tracking.shares import (
-    elasticities,
-    log_quality,
-    merit,
-    merit_gradient,
-    reference_power,
-    share_logits,
-    share_power,
-    start_shares,
-)
+from isac_torch.nn.tracking.shares import log_quality, merit, share_point, share_power, slopes, start_shares
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.fractional import reference_power
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.restoration import restored
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.share_problem import ShareProblem
 
 ASKED = {
     "dominate": Requirement("dominate"),
@@ -55,51 +48,67 @@ def network():
 
 
 def shaken(problem, spread=1.0):
-    start = start_shares(problem)
+    start = start_shares(ShareProblem.of(problem))
     return start + spread * torch.randn(start.shape, generator=torch.Generator().manual_seed(3), dtype=start.dtype)
+
+
+def powers(problem, logits):
+    return share_power(ShareProblem.of(problem), logits)
 
 
 def predict(network, problem):
     with torch.no_grad():
-        return network(problem)
+        return network(ShareProblem.of(problem))
+
+
+def jacobian(value, leaf):
+    return torch.stack([torch.autograd.grad(one.sum(), leaf, retain_graph=True)[0] for one in value.unbind(1)], 1)
 
 
 def test_budgets_hold_whatever_the_logits(problem):
-    for logits in (shaken(problem, 30.0), torch.zeros_like(start_shares(problem)), shaken(problem, 500.0)):
-        power = share_power(problem, logits)
+    for logits in (shaken(problem, 30.0), 0.0 * shaken(problem), shaken(problem, 500.0)):
+        power = powers(problem, logits)
         assert bool(power.isfinite().all())
-        assert bool((problem.violations(power).budget <= 1e-12).all())
+        assert bool((problem.violations(power).budget <= 1e-10).all())
 
 
 def test_a_search_starts_at_the_reference_powers(problem):
-    assert_close(share_power(problem, start_shares(problem)), problem.reference, rtol=2e-4, atol=1e-5)
+    assert_close(powers(problem, shaken(problem, 0.0)), problem.reference, rtol=2e-4, atol=1e-5)
     none = make_problem("none")
     assert none.reference is None
     assert_close(none.ap_load(reference_power(none)), none.budget)
 
 
 def test_quality_is_judged_as_the_problem_does(problem):
-    power = share_power(problem, shaken(problem, 0.3))
+    power = powers(problem, shaken(problem, 0.3))
     short = 1.0 - log_quality(problem, power).amin(-1).exp()
     assert_close(short.clamp_min(0.0), problem.violations(power).sensing, rtol=1e-9, atol=1e-12)
     assert log_quality(problem, power).shape[1] == problem.num_constraints + problem.num_targets
 
 
-@pytest.mark.parametrize("kind", ["dominate", "sicnr", "sir"])
-def test_elasticities_are_slopes_of_the_logarithms(kind):
-    problem = make_problem(kind, drops=2)
-    leaf = share_power(problem, shaken(problem, 0.3)).log().requires_grad_()
-    value = log_quality(problem, leaf.exp())
-    wanted = torch.stack([torch.autograd.grad(one.sum(), leaf, retain_graph=True)[0] for one in value.unbind(1)], 1)
-    assert_close(elasticities(problem, leaf.detach().exp()), wanted, rtol=1e-8, atol=1e-10)
+@pytest.mark.parametrize(("kind", "pilots"), [("dominate", 2), ("dominate", 4), ("sicnr", 4), ("position", 4), ("sir", 4)])
+def test_the_dense_problem_is_the_problem(kind, pilots):
+    """SINRs and qualities by `MaxMinSinrProblem`, their slopes by autograd."""
+    problem = make_problem(kind, drops=2, pilot_length=pilots)
+    leaf = powers(problem, shaken(problem, 0.3)).log().requires_grad_()
+    sinr, quality = problem.sinr(leaf.exp()).log(), log_quality(problem, leaf.exp())
+    dense = ShareProblem.of(problem)
+    found = dense.at(leaf.detach().exp()[:, None])
+    there = dense.real[0] > 0
+    assert_close(found.log_sinr, sinr)
+    assert_close(found.sinr_slope, jacobian(sinr, leaf), rtol=1e-8, atol=1e-10)
+    assert_close(found.log_quality[:, there], quality)
+    assert_close(found.quality_slope[:, there], jacobian(quality, leaf), rtol=1e-8, atol=1e-10)
+    assert bool((found.log_quality[:, ~there] == 0.0).all())
 
 
-def test_the_gradient_is_that_of_the_merit(problem):
-    logits = shaken(problem, 0.3)
-    gradient, _ = merit_gradient(problem, logits, 1.0, 20.0)
+@pytest.mark.parametrize("objective", ["max_min", "proportional_fair"])
+def test_the_gradient_is_that_of_the_merit(problem, objective):
+    logits, dense = shaken(problem, 0.3), ShareProblem.of(problem)
+    gradient, _ = slopes(share_point(dense, logits), dense, 1.0, 20.0, objective)
     along = torch.randn(logits.shape, generator=torch.Generator().manual_seed(8), dtype=logits.dtype)
     step = 1e-6
-    ahead, behind = (merit(problem, share_power(problem, logits + sign * step * along), 1.0, 20.0) for sign in (1.0, -1.0))
+    ahead, behind = (merit(share_point(dense, logits + sign * step * along).at, 1.0, 20.0, objective) for sign in (1.0, -1.0))
     assert_close((gradient * along).sum(-1), (ahead - behind) / (2.0 * step), rtol=1e-5, atol=1e-6)
 
 
@@ -108,10 +117,10 @@ def test_the_gradient_is_that_of_the_merit(problem):
 def test_every_kind_and_size_gives_sound_powers(network, kind, size):
     problem = make_problem(kind, size, 3, pilot_length=2)
     logits = predict(network, problem)
-    assert logits.shape == (3, share_logits(problem))
-    power = restored(problem, share_power(problem, logits))
+    assert logits.shape == (3, problem.num_links + problem.num_aps)
+    power = restored(problem, powers(problem, logits)).power
     assert bool(power.isfinite().all())
-    assert bool((problem.violations(power).budget <= 1e-12).all())
+    assert bool((problem.violations(power).budget <= 1e-10).all())
     assert bool((problem.violations(power).sensing <= 1e-6).all()) or kind in ("sicnr", "position", "sir")
 
 
@@ -144,8 +153,8 @@ def test_relabelled_ues_targets_cells_and_aps_get_the_same_powers(network, probl
             position, departure=position.departure[:, target][:, :, ap], link_ap=rank[position.link_ap[:, order]], **changed
         ),
     )
-    expected = share_power(problem, predict(network, problem))[:, order]
-    assert_close(share_power(moved, predict(network, moved)), expected, rtol=1e-6, atol=1e-9)
+    expected = powers(problem, predict(network, problem))[:, order]
+    assert_close(powers(moved, predict(network, moved)), expected, rtol=1e-6, atol=1e-9)
 
 
 def test_a_drop_does_not_depend_on_its_batch(network, problem):
@@ -160,7 +169,7 @@ def test_training_reaches_every_weight(problem):
         for parameter in [*network.link_heads.parameters(), *network.ap_heads.parameters(), network.stepper.outer.weight]:
             parameter.normal_(0.0, 0.1)
     single = problem.cast(torch.float32)
-    logits = network(single)
+    logits = network(ShareProblem.of(single))
     (logits * torch.randn(logits.shape, generator=torch.Generator().manual_seed(0))).sum().backward()
     for name, parameter in network.named_parameters():
         assert parameter.grad is not None, name
@@ -171,12 +180,12 @@ def test_powers_that_meet_everything_are_left_alone(problem):
     easy = replace(
         problem, sir_min=0.5 * problem.sir_min, position=replace(problem.position, required=0.5 * problem.position.required)
     )
-    assert bool((restored(easy, easy.reference) == easy.reference).all())
+    assert bool((restored(easy, easy.reference).power == easy.reference).all())
 
 
 def test_small_shortfalls_are_restored_by_small_changes(problem):
     """Requirements a little below what the powers at hand give, then powers a little off."""
-    power = share_power(problem, shaken(problem, 0.3))
+    power = powers(problem, shaken(problem, 0.3))
     quality = (0.995 * log_quality(problem, power).exp()).split([problem.num_constraints, problem.num_targets], 1)
     near = replace(
         problem,
@@ -185,7 +194,7 @@ def test_small_shortfalls_are_restored_by_small_changes(problem):
     )
     noise = torch.randn(power.shape, generator=torch.Generator().manual_seed(2), dtype=power.dtype)
     off = power * (1.0 + 0.02 * noise)
-    found = restored(near, off)
+    found = restored(near, off).power
     assert bool((near.violations(found).worst <= 1e-6).all())
     assert float((found / power - 1.0).abs().max()) < 0.25
     assert bool((near.violations(off).sensing > 1e-4).any())  # there was something to restore
@@ -195,5 +204,5 @@ def test_at_smaller_factors_the_worst_powers_are_mixed_with_the_reference():
     problem = make_problem("half")
     silent = torch.zeros_like(problem.reference)
     silent[:, : problem.serving] = 0.1
-    found = restored(problem, silent)
+    found = restored(problem, silent).power
     assert bool((problem.violations(found).worst <= 1e-6).all())

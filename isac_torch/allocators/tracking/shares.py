@@ -15,11 +15,11 @@ from isac_torch.allocators.parts import in_parts
 from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.merit import Objective
-from isac_torch.nn.tracking.restoration import restored
 from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.nn.tracking.shares import STEP_LENGTH, ShareHill, share_power, start_shares, strict_score
 from isac_torch.tracking.fractional import reference_power
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.restoration import restored
 from isac_torch.tracking.share_problem import ShareProblem
 
 _CHUNK = 256
@@ -95,9 +95,7 @@ def _answer(problem: MaxMinSinrProblem, logits: Logits, objective: Objective) ->
     single = ShareProblem.of(problem.cast(torch.float32))
     found = logits(single)
     found = torch.where(found.isfinite().all(-1, keepdim=True), found, start_shares(single))
-    power, other = (
-        restored(problem, share_power(ShareProblem.of(problem), found.to(problem.budget.dtype))),
-        reference_power(problem),
-    )
+    proposed = share_power(ShareProblem.of(problem), found.to(problem.budget.dtype))
+    power, other = restored(problem, proposed).power, reference_power(problem)
     worse = strict_score(problem, other, objective) > strict_score(problem, power, objective)
     return torch.where(worse[:, None], other, power)
