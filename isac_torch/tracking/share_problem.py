@@ -9,7 +9,7 @@ in, so that no axis is empty.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic
+from typing import Any, Generic
 
 from jaxtyping import Float
 
@@ -104,7 +104,7 @@ class ShareProblem(Generic[Array]):
         served = xp.where(counting(links, like) < comm, counting(links, like) // max(problem.serving, 1), -1)
         serves = xp.astype(counting(ues, like)[:, None] == served, like.dtype)
         wanted, unwanted, noise = _linear(problem)
-        kinds = _kinds(problem)
+        kinds: Any = _kinds(problem)  # arrays of either library know `sum`
         return cls(
             signal=xp.concat([xp.reshape(problem.signal, (drops, comm)), sensing[:, 0]], axis=1)[:, None],
             leakage=problem.leakage,

@@ -20,6 +20,7 @@ from isac_torch.tracking.graph import FEATURE_VERSION, link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.share_problem import ShareProblem
 
 
 def column_marks(value):
@@ -53,9 +54,10 @@ def tracking_one_shot():
 def tracking_shares():
     scenario = TrackingScenario.of_size("8x4x2", pilot_length=2, requirement=Requirement("dominate"))
     problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(7)), scenario)
-    point = share_network._point(problem, shares.start_shares(problem))
-    values = {"features": share_network._link_features(problem), "link": point.extra.link, "node": point.extra.node}
-    values |= {f"relation{index}": value for index, value in enumerate(point.relations)}
+    dense = ShareProblem.of(problem)
+    stand = share_network._stand(dense, shares.share_point(dense, shares.start_shares(dense)))
+    values = {"features": share_network._link_features(dense), "link": stand.extra.link, "node": stand.extra.node}
+    values |= {f"relation{index}": value for index, value in enumerate(stand.relations)}
     return share_network.FEATURE_VERSION, {name: column_marks(value) for name, value in values.items()}
 
 
