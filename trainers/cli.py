@@ -234,7 +234,8 @@ def _hyperparameters(cli: TrainingCLI) -> dict[str, Any]:
 
 def _quiet() -> None:
     """Silence advice of Lightning that does not apply here."""
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     messages = ["many workers", "smaller than the logging interval", "`transfer_batch_to_device`", "LeafSpec"]
     messages += ["sync_dist=True", "exists and is not empty", "could not find the monitored key", "intended to run from within"]
     messages += ["callbacks used to create the checkpoint"]  # those of versions before 0.2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,16 +61,20 @@ def parse_json(data: bytes, limits: JsonLimits = DEFAULT_LIMITS) -> Any:
         raise
     except RecursionError:
         raise DropError(_too_deep(limits)) from None
-    except ValueError as error:
+    except (json.JSONDecodeError, UnicodeError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")[:100]
         raise DropError(f"not JSON ({said}); see the format in docs/deployment.md") from None
+    except ValueError:  # what is left: Python converts whole numbers up to so many digits only
+        digits = sys.get_int_max_str_digits()
+        raise DropError(f"holds a whole number of more than {digits} digits; write it as 1e3 or in fewer digits") from None
 
 
 def _check_counts(data: bytes, limits: JsonLimits) -> None:
     bare = _TEXT.sub(b'""', data)
     names = bare.count(b":")
     if names > limits.names:
-        raise DropError(f"holds {names} names of fields, at most {limits.names} are read; send fewer networks at once")
+        remedy = "send fewer networks at once" if bare.count(b"{") > 1 else "give each network only the fields that it has"
+        raise DropError(f"holds {names} names of fields, at most {limits.names} are read; {remedy}")
     values = bare.count(b",") + bare.count(b"[") + bare.count(b"{") + 1
     if values > limits.values:
         raise DropError(

@@ -5,7 +5,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -145,7 +148,7 @@ def _write_graphs(archive: Archive, folder: Path) -> None:
         "is_ue": (None, owner),
     }
     sizes = tuple(dict(enumerate(axes.get(name, (drop, owner, link)))) for name in INPUTS)
-    with warnings.catch_warnings(), torch.no_grad():
+    with warnings.catch_warnings(), _without_log(), torch.no_grad():
         warnings.simplefilter("ignore")
         program = export(archive, inputs, dynamic_shapes=sizes)
         buffer = io.BytesIO()  # its own writer to a file ends the process on a full disk
@@ -156,6 +159,17 @@ def _write_graphs(archive: Archive, folder: Path) -> None:
         )
         assert exported is not None  # noqa: S101 - only with dynamo=False
         exported.save(folder / ONNX)
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Nothing below an error is logged: torch tells what its exporters think of their own steps."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:

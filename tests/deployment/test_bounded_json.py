@@ -81,3 +81,17 @@ def test_twenty_times_the_length_takes_no_more_than_sixty_times_the_time(name):
 def test_the_name_given_twice_is_said():
     with pytest.raises(DropError, match="'k0' is given twice"):
         parse_json(many_names(10))
+
+
+def test_a_number_of_too_many_digits_is_refused_in_words_of_our_own():
+    with pytest.raises(DropError, match=r"a whole number of more than \d+ digits") as refused:
+        parse_json(b'{"budget": ' + b"9" * 900_000 + b"}")
+    assert "sys." not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("data", "remedy"), [(b'{"a":1,"b":2}', "each network only"), (b'[{"a":1},{"b":2}]', "fewer networks")]
+)
+def test_the_remedy_for_many_names_fits_one_network_and_several(data, remedy):
+    with pytest.raises(DropError, match=remedy):
+        parse_json(data, JsonLimits(names=1))
