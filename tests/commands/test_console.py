@@ -146,12 +146,12 @@ def test_no_port_beyond_the_last(port, capsys):
 
 
 def test_a_checkout_without_links_is_not_built(tmp_path):
-    for name in ("datasets", "trainers"):
+    for name in ("configs", "datasets", "trainers"):
         (tmp_path / "isac_torch").mkdir(exist_ok=True)
         (tmp_path / "isac_torch" / name).write_text(f"../{name}")  # what git and zipfile make of a link
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "setup.py", tmp_path)
-    for name in ("datasets", "trainers"):
+    for name in ("configs", "datasets", "trainers"):
         done = subprocess.run([sys.executable, "setup.py", "--version"], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 1
         (line,) = done.stderr.splitlines()

@@ -11,6 +11,7 @@ Transports are anything that sends numbers from one program to another: sockets 
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -20,6 +21,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isac_torch.errors import AllocationError
+from isac_torch.files import write_whole
 from isac_torch.links import links_per_target, split_by_node
 from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.local_network import DistributedNetwork
@@ -228,6 +230,8 @@ def _process(
     policy, _ = load_network(Path(checkpoint), stored_kind(Path(checkpoint)))  # type: ignore[type-var]
     channel = GroupChannel(groups_of(problem, programs, hears), program, Sockets(program))
     power = run_program(policy.to(problem.budget.dtype), problem, rounds, channel, hears)  # type: ignore[arg-type]
-    torch.save(power, Path(folder) / f"power_{program}.pt")
+    answer = io.BytesIO()
+    torch.save(power, answer)
+    write_whole(Path(folder) / f"power_{program}.pt", answer.getvalue())
     dist.barrier()
     dist.destroy_process_group()
