@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, runtime_checkable
 
-from isac_torch.tensors import Array, at_least, counting, namespace
+from isac_torch.tensors import Array, at_least, at_most, counting, namespace
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,13 @@ def advance(point: Iterate[Array], newton: Newton[Array], rule: Rule) -> Iterate
     total, count = product.sum(-1), product.shape[1]
     lead, _ = newton.direction(None)
     partner = -1.0 - lead
-    length = _at_most(_longest(lead, partner), 1.0)[:, None]
+    length = at_most(_longest(lead, partner), 1.0)[:, None]
     ahead = (product * (1.0 + length * lead) * (1.0 + length * partner)).sum(-1) / total
-    share = xp.maximum(_at_most(ahead, 1.0) ** 3, _at_most(rule.residual * newton.residual / total, rule.most))
+    share = xp.maximum(at_most(ahead, 1.0) ** 3, at_most(rule.residual * newton.residual / total, rule.most))
     wanted = (share * total / count)[:, None] / product - lead * partner
     lead, level = newton.direction(wanted)
     partner = wanted - 1.0 - lead
-    length = _at_most(rule.boundary * _longest(lead, partner), 1.0)[:, None]
+    length = at_most(rule.boundary * _longest(lead, partner), 1.0)[:, None]
     for _ in range(rule.cuts):
         moved = product * (1.0 + length * lead) * (1.0 + length * partner)
         central = (moved >= _CENTRALITY * moved.sum(-1)[:, None] / count).all(-1)[:, None]
@@ -155,11 +155,6 @@ def advance(point: Iterate[Array], newton: Newton[Array], rule: Rule) -> Iterate
     return Iterate(
         point.lead * (1.0 + length * lead), point.partner * (1.0 + length * partner), point.level + length[:, 0] * level
     )
-
-
-def _at_most(value: Array, most: float) -> Array:
-    """Elementwise minimum with a number."""
-    return -at_least(-value, -most)
 
 
 def _longest(lead: Array, partner: Array) -> Array:

@@ -107,9 +107,14 @@ def amplitude(power: Array) -> Array:
     return xp.where(sent, xp.sqrt(xp.where(sent, power, 1.0)), 0.0)
 
 
-def at_least(value: Any, least: float) -> Any:
-    """Elementwise maximum with a number."""
+def at_least(value: Any, least: Any) -> Any:
+    """Elementwise maximum with a number or another array."""
     return value.clamp_min(least) if is_torch_array(value) else np.maximum(value, least)
+
+
+def at_most(value: Any, most: float) -> Any:
+    """Elementwise minimum with a number."""
+    return value.clamp_max(most) if is_torch_array(value) else np.minimum(value, most)
 
 
 def constant(values: Any, like: Any) -> Any:

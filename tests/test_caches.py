@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isac_torch.caches import MEBIBYTE, kept, size_of
-from isac_torch.deployment.directions import _owners
 from isac_torch.propagation.arrays import _turned_basis, turned
 from isac_torch.tensors import all_but_own
+from isac_torch.tracking.nodes import _nodes
 
 
 @given(st.lists(st.integers(1, 60), max_size=60))
@@ -45,15 +45,15 @@ def test_threads_may_share_it():
 
 
 def test_sizes_are_those_of_the_arrays():
-    owners = _owners(40, 4, 8, 192)
-    arrays = sum(value.nbytes for value in vars(owners).values() if isinstance(value, np.ndarray))
-    assert arrays <= size_of(owners) <= arrays + 8 * 192 + 1000
+    nodes = _nodes(40, 4, 8, 192)
+    arrays = sum(value.nbytes for value in vars(nodes).values() if isinstance(value, np.ndarray))
+    assert arrays <= size_of(nodes) <= arrays + 8 * 192 + 1000
 
 
 @pytest.mark.parametrize(
     ("function", "ask"),
     [
-        ("owners", lambda size: _owners(size, 1, 0, size)),
+        ("nodes", lambda size: _nodes(size, 1, 0, size)),
         ("all_but_own", lambda size: all_but_own(size, np.zeros(1))),
     ],
 )

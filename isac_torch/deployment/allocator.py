@@ -18,12 +18,11 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from isac_torch.deployment.balance import Constants, balanced_power
+from isac_torch.deployment.balance import balanced_power
 from isac_torch.deployment.bundle import load_bundle
-from isac_torch.deployment.card import ONNX, REFINED, Seen, ranges_of
+from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, ranges_of
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first
-from isac_torch.deployment.directions import OUTPUTS, OwnedProblem, owners_of
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
 from isac_torch.deployment.open_roles import chosen_receivers
 from isac_torch.deployment.patience import still_wanted
@@ -31,6 +30,8 @@ from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
+from isac_torch.tracking.balancing import Constants
+from isac_torch.tracking.nodes import NodeProblem, nodes_of
 from isac_torch.weights import shipped_bundle
 
 if TYPE_CHECKING:
@@ -164,7 +165,7 @@ class DeployedAllocator:
             begin = time.perf_counter() - checked * len(members)
             problem = coefficients([full[index] for index in members])
             found, strange = covered_first(problem, self._guarded), self._seen.unlike(problem)
-            owners = owners_of(problem)
+            nodes = nodes_of(problem)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
                 listens = chosen_receivers(snapshots[index])
@@ -173,8 +174,8 @@ class DeployedAllocator:
                     power=found.power[drop],
                     link_ap=sends[problem.link_ap[drop]],
                     receive_ap=listens,
-                    owner_kind=owners.kind,
-                    owner_index=owners.index,
+                    owner_kind=nodes.kind,
+                    owner_index=nodes.index,
                     sinr=found.sinr[drop],
                     sir=found.sir[drop],
                     path=found.path[drop],
@@ -199,14 +200,14 @@ class DeployedAllocator:
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
         """The network's own powers (W), before the guard; NaN where it fails."""
-        owned = OwnedProblem.of(problem)
+        by_node = NodeProblem.of(problem)
         with np.errstate(all="ignore"):
             parts = []
-            for inputs in owned.network_inputs():
+            for inputs in by_node.network_inputs():
                 still_wanted()
                 parts.append(self._session.run(OUTPUTS, inputs))
-            link, owner, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
-            return balanced_power(owned, link, owner, self._constants, scale)
+            link, node, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
+            return balanced_power(by_node, link, node, self._constants, scale)
 
 
 def __getattr__(name: str) -> Any:

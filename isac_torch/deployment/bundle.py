@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.deployment.bounded_json import parse_json
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, MAX_CARD, ONNX, checked_bytes, read_card
-from isac_torch.deployment.directions import INPUTS, OUTPUTS
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, MAX_CARD, ONNX, OUTPUTS, checked_bytes, read_card
 from isac_torch.errors import BundleError, IsacError
+from isac_torch.tracking.nodes import INPUTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

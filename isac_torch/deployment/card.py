@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.card_schema import card_fault
-from isac_torch.deployment.directions import INPUTS, OUTPUTS
 from isac_torch.errors import BundleError, DropError
+from isac_torch.tracking.balancing import Constants
+from isac_torch.tracking.nodes import INPUTS
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -25,6 +25,8 @@ FORMAT, FORMAT_VERSION = "isac-torch-bundle", 3
 _SECOND = {"floor_share": 0.01, "least_share": 1e-12, "least_own_gain": 1e-9}
 """Constants of the balancing layer that bundles of format 2 do not state: all of them were trained with these."""
 CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
+OUTPUTS = ["link", "owner_logit", "scale"]
+"""Logits [drop, 1, link] and [drop, 1, node] of the balancing layer, and the nodes' powers that it starts from."""
 MAX_CARD = 2**20
 """Bytes of a card that are read; a longer one is cut and refused."""
 _REMEDY = "write it again with `isac-torch export`"

@@ -19,19 +19,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch import __version__
-from isac_torch.deployment.balance import Constants
 from isac_torch.deployment.bundle import is_bundle
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, REFINED, UNITS, quantities
-from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, OUTPUTS, REFINED, UNITS, quantities
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError, CheckpointError, IsacError
 from isac_torch.files import replaced_folder
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.tracking import balance
 from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tensors import map_tensors
+from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.nodes import INPUTS, NodeProblem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -64,20 +63,8 @@ INPUT_UNITS = {
 }
 
 
-CONSTANTS = Constants(
-    sensing_cap=balance.SENSING_CAP,
-    least_net_gain=balance.LEAST_NET_GAIN,
-    excess_at_zero=balance.EXCESS_AT_ZERO,
-    excess_cap=balance.EXCESS_CAP,
-    floor_share=balance.FLOOR_SHARE,
-    least_share=balance.LEAST_SHARE,
-    least_own_gain=balance.LEAST_OWN_GAIN,
-)
-"""Of the balancing layer that the network is trained with."""
-
-
 class Archive(nn.Module):
-    """The network as a function of plain arrays, for exporters: inputs by `directions.INPUTS`, outputs by `OUTPUTS`."""
+    """The network as a function of plain arrays, for exporters: inputs are `nodes.INPUTS`, outputs `card.OUTPUTS`."""
 
     def __init__(self, network: OneShotNetwork) -> None:
         """Around a trained network."""
@@ -182,7 +169,7 @@ def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
     for size, changes in PARITY_SIZES:
         problem = _problem(size, 1 if size.startswith("400") else 3, **changes)
         answers = []
-        for inputs in OwnedProblem.of(_arrays(problem)).network_inputs():
+        for inputs in NodeProblem.of(_arrays(problem)).network_inputs():
             with torch.no_grad():
                 tensors = [torch.tensor(inputs[name]) for name in INPUTS]
                 both = [torch.cat(graph(*tensors), 2).numpy() for graph in (Archive(network), archive)]

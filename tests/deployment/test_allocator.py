@@ -14,14 +14,14 @@ import torch
 
 import isac_torch
 from isac_torch.deployment.allocator import DeployedAllocator
-from isac_torch.deployment.card import CARD, ONNX, quantities
-from isac_torch.deployment.directions import INPUTS, OUTPUTS, OwnedProblem
+from isac_torch.deployment.card import CARD, ONNX, OUTPUTS, quantities
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import BundleError, DropError
 from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.nodes import INPUTS, NodeProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
 BUNDLE = Path(isac_torch.__file__).parent / "weights" / "one_shot"
@@ -113,7 +113,7 @@ def test_inputs_are_those_of_the_network_in_torch():
     for size in ("8x6x2", "8x6x1", "8x6x0"):
         scenario = TrackingScenario.of_size(size)
         problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(5)), scenario)
-        (found,) = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy())).network_inputs()
+        (found,) = NodeProblem.of(map_tensors(problem, lambda t: t.numpy())).network_inputs()
         dense = DenseProblem.of(problem.cast(torch.float32))
         for name in INPUTS:
             np.testing.assert_allclose(found[name], getattr(dense, name).numpy(), rtol=1e-6, err_msg=name)

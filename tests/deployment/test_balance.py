@@ -6,30 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-from isac_torch.deployment.balance import Constants, balanced_power
-from isac_torch.deployment.directions import OwnedProblem
-from isac_torch.nn.tracking.balance import (
-    EXCESS_AT_ZERO,
-    EXCESS_CAP,
-    FLOOR_SHARE,
-    LEAST_NET_GAIN,
-    LEAST_OWN_GAIN,
-    LEAST_SHARE,
-    SENSING_CAP,
-    balance,
-    logit_size,
-    start_logits,
-)
+from isac_torch.deployment.balance import balanced_power
+from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
 from isac_torch.tensors import map_tensors
+from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.nodes import NodeProblem
 from isac_torch.tracking.scenario import TrackingScenario
-
-CONSTANTS = Constants(SENSING_CAP, LEAST_NET_GAIN, EXCESS_AT_ZERO, EXCESS_CAP, FLOOR_SHARE, LEAST_SHARE, LEAST_OWN_GAIN)
 
 
 def numpy_power(problem, logits, start=None):
     link, owner = np.split(logits, [problem.num_links], 1)
-    return balanced_power(OwnedProblem.of(problem), link, owner, CONSTANTS, start)
+    return balanced_power(NodeProblem.of(problem), link, owner, CONSTANTS, start)
 
 
 def make_problem(size, drops, **parameters):
@@ -59,7 +47,7 @@ def test_the_runtime_balances_with_the_constants_of_the_card(name):
     logits = start_logits(problem).numpy()
     logits[:, -1] = 6.0
     link, owner = np.split(logits, [problem.num_links], 1)
-    owned = OwnedProblem.of(map_tensors(problem, lambda t: t.numpy()))
+    owned = NodeProblem.of(map_tensors(problem, lambda t: t.numpy()))
     other = replace(CONSTANTS, **{name: 1e-3 * getattr(CONSTANTS, name)})
     one, two = (balanced_power(owned, link, owner, constants) for constants in (CONSTANTS, other))
     assert np.abs(one - two).max() > 1e-6 * one.max()

@@ -5,8 +5,9 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.links import own_constraints, own_entries, split_by_node, spread_to_links
-from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO, SENSING_CAP, balance, logit_size, start_logits
+from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
 from isac_torch.tensors import map_tensors
+from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
@@ -49,7 +50,7 @@ def test_excess_raises_a_ue_above_the_level(problem):
     found = balance(problem, logits, **CONVERGED)
     reached = problem.sinr(found.power)
     ratio = reached[:, 3] / reached[:, 0]
-    asked = torch.nn.functional.softplus(torch.tensor([5.0, 0.0], dtype=torch.float64) + EXCESS_AT_ZERO)
+    asked = torch.nn.functional.softplus(torch.tensor([5.0, 0.0], dtype=torch.float64) + CONSTANTS.excess_at_zero)
     expected = (asked[0] - asked[1]).exp()
     assert_close(ratio, expected.to(ratio).expand_as(ratio), rtol=1e-7, atol=0.0)
 
@@ -62,7 +63,7 @@ def test_rows_are_met_wherever_own_beams_can(problem):
     _, shares = split_by_node(problem, start_logits(problem)[:, : problem.num_links])
     share = shares.softmax(-1)
     useful = (share * echo).sum(-1) > 1.1 * (share * problem.sir_min[..., None] * cross).sum(-1)
-    able = useful & (beams < 0.99 * SENSING_CAP)
+    able = useful & (beams < 0.99 * CONSTANTS.sensing_cap)
     assert able.float().mean() > 0.8  # most rows are in the scope of this test
     assert bool((margin[able] > 1 - 1e-9).all())
     sending = able & (beams > 1e-3)  # floors aside, beams send no more than their row asks

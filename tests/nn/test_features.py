@@ -13,7 +13,7 @@ from isac_torch.downlink_pilots.graph import FEATURE_VERSION as PILOT_VERSION
 from isac_torch.downlink_pilots.graph import link_graph as pilot_graph
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.nn.tracking import one_shot, share_network, shares
-from isac_torch.nn.tracking.dense import DenseProblem, Matrices
+from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.nn.tracking.prices import priced_point
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import FEATURE_VERSION, link_graph
@@ -42,10 +42,10 @@ def tracking():
 
 def tracking_one_shot():
     dense = DenseProblem.of(tracking_problem())
-    known, weight = Matrices.of(dense), one_shot.start_weights(dense)
-    point = priced_point(dense, known, weight, 4)
-    features, relations = one_shot._inputs(dense, known, weight)
-    extra = one_shot._point_features(dense, known, point)
+    weight = one_shot.start_weights(dense)
+    point = priced_point(dense, weight, 4)
+    features, relations = one_shot._inputs(dense, weight)
+    extra = one_shot._point_features(dense, point)
     values = {"features": features.mT, "link": extra.link, "node": extra.node}
     values |= {f"relation{index}": value for index, value in enumerate(relations)}
     return one_shot.FEATURE_VERSION, {name: column_marks(value) for name, value in values.items()}

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from isac_torch.links import split_by_node
 from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
-from isac_torch.nn.tracking.dense import DenseProblem, Matrices
+from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.nn.tracking.merit import merit_gradient
 from isac_torch.nn.tracking.one_shot import OneShotNetwork, start_weights
 from isac_torch.nn.tracking.prices import priced_point
@@ -48,8 +48,7 @@ def test_prices_are_the_gradient_of_the_level(size, pilots):
     logits = shaken(problem)
     gradient, _, balanced = merit_gradient(problem, logits, iterations=ENOUGH)
     dense = DenseProblem.of(problem)
-    known = Matrices.of(dense)
-    point = priced_point(dense, known, logits[:, None, : problem.num_links].exp(), ENOUGH, 9)
+    point = priced_point(dense, logits[:, None, : problem.num_links].exp(), ENOUGH, 9)
     assert_close((point.scale / point.per_watt).squeeze(1), balanced.scale, rtol=1e-4, atol=1e-5)
     assert_close(point.level.flatten(), balanced.level, rtol=1e-5, atol=0.0)
     slope = point.useful - point.harm
@@ -64,10 +63,9 @@ def test_prices_are_the_gradient_of_the_level(size, pilots):
 def test_few_repetitions_are_near():
     problem = make_problem(drops=64)
     dense = DenseProblem.of(problem)
-    known = Matrices.of(dense)
     exact = balance(problem, start_logits(problem), iterations=ENOUGH)
     for repetitions, error in ((2, 0.2), (4, 0.05), (8, 0.005)):
-        near = priced_point(dense, known, start_weights(dense), repetitions)
+        near = priced_point(dense, start_weights(dense), repetitions)
         assert float((near.level.flatten() / exact.level - 1).abs().median()) < error
 
 

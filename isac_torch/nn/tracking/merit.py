@@ -10,7 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.nn.ascent import Slope
-from isac_torch.nn.tracking.balance import LEAST_NET_GAIN, Balanced, balance
+from isac_torch.nn.tracking.balance import Balanced, balance
+from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Objective = Literal["max_min", "proportional_fair"]
@@ -52,7 +53,7 @@ class Aim:
     @property
     def least_net_gain(self) -> float:
         """Argument of `balance`."""
-        return FRUGAL_NET_GAIN if self.frugal else LEAST_NET_GAIN
+        return FRUGAL_NET_GAIN if self.frugal else CONSTANTS.least_net_gain
 
     @property
     def start_spread(self) -> float:

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
+from isac_torch.nn.tracking.dense import TINY, DenseProblem
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, directed_power, training_loss
 from isac_torch.nn.tracking.prices import PricedPoint, priced_point
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -105,11 +105,10 @@ class OneShotNetwork(nn.Module):
     def directions(self, problem: DenseProblem) -> Directions:
         """Directions for `balance`."""
         with torch.no_grad():
-            known = Matrices.of(problem)
             weight = start_weights(problem)
-            point = priced_point(problem, known, weight, _ITERATIONS)
-            features, relations = _inputs(problem, known, weight)
-            extra = _point_features(problem, known, point)
+            point = priced_point(problem, weight, _ITERATIONS)
+            features, relations = _inputs(problem, weight)
+            extra = _point_features(problem, point)
         state = States(self._encoded(features), self.encode_node(extra.node).relu())
         for layer in self.layers:
             state = layer(state, relations, extra)
@@ -130,7 +129,7 @@ class OneShotNetwork(nn.Module):
 
 def start_weights(problem: DenseProblem) -> Float[Tensor, "drop 1 link"]:
     """Exponentials of the untrained directions `balance.start_logits`."""
-    echo, cross = ((value * problem.owner).sum(1, keepdim=True) for value in (problem.heard, problem.required))
+    echo, cross = problem.own_echo, (problem.required * problem.owner).sum(1, keepdim=True)
     # 0 on serving links, which have no row. A bound, because exporters leave out the addition of a number as small as TINY.
     ratio = echo * cross / (cross * cross).clamp_min(TINY)
     return (problem.signal + ratio * ratio).clamp(1e-12, 1e12)
@@ -158,18 +157,18 @@ class RelationLayer(nn.Module):
         return States(old.link + link, old.node + node)
 
 
-def _inputs(problem: DenseProblem, known: Matrices, weight: Tensor) -> tuple[Tensor, list[Tensor]]:
+def _inputs(problem: DenseProblem, weight: Tensor) -> tuple[Tensor, list[Tensor]]:
     """Features of the links [drop, feature, link], and the relations to the nodes [drop, node, link].
 
     Features: untrained weight, amplitude, total and worst N P at the UEs, as logarithms. Relations: whose link it is; how loud
     it is, with its part in the clutter of a target; its part in all that a UE hears or in a target's own echo.
     """
-    reach = problem.heard * known.limit
+    reach = problem.heard * problem.limit
     noise = [reach.sum(1, keepdim=True), reach.amax(1, keepdim=True)]
     features = torch.cat([weight, problem.signal, *noise], 1).clamp(_LEAST, _MOST).log()
     nothing = 0.0 * problem.sent
     whose = torch.cat([problem.owner + 0.0 * reach, problem.sent], 1)
-    loud = _row_share(problem.required * known.limit) + reach / (1.0 + reach) / problem.owner.sum()
+    loud = _row_share(problem.required * problem.limit) + reach / (1.0 + reach) / problem.owner.sum()
     return features, [whose, *(torch.cat([part, nothing], 1) for part in (loud, _row_share(reach)))]
 
 
@@ -177,7 +176,7 @@ def _row_share(value: Tensor) -> Tensor:
     return value / value.sum(2, keepdim=True).clamp_min(TINY)
 
 
-def _point_features(problem: DenseProblem, known: Matrices, point: PricedPoint) -> States:
+def _point_features(problem: DenseProblem, point: PricedPoint) -> States:
     """What links and nodes should know of a point.
 
     Link: slope of its logit and the two parts of that of its power, relative to the drop's slopes; power over the AP's budget.
@@ -188,16 +187,16 @@ def _point_features(problem: DenseProblem, known: Matrices, point: PricedPoint) 
     centred = slope - point.share * ((slope @ problem.owner.mT) @ problem.owner)
     size = (centred * centred).mean(2, keepdim=True).sqrt().clamp_min(1e-6)
     parts = torch.asinh(torch.cat([centred, point.useful, point.harm], 1) / size)
-    sent = (point.power / (known.limit * point.per_watt)).clamp(_LEAST, _MOST).log()
+    sent = (point.power / (problem.limit * point.per_watt)).clamp(_LEAST, _MOST).log()
     nothing = 0.0 * point.load
     margin = (point.row / (point.power @ problem.heard.mT).clamp_min(TINY)).clamp(-4.0, 1.0)
     logs = [
-        torch.cat([point.scale * known.count, point.load], 2),
+        torch.cat([point.scale * problem.count, point.load], 2),
         torch.cat([1.0 + point.row / point.per_watt, nothing + 1.0], 2),
     ]
     read = [
-        torch.cat([problem.is_ue - known.is_target * point.active, nothing], 2),
-        torch.asinh(torch.cat([point.price * point.scale * known.count, point.budget_price], 2)),
+        torch.cat([problem.is_ue - problem.is_target * point.active, nothing], 2),
+        torch.asinh(torch.cat([point.price * point.scale * problem.count, point.budget_price], 2)),
         torch.cat([margin, nothing], 2),
         torch.cat([point.active, point.tight], 2),
         torch.cat(logs, 1).clamp(_LEAST, _MOST).log() * _NODE_LOG,

@@ -22,19 +22,19 @@ cannot meet do not enter. Unlike `merit_gradient` this can be exported: it has n
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.nn.tracking.balance import EXCESS_AT_ZERO, FLOOR_SHARE, LEAST_SHARE
-from isac_torch.nn.tracking.dense import TINY, DenseProblem, Matrices
+from isac_torch.nn.tracking.dense import TINY, DenseProblem
+from isac_torch.tracking.balancing import CONSTANTS, Terms, damped, terms, wanted
 
-_EXTRA = math.log1p(math.exp(EXCESS_AT_ZERO))
-"""Excess (nepers) of each UE and hundredfold floor of each target at logits of zero."""
-_LEAST_GAIN = 0.01
-"""Net gain of a target's beams in its own row, over the row's largest echo, below which they are left at their floor."""
+_CONSTANTS = replace(CONSTANTS, least_net_gain=0.0, least_own_gain=0.01)
+"""Beams are left at their floor where their net gain is below 0.01 of the largest echo: one sum less."""
+_EXTRA = math.log1p(math.exp(CONSTANTS.excess_at_zero))
+"""Excess (nepers) of each UE at logits of zero, and what the floor of each target is in proportion to."""
 
 
 @dataclass(frozen=True)
@@ -73,102 +73,51 @@ class PricedPoint:
 
 
 def priced_point(
-    problem: DenseProblem, known: Matrices, weight: Float[Tensor, "drop 1 link"], iterations: int, doublings: int = 3
+    problem: DenseProblem, weight: Float[Tensor, "drop 1 link"], iterations: int, doublings: int = 3
 ) -> PricedPoint:
-    """The point where each owner's shares are as `weight` and every UE asks for the same.
+    """The point where each node's shares are as `weight` and every UE asks for the same.
 
-    Scales after `iterations` repetitions from equal ones, prices after 2^`doublings`.
+    Powers after `iterations` steps of the fixed point from equal ones, dual variables after 2^`doublings`.
     """
-    terms = _terms(problem, known, weight)
-    scale, level, free = _scales(terms, problem, known, iterations)
-    load = scale @ terms.load.mT
+    share = (weight / ((weight @ problem.owner.mT) @ problem.owner)).clamp_min(CONSTANTS.least_share)
+    found = terms(problem, share, math.exp(_EXTRA), CONSTANTS.floor_share * _EXTRA, _CONSTANTS)
+    slow = damped(found, problem)
+    scale = torch.ones_like(found.least) / problem.count
+    for _ in range(iterations):
+        last = wanted(slow, problem, scale)
+        scale = last.aim
+    free = (last.free > found.least) & (last.free < found.most)
+    load = scale @ found.load.mT
     per_watt = load.amax(2, keepdim=True)
     tight = (load >= per_watt).to(scale.dtype)
-    price, nu = _prices(terms, problem, known, scale, level, free, tight, doublings)
+    price, nu = _prices(found, problem, scale, last.level, free, tight, doublings)
     active, spread = free.to(scale.dtype), scale @ problem.owner
-    power = terms.share * spread
-    lift = price * terms.asked * level
-    harm = (lift - price * active * terms.per_gain) @ known.row + nu * tight @ known.load
-    shared = ((lift.mT * terms.pilot) @ problem.owner * problem.coherent).sum(1, keepdim=True)
+    power = share * spread
+    lift = price * found.noise * last.level
+    harm = (lift - price * active * found.per_gain) @ problem.net + nu * tight @ problem.per_budget
+    shared = torch.zeros_like(share)
+    if found.pilot is not None and problem.coherent is not None:
+        shared = ((lift.mT * found.pilot) @ problem.owner * problem.coherent).sum(1, keepdim=True)
     return PricedPoint(
-        share=terms.share,
+        share=share,
         power=power,
         scale=scale,
         per_watt=per_watt,
-        level=level,
+        level=last.level,
         price=price,
         budget_price=nu * per_watt * tight,
         load=load / per_watt,
         tight=tight,
-        row=scale @ terms.answer.mT,
+        row=scale @ found.answer.mT,
         active=active,
-        useful=(price * scale / terms.amplitude) @ problem.owner * terms.signal,
-        harm=harm * power + shared * terms.root * spread,
+        useful=(price * scale / found.amplitude) @ problem.owner * found.signal,
+        harm=harm * power + shared * found.root * spread,
     )
-
-
-@dataclass(frozen=True)
-class _Terms:
-    """The problem at fixed shares, as in `balance`."""
-
-    share: Tensor  # 1 link
-    root: Tensor  # 1 link: square root of the shares
-    signal: Tensor  # 1 link: a times it
-    amplitude: Tensor  # 1 owner: of a UE's signal per sqrt(W)
-    pilot: Tensor  # owner owner: coherent amplitude of each UE at each UE
-    asked: Tensor  # 1 owner: SINR over level and the UE's noise over its gain, 1/W; 0 at targets
-    per_gain: Tensor  # 1 owner: one over the net gain of a target's beams in its own row; 0 at UEs and where that is too little
-    answer: Tensor  # owner owner: power that reaches a UE, net gain in a target's row, of a watt of each owner
-    asks: Tensor  # owner owner: power that a UE or target asks for, of a watt of each other owner
-    floor: Tensor  # 1 owner; 0 at UEs
-    load: Tensor  # ap owner
-
-
-def _terms(problem: DenseProblem, known: Matrices, weight: Tensor) -> _Terms:
-    share = (weight / ((weight @ problem.owner.mT) @ problem.owner)).clamp_min(LEAST_SHARE)
-    root = share.sqrt()
-    signal = problem.signal * root
-    amplitude = (signal @ problem.owner.mT).clamp_min(TINY**0.5)
-    asked = math.exp(_EXTRA) * problem.is_ue / (amplitude * amplitude)
-    shares = problem.owner * share
-    pilot = (problem.coherent * root) @ problem.owner.mT
-    answer = known.row @ shares.mT + pilot * pilot
-    own_row = (answer * known.itself).sum(2).unsqueeze(1)
-    per_gain = (own_row > _LEAST_GAIN).to(share.dtype) / own_row.clamp_min(_LEAST_GAIN)
-    return _Terms(
-        share=share,
-        root=root,
-        signal=signal,
-        amplitude=amplitude,
-        pilot=pilot,
-        asked=asked,
-        per_gain=per_gain,
-        answer=answer,
-        asks=answer * known.others * (asked - per_gain).mT,
-        floor=FLOOR_SHARE * _EXTRA * known.is_target * (own_row != 0).to(share.dtype),
-        load=known.load @ shares.mT,
-    )
-
-
-def _scales(
-    terms: _Terms, problem: DenseProblem, known: Matrices, iterations: int
-) -> tuple[Float[Tensor, "drop 1 owner"], Float[Tensor, "drop 1 1"], Bool[Tensor, "drop 1 owner"]]:
-    """Scales, level and active rows: UEs and targets both answer the scales before, targets half-way."""
-    half = 0.5 * known.is_target
-    asks = (terms.asks * (1.0 - half).mT + 0.5 * known.itself).mT
-    scale = torch.ones_like(terms.floor) / known.count
-    for _ in range(iterations):
-        per_watt = (scale @ terms.load.mT).amax(2, keepdim=True)
-        wanted = scale @ asks + terms.asked * per_watt
-        total = wanted @ problem.is_ue.mT
-        scale = wanted.minimum(known.most).maximum(terms.floor) / (total * problem.is_ue + known.is_target)
-    return scale, 1.0 / total, (wanted > terms.floor) & (wanted < known.most)
 
 
 def _prices(
-    terms: _Terms,
+    found: Terms[Tensor],
     problem: DenseProblem,
-    known: Matrices,
     scale: Tensor,
     level: Tensor,
     free: Tensor,
@@ -176,12 +125,12 @@ def _prices(
     doublings: int,
 ) -> tuple[Float[Tensor, "drop 1 owner"], Float[Tensor, "drop 1 1"]]:
     """Prices y of the owners, and nu."""
-    load = tight @ terms.load
-    passed = (terms.asks + terms.asked.mT * load) * (level * problem.is_ue + known.is_target).mT
-    passed = torch.where(free.mT, passed, terms.floor.mT * problem.is_ue)
+    load = tight @ found.load
+    passed = (found.asks + found.noise.mT * load) * (level * problem.is_ue + problem.is_target).mT
+    passed = torch.where(free.mT, passed, found.least.mT * problem.is_ue)
     for _ in range(doublings):
         passed = passed @ passed
     price = load @ passed
-    # The UEs' worth adds up to one. Where rows are far from settled, prices may be negative, their sum next to nothing.
+    # The UEs' worth adds up to one. Far from the fixed point prices may be negative, and their sum next to nothing.
     price = price / (price.abs() @ (scale * problem.is_ue).mT).clamp_min(TINY)
-    return price, price @ terms.asked.mT * level
+    return price, price @ found.noise.mT * level
