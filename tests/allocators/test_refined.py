@@ -123,7 +123,7 @@ def test_good_powers_save_steps(problem, best):
 
 
 def test_refinement_takes_fewer_steps_than_a_start_from_nothing(problem, best, monkeypatch):
-    """Through the public ways in: a start that is dropped on the way, or not used as a warm one, would cost as much."""
+    """Through the public ways in: a start that is dropped on the way would cost as much as none."""
     feasible = problem.select((best.status == Status.OPTIMAL).nonzero()[:10, 0])
     power = FirstOrder(40).propose(feasible).power
     solve, taken = interior.solve, []
