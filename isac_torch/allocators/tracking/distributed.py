@@ -13,7 +13,7 @@ from isac_torch.allocation import Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
 from isac_torch.allocators.tracking.shares import asks_for_watts
 from isac_torch.errors import AllocationError
-from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.checkpoint import load_network, stored_system
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -59,8 +59,6 @@ class Distributed:
     @classmethod
     def load(cls, path: Path | str, rounds: int = 4) -> Distributed:
         """The policy stored at `path`. CheckpointError where it is missing, corrupt, or not made for these features."""
-        from isac_torch.nn.checkpoint import stored_system
-
         learned = stored_system(Path(path)) == DistributedNetwork.SYSTEM
         network, _ = load_network(Path(path), DistributedNetwork) if learned else load_network(Path(path), UnfoldedPrices)
         return cls(network, rounds)

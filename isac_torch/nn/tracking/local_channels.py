@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from isac_torch.nn.tracking.local_rounds import AIR
+from isac_torch.nn.tracking.local_rounds import AIR, links_at_aps
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _AT_FIRST = {"price of UEs": -25.0, "price of targets": -20.0}
@@ -66,7 +66,6 @@ class Coarse:
 
 def loudest_pairs(problem: MaxMinSinrProblem, share: float) -> Bool[Tensor, "drop ue ap"]:
     """Which APs hear which UEs when a share of the pairs, those with the strongest links, do."""
-    index = torch.arange(problem.num_aps, device=problem.link_ap.device)[:, None]
-    at_ap = (problem.link_ap[:, None] == index).to(problem.budget)
+    at_ap = links_at_aps(problem)
     loud = problem.leakage @ at_ap.mT / at_ap.sum(-1).clamp_min(1.0)[:, None]
     return loud >= loud.flatten(1).quantile(1.0 - share, 1)[:, None, None]

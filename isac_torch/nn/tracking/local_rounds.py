@@ -79,6 +79,12 @@ class Neighbourhoods:
     links: Float[Tensor, "drop ap"]
 
 
+def links_at_aps(problem: MaxMinSinrProblem) -> Float[Tensor, "drop ap link"]:
+    """1 where a link starts at an AP."""
+    index = torch.arange(problem.num_aps, device=problem.link_ap.device)[:, None]
+    return (problem.link_ap[:, None] == index).to(problem.budget)
+
+
 def neighbourhoods(problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"] | None = None) -> Neighbourhoods:
     """What the APs know of a problem.
 
@@ -86,9 +92,7 @@ def neighbourhoods(problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"]
         problem: a batch of drops.
         hears: which APs hear which UEs; None for all. An AP always hears the UEs that it serves.
     """
-    index = torch.arange(problem.num_aps, device=problem.link_ap.device)[:, None]
-    at_ap = (problem.link_ap[:, None] == index).to(problem.budget)
-    leakage = problem.leakage
+    at_ap, leakage = links_at_aps(problem), problem.leakage
     if hears is not None:
         serves, _ = split_by_node(problem, at_ap)
         known = (hears | (serves.sum(-1).mT > 0)).to(leakage)

@@ -33,7 +33,7 @@ from isac_torch.nn.tracking.local_rounds import (
     within_budgets,
     worth_and_cost,
 )
-from isac_torch.tensors import max_at
+from isac_torch.tensors import max_at, sum_at
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _MOST_STEP = 4.0
@@ -106,7 +106,7 @@ class UnfoldedPrices(nn.Module):
         ):
             blocks.append(value - max_at(value, index, problem.num_aps).nan_to_num(neginf=0.0).gather(1, index))
         share = torch.cat([exponent * blocks[0], target + target_exponent * blocks[1]], 1)
-        total = logarithm((share.exp()[:, None] * _at_aps(problem)).sum(-1)).gather(1, problem.link_ap)
+        total = logarithm(sum_at(share.exp(), problem.link_ap, problem.num_aps)).gather(1, problem.link_ap)
         return share - total - 0.05
 
     def _round(
@@ -149,9 +149,3 @@ class UnfoldedPrices(nn.Module):
                 beams = beams * rest.repeat_interleave(every, 1) + self.own_step[index] * factor.repeat_interleave(every, 1)
             step = torch.cat([step[:, :comm], beams], 1)
         return within_budgets(problem, share + step), price
-
-
-def _at_aps(problem: MaxMinSinrProblem) -> Tensor:
-    return (problem.link_ap[:, None] == torch.arange(problem.num_aps, device=problem.link_ap.device)[:, None]).to(
-        problem.budget
-    )
