@@ -9,6 +9,8 @@ import lightning
 import torch
 from torch import Tensor, nn
 
+from isac_torch.errors import IsacError
+
 
 class AveragedTraining(lightning.LightningModule):
     """Trains `network` and keeps in `average` the running average of its weights, which is what is validated and stored.
@@ -18,6 +20,12 @@ class AveragedTraining(lightning.LightningModule):
 
     network: nn.Module
     average: nn.Module
+
+    def __init__(self, average_decay: float) -> None:
+        """Refuse a decay of the running average below 0, or one at which it never moves."""
+        super().__init__()
+        if not 0.0 <= average_decay < 1.0:
+            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
 
     def on_fit_start(self) -> None:
         """Take down what the network is trained on: `model.pt` stores it with the hyper-parameters."""

@@ -78,9 +78,7 @@ class DistributedTraining(AveragedTraining):
             least_heard: smallest share of pairs of APs and UEs that hear each other in such a batch; uniform up to 1.
             average_decay: of the running average of the weights that is validated and stored.
         """
-        super().__init__()
-        if not 0.0 <= average_decay < 1.0:
-            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
+        super().__init__(average_decay)
         wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
         if wrong or not exit_rounds:
             raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")

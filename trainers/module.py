@@ -77,9 +77,7 @@ class AllocationTraining(AveragedTraining):
             network: `one_shot` is the one for deployment: no learned steps, only the smallest rate; `shares` is the one for
                 sensing constraints that ask for watts, only unsupervised.
         """
-        super().__init__()
-        if not 0.0 <= average_decay < 1.0:
-            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
+        super().__init__(average_decay)
         self.save_hyperparameters()
         if network == "shares" and objective != "unsupervised":
             raise IsacError(f"objective={objective} has no meaning for network=shares; choose objective: unsupervised")

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.errors import IsacError
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.downlink_pilots.shares import merit, powers, row_shortfall
 from isac_torch.trainers.averaged import AveragedTraining
@@ -55,9 +54,7 @@ class DownlinkPilotTraining(AveragedTraining):
             row_weight: nepers of NMSE that a neper of missing localisation is worth.
             average_decay: of the running average of the weights that is validated and stored.
         """
-        super().__init__()
-        if not 0.0 <= average_decay < 1.0:
-            raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
+        super().__init__(average_decay)
         self.save_hyperparameters()
         self.network: DownlinkPilotNetwork = DownlinkPilotNetwork(hidden, layers, refinements, steps)
         self.average: DownlinkPilotNetwork = deepcopy(self.network).requires_grad_(False)
