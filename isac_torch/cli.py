@@ -120,6 +120,7 @@ def main(argv: list[str] | None = None) -> int:
         Exit code: 0, 2 after bad input, 130 after an interrupt, 141 where the reader of standard output has gone.
     """
     argv = sys.argv[1:] if argv is None else argv
+    INTERRUPTION.said = False  # a program may call this more than once
     try:
         _dispatch(argv)
         sys.stdout.flush()
