@@ -18,10 +18,10 @@ from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.distributed import Distributed
 from isac_torch.files import written_whole
 from isac_torch.nn.tracking.local_channels import Coarse, Lossy
-from isac_torch.nn.tracking.local_rounds import clear
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.propagation.geometry import distance
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.local.rounds import clear
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights

@@ -1,20 +1,20 @@
-"""Views of a link axis by owner: the UE that a serving link serves, the target that a sensing link illuminates."""
+"""Views of a link axis by node: the UE that a serving link serves, the target that a sensing link illuminates."""
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+
+from isac_torch.tensors import Array, counting, namespace
 
 
 @runtime_checkable
 class LinkLayout(Protocol):
-    """Sizes of a problem whose links are ordered by owner: those of each UE, then those of each target, if there are any."""
+    """Sizes of a problem whose links are ordered by node: those of each UE, then those of each target, if there are any."""
 
     @property
-    def link_ap(self) -> Int[Tensor, "drop link"]:
+    def link_ap(self) -> Int[Any, "drop link"]:
         """AP of each link."""
         ...
 
@@ -55,29 +55,33 @@ def links_per_target(problem: LinkLayout) -> int:
 
 
 def split_by_node(
-    problem: LinkLayout, value: Float[Tensor, "*lead link"]
-) -> tuple[Float[Tensor, "*lead ue serving"], Float[Tensor, "*lead target sensing"]]:
-    """A tensor over links as one block over (UE, its links) and one over (target, its links)."""
-    comm, sensing = value.split([problem.num_comm_links, problem.num_links - problem.num_comm_links], -1)
-    lead = value.shape[:-1]
-    by_ue = comm.reshape(*lead, problem.num_ues, problem.serving)
-    return by_ue, sensing.reshape(*lead, problem.num_targets, links_per_target(problem))
+    problem: LinkLayout, value: Float[Array, "*lead link"]
+) -> tuple[Float[Array, "*lead ue serving"], Float[Array, "*lead target sensing"]]:
+    """An array over links as one block over (UE, its links) and one over (target, its links)."""
+    comm, lead = problem.num_comm_links, value.shape[:-1]
+    by_ue = value[..., :comm].reshape(*lead, problem.num_ues, problem.serving)
+    return by_ue, value[..., comm:].reshape(*lead, problem.num_targets, links_per_target(problem))
 
 
-def spread_to_links(problem: LinkLayout, value: Tensor) -> Tensor:
-    """Each owner's value, [drop, UEs then targets, ...], on each of its links."""
-    comm, sensing = value.split([problem.num_ues, problem.num_targets], 1)
-    spread = [comm.repeat_interleave(problem.serving, 1), sensing.repeat_interleave(links_per_target(problem), 1)]
-    return torch.cat(spread, 1)
+def spread_to_links(problem: LinkLayout, value: Float[Array, "drop node *rest"]) -> Float[Array, "drop link *rest"]:
+    """The number of each node, UEs then targets, on each of the links that serve or light it."""
+    ue, target = value[:, : problem.num_ues], value[:, problem.num_ues :]
+    return namespace(value).concat([_repeated(ue, problem.serving), _repeated(target, links_per_target(problem))], axis=1)
 
 
-def own_constraints(problem: LinkLayout, value: Float[Tensor, "drop target link"]) -> Float[Tensor, "drop target sensing"]:
-    """Each sensing link's entry in its own target's row."""
-    _, block = split_by_node(problem, value)
-    return torch.diagonal(block, dim1=1, dim2=2).movedim(-1, 1)
+def _repeated(node: Array, links: int) -> Array:
+    drops, nodes, *rest = node.shape
+    wide = namespace(node).broadcast_to(node[:, :, None], (drops, nodes, links, *rest))
+    return wide.reshape(drops, nodes * links, *rest)
 
 
-def own_entries(problem: LinkLayout, value: Float[Tensor, "drop ue link"]) -> Float[Tensor, "drop ue serving"]:
-    """Each serving link's entry at its own UE."""
-    block, _ = split_by_node(problem, value)
-    return torch.diagonal(block, dim1=1, dim2=2).movedim(-1, 1)
+def own_constraints(problem: LinkLayout, value: Float[Array, "drop target link"]) -> Float[Array, "drop target sensing"]:
+    """The entry of each sensing link in its own target's constraint."""
+    every = counting(problem.num_targets, value)
+    return split_by_node(problem, value)[1][:, every, every]
+
+
+def own_entries(problem: LinkLayout, value: Float[Array, "drop ue link"]) -> Float[Array, "drop ue serving"]:
+    """The entry of each serving link at its own UE."""
+    every = counting(problem.num_ues, value)
+    return split_by_node(problem, value)[0][:, every, every]

@@ -117,6 +117,11 @@ def at_most(value: Any, most: float) -> Any:
     return value.clamp_max(most) if is_torch_array(value) else np.minimum(value, most)
 
 
+def within(value: Any, least: float, most: float) -> Any:
+    """Elementwise between two numbers."""
+    return value.clamp(least, most) if is_torch_array(value) else np.clip(value, least, most)
+
+
 def constant(values: Any, like: Any) -> Any:
     """Numbers as an array of the library, type and device of `like`."""
     if isinstance(like, np.ndarray):

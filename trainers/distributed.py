@@ -14,9 +14,9 @@ from torch import Tensor
 from isac_torch.errors import IsacError
 from isac_torch.nn.tracking.local_channels import Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
-from isac_torch.nn.tracking.local_rounds import clear
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import to_db
+from isac_torch.tracking.local.rounds import clear
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient

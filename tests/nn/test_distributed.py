@@ -15,7 +15,9 @@ from isac_torch.errors import AllocationError, CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.tracking.local_channels import Coarse, Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
-from isac_torch.nn.tracking.local_rounds import (
+from isac_torch.nn.tracking.local_traffic import traffic
+from isac_torch.nn.tracking.unfolded import UnfoldedPrices
+from isac_torch.tracking.local.rounds import (
     budget_price,
     measured,
     neighbourhoods,
@@ -23,8 +25,6 @@ from isac_torch.nn.tracking.local_rounds import (
     own_beams,
     worth_and_cost,
 )
-from isac_torch.nn.tracking.local_traffic import traffic
-from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tracking.requirement import Requirement
 
 SIZES = ("8x6x2", "6x5x0", "9x4x1")

@@ -25,9 +25,9 @@ from isac_torch.files import write_whole
 from isac_torch.links import links_per_target, split_by_node
 from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.local_network import DistributedNetwork
-from isac_torch.nn.tracking.local_rounds import AIR
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import at_rows
+from isac_torch.tracking.local.rounds import AIR
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from isac_torch.nn.tracking.local_rounds import AIR, links_at_aps
+from isac_torch.tracking.local.rounds import AIR, links_at_aps
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _AT_FIRST = {"price of UEs": -25.0, "price of targets": -20.0}

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from isac_torch.links import split_by_node
 from isac_torch.nn.tracking.local_network import DistributedNetwork
-from isac_torch.nn.tracking.local_rounds import neighbourhoods
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
+from isac_torch.tracking.local.rounds import neighbourhoods
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 

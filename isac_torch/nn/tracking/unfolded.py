@@ -18,7 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from isac_torch.links import links_per_target
-from isac_torch.nn.tracking.local_rounds import (
+from isac_torch.tensors import max_at, sum_at
+from isac_torch.tracking.local.rounds import (
     AIR,
     Channel,
     Neighbourhoods,
@@ -33,7 +34,6 @@ from isac_torch.nn.tracking.local_rounds import (
     within_budgets,
     worth_and_cost,
 )
-from isac_torch.tensors import max_at, sum_at
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _MOST_STEP = 4.0

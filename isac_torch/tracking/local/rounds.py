@@ -20,14 +20,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, Generic
 
-import torch
 from jaxtyping import Bool, Float
-from torch import Tensor
 
 from isac_torch.links import own_constraints, own_entries, split_by_node
-from isac_torch.tensors import sum_at
+from isac_torch.tensors import Array, amplitude, at_least, at_rows, counting, namespace, sum_at, within
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _TINY = 1e-20
@@ -41,27 +39,26 @@ _NEWTON = 4
 """Newton steps for the price of a budget; what overload remains is removed by scaling."""
 
 
-Channel = Callable[[str, Tensor], Tensor]
+Channel = Callable[[str, Any], Any]
 """What arrives of a message: a kind of message and its numbers, [drop, node or link, ...]; logarithms of what has a scale."""
-
 
 AIR = "air"
 """The kind of message that is none: what every link radiates, W, which nodes measure the effect of."""
 
 
-def clear(kind: str, sent: Tensor) -> Tensor:  # noqa: ARG001 - the kind is what other channels go by
+def clear(kind: str, sent: Any) -> Any:  # noqa: ARG001 - the kind is what other channels go by
     """A channel over which everything arrives as it was sent."""
     return sent
 
 
-def logarithm(value: Tensor) -> Tensor:
+def logarithm(value: Array) -> Array:
     """log, floored so that zeros stay finite."""
-    return value.clamp_min(_TINY).log()
+    return namespace(value).log(at_least(value, _TINY))
 
 
 @dataclass(frozen=True)
-class Neighbourhoods:
-    """The coefficients that APs know, as batched tensors: those of links whose AP does not hear the node are zero.
+class Neighbourhoods(Generic[Array]):
+    """The coefficients that APs know, as batched arrays: those of links whose AP does not hear the node are zero.
 
     Attributes:
         limit: W, budget of each link's AP.
@@ -71,21 +68,26 @@ class Neighbourhoods:
         links: links of each AP.
     """
 
-    limit: Float[Tensor, "drop link"]
-    leakage: Float[Tensor, "drop ue link"]
-    echo: Float[Tensor, "drop constraint link"]
-    cross_echo: Float[Tensor, "drop constraint link"]
-    at_ap: Float[Tensor, "drop ap link"]
-    links: Float[Tensor, "drop ap"]
+    limit: Float[Array, "drop link"]
+    leakage: Float[Array, "drop ue link"]
+    echo: Float[Array, "drop constraint link"]
+    cross_echo: Float[Array, "drop constraint link"]
+    at_ap: Float[Array, "drop ap link"]
+    links: Float[Array, "drop ap"]
 
 
-def links_at_aps(problem: MaxMinSinrProblem) -> Float[Tensor, "drop ap link"]:
+def number(truth: Any, like: Any) -> Any:
+    """1 where true, 0 where not, in the type of `like`."""
+    return namespace(like).astype(truth, like.dtype)
+
+
+def links_at_aps(problem: MaxMinSinrProblem[Array]) -> Float[Array, "drop ap link"]:
     """1 where a link starts at an AP."""
-    index = torch.arange(problem.num_aps, device=problem.link_ap.device)[:, None]
-    return (problem.link_ap[:, None] == index).to(problem.budget)
+    index = counting(problem.num_aps, problem.link_ap)[:, None]
+    return number(problem.link_ap[:, None] == index, problem.budget)
 
 
-def neighbourhoods(problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"] | None = None) -> Neighbourhoods:
+def neighbourhoods(problem: MaxMinSinrProblem[Array], hears: Bool[Array, "drop ue ap"] | None = None) -> Neighbourhoods[Array]:
     """What the APs know of a problem.
 
     Args:
@@ -95,12 +97,13 @@ def neighbourhoods(problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"]
     at_ap, leakage = links_at_aps(problem), problem.leakage
     if hears is not None:
         serves, _ = split_by_node(problem, at_ap)
-        known = (hears | (serves.sum(-1).mT > 0)).to(leakage)
+        known = number(hears | (serves.sum(-1).mT > 0), leakage)
         leakage = leakage * (known @ at_ap)
     return Neighbourhoods(problem.link_budget, leakage, problem.echo, problem.cross_echo, at_ap, at_ap.sum(-1))
 
 
-class Measured(NamedTuple):
+@dataclass(frozen=True)
+class Measured(Generic[Array]):
     """What UEs and targets measure at some powers.
 
     Attributes:
@@ -109,40 +112,41 @@ class Measured(NamedTuple):
         echo, other: o_l and x_l of each sensing constraint, on its own scale.
     """
 
-    wanted: Float[Tensor, "drop ue"]
-    disturbance: Float[Tensor, "drop ue"]
-    echo: Float[Tensor, "drop constraint"]
-    other: Float[Tensor, "drop constraint"]
+    wanted: Float[Array, "drop ue"]
+    disturbance: Float[Array, "drop ue"]
+    echo: Float[Array, "drop constraint"]
+    other: Float[Array, "drop constraint"]
 
     @property
-    def log_sinr(self) -> Float[Tensor, "drop ue"]:
+    def log_sinr(self) -> Float[Array, "drop ue"]:
         """Logarithm of each UE's SINR."""
         return 2.0 * logarithm(self.wanted) - logarithm(self.disturbance)
 
 
-def measured(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Measured:
+def measured(problem: MaxMinSinrProblem[Array], power: Float[Array, "drop link"]) -> Measured[Array]:
     """Measurements at `power` (W). They are of the air: all that arrives is in them, from APs near and far."""
-    wanted = (problem.signal * problem.serving_power(power).sqrt()).sum(-1)
+    wanted = (problem.signal * amplitude(problem.serving_power(power))).sum(-1)
     echo = (problem.echo @ power[..., None])[..., 0]
     other = (problem.cross_echo @ power[..., None])[..., 0] + problem.constraint_noise
-    return Measured(wanted, problem.interference(power), echo.clamp_min(_TINY), other.clamp_min(_TINY))
+    return Measured(wanted, problem.interference(power), at_least(echo, _TINY), at_least(other, _TINY))
 
 
-def announced(seen: Measured, channel: Channel) -> Measured:
+def announced(seen: Measured[Array], channel: Channel) -> Measured[Array]:
     """What the APs hear of the measurements: logarithms, sent over the channel."""
-    ue = channel("measured by UEs", torch.stack([logarithm(seen.wanted), logarithm(seen.disturbance)], -1)).exp()
-    target = channel("measured at targets", torch.stack([logarithm(seen.echo), logarithm(seen.other)], -1)).exp()
+    xp = namespace(seen.wanted)
+    ue = xp.exp(channel("measured by UEs", xp.stack([logarithm(seen.wanted), logarithm(seen.disturbance)], axis=-1)))
+    target = xp.exp(channel("measured at targets", xp.stack([logarithm(seen.echo), logarithm(seen.other)], axis=-1)))
     return Measured(ue[..., 0], ue[..., 1], target[..., 0], target[..., 1])
 
 
 def worth_and_cost(
-    problem: MaxMinSinrProblem,
-    known: Neighbourhoods,
-    power: Float[Tensor, "drop link"],
-    seen: Measured,
-    log_price: Float[Tensor, "drop ue"],
-    price: tuple[Float[Tensor, "drop constraint"], Float[Tensor, "drop constraint"]] | None,
-) -> tuple[Float[Tensor, "drop link"], Float[Tensor, "drop link"]]:
+    problem: MaxMinSinrProblem[Array],
+    known: Neighbourhoods[Array],
+    power: Float[Array, "drop link"],
+    seen: Measured[Array],
+    log_price: Float[Array, "drop ue"],
+    price: tuple[Float[Array, "drop constraint"], Float[Array, "drop constraint"]] | None,
+) -> tuple[Float[Array, "drop link"], Float[Array, "drop link"]]:
     """n and d of every link, 1/W, each found at the link's AP.
 
     Args:
@@ -153,79 +157,91 @@ def worth_and_cost(
         log_price: logarithm of u_k, announced by the UEs.
         price: w_l for the echo and w'_l for what disturbs it, announced for the sensing constraints; None where there are none.
     """
-    amplitude = problem.serving_power(power).clamp_min(_TINY).sqrt()
-    price_ue = log_price.exp()
-    serving = (problem.signal * (price_ue / seen.wanted.clamp_min(_TINY))[..., None] / amplitude).flatten(1)
-    worth = torch.cat([serving, power.new_zeros(len(power), problem.num_links - problem.num_comm_links)], 1)
+    xp = namespace(power)
+    sent = xp.sqrt(at_least(problem.serving_power(power), _TINY))
+    price_ue = xp.exp(log_price)
+    serving = problem.signal * (price_ue / at_least(seen.wanted, _TINY))[..., None] / sent
+    worth = on_serving_links(problem, serving)
     cost = ((price_ue / seen.disturbance)[:, None] @ known.leakage)[:, 0]
     if problem.has_pilot_reuse:
-        cost = cost + _shared_pilots(problem, amplitude, price_ue / seen.disturbance)
+        cost = cost + _shared_pilots(problem, sent, price_ue / seen.disturbance)
     if price is not None:
         worth = worth + ((price[0] / seen.echo)[:, None] @ known.echo)[:, 0]
         cost = cost + ((price[1] / seen.other)[:, None] @ known.cross_echo)[:, 0]
     return worth, cost
 
 
-def _shared_pilots(problem: MaxMinSinrProblem, amplitude: Tensor, per: Float[Tensor, "drop ue"]) -> Tensor:
-    """Part of the cost that comes from UEs on the same pilot, which the link's amplitude disturbs coherently."""
-    arriving = (problem.coherent * amplitude[:, None]).sum(-1)
-    back = ((per[..., None] * arriving)[..., None] * problem.coherent).sum(1) / amplitude
-    sensing = problem.num_links - problem.num_comm_links
-    return torch.cat([back.flatten(1), back.new_zeros(len(back), sensing)], 1)
+def _shared_pilots(
+    problem: MaxMinSinrProblem[Array], sent: Float[Array, "drop ue serving"], per: Float[Array, "drop ue"]
+) -> Float[Array, "drop link"]:
+    """Part of the cost that comes from UEs on the same pilot, which the link's amplitude `sent` disturbs coherently."""
+    arriving = (problem.coherent * sent[:, None]).sum(-1)
+    return on_serving_links(problem, ((per[..., None] * arriving)[..., None] * problem.coherent).sum(1) / sent)
+
+
+def on_serving_links(problem: MaxMinSinrProblem[Array], value: Float[Array, "drop ue serving"]) -> Float[Array, "drop link"]:
+    """The value of each serving link over all links; 0 at sensing links."""
+    xp, drops = namespace(value), len(value)
+    nothing = problem.link_gain[:, problem.num_comm_links :] * 0.0
+    return xp.concat([value.reshape(drops, problem.num_comm_links), nothing], axis=1)
 
 
 def budget_price(
-    problem: MaxMinSinrProblem, asked: Float[Tensor, "drop link"], cost: Float[Tensor, "drop link"], length: Tensor | float
-) -> Float[Tensor, "drop ap"]:
+    problem: MaxMinSinrProblem[Array], asked: Float[Array, "drop link"], cost: Float[Array, "drop link"], length: Any
+) -> Float[Array, "drop ap"]:
     """Least lambda_m >= 0, 1/W, at which sum_e asked_e / (d_e + lambda_m)^length fits into P_m; found at each AP alone."""
-    price = torch.zeros_like(problem.budget)
+    price = problem.budget * 0.0
     for _ in range(_NEWTON):
-        total = cost + price.gather(1, problem.link_ap)
-        sent = asked * total.clamp_min(_TINY) ** -length
-        load = sum_at(sent, problem.link_ap, problem.num_aps).clamp_min(1e-25)
-        slope = sum_at(sent / total.clamp_min(_TINY), problem.link_ap, problem.num_aps).clamp_min(1e-30)
-        price = (price + ((problem.budget / load) ** (-1.0 / length) - 1.0) * load / slope).clamp_min(0.0)
+        total = at_least(cost + at_rows(price, problem.link_ap), _TINY)
+        sent = asked * total**-length
+        load = at_least(sum_at(sent, problem.link_ap, problem.num_aps), 1e-25)
+        slope = at_least(sum_at(sent / total, problem.link_ap, problem.num_aps), 1e-30)
+        price = at_least(price + ((problem.budget / load) ** (-1.0 / length) - 1.0) * load / slope, 0.0)
     return price
 
 
 def own_beams(
-    problem: MaxMinSinrProblem, known: Neighbourhoods, power: Float[Tensor, "drop link"]
-) -> Float[Tensor, "drop beam 2"]:
+    problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array], power: Float[Array, "drop link"]
+) -> Float[Array, "drop beam 2"]:
     """What each sensing link brings and costs at its own target's constraint, on that constraint's scale; known at its AP."""
     own = split_by_node(problem, power)[1]
     parts = [own_constraints(problem, table) * own for table in (known.echo, known.cross_echo)]
-    return torch.stack(parts, -1).flatten(1, 2)
+    return namespace(power).stack(parts, axis=-1).reshape(len(power), -1, 2)
 
 
 def own_beam_factor(
-    problem: MaxMinSinrProblem, beams: Float[Tensor, "drop beam 2"], seen: Measured
-) -> tuple[Float[Tensor, "drop target"], Float[Tensor, "drop target"], Float[Tensor, "drop target"]]:
+    problem: MaxMinSinrProblem[Array], beams: Float[Array, "drop beam 2"], seen: Measured[Array]
+) -> tuple[Float[Array, "drop target"], Float[Array, "drop target"], Float[Array, "drop target"]]:
     """Of each target with a constraint: log of the factor on its own beams that just meets it, all else held, eq. (84) of
     docs/distributed.md; whether its own beams can meet it at all (1 or 0); the part of its echo that comes from its own beams.
 
     `beams` are those of `own_beams`, as they arrived at the target.
     """
-    echo, other = beams.unflatten(1, (problem.num_targets, -1)).sum(2).unbind(-1)
+    xp = namespace(beams)
+    both = beams.reshape(len(beams), problem.num_targets, -1, 2).sum(2)
+    echo, other = both[..., 0], both[..., 1]
     aim = _MARGIN * problem.sir_min
     net = echo - aim * other
-    able = (net > _LEAST_NET * echo).to(net)
+    able = number(net > _LEAST_NET * echo, net)
     missing = aim * seen.other - seen.echo
-    factor = 1.0 + missing / torch.where(able > 0, net, torch.ones_like(net))
-    return able * logarithm(factor.clamp_min(0.05)).clamp(*_FACTOR_RANGE), able, echo / seen.echo
+    factor = 1.0 + missing / xp.where(able > 0, net, xp.ones_like(net))
+    return able * within(xp.log(at_least(factor, 0.05)), *_FACTOR_RANGE), able, echo / seen.echo
 
 
-def within_budgets(problem: MaxMinSinrProblem, log_share: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
+def within_budgets(problem: MaxMinSinrProblem[Array], log_share: Float[Array, "drop link"]) -> Float[Array, "drop link"]:
     """z with sum_e exp(z_e) <= 1 at every AP: where it is more, all of the AP's links are scaled."""
-    bounded = log_share.clamp(-16.0, 6.0)
-    load = sum_at(bounded.exp(), problem.link_ap, problem.num_aps)
-    return bounded - load.clamp_min(1.0).log().gather(1, problem.link_ap)
+    xp, bounded = namespace(log_share), within(log_share, -16.0, 6.0)
+    load = sum_at(xp.exp(bounded), problem.link_ap, problem.num_aps)
+    return bounded - at_rows(xp.log(at_least(load, 1.0)), problem.link_ap)
 
 
-def own_gain(problem: MaxMinSinrProblem) -> Float[Tensor, "drop commlink"]:
+def own_gain(problem: MaxMinSinrProblem[Array]) -> Float[Array, "drop commlink"]:
     """a_e^2 P_m, SNR of a UE from one serving link alone at full budget: the large-scale gain as an AP knows it."""
-    return problem.signal.square().flatten(1) * problem.link_budget[:, : problem.num_comm_links]
+    comm = problem.num_comm_links
+    return (problem.signal**2).reshape(-1, comm) * problem.link_budget[:, :comm]
 
 
-def own_leakage(problem: MaxMinSinrProblem, known: Neighbourhoods) -> Float[Tensor, "drop commlink"]:
+def own_leakage(problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array]) -> Float[Array, "drop commlink"]:
     """Disturbance that a serving link at full budget makes at its own UE, over the noise (uncertain beam gain)."""
-    return own_entries(problem, known.leakage * known.limit[:, None]).flatten(1)
+    own = own_entries(problem, known.leakage * known.limit[:, None])
+    return own.reshape(len(own), problem.num_comm_links)

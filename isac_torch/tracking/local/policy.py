@@ -1,0 +1,83 @@
+"""What policies that run at the APs have in common: nodes that hold a state, and rounds of messages that change it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, Generic
+
+from jaxtyping import Bool, Float
+
+from isac_torch.tensors import Array
+from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear, neighbourhoods
+from isac_torch.tracking.problem import MaxMinSinrProblem
+
+
+@dataclass(frozen=True)
+class LocalState(Generic[Array]):
+    """What the nodes hold between two rounds.
+
+    Attributes:
+        share: log shares of the budgets, at the APs: p = P exp(share).
+        private: what else links, UEs and targets keep, one array for each kind.
+    """
+
+    share: Float[Array, "drop link"]
+    private: tuple[Any, ...]
+
+
+class LocalPolicy(Generic[Array]):
+    """A policy of r rounds of messages. The answer after any number of rounds is an allocation."""
+
+    @property
+    @abstractmethod
+    def rounds(self) -> int:
+        """Rounds that are trained."""
+
+    @abstractmethod
+    def begin(
+        self, problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array], channel: Channel | None = clear
+    ) -> LocalState[Array]:
+        """What the nodes hold before the first round. `channel` None: nobody will send anything."""
+
+    @abstractmethod
+    def advance(
+        self,
+        problem: MaxMinSinrProblem[Array],
+        known: Neighbourhoods[Array],
+        state: LocalState[Array],
+        index: int,
+        channel: Channel = clear,
+        air: MaxMinSinrProblem[Array] | None = None,
+    ) -> LocalState[Array]:
+        """What the nodes hold after round number `index` (from 0). Beyond the trained rounds the last one is repeated.
+
+        The problem may have changed a little since the round before: with the state of the last slot, one round a slot follows
+        UEs and targets that move.
+        """
+
+    def exits(
+        self,
+        problem: MaxMinSinrProblem[Array],
+        rounds: int | None = None,
+        hears: Bool[Array, "drop ue ap"] | None = None,
+        channel: Channel = clear,
+        air: MaxMinSinrProblem[Array] | None = None,
+    ) -> list[Float[Array, "drop link"]]:
+        """Log shares of the budgets before any message and after each of `rounds` rounds, default all that are trained.
+
+        Args:
+            problem: a batch of drops.
+            rounds: of messages.
+            hears: which APs hear which UEs; None for all.
+            channel: what arrives of the messages.
+            air: the coefficients of the air in which nodes measure, where they differ from those that the APs know.
+        """
+        known = neighbourhoods(problem, hears)
+        count = self.rounds if rounds is None else rounds
+        state = self.begin(problem, known, channel if count else None)
+        found = [state.share]
+        for index in range(count):
+            state = self.advance(problem, known, state, index, channel, air)
+            found.append(state.share)
+        return found
