@@ -22,8 +22,12 @@ ProblemT = TypeVar("ProblemT", bound="PowerProblem")
 _NUMBER = r"(-?\d+(?:\.\d+)?)"
 _ROUNDS = (0, 1, 2, 4, 8, 16)
 """Rounds of messages after which policies that run at the APs have names."""
-_AT_THE_APS = {"distributed": 5, "unfolded": 6}
-"""These policies, and how many of `_ROUNDS` each has: a learned one is trained for 8."""
+_AT_THE_APS = {
+    "distributed": ("tracking-distributed", "distributed"),
+    "distributed_classical": ("none", "distributed_classical"),  # the shipped weights, whatever else is given
+    "unfolded": ("tracking-unfolded", "unfolded"),
+}
+"""These policies: the name of each one's system in the files of weights, and that of the shipped weights."""
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 
 
@@ -180,14 +184,14 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "gnn_refined": _refined,
         "gnn_shipped": _network,
         "gnn_dominate": _shares,
-        **{f"{kind}_r{rounds}": _distributed(rounds) for kind, most in _AT_THE_APS.items() for rounds in _ROUNDS[:most]},
+        **{f"{kind}_r{rounds}": _distributed(rounds) for kind in _AT_THE_APS for rounds in _ROUNDS},
     },
     certified=("opc_batched", "opc_global", "opc_dominate"),
     slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),
     shipped=("gnn_shipped",),
     own={
         "gnn_dominate": ("tracking-shares", "tracking_shares"),
-        **{f"{kind}_r{rounds}": (f"tracking-{kind}", kind) for kind, most in _AT_THE_APS.items() for rounds in _ROUNDS[:most]},
+        **{f"{kind}_r{rounds}": weights for kind, weights in _AT_THE_APS.items() for rounds in _ROUNDS},
     },
     family=_fractional,
     families=("fpc_<kappa_c>_<kappa_s>",),

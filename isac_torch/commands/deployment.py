@@ -7,12 +7,14 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.deployment.allocator import Allocated
+    from isac_torch.deployment.allocator import Allocated, DeployedAllocator
+
+Policy = Literal["central", "distributed"]
 
 
 def export(checkpoint: Path, output: Path) -> None:
@@ -29,17 +31,56 @@ def export(checkpoint: Path, output: Path) -> None:
     print(f"{output}: logits within {worst:.1e} of the network at {len(card['parity'])} sizes")  # noqa: T201 - the result
 
 
+def export_policy(checkpoint: Path, output: Path) -> None:
+    """Write a trained distributed policy as one file for `allocate` and `serve --policy distributed`, which need no torch.
+
+    Args:
+        checkpoint: Weights (model.pt) of `isac-torch distributed train`.
+        output: File to write, .npz; an older one is replaced.
+    """
+    from isac_torch.nn.export_policy import export_policy
+
+    worst = export_policy(checkpoint, output)
+    print(f"{output}: powers within {worst:.1e} of those of the weights")  # noqa: T201 - the result
+
+
+def _allocator(policy: Policy, model: Path | None, rounds: int | None, refine: bool) -> DeployedAllocator:
+    """What answers: a network with its guard, or a policy of the APs. IsacError where options do not go together."""
+    from isac_torch.errors import AllocationError
+
+    if policy == "central":
+        if rounds is not None:
+            raise AllocationError(f"rounds={rounds}: a central network has none; give policy=distributed, or leave rounds out")
+        from isac_torch.deployment.allocator import DeployedAllocator
+
+        return DeployedAllocator.load(model, refine=refine)
+    if refine:
+        raise AllocationError("refine=True: no centre improves a distributed policy; give more rounds, or policy=central")
+    from isac_torch.deployment.local_policy import DeployedPolicy
+
+    return DeployedPolicy.load(model, 4 if rounds is None else rounds)
+
+
 def allocate_file(
-    drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False, site_map: Path | None = None
+    drop: Path,
+    model: Path | None = None,
+    output: Path = Path("-"),
+    refine: bool = False,
+    site_map: Path | None = None,
+    policy: Policy = "central",
+    rounds: int | None = None,
 ) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
 
     Args:
         drop: JSON, npz or HDF5 file, also a shard of `generate`; `-` reads JSON or npz from standard input.
-        model: Bundle that `isac-torch export` wrote; default the one that comes with the package.
+        model: Bundle that `isac-torch export` wrote, or file of `isac-torch distributed export`; default what comes with the
+            package.
         output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
         refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
         site_map: HTML file of a map: positions, where arrays look, who sends and who listens, powers.
+        policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
+        rounds: Of messages, where the policy is distributed; default 4.
     """
     _one_thread()
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
@@ -53,9 +94,7 @@ def allocate_file(
         writable_file(site_map)
     begin = time.perf_counter()
     snapshots = read_snapshots(drop)
-    from isac_torch.deployment.allocator import DeployedAllocator  # after what is quick to refuse
-
-    allocator = DeployedAllocator.load(model, refine=refine)
+    allocator = _allocator(policy, model, rounds, refine)  # after what is quick to refuse
     loaded = time.perf_counter()
     answers = allocator.many(snapshots)
     done = time.perf_counter()
@@ -97,11 +136,14 @@ def serve(
     window_ms: float = 1.0,
     max_batch: int = 64,
     refine: bool = False,
+    policy: Policy = "central",
+    rounds: int | None = None,
 ) -> None:
     """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
 
     Args:
-        bundle: Folder that `isac-torch export` wrote; `shipped` is the one that comes with the package.
+        bundle: Folder that `isac-torch export` wrote, or file of `isac-torch distributed export`; `shipped` is what comes with
+            the package.
         host: Address to listen on; 0.0.0.0 opens it to other machines.
         port: 0..65535; 0 takes a free one.
         max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
@@ -113,6 +155,8 @@ def serve(
         window_ms: That the first request of a batch waits for company, ms.
         max_batch: Networks in a batch.
         refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
+        policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
+        rounds: Of messages, where the policy is distributed; default 4.
     """
     _one_thread()
     from isac_torch.deployment.limits import Limits
@@ -129,9 +173,8 @@ def serve(
         window=window_ms / 1e3,
         max_batch=max_batch,
     )
-    from isac_torch.deployment.allocator import DeployedAllocator
-
-    run_server(DeployedAllocator.load(None if str(bundle) == "shipped" else bundle, refine=refine), host, port, limits)
+    allocator = _allocator(policy, None if str(bundle) == "shipped" else bundle, rounds, refine)
+    run_server(allocator, host, port, limits)
 
 
 def import_geometry(

@@ -85,6 +85,12 @@ COMMANDS: dict[str, Command] = {
             parses=True,
         ),
         Command(
+            "distributed export",
+            "commands.deployment:export_policy",
+            "write such a policy as one file that needs no torch",
+            ("--checkpoint runs/training/distributed/model.pt --output runs/policy.npz",),
+        ),
+        Command(
             "evaluate",
             "evaluation.run:evaluate",
             "compare allocators on the same fresh drops: table, CSV, figures, TensorBoard",
@@ -162,6 +168,7 @@ COMMANDS: dict[str, Command] = {
             (
                 "examples/drop.json --model runs/bundle --output powers.csv",
                 "- --model runs/bundle < examples/drop.json",
+                "examples/drop.json --policy distributed --rounds 4",
             ),
             words=("drop",),
             extra="runtime",
@@ -170,7 +177,7 @@ COMMANDS: dict[str, Command] = {
             "serve",
             "commands.deployment:serve",
             "answer the same over HTTP",
-            ("runs/bundle --port 8000",),
+            ("runs/bundle --port 8000", "shipped --policy distributed --rounds 4"),
             words=("bundle",),
             extra="runtime,serve",
         ),

@@ -55,8 +55,8 @@ class Allocated:
         sinr: of each UE, linear.
         sir: expected sensing SIR of each target, linear; empty where fewer than two targets are tracked.
         path: whose powers these are: the network's, the network's improved (by `refine`, or because such networks need it), the
-            network's after a repair, fractional power control's, or the best there is where no powers meet every sensing
-            constraint.
+            network's after a repair, the distributed policy's, fractional power control's, or the best there is where no powers
+            meet every sensing constraint.
         reason: why not the network's, and which UEs are out of reach and left out of the smallest SINR; else empty.
         out_of_distribution: what about the network is unlike those of the training, in words.
         milliseconds: share of the call's time, from validation to the guard.
@@ -164,7 +164,7 @@ class DeployedAllocator:
         for members in groups.values():
             begin = time.perf_counter() - checked * len(members)
             problem = coefficients([full[index] for index in members])
-            found, strange = covered_first(problem, self._guarded), self._seen.unlike(problem)
+            found, strange = covered_first(problem, self._guarded), self._unlike(problem)
             nodes = nodes_of(problem)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
@@ -197,6 +197,10 @@ class DeployedAllocator:
             for path, words, text in zip(found.path, unlike, found.reason, strict=True)
         ]
         return replace(found, reason=reason)
+
+    def _unlike(self, problem: Coefficients) -> list[tuple[str, ...]]:
+        """What about each network is unlike those of the training."""
+        return self._seen.unlike(problem)
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
         """The network's own powers (W), before the guard; NaN where it fails."""

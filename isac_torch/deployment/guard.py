@@ -16,7 +16,7 @@ from isac_torch.deployment.repair import ROW_TOLERANCE, improved, repair, within
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.tracking.fractional import fractional_power
 
-PathTaken = Literal["network", "refined", "repaired", "fallback_fpc", "best_effort"]
+PathTaken = Literal["network", "refined", "repaired", "fallback_fpc", "best_effort", "distributed"]
 
 FALLBACK = (0.0, 1.0)
 """Exponents of fractional power control where an answer cannot be used: those that do best of the rules that need no solver."""
@@ -32,7 +32,8 @@ class Guarded:
         power: W; finite, not negative, no AP above its budget.
         path: "network": as proposed, but for scaling into the budgets; "refined": the same, improved; "repaired": changed until
             every row is met; "fallback_fpc": fractional power control, repaired where needed, because the proposal was
-            unusable; "best_effort": no powers meet every row, these come close to the best that any reach.
+            unusable; "best_effort": no powers meet every row, these come close to the best that any reach;
+            "distributed": as the APs' own programs found them, unrepaired.
         reason: what was wrong with the proposal, in words; empty where nothing was.
         sinr: of each UE at these powers, linear.
         sir: of each sensing row at these powers, linear; may be infinite.

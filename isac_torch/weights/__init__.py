@@ -26,3 +26,11 @@ def shipped_bundle() -> Path:
     if not folder.is_dir():
         raise BundleError("this installation comes without a bundle; give a folder of `isac-torch export`")
     return folder
+
+
+def shipped_policy() -> Path:
+    """The file of the distributed policy, to be read without torch. BundleError if there is none."""
+    path = Path(__file__).with_name("distributed.npz")
+    if not path.is_file():
+        raise BundleError("this installation comes without a policy; give a file of `isac-torch distributed export`")
+    return path

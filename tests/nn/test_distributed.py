@@ -280,8 +280,6 @@ def test_requirements_in_watts_are_refused_in_one_line():
             allocate(problem, allocator)
     with pytest.raises(AllocationError, match="rounds=-1"):
         allocate(problem_of(), Distributed(UnfoldedPrices(1), -1))
-    with pytest.raises(AllocationError, match="rounds=4 must be at most 3"):
-        allocate(problem_of(), Distributed(learned(), 4))
 
 
 class Queues:

@@ -31,8 +31,7 @@ class Distributed:
 
     Attributes:
         policy: learned cells, or the classical price steps.
-        rounds: of messages; 0 is what each AP decides alone. Beyond those that were trained price steps repeat the last one,
-            a learned policy refuses.
+        rounds: of messages; 0 is what each AP decides alone. Beyond those that were trained the last one is repeated.
         hears: which APs hear which UEs, of every drop; None for all.
 
     Example:
@@ -53,8 +52,9 @@ class Distributed:
 
     @property
     def name(self) -> str:
-        """distributed_r4 or unfolded_r4, with the number of rounds."""
-        return f"{self.policy.SYSTEM.removeprefix('tracking-')}_r{self.rounds}"
+        """distributed_r4, distributed_classical_r4 where no learned numbers are sent, or unfolded_r4."""
+        classical = "_classical" if self.policy.shape.get("floats") == 0 else ""
+        return f"{self.policy.SYSTEM.removeprefix('tracking-')}{classical}_r{self.rounds}"
 
     @classmethod
     def load(cls, path: Path | str, rounds: int = 4) -> Distributed:
@@ -67,13 +67,10 @@ class Distributed:
         """Powers (W) of every link.
 
         Raises:
-            AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions), or a learned policy for more
-                rounds than it was trained for.
+            AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions), or rounds are negative.
         """
         if self.rounds < 0:
             raise AllocationError(f"rounds={self.rounds} must be at least 0")
-        if self.rounds > self.policy.rounds and isinstance(self.policy, DistributedNetwork):
-            raise AllocationError(f"rounds={self.rounds} must be at most {self.policy.rounds}, for which the policy is trained")
         if asks_for_watts(problem):
             raise AllocationError(
                 f"{self.name} knows sensing constraints on the SIR only; "

@@ -1,0 +1,163 @@
+"""The distributed policy, deployed: snapshots of networks in, the powers after some rounds of messages out, without torch.
+
+    policy = DeployedPolicy.load(rounds=4)
+    answer = policy(snapshot)
+
+Each AP's powers are what its own program would send: nothing repairs a sensing constraint that is missed, `reason` names it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import zlib
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+from isac_torch.deployment.allocator import DeployedAllocator
+from isac_torch.deployment.bounded_json import parse_json
+from isac_torch.deployment.guard import FALLBACK, Guarded, PathTaken
+from isac_torch.deployment.local_layers import LocalCells
+from isac_torch.deployment.repair import ROW_TOLERANCE, within_budget
+from isac_torch.deployment.schema import EXAMPLE
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.deployment.statistics import Coefficients, coefficients
+from isac_torch.errors import AllocationError, BundleError
+from isac_torch.files import write_whole
+from isac_torch.tracking.fractional import fractional_power
+from isac_torch.weights import shipped_policy
+
+FORMAT, FORMAT_VERSION, SYSTEM = "isac-torch-policy", 1, "tracking-distributed"
+CARD = "card"
+"""Name of the array that holds the card: the bytes of a JSON text."""
+MOST_ROUNDS = 64
+_MAX_BYTES = 64 * 2**20
+"""Of a file of weights, as it lies on disk: hundreds of times what a policy needs."""
+_REMEDY = "write it again with `isac-torch distributed export`"
+
+
+def write_policy(path: Path, weights: dict[str, Float[ndarray, "..."]], facts: dict[str, Any]) -> None:
+    """Write weights and their card as one file, atomically.
+
+    Args:
+        path: of the file, .npz.
+        weights: of a distributed network, named as torch names them.
+        facts: JSON-able: the network's shape and how it was trained.
+    """
+    card = {"format": FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, **facts}
+    buffer = io.BytesIO()
+    text = np.frombuffer(json.dumps(card).encode(), dtype=np.uint8)
+    np.savez_compressed(buffer, **{CARD: text, **weights})  # type: ignore[arg-type]  # arrays all
+    write_whole(path, buffer.getvalue())
+
+
+class DeployedPolicy(DeployedAllocator):
+    """A trained distributed policy stopped after some rounds of messages, without torch. docs/distributed.md.
+
+    Example:
+        >>> from isac_torch.deployment.local_policy import DeployedPolicy
+        >>> from isac_torch.deployment.schema import EXAMPLE
+        >>> from isac_torch import Snapshot
+        >>> answer = DeployedPolicy.load(rounds=4)(Snapshot.from_mapping(EXAMPLE))
+        >>> answer.path, bool((answer.power >= 0).all())                  # power in W, one entry a link
+        ('distributed', True)
+    """
+
+    def __init__(self, cells: LocalCells, card: dict[str, Any], rounds: int = 4) -> None:
+        """Around loaded layers; see `load`."""
+        if not 0 <= rounds <= MOST_ROUNDS:
+            raise AllocationError(f"rounds={rounds} must be from 0 to {MOST_ROUNDS}")
+        self._policy, self._rounds = cells, rounds
+        self.card = {**card, "rounds": rounds}
+
+    @classmethod
+    def load(cls, path: Path | str | None = None, rounds: int = 4) -> DeployedPolicy:  # type: ignore[override]
+        """The policy that `isac-torch distributed export` wrote.
+
+        Args:
+            path: its file; default the policy that comes with the package.
+            rounds: of messages, 0 to 64; beyond those that were trained the last one is repeated.
+
+        Raises:
+            AllocationError: so many rounds are not possible.
+            BundleError: the file is missing, damaged or no policy.
+        """
+        file = shipped_policy() if path is None else Path(path)
+        weights, card = _read(file)
+        try:
+            policy = cls(LocalCells(weights), card, rounds)
+            problem = coefficients([Snapshot.from_mapping(EXAMPLE)])
+            good = bool(np.isfinite(policy.powers(problem)).all())
+        except (KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
+            if isinstance(error, AllocationError):
+                raise
+            raise BundleError(f"{file}: its layers do not make a policy ({type(error).__name__}); {_REMEDY}") from None
+        if not good:
+            raise BundleError(f"{file}: gives no finite powers; {_REMEDY}")
+        return policy
+
+    def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
+        """Powers (W) after the rounds, within every budget."""
+        with np.errstate(all="ignore"):
+            share = self._policy.exits(problem, self._rounds)[-1]
+            return within_budget(problem, np.exp(share) * problem.link_budget)
+
+    def _guarded(self, problem: Coefficients) -> Guarded:
+        """The policy's powers; fractional power control's where they are not finite. Missed constraints are named."""
+        with np.errstate(all="ignore"):
+            power = self.powers(problem)
+            finite = np.isfinite(power).all(-1)
+            if not finite.all():
+                power[~finite] = fractional_power(problem.select(np.flatnonzero(~finite)), *FALLBACK)
+            sinr, sir = problem.sinr(power), problem.sir(power)
+        path: list[PathTaken] = ["distributed" if good else "fallback_fpc" for good in finite]
+        return Guarded(power, path, [_missed(quality) for quality in sir / problem.sir_min], sinr, sir)
+
+    def _unlike(self, problem: Coefficients) -> list[tuple[str, ...]]:
+        """Nothing: the card of a policy lists no ranges."""
+        return [()] * problem.num_drops
+
+
+def _missed(quality: Float[ndarray, " constraint"]) -> str:
+    """In words: targets whose sensing constraint is missed."""
+    short = np.flatnonzero(quality < 1.0 - ROW_TOLERANCE)
+    worst = ", ".join(f"{target} at {max(float(quality[target]), 0.0):.3g} of SIR0" for target in short)
+    return f"sensing SIR of target {worst}; no centre repairs it" if worst else ""
+
+
+def _read(path: Path) -> tuple[dict[str, ndarray], dict[str, Any]]:
+    """Arrays and card of a policy's file. BundleError in one line where it is none."""
+    if path.suffix == ".pt":
+        raise BundleError(
+            f"{path}: weights of training; make a policy of them with "
+            f"`isac-torch distributed export --checkpoint {path} --output policy.npz`"
+        )
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise BundleError(f"{path}: {path.stat().st_size} bytes; a policy has at most {_MAX_BYTES}; {_REMEDY}")
+        with np.load(path, allow_pickle=False) as file:
+            sizes = sum(item.file_size for item in file.zip.infolist())
+            if sizes > _MAX_BYTES:
+                raise BundleError(f"{path}: unpacks to {sizes} bytes; a policy has at most {_MAX_BYTES}; {_REMEDY}")
+            arrays = dict(file)
+        card = parse_json(arrays.pop(CARD).tobytes())
+    except FileNotFoundError:
+        raise BundleError(f"{path}: there is no policy; give the file that `isac-torch distributed export` wrote") from None
+    except BundleError:
+        raise
+    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
+        raise BundleError(f"{path}: not readable as a policy ({type(error).__name__}); {_REMEDY}") from None
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise BundleError(f"{path}: not a policy of isac-torch; {_REMEDY}")
+    if (card.get("format_version"), card.get("system")) != (FORMAT_VERSION, SYSTEM):
+        said = f"version {card.get('format_version')!r} of {card.get('system')!r}"
+        raise BundleError(f"{path}: {said}, this version reads version {FORMAT_VERSION} of {SYSTEM!r}; {_REMEDY}")
+    wrong = [name for name, value in arrays.items() if value.dtype != np.float32 or not np.isfinite(value).all()]
+    if wrong:
+        raise BundleError(f"{path}: {wrong[0]} is not finite numbers of single precision; {_REMEDY}")
+    return arrays, card
