@@ -12,6 +12,7 @@ from isac_torch.deployment.patience import still_wanted
 from isac_torch.errors import DropError
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import network_problem
+from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -76,4 +77,5 @@ def _coefficients(full: Sequence[Snapshot]) -> Coefficients:
     )
     angles = tuple(stacked(name).swapaxes(1, 2) for name in ("ue_azimuth", "ue_elevation")) if by_angles else None
     sir_min = np.array([snapshot.sir_min for snapshot in full])
-    return network_problem(drop, first, stacked("ap_power"), sir_min, angles)  # type: ignore[arg-type]  # pilot_symbols is known
+    statistics = channel_statistics(drop, first, angles)  # type: ignore[arg-type]  # pilot_symbols is known
+    return network_problem(drop, first, statistics, stacked("ap_power"), sir_min)  # type: ignore[arg-type]  # the same

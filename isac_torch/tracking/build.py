@@ -17,6 +17,7 @@ from isac_torch.tracking.sensing import echo_coefficients
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
+    from isac_torch.tracking.channel import ChannelStatistics
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.physics import Physics
     from isac_torch.tracking.requirements import Standard
@@ -44,23 +45,23 @@ def power_problem(
     sir_min = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
     per_ap = drop.ue_gain[:, 0]
     budget = xp.full_like(per_ap, scenario.ap_power) if budget is None else budget
-    plain = network_problem(drop, scenario, budget, xp.full_like(per_ap[:, 0], sir_min))
-    return require(plain, drop, scenario, standard=standard)
+    statistics = channel_statistics(drop, scenario)
+    plain = network_problem(drop, scenario, statistics, budget, xp.full_like(per_ap[:, 0], sir_min))
+    return require(plain, drop, scenario, standard=standard, statistics=statistics)
 
 
 def network_problem(
     drop: TrackingDrop[Array],
     physics: Physics,
+    statistics: ChannelStatistics[Array],
     budget: Float[Array, "drop ap"],
     sir_min: Float[Array, " drop"],
-    ue_angles: tuple[Float[Array, "drop ap ue"], Float[Array, "drop ap ue"]] | None = None,
 ) -> MaxMinSinrProblem[Array]:
-    """The max-min SINR problem of every drop, tensors or numpy arrays, for any budgets (W) and SIR0 (linear).
+    """The max-min SINR problem of every drop under constraints on the SIR, for any budgets (W) and SIR0 (linear).
 
-    Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
+    Tensors or numpy arrays; `statistics` are `channel_statistics` of the drop.
     """
     xp = namespace(drop.ue_gain)
-    statistics = channel_statistics(drop, physics, ue_angles)
     noise = physics.noise_power
     gap = distance(xp.concat([drop.tx_position, drop.rx_position], axis=1), drop.target_position)
     echo, cross_echo = echo_coefficients(statistics, drop, physics, gap)

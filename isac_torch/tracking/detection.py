@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Float
 
 from isac_torch.propagation.geometry import offsets
 from isac_torch.tensors import Array, all_but_own, at_least, constant, namespace, sum_at, tiniest
+from isac_torch.tracking.laws import weighted_exceedance, weighted_threshold
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.physics import RadarPhysics
     from isac_torch.tracking.sicnr_constraints import TargetEchoes
     from isac_torch.tracking.whitening import Beams
 
@@ -57,19 +58,10 @@ class _Law(Generic[Array]):
 
     def miss(self, factor: Float[Array, "drop target"]) -> Float[Array, "drop target"]:
         """Probability that a Swerling-I target stays below the threshold when its echo's energy is multiplied by `factor`."""
-        from isac_torch.tracking.laws import weighted_exceedance  # torch, which a deployed allocator has not
-
-        threshold: Any = self.threshold  # tensors, for the laws know no others
-        weights: Any = _weights(self.quiet + factor[..., None, None, None] * self.wanted)
-        found: Any = weighted_exceedance(weights, threshold)
-        return 1.0 - found
+        return 1.0 - weighted_exceedance(_weights(self.quiet + factor[..., None, None, None] * self.wanted), self.threshold)
 
 
-def _law(
-    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
-) -> _Law[Array]:
-    from isac_torch.tracking.laws import weighted_threshold
-
+def _law(drop: TrackingDrop[Array], scenario: RadarPhysics, beams: Beams[Array], echoes: TargetEchoes[Array]) -> _Law[Array]:
     xp = namespace(beams.power)
     own, others = _energies(beams, echoes, drop.tx_position.shape[1])
     root = xp.sqrt(own)
@@ -89,7 +81,7 @@ def _law(
 
 
 def miss_at_reference(
-    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
+    drop: TrackingDrop[Array], scenario: RadarPhysics, beams: Beams[Array], echoes: TargetEchoes[Array]
 ) -> Float[Array, "drop target"]:
     """Probability that each Swerling-I target is missed under the reference powers, by the laws of eq. (64).
 
@@ -100,7 +92,7 @@ def miss_at_reference(
 
 
 def sicnr_for_miss(
-    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], echoes: TargetEchoes[Array]
+    drop: TrackingDrop[Array], scenario: RadarPhysics, beams: Beams[Array], echoes: TargetEchoes[Array]
 ) -> Float[Array, "drop target"]:
     """Expected SICNR (linear) at which a Swerling-I target is missed with probability `requirement.miss`, eq. (64).
 

@@ -19,13 +19,13 @@ from isac_torch.tracking.whitening import active_aps
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.physics import RadarPhysics
     from isac_torch.tracking.whitening import Beams, Whitening
 
 
 def position_information(
     drop: TrackingDrop[Array],
-    scenario: TrackingScenario,
+    scenario: RadarPhysics,
     beams: Beams[Array],
     seen: Whitening[Array],
     required: Float[Array, "drop target"],

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from isac_torch.tracking.requirement import Requirement
+    from isac_torch.tracking.setup import SensingSetup
 
 
 @runtime_checkable
@@ -42,4 +46,39 @@ class Physics(Protocol):
     @property
     def echo_gain(self) -> Literal["radar", "product"]:
         """How echoes weaken."""
+        ...
+
+
+@runtime_checkable
+class RadarPhysics(Physics, Protocol):
+    """What requirements on the radar depend on besides."""
+
+    @property
+    def requirement(self) -> Requirement:
+        """What is asked of the radar."""
+        ...
+
+    @property
+    def sensing(self) -> SensingSetup:
+        """What echoes depend on beyond the network."""
+        ...
+
+    @property
+    def block_length(self) -> int:
+        """Symbols of a coherence block."""
+        ...
+
+    @property
+    def listening_aps(self) -> int:
+        """Receive APs that listen for each target and each scan cell; all of them where there are fewer."""
+        ...
+
+    @property
+    def scan_area(self) -> tuple[float, float, float, float]:
+        """Least x and y, then largest x and y, of the rectangle that is scanned, m."""
+        ...
+
+    @property
+    def scan_height(self) -> float:
+        """Height that is scanned, m."""
         ...

@@ -20,10 +20,10 @@ from isac_torch.units import db_to_linear
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
     from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.physics import RadarPhysics
     from isac_torch.tracking.position import PositionInformation
     from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.requirement import Requirement
-    from isac_torch.tracking.scenario import TrackingScenario
     from isac_torch.tracking.whitening import Beams, Whitening
 
 
@@ -49,7 +49,7 @@ class _Radar(Generic[Array]):
     """What constraints are made from, at the reference powers."""
 
     drop: TrackingDrop[Array]
-    scenario: TrackingScenario
+    scenario: RadarPhysics
     uniform: Float[Array, "drop link"]
     beams: Beams[Array]
     seen: Whitening[Array]
@@ -63,7 +63,8 @@ class _Radar(Generic[Array]):
         enough = self.scenario.requirement.enough_db
         if enough is None:
             return echo
-        directions = active_aps(self.beams, self.drop.tx_position.shape[1], self.seen.samples) * self.scenario.listening_aps
+        listening = min(self.scenario.listening_aps, self.drop.rx_position.shape[1])
+        directions = active_aps(self.beams, self.drop.tx_position.shape[1], self.seen.samples) * listening
         most = db_to_linear(enough) * namespace(echo).astype(directions, echo.dtype)[:, None]
         return namespace(echo).where(echo > most, most + 0.0 * echo, echo)
 
@@ -86,7 +87,7 @@ class _Radar(Generic[Array]):
 def _radar(
     problem: MaxMinSinrProblem[Array],
     drop: TrackingDrop[Array],
-    scenario: TrackingScenario,
+    scenario: RadarPhysics,
     statistics: ChannelStatistics[Array],
     reference: Float[Array, "drop link"] | None = None,
 ) -> _Radar[Array]:
@@ -96,9 +97,7 @@ def _radar(
     return _Radar(drop, scenario, uniform, beams, whitening(beams, clutter, scenario.sensing.samples(scenario)))
 
 
-def reference_standard(
-    problem: MaxMinSinrProblem[Array], drop: TrackingDrop[Array], scenario: TrackingScenario
-) -> Standard[Array]:
+def reference_standard(problem: MaxMinSinrProblem[Array], drop: TrackingDrop[Array], scenario: RadarPhysics) -> Standard[Array]:
     """How well uniform power senses in every drop; `problem` is that of the drop, whatever its sensing constraints."""
     radar = _radar(problem, drop, scenario, channel_statistics(drop, scenario))
     power = radar.uniform
@@ -114,7 +113,7 @@ def reference_standard(
 def require(
     problem: MaxMinSinrProblem[Array],
     drop: TrackingDrop[Array],
-    scenario: TrackingScenario,
+    scenario: RadarPhysics,
     *,
     standard: Standard[Array] | None = None,
     reference: Float[Array, "drop link"] | None = None,

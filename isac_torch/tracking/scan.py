@@ -1,6 +1,6 @@
 """Sensing constraints on a scan grid: targets that nobody tracks yet must stay detectable. Eq. (71) of docs/sensing.md.
 
-    E_c^T p >= factor E_c^T u        for every cell c of a horizontal grid, at the mean height of the targets
+    E_c^T p >= factor E_c^T u        for every cell c of a horizontal grid at one height
 
 E_c p is the energy of an echo from cell c after the clutter's filter at the receive APs nearest to it; u are the reference
 powers.
@@ -19,25 +19,30 @@ from isac_torch.tracking.echoes import echo_rates, seen_points
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.scenario import TrackingScenario
+    from isac_torch.tracking.physics import RadarPhysics
     from isac_torch.tracking.whitening import Beams, Whitening
 
 
-def scan_grid(scenario: TrackingScenario, like: Array) -> Float[Array, "cell 3"]:
-    """Centres (m) of the cells, `requirement.cell` apart over the whole area, in an array of the kind of `like`."""
-    count = max(1, round(scenario.side / scenario.requirement.cell))
-    step, height = scenario.side / count, 0.5 * (scenario.target_height_min + scenario.target_height_max)
-    cells = [((i + 0.5) * step, (j + 0.5) * step, height) for i in range(count) for j in range(count)]
-    return constant(cells, like)
+def scan_grid(scenario: RadarPhysics, like: Array) -> Float[Array, "cell 3"]:
+    """Centres (m) of the cells, about `requirement.cell` apart over the whole area, in an array of the kind of `like`."""
+    west, south, east, north = scenario.scan_area
+    across, along = (cell_centres(*ends, scenario.requirement.cell) for ends in ((west, east), (south, north)))
+    return constant([(x, y, scenario.scan_height) for x in across for y in along], like)
+
+
+def cell_centres(begin: float, end: float, cell: float) -> list[float]:
+    """Centres of the equal parts of an interval, nearest to `cell` in length and one at least; all in m."""
+    count = max(1, round((end - begin) / cell))
+    return [begin + (index + 0.5) * (end - begin) / count for index in range(count)]
 
 
 def scan_echoes(
-    drop: TrackingDrop[Array], scenario: TrackingScenario, beams: Beams[Array], seen: Whitening[Array]
+    drop: TrackingDrop[Array], scenario: RadarPhysics, beams: Beams[Array], seen: Whitening[Array]
 ) -> Float[Array, "drop cell link"]:
     """E of every cell, per W of each link, over the noise, 1/W."""
     xp = namespace(beams.power)
     grid: Array = scan_grid(scenario, beams.power)
     cells = xp.broadcast_to(grid, (beams.power.shape[0], *grid.shape))
-    listening = closest(distance(cells, drop.rx_position), scenario.listening_aps)
+    listening = closest(distance(cells, drop.rx_position), min(scenario.listening_aps, drop.rx_position.shape[1]))
     points = seen_points(drop, scenario, scenario.sensing, cells, listening)
     return echo_rates(points, beams, seen).sum(2)

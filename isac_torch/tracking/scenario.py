@@ -221,6 +221,16 @@ class TrackingScenario:
         return math.sqrt(0.5e6 * self.num_aps / 16 if self.area_m2 is None else self.area_m2)
 
     @property
+    def scan_area(self) -> tuple[float, float, float, float]:
+        """Least x and y, then largest x and y, of what is scanned for targets: the whole area, m."""
+        return 0.0, 0.0, self.side, self.side
+
+    @property
+    def scan_height(self) -> float:
+        """Height that is scanned for targets: the mean of theirs, m."""
+        return 0.5 * (self.target_height_min + self.target_height_max)
+
+    @property
     def block_length(self) -> int:
         """Symbols of a coherence block (tau_c)."""
         return (50 if self.num_ues <= 24 else 200) if self.coherence_length is None else self.coherence_length

@@ -240,6 +240,19 @@ def test_laws_match_scipy() -> None:
         assert_close(reached, torch.full_like(reached, probability), rtol=2e-3, atol=0.0)
 
 
+def test_laws_are_the_same_in_numpy() -> None:
+    spread = 10 ** torch.randn(6, 12, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    level = weighted_threshold(spread, 1e-2)
+    np.testing.assert_allclose(weighted_threshold(spread.numpy(), 1e-2), level.numpy(), rtol=1e-9)
+    np.testing.assert_allclose(weighted_exceedance(spread.numpy(), level.numpy()), weighted_exceedance(spread, level).numpy())
+    freedom = torch.tensor([[0, 7], [300, 7]])
+    assert freedom.shape == chi_square_threshold(freedom, 0.1).shape
+    np.testing.assert_allclose(
+        chi_square_threshold(freedom.numpy(), 0.1), chi_square_threshold(freedom, 0.1).numpy(), rtol=1e-12
+    )
+    assert chi_square_threshold(freedom, 0.1)[1, 0].item() == pytest.approx(stats.chi2.isf(0.1, 600) / 2, rel=1e-10)
+
+
 def test_laws_of_nothing() -> None:
     assert chi_square_threshold(torch.tensor([0, 1]), 0.1).isinf().tolist() == [True, False]
     nothing = torch.zeros(1, 4, dtype=torch.float64)

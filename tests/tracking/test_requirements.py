@@ -9,7 +9,7 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import equal_split
 from isac_torch.errors import ScenarioError
-from isac_torch.tensors import cat_tensors, map_tensors
+from isac_torch.tensors import cat_tensors, map_tensors, tensor_fields
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement
@@ -100,11 +100,12 @@ def test_h_is_differentiable(dominate: MaxMinSinrProblem) -> None:
     assert torch.autograd.gradcheck(position.h, (power,))
 
 
-@pytest.mark.parametrize("kind", ["sicnr", "position", "dominate"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_numpy_and_torch_build_the_same(kind: str) -> None:
-    asked = replace(SCENARIO, requirement=Requirement(kind, enough_db=15.0))  # type: ignore[arg-type]
+    asked = replace(SCENARIO, requirement=Requirement(kind, margin=0.2, enough_db=15.0))  # type: ignore[arg-type]
     ours = power_problem(_drop(), asked)
     theirs = power_problem(map_tensors(_drop(), lambda t: t.numpy()), asked)
+    assert tensor_fields(ours).keys() == tensor_fields(theirs).keys()
     for name in ("echo", "cross_echo", "echo_noise", "sir_min"):
         if getattr(ours, name) is not None:
             np.testing.assert_allclose(getattr(theirs, name), getattr(ours, name).numpy(), rtol=1e-9, atol=1e-12)
