@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -16,12 +17,18 @@ from torch import Tensor
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.distributed import Distributed
+from isac_torch.evaluation.studies.worlds import Loop
 from isac_torch.files import written_whole
-from isac_torch.nn.tracking.local_channels import Coarse, Lossy
+from isac_torch.nn.tracking.local_channels import Coarse, Delayed, Lossy, Silent
+from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
+from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.propagation.geometry import distance
+from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.local.rounds import clear
+from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.local.policy import LocalState
+from isac_torch.tracking.local.rounds import Channel, clear, neighbourhoods
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights
@@ -50,8 +57,13 @@ def judged(problem: MaxMinSinrProblem, power: Tensor, best: Tensor) -> dict[str,
 def power_of(policy: Distributed, problem: MaxMinSinrProblem, rounds: int, **how: object) -> Tensor:
     """Powers (W) of a policy over a channel."""
     with torch.no_grad():
-        share = policy.policy.exits(problem.cast(torch.float32), rounds, **how)[-1].to(problem.budget)  # type: ignore[arg-type]
-    power = share.exp() * problem.link_budget
+        share = policy.policy.exits(problem.cast(torch.float32), rounds, **how)[-1]  # type: ignore[arg-type]
+    return within(problem, share)
+
+
+def within(problem: MaxMinSinrProblem, share: Tensor) -> Tensor:
+    """Powers (W) at log shares of the budgets, rounded into the budgets."""
+    power = share.to(problem.budget).exp() * problem.link_budget
     return power / (problem.ap_load(power) / problem.budget).clamp_min(1.0).gather(1, problem.link_ap)
 
 
@@ -65,6 +77,76 @@ def feasible(scenario: TrackingScenario, num_drops: int, seed: int) -> tuple[Max
     return problem.select(good), best.value[good], near[good]
 
 
+def dead_ap(policy: Distributed, problem: MaxMinSinrProblem) -> dict[str, object]:
+    """One transmit AP of every drop dies before the first round and the others are not told; beside the optimum without it.
+
+    Drops are left out that have no feasible powers without that AP.
+    """
+    dead = problem.link_ap == torch.arange(problem.num_drops)[:, None] % problem.num_aps
+    gone = torch.arange(problem.num_aps) == torch.arange(problem.num_drops)[:, None] % problem.num_aps
+    without = replace(problem, budget=torch.where(gone, 1e-9 * problem.budget, problem.budget))
+    best = allocate(without, BatchedOptimal())
+    good = (best.status <= int(Status.FEASIBLE)).nonzero()[:, 0]
+    part, top, silent = problem.select(good), best.value[good], dead[good]
+    found: dict[str, object] = {"drops": len(good)}
+    for rounds in (4, 8):
+        power = power_of(policy, part, rounds, channel=Silent(silent))
+        found[str(rounds)] = judged(part, torch.where(silent, torch.zeros_like(power), power), top)
+    return found
+
+
+def slots(policy: Distributed, num_drops: int, seed: int, count: int = 12) -> dict[str, object]:
+    """One round a slot from the state of the slot before, beside eight rounds from nothing in every slot.
+
+    Slots are those of the tracking loop, 0.5 s apart: targets move at 10 m/s, UEs at 1.5 m/s (standard deviations along each
+    axis). Shadowing, serving and sensing APs stay. Means over all slots but the first, which both begin alike.
+    """
+    scenario, loop = TrackingScenario.of_size("16x16x4"), Loop()
+    generator = torch.Generator().manual_seed(seed)
+    drop = scenario.sample(num_drops, generator=generator)
+    speed = torch.tensor([loop.speed, loop.speed, loop.climb_speed], dtype=torch.float64)
+    velocity = torch.randn(drop.target_position.shape, generator=generator, dtype=torch.float64) * speed
+    walking = torch.randn(drop.ue_position.shape, generator=generator, dtype=torch.float64) * 1.5
+    walking[..., 2] = 0.0
+    answers: dict[str, list[dict[str, float]]] = {"warm": [], "cold": []}
+    network: DistributedNetwork | UnfoldedPrices = policy.policy
+    state: LocalState | None = None
+    for slot in range(count):
+        problem = power_problem(drop, scenario)
+        single = problem.cast(torch.float32)
+        known = neighbourhoods(single)
+        with torch.no_grad():
+            if state is None:
+                state = network.begin(single, known)
+                for index in range(8):
+                    state = network.advance(single, known, state, index)
+            else:
+                state = network.advance(single, known, state, 7 + slot)
+        if slot:
+            best = allocate(problem, BatchedOptimal())
+            good = (best.status <= int(Status.FEASIBLE)).nonzero()[:, 0]
+            for name, power in (
+                ("warm", within(problem, state.share)),
+                ("cold", power_of(policy, problem, 8)),
+            ):
+                answers[name].append(judged(problem.select(good), power[good], best.value[good]))
+        drop = moved(drop, scenario, walking * loop.step, velocity * loop.step)
+    return {name: {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} for name, rows in answers.items()}
+
+
+def moved(drop: TrackingDrop, scenario: TrackingScenario, walked: Tensor, flown: Tensor) -> TrackingDrop:
+    """The drop after UEs and targets moved (m), within the square; shadowing and roles stay."""
+    ue = (drop.ue_position + walked).clamp(0.0, None)
+    ue[..., :2] = ue[..., :2].clamp_max(scenario.side)
+    target = (drop.target_position + flown).clamp_min(0.0)
+    target[..., :2] = target[..., :2].clamp_max(scenario.side)
+    target[..., 2] = target[..., 2].clamp(scenario.target_height_min, scenario.target_height_max)
+    before, after = (
+        umi_nlos_gain(distance(position, drop.tx_position), scenario.carrier_frequency) for position in (drop.ue_position, ue)
+    )
+    return replace(drop, ue_position=ue, target_position=target, ue_gain=drop.ue_gain * after / before)
+
+
 def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> dict[str, object]:
     """Everything that the page on distributed policies shows."""
     found: dict[str, object] = {}
@@ -76,18 +158,21 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
         found[f"{kind}_floats_per_ap_round"] = float(counted.each_round.mean())
         found["central_upload_floats_per_ap"] = float(counted.upload.mean())
         found[kind] = {rounds: judged(problem, power_of(policy, problem, rounds), best) for rounds in ROUNDS}
-    channels: dict[str, Callable[[], Callable[[str, Tensor], Tensor]]] = {
+    channels: dict[str, Callable[[], Channel]] = {
         "clear": lambda: clear,
         "8 bits": lambda: Coarse(8),
         "6 bits": lambda: Coarse(6),
         "4 bits": lambda: Coarse(4),
         "5 % lost": lambda: Lossy(0.05, torch.Generator().manual_seed(1)),
         "20 % lost": lambda: Lossy(0.2, torch.Generator().manual_seed(1)),
+        "one round late": Delayed,
     }
     found["channel"] = {
         name: {rounds: judged(problem, power_of(learned, problem, rounds, channel=make()), best) for rounds in (4, 8)}
         for name, make in channels.items()
     }
+    found["dead_ap"] = dead_ap(learned, problem)
+    found["slots"] = {kind: slots(policies[kind], max(num_drops // 3, 8), seed + 2) for kind in ("distributed", "unfolded")}
     large, top, near = feasible(TrackingScenario.of_size("64x64x8"), max(num_drops // 10, 8), seed + 1)
     found["hearing"] = {
         "all": judged(large, power_of(learned, large, 4), top),
@@ -104,11 +189,11 @@ def draw(found: dict[str, object], path: Path) -> None:
     from matplotlib import pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.6), sharey=True, layout="constrained")
-    for kind, marker in (("distributed", "o"), ("unfolded", "s")):
+    for kind, marker in (("distributed", "o"), ("distributed_classical", "^"), ("unfolded", "s")):
         curve: dict[int, dict[str, float]] = found[kind]  # type: ignore[assignment]
         floats = float(found[f"{kind}_floats_per_ap_round"])  # type: ignore[arg-type]
         for name, style in (("valid_mean", "-"), ("strict_mean", "--")):
-            label = f"{kind}, " + ("drops that meet all" if name == "valid_mean" else "missed count 0")
+            label = f"{kind.replace('_', ', ')}, " + ("drops that meet all" if name == "valid_mean" else "missed count 0")
             share = [curve[rounds][name] for rounds in ROUNDS]
             left.plot(range(len(ROUNDS)), share, style, marker=marker, label=label)
             right.plot([4.0 * floats * rounds for rounds in ROUNDS], share, style, marker=marker)
@@ -133,9 +218,11 @@ def main() -> None:
     parser.add_argument("--unfolded", help="weights other than those shipped")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)
+    parser.add_argument("--classical", help="weights other than those shipped")
     given = parser.parse_args()
     torch.set_num_threads(1)
-    found = measure(given.num_drops, given.seed, {"distributed": given.distributed, "unfolded": given.unfolded})
+    checkpoints = {"distributed": given.distributed, "distributed_classical": given.classical, "unfolded": given.unfolded}
+    found = measure(given.num_drops, given.seed, checkpoints)
     print(json.dumps(found, indent=1))
     if given.json:
         with written_whole(given.json) as staged:

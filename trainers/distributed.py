@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -16,7 +17,7 @@ from isac_torch.nn.tracking.local_channels import Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import to_db
-from isac_torch.tracking.local.rounds import clear
+from isac_torch.tracking.local.rounds import clear, neighbourhoods
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
@@ -30,6 +31,8 @@ _MISSED = 1e-4
 """Nepers below what is required from which validation counts a constraint as missed."""
 _MOST_GRADIENT = 4.0
 """A drop's gradient is clipped at this times the batch's median: at 1 those that miss constraints would be drowned."""
+_FOLLOWED = 4
+"""One batch in this many goes on over further slots."""
 
 
 class DistributedTraining(AveragedTraining):
@@ -56,6 +59,8 @@ class DistributedTraining(AveragedTraining):
         disturbed: float = 0.5,
         most_lost: float = 0.1,
         least_heard: float = 0.25,
+        most_slots: int = 0,
+        slot_db: float = 0.3,
         average_decay: float = 0.995,
     ) -> None:
         """Policy and optimiser settings.
@@ -76,6 +81,9 @@ class DistributedTraining(AveragedTraining):
             disturbed: share of the batches in which messages are lost, and of those in which APs do not hear all UEs.
             most_lost: largest share of messages that are lost in such a batch; uniform from 0.
             least_heard: smallest share of pairs of APs and UEs that hear each other in such a batch; uniform up to 1.
+            most_slots: in every fourth batch the last round is repeated on up to this many following slots, in each of which
+                all gains have changed a little; 0 trains nothing beyond `rounds`.
+            slot_db: standard deviation of that change, dB.
             average_decay: of the running average of the weights that is validated and stored.
         """
         super().__init__(average_decay)
@@ -98,15 +106,32 @@ class DistributedTraining(AveragedTraining):
             channel = Lossy(self.hparams["most_lost"] * chance[1], generator)
         if chance[2] < self.hparams["disturbed"]:
             hears = loudest_pairs(problem, 1.0 - (1.0 - self.hparams["least_heard"]) * chance[3])
-        found = self.network.exits(problem, hears=hears, channel=channel)
-        scalar, size = found[-1].new_zeros(()), problem.num_drops
-        for number in self.hparams["exit_rounds"]:
-            gradient, value = clipped_gradient(lambda leaf: self._loss(problem, leaf), found[number], _MOST_GRADIENT)
-            scalar = scalar + (gradient * found[number]).sum() / size
-            self.log(f"train/loss_r{number}", value.mean(), batch_size=size)
+        known = neighbourhoods(problem, hears)
+        state = self.network.begin(problem, known, channel)
+        scalar, size = state.share.new_zeros(()), problem.num_drops
+        for number in range(self.hparams["rounds"] + 1):
+            if number:
+                state = self.network.advance(problem, known, state, number - 1, channel)
+            if number in self.hparams["exit_rounds"]:
+                part, value = self._part(problem, state.share)
+                scalar = scalar + part
+                self.log(f"train/loss_r{number}", value.mean(), batch_size=size)
         self.log("train/loss", value.mean(), prog_bar=True, batch_size=size)
+        if self.global_step % _FOLLOWED == 0 and self.hparams["most_slots"]:
+            for number in range(int(torch.randint(1, self.hparams["most_slots"] + 1, (), generator=generator))):
+                problem = moved(problem, self.hparams["slot_db"], generator)
+                known = neighbourhoods(problem, hears)
+                state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, channel)
+            part, value = self._part(problem, state.share)
+            scalar = scalar + part
+            self.log("train/loss_followed", value.mean(), batch_size=size)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
         return scalar
+
+    def _part(self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"]) -> tuple[Tensor, Float[Tensor, " drop"]]:
+        """A scalar whose gradient is that of the mean loss, clipped per drop at the log shares; the loss of each drop."""
+        gradient, value = clipped_gradient(lambda leaf: self._loss(problem, leaf), share, _MOST_GRADIENT)
+        return (gradient * share).sum() / problem.num_drops, value
 
     def _loss(self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
         """Per drop, at the log shares `share` of the budgets."""
@@ -154,3 +179,34 @@ class DistributedTraining(AveragedTraining):
         self.log("val/min_rate_ratio", torch.stack(strict).mean(), prog_bar=True)
         if not math.isfinite(float(strict[-1])):
             raise IsacError("the validation ratio is not finite; lower learning_rate")
+
+
+def moved(problem: MaxMinSinrProblem, change_db: float, generator: torch.Generator) -> MaxMinSinrProblem:
+    """The next slot: every gain between an AP and a UE or target has changed by a normal number of decibels.
+
+    Args:
+        problem: this slot's.
+        change_db: standard deviation of the change, dB.
+        generator: of the changes.
+    """
+    shape = (problem.num_drops, problem.num_ues + problem.num_constraints, problem.num_aps)
+    change = 10.0 ** (torch.randn(shape, generator=generator).to(problem.budget) * change_db / 10.0)
+    at_link = change.gather(2, problem.link_ap[:, None].expand(-1, shape[1], -1))
+    ue, target = at_link.split([problem.num_ues, problem.num_constraints], 1)
+    serving = ue[..., : problem.num_comm_links].unflatten(2, (problem.num_ues, problem.serving)).sqrt()
+    own = serving.diagonal(dim1=1, dim2=2).mT
+    return replace(
+        problem,
+        signal=problem.signal * own,
+        leakage=problem.leakage * ue,
+        coherent=problem.coherent * serving,
+        echo=problem.echo * target,
+        cross_echo=problem.cross_echo * target,
+        link_gain=torch.cat(
+            [
+                problem.link_gain[:, : problem.num_comm_links] * own.flatten(1).square(),
+                problem.link_gain[:, problem.num_comm_links :],
+            ],
+            1,
+        ),
+    )

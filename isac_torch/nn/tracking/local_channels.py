@@ -1,4 +1,4 @@
-"""What may happen to messages between APs, UEs and targets, and to what APs hear: losses, few bits, a bounded neighbourhood."""
+"""What may happen to messages between APs, UEs and targets: losses, delays, dead APs, few bits, a bounded neighbourhood."""
 
 from __future__ import annotations
 
@@ -43,6 +43,44 @@ class Lossy:
         lost = torch.rand(*sent.shape[:2], 1, generator=self.generator) < self.share
         self.last[kind] = torch.where(lost.to(sent.device), before, sent)
         return self.last[kind]
+
+
+@dataclass
+class Delayed:
+    """A channel on which messages arrive a round late. What nodes measure of the air is of now, what they announce is not.
+
+    Attributes:
+        last: of each kind of message, what was sent in the round before.
+    """
+
+    last: dict[str, Tensor] = field(default_factory=dict)
+
+    def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
+        """What arrives."""
+        if kind == AIR or kind in _REGISTERED:
+            return sent
+        before = self.last.get(kind)
+        self.last[kind] = sent
+        if before is None:
+            before = sent if kind.startswith("measured") else torch.full_like(sent, _AT_FIRST.get(kind, 0.0))
+        return before
+
+
+@dataclass(frozen=True)
+class Silent:
+    """A channel on which some APs are dead from the first round on: they radiate nothing, and nobody hears from them.
+
+    Attributes:
+        link: whether each link starts at such an AP.
+    """
+
+    link: Bool[Tensor, "drop link"]
+
+    def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
+        """What arrives."""
+        if kind not in (AIR, "up", "beams"):
+            return sent
+        return torch.where(self.link[:, -sent.shape[1] :, None], torch.zeros_like(sent), sent)
 
 
 @dataclass(frozen=True)

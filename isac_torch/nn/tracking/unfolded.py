@@ -14,11 +14,12 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch.links import links_per_target
 from isac_torch.tensors import max_at, sum_at
+from isac_torch.tracking.local.policy import LocalPolicy, LocalState
 from isac_torch.tracking.local.rounds import (
     AIR,
     Channel,
@@ -28,7 +29,6 @@ from isac_torch.tracking.local.rounds import (
     clear,
     logarithm,
     measured,
-    neighbourhoods,
     own_beam_factor,
     own_beams,
     within_budgets,
@@ -40,7 +40,7 @@ _MOST_STEP = 4.0
 """Nepers; longest step of a link's power in one round, before the length."""
 
 
-class UnfoldedPrices(nn.Module):
+class UnfoldedPrices(LocalPolicy[Tensor], nn.Module):
     """Price steps whose exponents, lengths and gains are trained, one set for each round.
 
     Exit r is the answer after r rounds; beyond the rounds that are trained the last one is repeated.
@@ -72,27 +72,25 @@ class UnfoldedPrices(nn.Module):
         """Rounds that are trained."""
         return len(self.fairness)
 
-    def exits(
+    def begin(self, problem: MaxMinSinrProblem, known: Neighbourhoods, channel: Channel | None = clear) -> LocalState:
+        """Fractional power control, and a first price for every sensing constraint."""
+        return LocalState(
+            within_budgets(problem, self._first(problem)), (self.first_price + torch.zeros_like(problem.sir_min),)
+        )
+
+    def advance(
         self,
         problem: MaxMinSinrProblem,
-        rounds: int | None = None,
-        hears: Bool[Tensor, "drop ue ap"] | None = None,
+        known: Neighbourhoods,
+        state: LocalState,
+        index: int,
         channel: Channel = clear,
         air: MaxMinSinrProblem | None = None,
-    ) -> list[Float[Tensor, "drop link"]]:
-        """Log shares of the budgets at the start and after each of `rounds` rounds, default all that are trained.
-
-        `hears`: which APs hear which UEs, None for all; `channel`: what arrives of the messages; `air`: the
-        coefficients of the air in which nodes measure, where they differ from those that the APs know.
-        """
-        known = neighbourhoods(problem, hears)
-        share = within_budgets(problem, self._first(problem))
-        price = self.first_price + torch.zeros_like(problem.sir_min)
-        found = [share]
-        for index in range(self.rounds if rounds is None else rounds):
-            share, price = self._round(min(index, self.rounds - 1), problem, known, share, price, channel, air or problem)
-            found.append(share)
-        return found
+    ) -> LocalState:
+        """Shares and prices after one more round."""
+        number = min(index, self.rounds - 1)
+        share, price = self._round(number, problem, known, state.share, state.private[0], channel, air or problem)
+        return LocalState(share, (price,))
 
     def _first(self, problem: MaxMinSinrProblem) -> Float[Tensor, "drop link"]:
         """Fractional power control: the share of a UE, and of a target, by its gain relative to the AP's best of its kind."""
