@@ -13,7 +13,7 @@ from isac_torch.allocators.tracking.distributed import Distributed, HandTuned
 from isac_torch.allocators.tracking.sinr_tracking import SinrTracking
 from isac_torch.errors import AllocationError, CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
-from isac_torch.nn.tracking.local_channels import Coarse, Lossy, loudest_pairs
+from isac_torch.nn.tracking.local_channels import Coarse, Delayed, Lossy, Silent, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
@@ -282,6 +282,41 @@ def test_requirements_in_watts_are_refused_in_one_line():
         allocate(problem_of(), Distributed(UnfoldedPrices(1), -1))
 
 
+def test_a_message_that_is_late_is_that_of_the_round_before(policy):
+    channel = Delayed()
+    first, second = torch.ones(2, 3, 1), 2.0 * torch.ones(2, 3, 1)
+    assert torch.equal(channel("up", first), torch.zeros(2, 3, 1))
+    assert torch.equal(channel("up", second), first)
+    assert torch.equal(channel("measured by UEs", second), second)
+    problem = problem_of()
+    late, now = policy.exits(problem, channel=Delayed()), policy.exits(problem)
+    assert torch.equal(late[0], now[0])
+    assert not torch.equal(late[-1], now[-1])
+    assert late[-1].isfinite().all()
+
+
+def test_nobody_hears_from_a_dead_ap(policy):
+    problem = problem_of()
+    dead = problem.link_ap == 2
+    found = policy.exits(problem, channel=Silent(dead))[-1]
+    garbage = torch.where(dead[:, None], problem.echo * 7.0, problem.echo)
+    again = policy.exits(replace(problem, echo=garbage), channel=Silent(dead), air=problem)[-1]
+    alive = ~dead
+    if isinstance(policy, UnfoldedPrices):
+        assert torch.equal(found[alive], again[alive])
+    assert found.isfinite().all()
+    assert not torch.equal(found[alive], policy.exits(problem)[-1][alive])
+
+
+def test_one_round_a_slot_goes_on_where_the_last_slot_ended(policy):
+    problem = problem_of()
+    known = neighbourhoods(problem)
+    state = policy.begin(problem, known)
+    for index in range(5):
+        state = policy.advance(problem, known, state, index)
+    torch.testing.assert_close(state.share, policy.exits(problem, 5)[-1], rtol=0, atol=0)
+
+
 class Queues:
     """Messages between threads."""
 
@@ -306,10 +341,11 @@ def run_in_threads(policy, problem, programs, rounds, hears=None):
     return torch.stack(parts).sum(0), channels
 
 
-@pytest.mark.parametrize("size", ["8x6x2", "6x5x0"])
+@pytest.mark.parametrize(("size", "options"), [("8x6x2", {}), ("6x5x0", {}), ("8x6x2", {"pilot_length": 3})], ids=str)
 @pytest.mark.parametrize("heard", [1.0, 0.4])
-def test_programs_that_exchange_messages_find_the_same_powers_to_the_bit(policy, size, heard):
-    problem = problem_of(size, 1)
+def test_programs_that_exchange_messages_find_the_same_powers_to_the_bit(policy, size, options, heard):
+    problem = problem_of(size, 1, **options)
+    assert problem.has_pilot_reuse == bool(options)
     hears = torch.rand(1, problem.num_ues, problem.num_aps, generator=torch.Generator().manual_seed(4)) < heard
     whole = policy.exits(problem, 3, hears)[-1].exp() * problem.link_budget
     found, channels = run_in_threads(policy, problem, 3, 3, hears)
@@ -334,6 +370,6 @@ def test_processes_over_sockets_find_the_same_powers_to_the_bit(tmp_path):
     assert torch.equal(found, network.exits(problem, 3)[-1].exp() * problem.link_budget)
 
 
-def test_processes_refuse_what_they_do_not_exchange(tmp_path):
-    with pytest.raises(AllocationError, match="give one drop"):
+def test_processes_refuse_more_than_one_drop(tmp_path):
+    with pytest.raises(AllocationError, match="2 drops; give one"):
         run_as_processes(tmp_path / "model.pt", problem_of("8x6x2", 2), 3, 3, tmp_path)

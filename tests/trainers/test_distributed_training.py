@@ -7,8 +7,10 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.distributed import Distributed
 from isac_torch.errors import IsacError
 from isac_torch.nn.checkpoint import load_network, stored_kind
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
-from isac_torch.trainers.distributed import DistributedTraining
+from isac_torch.trainers.distributed import DistributedTraining, moved
 from tests.paths import ROOT
 from tests.trainers.test_training import fit
 
@@ -52,3 +54,25 @@ def test_every_configuration_runs(config, drops, tmp_path):
     network, facts = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
     assert network.rounds == 8
     assert "val/strict_ratio_r8" in facts["metrics"]
+
+
+def test_the_next_slot_changes_gains_and_nothing_else():
+    scenario = TrackingScenario.of_size("8x6x2", pilot_length=3)
+    problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(1)), scenario)
+    same = moved(problem, 0.0, torch.Generator().manual_seed(2))
+    power = 0.1 * problem.link_budget
+    torch.testing.assert_close(same.sinr(power), problem.sinr(power))
+    after = moved(problem, 1.0, torch.Generator().manual_seed(2))
+    ratio = after.leakage / problem.leakage  # one number for each pair of a UE and an AP
+    serving = ratio[..., : problem.num_comm_links].unflatten(2, (problem.num_ues, problem.serving))
+    own = serving.diagonal(dim1=1, dim2=2).mT
+    torch.testing.assert_close((after.signal / problem.signal).square(), own)
+    shared = problem.coherent != 0
+    torch.testing.assert_close((after.coherent[shared] / problem.coherent[shared]).square(), serving[shared])
+    for row in range(problem.num_ues):
+        for ap in range(problem.num_aps):
+            there = problem.link_ap[0] == ap
+            assert float(ratio[0, row, there].std(correction=0)) < 1e-12 or not bool(there.any())
+    torch.testing.assert_close(after.echo / problem.echo, after.cross_echo / problem.cross_echo)
+    spread = 10.0 * after.echo.div(problem.echo).log10()
+    assert 0.3 < float(spread.std()) < 2.0

@@ -12,6 +12,7 @@ Transports are anything that sends numbers from one program to another: sockets 
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -96,11 +97,20 @@ def own_knowledge(problem: MaxMinSinrProblem, groups: Groups, program: int, seed
         problem,
         signal=signal.reshape(problem.signal.shape),
         leakage=hidden(problem.leakage),
+        coherent=_coherent(problem, hidden),
         echo=hidden(problem.echo),
         cross_echo=hidden(problem.cross_echo),
         link_gain=hidden(problem.link_gain),
         budget=torch.where(groups.ap == program, problem.budget, torch.ones_like(problem.budget)),
     )
+
+
+def _coherent(problem: MaxMinSinrProblem, hidden: Callable[[Tensor], Tensor]) -> Float[Tensor, "drop ue ue serving"]:
+    """What serving links cause at UEs on the same pilot; nothing at others, which every AP knows from the pilots."""
+    flat = problem.coherent.flatten(2)
+    lighting = flat.new_zeros(*flat.shape[:2], problem.num_links - problem.num_comm_links)
+    found = hidden(torch.cat([flat, lighting], 2))[:, :, : problem.num_comm_links].reshape(problem.coherent.shape)
+    return torch.where(problem.coherent != 0.0, found, problem.coherent)
 
 
 @dataclass
@@ -195,17 +205,17 @@ def run_as_processes(
 
     Args:
         checkpoint: weights of the policy.
-        problem: one drop; no UEs share a pilot.
+        problem: one drop.
         programs: processes, each with every so-many-th AP.
         rounds: of messages.
         folder: for what the processes hand back.
         hears: which APs hear which UEs; None for all.
 
     Raises:
-        AllocationError: more than one drop, or shared pilots, whose coherent disturbance the programs do not exchange.
+        AllocationError: more than one drop.
     """
-    if problem.num_drops != 1 or problem.has_pilot_reuse:
-        raise AllocationError(f"{problem.num_drops} drops, shared pilots {problem.has_pilot_reuse}: give one drop without")
+    if problem.num_drops != 1:
+        raise AllocationError(f"{problem.num_drops} drops; give one")
     from torch.multiprocessing.spawn import spawn
 
     spawn(_process, (problem, hears, str(checkpoint), str(folder), programs, rounds), nprocs=programs)

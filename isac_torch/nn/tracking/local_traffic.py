@@ -52,21 +52,20 @@ def traffic(
     """Count the messages of one round of `policy` on every drop of `problem`.
 
     An AP sends, over each link, the learned numbers, and over each sensing link its own beams' two parts of the constraint; to
-    every target its part of echo and disturbance. It hears, of every UE in its neighbourhood, the prices and the disturbance;
-    of every sensing constraint both prices and both sides; over each link the learned numbers back, a UE's amplitude, a
-    target's factor.
+    every target its part of echo and disturbance. It hears, of every UE in its neighbourhood, the prices, the disturbance and
+    what arrives from each UE on the same pilot; of every sensing constraint both prices and both sides; over each link the
+    learned numbers back, a UE's amplitude, a target's factor.
     """
     known = neighbourhoods(problem, hears)
     floats = policy.shape.get("floats", 0)
     prices = 1 + policy.shape.get("prices", 0)
     serving, lighting = split_by_node(problem, known.at_ap)
     served, lit = serving.flatten(2).sum(-1), lighting.flatten(2).sum(-1)
-    everybody = torch.ones_like(known.at_ap[:, :1, :1]) * problem.num_ues
-    ues = everybody[..., 0].expand_as(problem.budget)
-    if hears is not None:
-        ues = (hears | (serving.sum(-1).mT > 0)).to(problem.budget).sum(1)
+    pairs = torch.ones(1, problem.num_ues, problem.num_aps, dtype=torch.bool) if hears is None else hears
+    sharing = (problem.coherent != 0.0).any(-1).sum(2)
+    announced = (prices + 1.0 + sharing.to(problem.budget))[..., None] * (pairs | (serving.sum(-1).mT > 0))
     constraints = float(problem.num_constraints)
     sent = floats * (served + lit) + 2.0 * lit * bool(constraints) + 2.0 * constraints
-    heard = (prices + 1.0) * ues + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * lit
+    heard = announced.sum(1) + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * lit
     upload = served + (problem.num_ues + 2.0 * constraints) * known.links + known.links
     return Traffic(sent, heard, served + 2.0 * constraints, upload)

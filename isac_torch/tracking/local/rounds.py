@@ -63,6 +63,7 @@ class Neighbourhoods(Generic[Array]):
     Attributes:
         limit: W, budget of each link's AP.
         leakage: N[k, e], 1/W.
+        coherent: c[k, j, s], 1/sqrt(W).
         echo, cross_echo: S[l, e] and I[l, e], the scale of each constraint is its own.
         at_ap: 1 where a link starts at an AP.
         links: links of each AP.
@@ -70,6 +71,7 @@ class Neighbourhoods(Generic[Array]):
 
     limit: Float[Array, "drop link"]
     leakage: Float[Array, "drop ue link"]
+    coherent: Float[Array, "drop ue ue serving"]
     echo: Float[Array, "drop constraint link"]
     cross_echo: Float[Array, "drop constraint link"]
     at_ap: Float[Array, "drop ap link"]
@@ -94,12 +96,13 @@ def neighbourhoods(problem: MaxMinSinrProblem[Array], hears: Bool[Array, "drop u
         problem: a batch of drops.
         hears: which APs hear which UEs; None for all. An AP always hears the UEs that it serves.
     """
-    at_ap, leakage = links_at_aps(problem), problem.leakage
+    at_ap, leakage, coherent = links_at_aps(problem), problem.leakage, problem.coherent
     if hears is not None:
         serves, _ = split_by_node(problem, at_ap)
         known = number(hears | (serves.sum(-1).mT > 0), leakage)
-        leakage = leakage * (known @ at_ap)
-    return Neighbourhoods(problem.link_budget, leakage, problem.echo, problem.cross_echo, at_ap, at_ap.sum(-1))
+        heard = known @ at_ap
+        leakage, coherent = leakage * heard, coherent * split_by_node(problem, heard)[0]
+    return Neighbourhoods(problem.link_budget, leakage, coherent, problem.echo, problem.cross_echo, at_ap, at_ap.sum(-1))
 
 
 @dataclass(frozen=True)
@@ -110,12 +113,14 @@ class Measured(Generic[Array]):
         wanted: s_k, amplitude of the wanted signal over the noise.
         disturbance: D_k, interference and noise over the noise.
         echo, other: o_l and x_l of each sensing constraint, on its own scale.
+        arriving: at each UE, amplitude over the noise of what is sent to each other UE on its pilot; None where none is shared.
     """
 
     wanted: Float[Array, "drop ue"]
     disturbance: Float[Array, "drop ue"]
     echo: Float[Array, "drop constraint"]
     other: Float[Array, "drop constraint"]
+    arriving: Float[Array, "drop ue ue"] | None = None
 
     @property
     def log_sinr(self) -> Float[Array, "drop ue"]:
@@ -125,10 +130,12 @@ class Measured(Generic[Array]):
 
 def measured(problem: MaxMinSinrProblem[Array], power: Float[Array, "drop link"]) -> Measured[Array]:
     """Measurements at `power` (W). They are of the air: all that arrives is in them, from APs near and far."""
-    wanted = (problem.signal * amplitude(problem.serving_power(power))).sum(-1)
+    sent = amplitude(problem.serving_power(power))
+    wanted = (problem.signal * sent).sum(-1)
+    arriving = (problem.coherent * sent[:, None]).sum(-1) if problem.has_pilot_reuse else None
     echo = (problem.echo @ power[..., None])[..., 0]
     other = (problem.cross_echo @ power[..., None])[..., 0] + problem.constraint_noise
-    return Measured(wanted, problem.interference(power), at_least(echo, _TINY), at_least(other, _TINY))
+    return Measured(wanted, problem.interference(power), at_least(echo, _TINY), at_least(other, _TINY), arriving)
 
 
 def announced(seen: Measured[Array], channel: Channel) -> Measured[Array]:
@@ -136,7 +143,10 @@ def announced(seen: Measured[Array], channel: Channel) -> Measured[Array]:
     xp = namespace(seen.wanted)
     ue = xp.exp(channel("measured by UEs", xp.stack([logarithm(seen.wanted), logarithm(seen.disturbance)], axis=-1)))
     target = xp.exp(channel("measured at targets", xp.stack([logarithm(seen.echo), logarithm(seen.other)], axis=-1)))
-    return Measured(ue[..., 0], ue[..., 1], target[..., 0], target[..., 1])
+    arriving = seen.arriving
+    if arriving is not None:
+        arriving = xp.exp(channel("shared pilots of UEs", logarithm(arriving)))
+    return Measured(ue[..., 0], ue[..., 1], target[..., 0], target[..., 1], arriving)
 
 
 def worth_and_cost(
@@ -163,8 +173,8 @@ def worth_and_cost(
     serving = problem.signal * (price_ue / at_least(seen.wanted, _TINY))[..., None] / sent
     worth = on_serving_links(problem, serving)
     cost = ((price_ue / seen.disturbance)[:, None] @ known.leakage)[:, 0]
-    if problem.has_pilot_reuse:
-        cost = cost + _shared_pilots(problem, sent, price_ue / seen.disturbance)
+    if seen.arriving is not None:
+        cost = cost + _shared_pilots(problem, known, sent, price_ue / seen.disturbance, seen.arriving)
     if price is not None:
         worth = worth + ((price[0] / seen.echo)[:, None] @ known.echo)[:, 0]
         cost = cost + ((price[1] / seen.other)[:, None] @ known.cross_echo)[:, 0]
@@ -172,11 +182,14 @@ def worth_and_cost(
 
 
 def _shared_pilots(
-    problem: MaxMinSinrProblem[Array], sent: Float[Array, "drop ue serving"], per: Float[Array, "drop ue"]
+    problem: MaxMinSinrProblem[Array],
+    known: Neighbourhoods[Array],
+    sent: Float[Array, "drop ue serving"],
+    per: Float[Array, "drop ue"],
+    arriving: Float[Array, "drop ue ue"],
 ) -> Float[Array, "drop link"]:
     """Part of the cost that comes from UEs on the same pilot, which the link's amplitude `sent` disturbs coherently."""
-    arriving = (problem.coherent * sent[:, None]).sum(-1)
-    return on_serving_links(problem, ((per[..., None] * arriving)[..., None] * problem.coherent).sum(1) / sent)
+    return on_serving_links(problem, ((per[..., None] * arriving)[..., None] * known.coherent).sum(1) / sent)
 
 
 def on_serving_links(problem: MaxMinSinrProblem[Array], value: Float[Array, "drop ue serving"]) -> Float[Array, "drop link"]:
