@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.errors import IsacError
+from isac_torch.errors import CheckpointError, IsacError
+from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.local_channels import Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
@@ -31,7 +33,7 @@ _MISSED = 1e-4
 """Nepers below what is required from which validation counts a constraint as missed."""
 _MOST_GRADIENT = 4.0
 """A drop's gradient is clipped at this times the batch's median: at 1 those that miss constraints would be drowned."""
-_FOLLOWED = 4
+_FOLLOWED = 3
 """One batch in this many goes on over further slots."""
 
 
@@ -55,13 +57,14 @@ class DistributedTraining(AveragedTraining):
         warmup_steps: int = 50,
         sharpness: tuple[float, float] = (4.0, 40.0),
         sensing_weight: tuple[float, float] = (3.0, 12.0),
-        margin: float = 0.03,
+        margin: float | list[float] = 0.03,
         disturbed: float = 0.5,
         most_lost: float = 0.1,
         least_heard: float = 0.25,
         most_slots: int = 0,
         slot_db: float = 0.3,
         average_decay: float = 0.995,
+        start: str | None = None,
     ) -> None:
         """Policy and optimiser settings.
 
@@ -77,7 +80,8 @@ class DistributedTraining(AveragedTraining):
             warmup_steps: steps over which the learning rate rises.
             sharpness: of the soft minimum, at the start and at the end, geometric in between.
             sensing_weight: of the missing log quality, at the start and at the end, geometric in between.
-            margin: nepers above what is required to which constraints are pushed.
+            margin: nepers above what is required to which constraints are pushed: one number, or one for each of `exit_rounds`.
+                Few rounds leave constraints uncertain, and need more.
             disturbed: share of the batches in which messages are lost, and of those in which APs do not hear all UEs.
             most_lost: largest share of messages that are lost in such a batch; uniform from 0.
             least_heard: smallest share of pairs of APs and UEs that hear each other in such a batch; uniform up to 1.
@@ -85,15 +89,20 @@ class DistributedTraining(AveragedTraining):
                 all gains have changed a little; 0 trains nothing beyond `rounds`.
             slot_db: standard deviation of that change, dB.
             average_decay: of the running average of the weights that is validated and stored.
+            start: weights (model.pt) of such a training to go on from; default new ones.
         """
         super().__init__(average_decay)
         wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
         if wrong or not exit_rounds:
             raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")
+        if isinstance(margin, list) and len(margin) != len(exit_rounds):
+            raise IsacError(f"margin={margin} must be one number, or one for each of exit_rounds={list(exit_rounds)}")
         self.save_hyperparameters()
         self.network: DistributedNetwork | UnfoldedPrices = (
             UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
         )
+        if start is not None:
+            self.network.load_state_dict(_weights(Path(start), self.network))
         self.average: DistributedNetwork | UnfoldedPrices = deepcopy(self.network).requires_grad_(False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -113,7 +122,7 @@ class DistributedTraining(AveragedTraining):
             if number:
                 state = self.network.advance(problem, known, state, number - 1, channel)
             if number in self.hparams["exit_rounds"]:
-                part, value = self._part(problem, state.share)
+                part, value = self._part(problem, state.share, self._margin(number))
                 scalar = scalar + part
                 self.log(f"train/loss_r{number}", value.mean(), batch_size=size)
         self.log("train/loss", value.mean(), prog_bar=True, batch_size=size)
@@ -122,25 +131,32 @@ class DistributedTraining(AveragedTraining):
                 problem = moved(problem, self.hparams["slot_db"], generator)
                 known = neighbourhoods(problem, hears)
                 state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, channel)
-            part, value = self._part(problem, state.share)
+            part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
             scalar = scalar + part
             self.log("train/loss_followed", value.mean(), batch_size=size)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
         return scalar
 
-    def _part(self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"]) -> tuple[Tensor, Float[Tensor, " drop"]]:
+    def _margin(self, rounds: int) -> float:
+        """Nepers above what is required, after so many rounds."""
+        margin = self.hparams["margin"]
+        return margin[list(self.hparams["exit_rounds"]).index(rounds)] if isinstance(margin, list) else margin
+
+    def _part(
+        self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"], margin: float
+    ) -> tuple[Tensor, Float[Tensor, " drop"]]:
         """A scalar whose gradient is that of the mean loss, clipped per drop at the log shares; the loss of each drop."""
-        gradient, value = clipped_gradient(lambda leaf: self._loss(problem, leaf), share, _MOST_GRADIENT)
+        gradient, value = clipped_gradient(lambda leaf: self._loss(problem, leaf, margin), share, _MOST_GRADIENT)
         return (gradient * share).sum() / problem.num_drops, value
 
-    def _loss(self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
+    def _loss(self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"], margin: float) -> Float[Tensor, " drop"]:
         """Per drop, at the log shares `share` of the budgets."""
         power = share.exp() * problem.link_budget
         sharpness, weight = self._now("sharpness"), self._now("sensing_weight")
         log_rate = ((1.0 + problem.sinr(power)).log2() + _RATE_FLOOR).log()
         loss = (-sharpness * log_rate).logsumexp(-1) / sharpness
         if problem.num_constraints:
-            missing = self.hparams["margin"] - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()
+            missing = margin - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()
             loss = loss + weight * missing.clamp_min(0.0).sum(-1)
         return loss
 
@@ -179,6 +195,18 @@ class DistributedTraining(AveragedTraining):
         self.log("val/min_rate_ratio", torch.stack(strict).mean(), prog_bar=True)
         if not math.isfinite(float(strict[-1])):
             raise IsacError("the validation ratio is not finite; lower learning_rate")
+
+
+def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[str, Tensor]:
+    """Those stored at `path`, of a policy like `network`. CheckpointError in one line where it is another."""
+    before: DistributedNetwork | UnfoldedPrices
+    if isinstance(network, UnfoldedPrices):
+        before, _ = load_network(path, UnfoldedPrices)
+    else:
+        before, _ = load_network(path, DistributedNetwork)
+    if before.shape != network.shape:
+        raise CheckpointError(f"{path}: a policy of {before.shape}, where {network.shape} is trained; give those sizes")
+    return before.state_dict()
 
 
 def moved(problem: MaxMinSinrProblem, change_db: float, generator: torch.Generator) -> MaxMinSinrProblem:
