@@ -3,6 +3,8 @@
 import importlib
 import runpy
 
+import pytest
+
 from isac_torch import TrackingScenario, allocate, named_allocator, power_problem
 from isac_torch.evaluation.benchmark import Case, run_benchmark
 from isac_torch.evaluation.tracking.view import VIEW
@@ -48,3 +50,11 @@ def test_ones_own_gains_give_a_problem_that_every_allocator_takes(monkeypatch):
     best = allocate(problem, named_allocator("opc_batched"))
     assert bool((best.value >= allocate(problem, named_allocator("upc")).value * (1 - 1e-6)).all())
     assert bool((problem.ap_load(best.power) <= 0.1 * (1 + 1e-6)).all())
+
+
+@pytest.mark.slow
+def test_aps_as_processes_find_the_powers_of_the_batched_form(capsys):
+    module = runpy.run_path(str(EXAMPLES / "aps_as_processes.py"))
+    module["main"](["--size", "8x6x2", "--programs", "2", "--rounds", "2"])
+    said = capsys.readouterr().out
+    assert "difference from the batched form: 0.0e+00 W" in said
