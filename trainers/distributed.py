@@ -177,6 +177,19 @@ class DistributedTraining(AveragedTraining):
                 missed = problem.violations(power).sensing > _MISSED
                 self._seen.setdefault(number, []).append((ratio.clamp_max(1.0), missed.to(ratio), problem.objective(power)))
 
+    def _draw(self, share: dict[int, float]) -> None:
+        """Share of the optimum against rounds, where the logger takes figures."""
+        board = getattr(self.logger, "experiment", None)
+        if board is None or not hasattr(board, "add_figure"):
+            return
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(4.5, 3.2), layout="constrained")
+        axis = figure.add_subplot(xlabel="rounds of messages", ylabel="strict share of the optimum", ylim=(0.0, 1.0))
+        axis.plot(list(share), list(share.values()), marker="o")
+        axis.grid(alpha=0.3)
+        board.add_figure("val/share_against_rounds", figure, self.global_step)
+
     def on_validation_epoch_start(self) -> None:
         """Forget the drops of the validation before."""
         self._seen: dict[int, list[tuple[Tensor, Tensor, Tensor]]] = {}
@@ -193,6 +206,7 @@ class DistributedTraining(AveragedTraining):
             self.log(f"val/violation_rate_r{number}", missed.mean())
             self.log("val/min_sinr_db", to_db(value.clamp_min(1e-9)).mean())
         self.log("val/min_rate_ratio", torch.stack(strict).mean(), prog_bar=True)
+        self._draw(dict(zip(self._seen, map(float, strict), strict=True)))
         if not math.isfinite(float(strict[-1])):
             raise IsacError("the validation ratio is not finite; lower learning_rate")
 

@@ -2,11 +2,13 @@
 
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.distributed import Distributed
-from isac_torch.errors import IsacError
-from isac_torch.nn.checkpoint import load_network, stored_kind
+from isac_torch.errors import CheckpointError, IsacError
+from isac_torch.nn.checkpoint import load_network, save_network, stored_kind
+from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
@@ -50,10 +52,16 @@ def test_every_configuration_runs(config, drops, tmp_path):
     small = ["--model.hidden=8", "--model.floats=2", "--model.disturbed=1.0"]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
     quiet = [f"--output={tmp_path}", "--trainer.enable_progress_bar=false"]
+    if config.stem == "tune":
+        save_network(tmp_path / "before.pt", DistributedNetwork(8, 8, 2), {})
+        quiet.append(f"--model.start={tmp_path / 'before.pt'}")
     train(["--config", str(config), *small, *data, *limits, *quiet], "tracking-distributed")
     network, facts = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
     assert network.rounds == 8
     assert "val/strict_ratio_r8" in facts["metrics"]
+    events = EventAccumulator(str(tmp_path / "logs"))
+    events.Reload()
+    assert "val/share_against_rounds" in events.Tags()["images"]
 
 
 def test_the_next_slot_changes_gains_and_nothing_else():
@@ -76,3 +84,22 @@ def test_the_next_slot_changes_gains_and_nothing_else():
     torch.testing.assert_close(after.echo / problem.echo, after.cross_echo / problem.cross_echo)
     spread = 10.0 * after.echo.div(problem.echo).log10()
     assert 0.3 < float(spread.std()) < 2.0
+
+
+def test_a_training_goes_on_from_weights_of_its_own_size(tmp_path):
+    torch.manual_seed(1)
+    before = DistributedNetwork(8, 2, 2, 1)
+    save_network(tmp_path / "before.pt", before, {})
+    start = {"hidden": 8, "floats": 2, "exit_rounds": [0, 2], "start": str(tmp_path / "before.pt")}
+    module = DistributedTraining("distributed", rounds=2, prices=1, **start)
+    assert all(torch.equal(value, before.state_dict()[name]) for name, value in module.network.state_dict().items())
+    with pytest.raises(CheckpointError, match="give those sizes"):
+        DistributedTraining("distributed", rounds=2, prices=2, **start)
+    with pytest.raises(CheckpointError, match="give those of"):
+        DistributedTraining("unfolded", rounds=2, **start)
+    with pytest.raises(IsacError, match=r"margin=\[0.1\] must be one number"):
+        DistributedTraining("distributed", rounds=2, exit_rounds=[0, 2], margin=[0.1])
+    assert [DistributedTraining("unfolded", 2, exit_rounds=[0, 2], margin=[0.1, 0.2])._margin(number) for number in (0, 2)] == [
+        0.1,
+        0.2,
+    ]
