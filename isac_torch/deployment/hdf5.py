@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isac_torch.deployment.bounded_json import parse_json
-from isac_torch.deployment.snapshot import SHAPES
+from isac_torch.deployment.snapshot_fields import SHAPES
 from isac_torch.errors import DropError
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"

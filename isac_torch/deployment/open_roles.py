@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from isac_torch.deployment.snapshot import NO_PATH_GAIN, SHAPES, Snapshot
+from isac_torch.deployment.snapshot import NO_PATH_GAIN, Snapshot
+from isac_torch.deployment.snapshot_fields import SHAPES
 from isac_torch.errors import GeometryError
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain

@@ -6,7 +6,8 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from isac_torch.deployment.field_specs import json_schema
-from isac_torch.deployment.snapshot import SPECS, Snapshot
+from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.deployment.snapshot_fields import SPECS
 
 EXAMPLE: dict[str, Any] = {
     "tx_position": [[0, 0, 10], [400, 0, 10], [200, 350, 10]],

@@ -4,30 +4,17 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
-from numpy import float64, int64, ndarray
-from numpy.typing import NDArray
+from numpy import ndarray
 
-from isac_torch.deployment.field_specs import attributes_section, reals, specs_of, wholes, words
+from isac_torch.deployment.field_specs import attributes_section
 from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
+from isac_torch.deployment.snapshot_fields import SHAPES, SPECS, SnapshotFields
 from isac_torch.errors import DropError
-from isac_torch.tracking.roles import RULES
-from isac_torch.units import db_to_linear, dbm_to_watt
-
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Reals: TypeAlias = NDArray[float64]
-    Indices: TypeAlias = NDArray[int64]
-    Number: TypeAlias = float
-    Whole: TypeAlias = int
-    Echo: TypeAlias = Literal["radar", "product"]
-    Roles: TypeAlias = Literal["given", "farthest_point", "nearest_to_target", "least_used", "weakest_ue"]
-else:
-    Reals = Indices = Number = Whole = Echo = Roles = Any  # anything may be given: it is converted, or refused in one line
+from isac_torch.units import db_to_linear
 
 NO_PATH_GAIN = 1e-20
 """Gain of a pair that no path connects, linear (-200 dB): far below the noise, yet positive as a large-scale gain must be."""
@@ -36,7 +23,7 @@ MOST_OPEN_APS = 64
 
 
 @dataclass(frozen=True, eq=False)
-class Snapshot:
+class Snapshot(SnapshotFields):
     """One network at one time. Field names and units are those of `TrackingDrop` and `TrackingScenario`; no batch axis.
 
     Nested lists and arrays of any real number type become float64 and int64 arrays. Wrong types and shapes raise DropError
@@ -55,153 +42,6 @@ class Snapshot:
         >>> snapshot.num_aps, snapshot.num_ues, snapshot.num_targets
         (2, 1, 1)
     """
-
-    tx_position: Reals = field(
-        metadata=reals("of the transmit APs, m; the z axis points up", "ap", 3, least=-1e7, most=1e7, unit="metres")
-    )
-    tx_orientation: Reals = field(
-        metadata=reals("azimuth of their arrays' broadside, rad", "ap", least=-12.6, most=12.6, unit="radians, not degrees")
-    )
-    rx_position: Reals = field(
-        metadata=reals("of the receive APs, which listen for echoes, m", "rx", 3, least=-1e7, most=1e7, unit="metres")
-    )
-    target_position: Reals = field(
-        metadata=reals("of the tracked targets, m; zero targets are allowed", "target", 3, least=-1e7, most=1e7, unit="metres")
-    )
-    ue_position: Reals | None = field(
-        default=None,
-        metadata=reals(
-            "m; may be left out where ue_gain, ue_azimuth and ue_elevation are all given",
-            "ue", 3, least=-1e7, most=1e7, unit="metres",
-        ),
-    )  # fmt: skip
-    ue_gain: Reals | None = field(
-        default=None,
-        metadata=reals(
-            "large-scale fading between UE and transmit AP with shadowing, linear, 0..1, where 0 means that no path connects "
-            "the two (smaller values than NO_PATH_GAIN count as that); default urban micro without line of sight and without "
-            "shadowing",
-            "ue", "ap", least=0.0, most=1.0, unit="a linear power gain, not dB",
-        ),
-    )  # fmt: skip
-    ue_azimuth: Reals | None = field(
-        default=None,
-        metadata=reals(
-            "at which each transmit AP sees each UE, from its broadside, rad; default from the positions",
-            "ue", "ap", least=-12.6, most=12.6, unit="radians, not degrees",
-        ),
-    )  # fmt: skip
-    ue_elevation: Reals | None = field(
-        default=None,
-        metadata=reals(
-            "above the horizon, rad; default from the positions",
-            "ue", "ap", least=-1.6, most=1.6, unit="radians, not degrees",
-        ),
-    )  # fmt: skip
-    pilot_power: Reals | None = field(
-        default=None,
-        metadata=reals("uplink pilot power of each UE, W; default 0.1 mW", "ue", least=1e-9, most=1e2, unit="W, not dBm"),
-    )
-    pilot: Indices | None = field(
-        default=None, metadata=wholes("which of the pilot_symbols pilots each UE sends; default round robin", "ue")
-    )
-    serving_ap: Indices | None = field(
-        default=None,
-        metadata=wholes(
-            "transmit APs that serve each UE, strongest first; default the serving_aps of largest ue_gain", "ue", "serving"
-        ),
-    )
-    sensing_ap: Indices | None = field(
-        default=None,
-        metadata=wholes(
-            "transmit APs with a beam at each target, closest first; default the sensing_aps closest", "target", "sensing"
-        ),
-    )
-    listening_ap: Indices | None = field(
-        default=None,
-        metadata=wholes(
-            "receive APs that listen for each target; default the listening_aps closest, above four targets balanced",
-            "target", "listening",
-        ),
-    )  # fmt: skip
-    ap_power: Reals | None = field(
-        default=None,
-        metadata=reals("power budget of each transmit AP, W; default 2 W", "ap", least=1e-6, most=1e5, unit="W, not dBm"),
-    )
-    num_antennas: Whole = field(
-        default=4,
-        metadata=wholes("antennas of each AP's uniform linear array", least=1, most=64, unit="antennas of each AP"),
-    )
-    carrier_frequency: Number = field(default=2e9, metadata=reals("Hz", least=1e8, most=1e12, unit="Hz"))
-    noise_power: Number = field(
-        default=dbm_to_watt(-174.0) * 20e6,
-        metadata=reals(
-            "thermal noise power in the band, W; default -174 dBm/Hz over 20 MHz",
-            least=1e-22, most=1e-3, unit="W over the whole band, not dBm",
-        ),
-    )  # fmt: skip
-    pilot_symbols: Whole | None = field(
-        default=None,
-        metadata=wholes(
-            "uplink pilot symbols, also the number of orthogonal pilots; default one pilot per UE",
-            least=1, most=1_000_000, unit="symbols",
-        ),
-    )  # fmt: skip
-    azimuth_spread_deg: Number = field(
-        default=15.0,
-        metadata=reals("standard deviation of the scatterers' azimuth, degrees", least=0.0, most=180.0, unit="degrees"),
-    )
-    angle_error: Number = field(
-        default=1e-2,
-        metadata=reals("standard deviation of the tracked azimuth and elevation, rad", least=0.0, most=1.0, unit="radians"),
-    )
-    echo_gain: Echo = field(
-        default="radar",
-        metadata=words("`radar` equation, or `product` of the two one-way path gains", "radar", "product"),
-    )
-    sir_min_db: Number = field(
-        default=-5.0,
-        metadata=reals("sensing SIR that every target must reach (SIR0), dB", least=-100.0, most=100.0, unit="dB"),
-    )
-    serving_aps: Whole = field(
-        default=4,
-        metadata=wholes("transmit APs that serve each UE where serving_ap is derived", least=1, most=1_000_000, unit="APs"),
-    )
-    sensing_aps: Whole = field(
-        default=4,
-        metadata=wholes(
-            "transmit APs with a beam at each target where sensing_ap is derived", least=1, most=1_000_000, unit="APs"
-        ),
-    )
-    listening_aps: Whole = field(
-        default=1,
-        metadata=wholes(
-            "receive APs that listen for each target where listening_ap is derived",
-            least=1, most=1_000_000, unit="receive APs",
-        ),
-    )  # fmt: skip
-    receive_selection: Roles = field(
-        default="given",
-        metadata=words(
-            "who listens: the APs of rx_position (`given`), or APs of tx_position by a rule, which also hands out the sets "
-            "(docs/roles.md); rx_position is empty then",
-            "given", *RULES,
-        ),
-    )  # fmt: skip
-    num_receive_aps: Whole | None = field(
-        default=None,
-        metadata=wholes(
-            "APs that listen where a rule chooses them; default a quarter, at least one", least=1, most=1_000_000, unit="APs"
-        ),
-    )
-    receive_reach: Number = field(
-        default=1.0,
-        metadata=reals(
-            "`weakest_ue` lets no target be farther from its nearest receive AP than this times the distance under "
-            "`farthest_point`",
-            least=0.0, most=1e9, unit="a multiple of a distance",
-        ),
-    )  # fmt: skip
 
     def __post_init__(self) -> None:
         """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""
@@ -331,10 +171,6 @@ class Snapshot:
 
 
 _OPTIONAL = {item.name: item.default is not MISSING for item in fields(Snapshot)}
-SPECS = specs_of(Snapshot)
-"""Meaning, unit, axes and range of every field."""
-SHAPES = {name: spec.axes for name, spec in SPECS.items() if spec.axes}
-"""Axes of every field that is an array."""
 _SCALARS = tuple(name for name, spec in SPECS.items() if not spec.axes and not spec.words)
 _OPEN = ("num_receive_aps", "receive_reach")
 """What only matters where a rule chooses who listens."""

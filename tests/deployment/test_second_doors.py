@@ -10,7 +10,7 @@ from isac_torch.deployment.cells import parse_number
 from isac_torch.deployment.files import decode_snapshots, read_snapshots
 from isac_torch.deployment.geometry import parse_geometry, read_geometry
 from isac_torch.deployment.importing import import_geometry, read_gains
-from isac_torch.deployment.snapshot import SHAPES
+from isac_torch.deployment.snapshot_fields import SHAPES
 from isac_torch.errors import DropError, GeometryError
 from tests.paths import ROOT
 
