@@ -22,6 +22,10 @@ class DropError(IsacError):
     """A network (positions, gains, sets, powers) with a wrong shape, unit or value."""
 
 
+class NpzError(IsacError):
+    """An npz file that is damaged, too large, or holds something other than plain arrays."""
+
+
 class ProblemError(IsacError):
     """A power problem or powers with the wrong shape, a NaN or a value outside its physical range."""
 

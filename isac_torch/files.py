@@ -67,6 +67,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield target
         return
     partial = target.with_name(f".{target.stem}{_TEMPORARY}{os.getpid()}{target.suffix}")
+    _remove_of_dead(target)
     try:
         yield partial
         _sync(partial)
@@ -188,6 +189,16 @@ def _runs(process: int) -> bool:
     except (OSError, OverflowError):
         return True
     return process != os.getpid()
+
+
+def _remove_of_dead(target: Path) -> None:
+    """Delete what killed processes left beside `target` while they were writing it."""
+    name = re.compile(re.escape(f".{target.stem}{_TEMPORARY}") + r"(\d+)" + re.escape(target.suffix))
+    with contextlib.suppress(OSError):
+        for path in target.parent.iterdir():
+            match = name.fullmatch(path.name)
+            if match and path.is_file() and not path.is_symlink() and not _runs(int(match[1])) and int(match[1]) != os.getpid():
+                path.unlink(missing_ok=True)
 
 
 def _remove_flat(folder: Path) -> None:

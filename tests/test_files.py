@@ -6,6 +6,7 @@ import os
 import resource
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -100,6 +101,17 @@ def test_leftovers_of_a_killed_run_are_removed(tmp_path):
     assert kept.exists()
     remove_leftovers(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "b.json"]
+
+
+def test_writing_a_file_removes_what_killed_writers_of_it_left(tmp_path):
+    gone = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True
+    ).stdout.strip()
+    for name in (f".a.tmp{gone}.json", f".a.tmp{os.getppid()}.json", f".b.tmp{gone}.json", f".a.tmp{gone}.csv", "a.tmp.json"):
+        (tmp_path / name).write_text("half")
+    write_whole(tmp_path / "a.json", "{}")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"a.json", f".a.tmp{os.getppid()}.json", f".b.tmp{gone}.json", f".a.tmp{gone}.csv", "a.tmp.json"}
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from isac_torch.deployment.balance import balanced_power
 from isac_torch.deployment.bundle import load_bundle
 from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, ranges_of
 from isac_torch.deployment.completion import completed
-from isac_torch.deployment.coverage import covered_first
+from isac_torch.deployment.coverage import covered_first, without_unheard
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
 from isac_torch.deployment.open_roles import chosen_receivers
 from isac_torch.deployment.patience import still_wanted
@@ -164,7 +164,8 @@ class DeployedAllocator:
         for members in groups.values():
             begin = time.perf_counter() - checked * len(members)
             problem = coefficients([full[index] for index in members])
-            found, strange = covered_first(problem, self._guarded), self._unlike(problem)
+            found = without_unheard(problem, covered_first(problem, self._guarded))
+            strange = self._unlike(problem)
             nodes = nodes_of(problem)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):

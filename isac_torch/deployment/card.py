@@ -25,6 +25,11 @@ FORMAT, FORMAT_VERSION = "isac-torch-bundle", 3
 _SECOND = {"floor_share": 0.01, "least_share": 1e-12, "least_own_gain": 1e-9}
 """Constants of the balancing layer that bundles of format 2 do not state: all of them were trained with these."""
 CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
+NAMES = (
+    "format", "format_version", "scenario", "network", "inputs", "input_units", "balance", "outputs", "ranges", "metrics",
+    "training", "parity", "versions", "sha256",
+)  # fmt: skip
+"""Every name that a card may have."""
 OUTPUTS = ["link", "owner_logit", "scale"]
 """Logits [drop, 1, link] and [drop, 1, node] of the balancing layer, and the nodes' powers that it starts from."""
 MAX_CARD = 2**20
@@ -76,6 +81,7 @@ def read_card(folder: Path) -> dict[str, Any]:
         )
     fault = card_fault(
         card,
+        names=NAMES,
         inputs=INPUTS,
         outputs=OUTPUTS,
         files=[ONNX],

@@ -13,6 +13,7 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 def card_fault(
     card: Mapping[str, Any],
     *,
+    names: Iterable[str],
     inputs: Iterable[str],
     outputs: Iterable[str],
     files: Iterable[str],
@@ -23,15 +24,19 @@ def card_fault(
 
     Args:
         card: the parsed card.
+        names: that the card may have.
         inputs, outputs: names that the graph must have.
         files: whose checksums must be there.
         constants: of the balancing layer, each a finite number.
         ranges: quantities that must have a range of finite numbers, the least first, and a unit.
 
     Example:
-        >>> card_fault({"sha256": {"a": 1}}, inputs=(), outputs=(), files=["a"], constants=(), ranges=())
+        >>> card_fault({"sha256": {"a": 1}}, names=["sha256"], inputs=(), outputs=(), files=["a"], constants=(), ranges=())
         'the checksum of a is no SHA-256'
     """
+    unknown = sorted(map(str, set(card) - set(names)))
+    if unknown:
+        return f"{unknown[0][:40]!r} is not a name of a card"
     parts = {name: card.get(name, {}) for name in ("sha256", "inputs", "outputs", "balance", "ranges")}
     for name, part in parts.items():
         if not isinstance(part, dict):

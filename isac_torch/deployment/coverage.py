@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from numpy import ndarray
 
 from isac_torch.deployment.guard import Guarded, PathTaken
+from isac_torch.deployment.snapshot import NO_PATH_GAIN
 from isac_torch.outage import any_outage, by_coverage
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from isac_torch.deployment.statistics import Coefficients
 
+_ROUNDING = 1.0 + 1e-9
 _LISTED = 5
 """UEs that a reason names; of more only the number is said."""
 
@@ -35,6 +37,31 @@ def covered_first(problem: Coefficients, answer: Callable[[Coefficients], Guarde
     found = [_answered(part, answer) for part in parts]
     place = np.argsort(np.concatenate([part.index for part in parts]))
     return _joined(found, place)
+
+
+def without_unheard(problem: Coefficients, found: Guarded) -> Guarded:
+    """The same answers without power on links over which nothing of their UE's signal arrives, where that costs nothing.
+
+    A UE that hears fewer APs than are to serve it has such links. Their power may still light targets: where a sensing
+    constraint would be missed without it, it stays. Links of UEs that hear no AP at all are those of UEs out of reach.
+    """
+    comm = problem.num_comm_links
+    silent = (problem.link_gain[:, :comm] <= NO_PATH_GAIN * _ROUNDING).reshape(problem.signal.shape)
+    idle = (silent & ~silent.all(-1, keepdims=True)).reshape(-1, comm)
+    if not idle.any():
+        return found
+    power = found.power.copy()
+    power[:, :comm] = np.where(idle, 0.0, power[:, :comm])
+    with np.errstate(all="ignore"):
+        sinr, sir = problem.sinr(power), problem.sir(power)
+        same = (sir >= np.minimum(found.sir, problem.sir_min)).all(-1) & (sinr.min(-1) >= found.sinr.min(-1) / _ROUNDING)
+    kept = same[:, None]
+    return replace(
+        found,
+        power=np.where(kept, power, found.power),
+        sinr=np.where(kept, sinr, found.sinr),
+        sir=np.where(kept, sir, found.sir),
+    )
 
 
 def _answered(part: Any, answer: Callable[[Coefficients], Guarded]) -> Guarded:

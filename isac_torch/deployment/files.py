@@ -7,14 +7,8 @@ shards that `isac-torch generate` writes.
 
 from __future__ import annotations
 
-import io
 import json
-import math
-import re
-import struct
 import sys
-import zipfile
-import zlib
 from dataclasses import fields
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -25,7 +19,8 @@ from numpy.typing import NDArray
 from isac_torch.deployment.bounded_json import DEFAULT_LIMITS, JsonLimits, parse_json
 from isac_torch.deployment.hdf5 import is_hdf5, read_hdf5
 from isac_torch.deployment.snapshot import Snapshot
-from isac_torch.errors import DropError, IsacError
+from isac_torch.errors import DropError, IsacError, NpzError
+from isac_torch.npz import npz_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,13 +31,6 @@ MAX_BYTES = 2**30
 MAX_DROPS = 20_000
 """Networks that a file may hold. Arrays without entries take no bytes: the size of a file does not bound their number."""
 _MATLAB_OLD = b"MATLAB 5.0 MAT-file"
-_MAX_DIRECTORY = 2**16
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, OSError, RuntimeError, ValueError)
-"""All that zipfile raises over damaged bytes; NotImplementedError (odd features) is a RuntimeError."""
-_HEADER = re.compile(
-    rb"\{'descr': '(?P<dtype>[<>|=]?(?:[fiu][1248]|b1|[SU]\d{1,3}))', 'fortran_order': (?P<fortran>True|False), "
-    rb"'shape': \((?P<shape>[\d, ]{0,60})\), ?\}\s*"
-)
 
 
 def read_snapshots(path: Path, max_bytes: int = MAX_BYTES) -> list[Snapshot]:
@@ -143,58 +131,10 @@ def decode_npz(data: bytes, max_bytes: int = MAX_BYTES, max_drops: int = MAX_DRO
         max_drops: refuses more networks than this.
     """
     try:
-        arrays = _npz_arrays(data, max_bytes)
-    except DropError:
-        raise
-    except _BROKEN_ZIP as error:
-        raise DropError(f"not a whole npz file ({_short(error)}); write it with numpy.savez or send it again") from None
+        arrays = npz_arrays(data, max_bytes)
+    except NpzError as error:
+        raise DropError(str(error)) from None
     return _from_arrays(arrays, max_drops)
-
-
-def _npz_arrays(data: bytes, max_bytes: int) -> dict[str, NDArray[Any]]:
-    _check_directory(data)
-    arrays = {}
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        entries = archive.infolist()
-        total = sum(entry.file_size for entry in entries)
-        if total > max_bytes:
-            raise DropError(f"its arrays unpack to {total} bytes, at most {max_bytes} are allowed; send fewer drops at once")
-        for entry in entries:
-            name = entry.filename.removesuffix(".npy")
-            if name in arrays or entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise DropError(f"{name[:40]!r} is there twice or packed in an unusual way; write it with numpy.savez")
-            with archive.open(entry) as file:
-                arrays[name] = _npy_array(name, file.read(entry.file_size))
-    return arrays
-
-
-def _check_directory(data: bytes) -> None:
-    """Refuse a zip directory of millions of entries before Python's reader makes an object of each."""
-    end = data.rfind(b"PK\x05\x06")
-    if end < 0 or len(data) < end + 22:
-        raise DropError("not a whole npz file (its directory is missing); write it with numpy.savez or send it again")
-    (size,) = struct.unpack_from("<L", data, end + 12)
-    if size > _MAX_DIRECTORY or data[max(end - 20, 0) : end].startswith(b"PK\x06\x07"):
-        raise DropError(f"a zip directory of {size} bytes is not that of a drop; write it with numpy.savez")
-
-
-def _npy_array(name: str, data: bytes) -> NDArray[Any]:
-    """The array of one npy file, of real numbers or short text only."""
-    version = data[6:8]
-    width = {b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4}.get(version)
-    if data[:6] != b"\x93NUMPY" or width is None or len(data) < 8 + width:
-        raise DropError(f"{name[:40]!r} is not an array of numpy; write the file with numpy.savez")
-    start = 8 + width
-    body = start + int.from_bytes(data[8:start], "little")
-    header = _HEADER.fullmatch(data[start:body])
-    if header is None:
-        raise DropError(f"{name[:40]!r} is not an array of plain numbers; convert it with numpy.asarray(..., dtype=float)")
-    dtype = np.dtype(header["dtype"].decode())
-    shape = tuple(int(length) for length in header["shape"].replace(b" ", b"").split(b",") if length)
-    if len(shape) > 4 or math.prod(shape) * dtype.itemsize != len(data) - body:
-        raise DropError(f"{name[:40]!r} of shape {shape} does not fill its {len(data) - body} bytes; write the file again")
-    flat = np.frombuffer(data, dtype, offset=body) if len(data) > body else np.empty(0, dtype)
-    return flat.reshape(shape, order="F" if header["fortran"] == b"True" else "C")
 
 
 def _from_arrays(arrays: dict[str, NDArray[Any]], max_drops: int = MAX_DROPS) -> list[Snapshot]:

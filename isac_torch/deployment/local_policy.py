@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import io
 import json
-import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -27,8 +25,9 @@ from isac_torch.deployment.repair import ROW_TOLERANCE, within_budget
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import Coefficients, coefficients
-from isac_torch.errors import AllocationError, BundleError
+from isac_torch.errors import AllocationError, BundleError, DropError, IsacError, NpzError
 from isac_torch.files import write_whole
+from isac_torch.npz import read_npz
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.weights import shipped_policy
 
@@ -138,20 +137,13 @@ def _read(path: Path) -> tuple[dict[str, ndarray], dict[str, Any]]:
             f"`isac-torch distributed export --checkpoint {path} --output policy.npz`"
         )
     try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise BundleError(f"{path}: {path.stat().st_size} bytes; a policy has at most {_MAX_BYTES}; {_REMEDY}")
-        with np.load(path, allow_pickle=False) as file:
-            sizes = sum(item.file_size for item in file.zip.infolist())
-            if sizes > _MAX_BYTES:
-                raise BundleError(f"{path}: unpacks to {sizes} bytes; a policy has at most {_MAX_BYTES}; {_REMEDY}")
-            arrays = dict(file)
+        arrays = read_npz(path, _MAX_BYTES)
         card = parse_json(arrays.pop(CARD).tobytes())
     except FileNotFoundError:
         raise BundleError(f"{path}: there is no policy; give the file that `isac-torch distributed export` wrote") from None
-    except BundleError:
-        raise
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, BadZipFile, zlib.error) as error:
-        raise BundleError(f"{path}: not readable as a policy ({type(error).__name__}); {_REMEDY}") from None
+    except (NpzError, DropError, KeyError) as error:
+        said = str(error).split(";")[0] if isinstance(error, IsacError) else "there is no card in it"
+        raise BundleError(f"{path}: not readable as a policy ({said}); {_REMEDY}") from None
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise BundleError(f"{path}: not a policy of isac-torch; {_REMEDY}")
     if (card.get("format_version"), card.get("system")) != (FORMAT_VERSION, SYSTEM):

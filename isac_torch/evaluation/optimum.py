@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,9 @@ from torch import Tensor
 from isac_torch import __version__
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, Proposal, Status, allocate
 from isac_torch.allocators.replay import Replay
+from isac_torch.errors import NpzError
 from isac_torch.files import written_whole
+from isac_torch.npz import read_npz
 from isac_torch.outage import OUTAGE_SINR
 from isac_torch.tensors import tensor_fields
 
@@ -156,14 +157,17 @@ def checksum(problem: Any, allocator: object) -> str:
 
 
 def _read(path: Path, problem: ProblemT) -> tuple[Proposal, float] | None:
+    numbers = problem.link_ap.numel() + 4 * problem.num_drops
     try:
-        with np.load(path, allow_pickle=False) as file:
-            stored: dict[str, Any] = {name: torch.from_numpy(file[name]) for name in _NAMES}
-            seconds = float(file["seconds"][0])
-    except (OSError, ValueError, KeyError, IndexError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(path, 16 * numbers + _OVERHEAD)
+        stored: dict[str, Any] = {name: torch.from_numpy(arrays[name].copy()) for name in _NAMES}
+        seconds = float(arrays["seconds"][0])
+    except (FileNotFoundError, NpzError, KeyError, IndexError, TypeError, ValueError):
         return None
     shapes_fit = stored["power"].shape == problem.link_ap.shape and stored["upper_bound"].shape == (problem.num_drops,)
     return (Proposal(**stored), seconds) if shapes_fit else None
 
 
+_OVERHEAD = 2**14
+"""Bytes of an npz file beside its numbers."""
 _NAMES = ("power", "upper_bound", "infeasible", "best_quality")

@@ -192,6 +192,7 @@ def test_a_graph_that_onnxruntime_cannot_open_is_refused(tmp_path):
         ({"inputs": {"signal": "float32"}}, "inputs are signal, not"),
         ({"outputs": {}}, "outputs are missing"),
         ({"sha256": {ONNX: "abc"}}, "no SHA-256"),
+        ({"surprise": 1}, "'surprise' is not a name of a card"),
     ],
 )
 def test_a_card_with_one_wrong_value_is_refused_in_one_line(tmp_path, change, words):

@@ -132,6 +132,20 @@ def test_gains_of_a_spreadsheet_and_pairs_without_a_path(tmp_path, capsys):
         read_gains(gains, read_geometry(sites)[0])
 
 
+def test_an_ap_that_a_ue_does_not_hear_sends_it_nothing(tmp_path):
+    from isac_torch.deployment.allocator import DeployedAllocator
+
+    sites, gains, out = tmp_path / "s.csv", tmp_path / "g.csv", tmp_path / "out.json"
+    rows = "".join(f"tx,{x},0,10\n" for x in range(0, 500, 100))
+    sites.write_text(f"kind,x,y,z\n{rows}ue,20,20,1.5\nue,380,20,1.5\n")
+    gains.write_text("-80,-95,-inf,-inf,-inf\n-inf,-inf,-inf,-95,-80\n")
+    import_geometry(sites, out, gains)
+    answer = DeployedAllocator.load()(read_snapshots(out)[0])
+    heard = {0: {0, 1}, 1: {3, 4}}
+    for power, ap, ue in zip(answer.power, answer.link_ap, answer.owner_index, strict=True):
+        assert (power > 0) == (int(ap) in heard[int(ue)])
+
+
 def test_a_ue_that_nobody_hears_is_allocated(tmp_path):
     from isac_torch.deployment.allocator import DeployedAllocator
     from isac_torch.deployment.snapshot import Snapshot

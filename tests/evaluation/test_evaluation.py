@@ -4,6 +4,7 @@ import csv
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -153,6 +154,10 @@ def test_stored_answer_is_found_judged_again_and_rebuilt_when_damaged(tmp_path):
     rebuilt, known = stored_allocate(problem, allocator, tmp_path)
     assert not known
     assert_close(rebuilt.power, first.power, rtol=0, atol=0)
+    np.savez_compressed(path, power=np.zeros((4, 10_000_000), dtype=np.float32))  # 150 MB, where 4 x 20 numbers should be
+    again, known = stored_allocate(problem, allocator, tmp_path)
+    assert not known
+    assert_close(again.power, first.power, rtol=0, atol=0)
     other = problem.select(torch.tensor([1, 0, 2, 3]))
     assert checksum(other, allocator) != checksum(problem, allocator)
     assert checksum(problem, Fractional(0.5, 0.4)) != checksum(problem, allocator)

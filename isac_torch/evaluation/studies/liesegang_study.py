@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,8 +16,10 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
+from isac_torch.errors import NpzError
 from isac_torch.evaluation.studies.code import code_digest
 from isac_torch.files import written_whole
+from isac_torch.npz import read_npz
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 Beams = Literal["both", "data", "probe"]
 Association = Literal["utc", "tc", "uc", "cf"]
 
+_MAX_BYTES = 2**28
+"""Of a stored result: 1000 drops x 1000 fadings of ten targets are 80 MB."""
 _CHUNK = 64
 DOMINATING = ("opc_dominate", "opc_dominate_fair")
 """Designs that must sense no worse than uniform power."""
@@ -143,9 +146,9 @@ class Study:
         if self._folder is None:
             return None
         try:
-            with np.load(self._path(self._folder, case, with_miss), allow_pickle=False) as file:
-                return Result(*(torch.from_numpy(file[name]) for name in ("ratio_db", "rate", "miss")))
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            arrays = read_npz(self._path(self._folder, case, with_miss), _MAX_BYTES)
+            return Result(*(torch.from_numpy(arrays[name].copy()) for name in ("ratio_db", "rate", "miss")))
+        except (FileNotFoundError, NpzError, KeyError, TypeError):
             return None
 
     def _write(self, case: Case, with_miss: bool, result: Result) -> None:

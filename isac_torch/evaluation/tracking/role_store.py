@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import zipfile
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from isac_torch.errors import NpzError
 from isac_torch.evaluation.optimum import checksum
 from isac_torch.files import written_whole
+from isac_torch.npz import read_npz
 from isac_torch.tensors import cat_tensors
 
 if TYPE_CHECKING:
@@ -59,9 +60,9 @@ def chosen_roles(
 def _read(path: Path, drop: TrackingDrop) -> tuple[Tensor, Tensor] | None:
     """Receive APs and whether less was asked for; None where the file is missing or damaged."""
     try:
-        with np.load(path, allow_pickle=False) as file:
-            receive, eased = torch.from_numpy(file["receive"]), torch.from_numpy(file["eased"])
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = read_npz(path, 16 * drop.rx_position.numel() + 2**14)
+        receive, eased = (torch.from_numpy(arrays[name].copy()) for name in ("receive", "eased"))
+    except (FileNotFoundError, NpzError, KeyError, TypeError):
         return None
     listening, num_aps = drop.rx_position.shape[1], drop.tx_position.shape[1] + drop.rx_position.shape[1]
     if receive.shape != (drop.num_drops, listening) or eased.shape != (drop.num_drops,):
