@@ -7,6 +7,7 @@ rounds is trained, so that `rounds` is an argument of the call.
 
 from __future__ import annotations
 
+import warnings
 from typing import ClassVar
 
 import torch
@@ -30,6 +31,13 @@ def _still(module: nn.Sequential) -> nn.Sequential:
     return module
 
 
+def _linear(inputs: int, outputs: int) -> nn.Linear:
+    """A layer that may have no outputs, of which torch would warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Initializing zero-element tensors")
+        return nn.Linear(inputs, outputs)
+
+
 class _AtAp(nn.Module):
     """Layers by which the links of one AP meet."""
 
@@ -45,14 +53,14 @@ class _Round(nn.Module):
     def __init__(self, hidden: int, floats: int, prices: int) -> None:
         super().__init__()
         self.norm_link, self.norm_ue, self.norm_target = (nn.LayerNorm(hidden) for _ in range(3))
-        self.up_ue, self.up_target = nn.Linear(hidden, floats), nn.Linear(hidden, floats)
+        self.up_ue, self.up_target = _linear(hidden, floats), _linear(hidden, floats)
         self.ue = _two_layers(hidden + floats + UE_READS, hidden, hidden)
         self.target = _two_layers(hidden + floats + TARGET_READS, hidden, hidden)
         self.ue_price, self.target_price = nn.Linear(hidden, 1 + prices), nn.Linear(hidden, 2)
         for layer in (self.ue_price, self.target_price):
             nn.init.normal_(layer.weight, std=0.02)
             nn.init.zeros_(layer.bias)
-        self.down_ue, self.down_target = nn.Linear(hidden, floats), nn.Linear(hidden, floats)
+        self.down_ue, self.down_target = _linear(hidden, floats), _linear(hidden, floats)
         self.fairness = nn.Parameter(torch.tensor(4.0))
         self.log_length = nn.Parameter(torch.tensor(0.0))
         self.own_step, self.own_rest = nn.Parameter(torch.tensor(0.7)), nn.Parameter(torch.tensor(0.3))
