@@ -51,6 +51,8 @@ DOWNLINK_PILOTS: dict[str, tuple[Any, int, int]] = {
     "first_order": (DownlinkPilotFirstOrder(steps=3), 2, 100),
     "gnn": (DownlinkPilotLearned(DownlinkPilotNetwork(), rescue_steps=3), 2, 100),
 }
+SIR_ONLY = ("gnn", "first_order", "distributed", "unfolded", "prices", "sinr_tracking")
+"""Allocators that refuse sensing constraints with noise, in one line."""
 DROPS = 8
 """Of each batch in the slow test: 13,000 problems in all."""
 
@@ -72,7 +74,7 @@ def tracking_batches(name: str, batches: int, drops: int) -> None:
     for seed in range(1, 1 + batches):
         problem = hostile_problems.tracking(seed, drops)
         problem.check()
-        if name.startswith(("gnn", "first_order")):
+        if name.startswith(SIR_ONLY):
             problem = replace(problem, echo_noise=None)
         if name.startswith("opc_dominate"):
             problem = replace(problem, reference=equal_split(problem))

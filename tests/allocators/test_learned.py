@@ -1,13 +1,15 @@
 """Learned and first-order allocators, and the guard rails of stored networks."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 
 from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
-from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
+from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator, unlike_training
 from isac_torch.errors import CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.tracking.balance import balance
@@ -21,6 +23,7 @@ from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.weights import shipped_weights
 
 
 def make_problem(size="16x16x4", drops=24, seed=1_700_000_000, **parameters) -> MaxMinSinrProblem:
@@ -201,3 +204,21 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
     with pytest.raises(CheckpointError):
         load_network(tmp_path / "model.pt", AllocationNetwork)
     assert not (tmp_path / "sprung").exists()
+
+
+def test_unequal_budgets_are_recognised_and_lose_nothing():
+    scenario = TrackingScenario.of_size("12x8x2", sir_min_db=-10.0)
+    equal = power_problem(scenario.sample(4, generator=torch.Generator().manual_seed(3)), scenario)
+    macro = torch.where(torch.arange(equal.num_aps) < 3, 20.0, 0.125) * equal.budget
+    off = torch.where(torch.arange(equal.num_aps) == 0, 0.005, 1.0) * equal.budget
+    allocator = LearnedAllocator.load(shipped_weights())
+    assert not bool(unlike_training(equal).any())
+    for budget in (macro, off):
+        problem = replace(equal, budget=budget)
+        assert bool(unlike_training(problem).all())
+        best, found = allocate(problem, BatchedOptimal()), allocate(problem, allocator)
+        good = best.status <= Status.FEASIBLE
+        ratio = (1.0 + found.value[good]).log2() / (1.0 + best.value[good]).log2()
+        assert float(ratio.min()) > 0.95
+        assert float(ratio.mean()) > 0.98
+        assert float(found.violation[good].max()) < 1e-6

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
@@ -25,6 +25,8 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 _CHUNK = 256
 """Drops that go through a network at once: more only costs memory."""
 
+_SEEN_BUDGETS, _SEEN_GAINS = 10.0**0.1, 10.0**8.3
+"""Largest ratios of budgets, and of gains of one UE, in the training."""
 Directions = Callable[[MaxMinSinrProblem, Aim], Float[Tensor, "drop logit"]]
 
 
@@ -74,8 +76,9 @@ class LearnedAllocator:
     Attributes:
         network: predicts directions.
         objective: what the powers are to maximise.
-        more_steps: steps of plain ascent from the network's directions in unclear drops, where a row is missed or a target's
-            beams are hardly worth their power (5 % of the paper's drops); 0 leaves the network's answer.
+        more_steps: steps of plain ascent from the network's directions in unclear drops, where a sensing constraint is missed,
+            a target's beams are hardly worth their power (5 % of the paper's drops), or budgets or gains are unlike those of
+            the training; 0 leaves the network's answer.
         shares: the network for constraints that ask for watts; without it these get `more_steps` steps of plain ascent.
 
     Example:
@@ -128,14 +131,16 @@ def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Obje
 def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int) -> Tensor:
     """Plain powers; in unclear drops the best of plain and frugal ones and of what more steps make of either.
 
-    A drop is unclear where frugal directions can differ from plain ones, or a row is missed.
+    A drop is unclear where frugal directions can differ from plain ones, a sensing constraint is missed, or budgets or gains
+    are unlike those of the training.
     """
     plain, frugal = Aim(objective), Aim(objective, frugal=True)
     logits, power = _powers(problem, directions, plain)
-    if not problem.num_constraints:
-        return power
-    missed = problem.violations(power).sensing > FEASIBILITY_TOLERANCE
-    unclear = (missed | (beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1)).nonzero()[:, 0]
+    unlike = unlike_training(problem)
+    if problem.num_constraints:
+        unlike |= problem.violations(power).sensing > FEASIBILITY_TOLERANCE
+        unlike |= (beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1)
+    unclear = unlike.nonzero()[:, 0]
     if len(unclear):
         part, best = problem.select(unclear), power[unclear]
         other_logits, other = _powers(part, directions, frugal)
@@ -146,6 +151,16 @@ def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objec
                 best = _better(part, best, found, plain)
         power = power.index_copy(0, unclear, best)
     return power
+
+
+def unlike_training(problem: MaxMinSinrProblem) -> Bool[Tensor, " drop"]:
+    """Drops far from those that the shipped network was trained on: budgets of APs with links that differ by more than 1 dB,
+    or a UE whose serving gains lie more than 83 dB apart. The runtime improves the same networks (`deployment.card.REFINED`).
+    """
+    budget = problem.link_budget
+    spread = budget.amax(-1) > _SEEN_BUDGETS * budget.amin(-1)
+    gain = problem.link_gain[:, : problem.num_comm_links].reshape(problem.signal.shape)
+    return spread | (gain.amax(-1) > _SEEN_GAINS * gain.amin(-1)).any(-1)
 
 
 def _continued(start: Tensor, steps: int) -> Directions:

@@ -121,7 +121,7 @@ class ByLinks:
         theta = slope * x[:, :comm].reshape(slope.shape) / signal.unsqueeze(-1)
         half = 0.5 * point.price[:, :ues] * signal
         block = half[..., None, None] * (torch.diag_embed(theta) - theta.unsqueeze(-1) * theta.unsqueeze(-2))
-        own = matrix[:, :comm, :comm].reshape(drops, ues, serving, ues, serving)
+        own = matrix[:, :comm, :comm].reshape(drops, ues, serving, ues, serving).clone()  # at some sizes it would be a view
         own.diagonal(dim1=1, dim2=3).add_(block.movedim(1, -1))
         matrix[:, :comm, :comm] = own.reshape(drops, comm, comm)
         pivots = matrix.diagonal(dim1=1, dim2=2)
