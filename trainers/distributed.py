@@ -116,9 +116,11 @@ class DistributedTraining(AveragedTraining):
         if chance[2] < self.hparams["disturbed"]:
             hears = loudest_pairs(problem, 1.0 - (1.0 - self.hparams["least_heard"]) * chance[3])
         known = neighbourhoods(problem, hears)
-        state = self.network.begin(problem, known, channel)
+        state = self.network.begin(problem, known, None)
         scalar, size = state.share.new_zeros(()), problem.num_drops
         for number in range(self.hparams["rounds"] + 1):
+            if number == 1:
+                state = self.network.begin(problem, known, channel)
             if number:
                 state = self.network.advance(problem, known, state, number - 1, channel)
             if number in self.hparams["exit_rounds"]:

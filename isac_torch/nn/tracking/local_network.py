@@ -76,7 +76,7 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
     """
 
     SYSTEM: ClassVar[str] = "tracking-distributed"
-    FEATURE_VERSION: ClassVar[int] = 1
+    FEATURE_VERSION: ClassVar[int] = 2
 
     def __init__(self, hidden: int = 32, rounds: int = 8, floats: int = 8, prices: int = 2, layers: int = 2) -> None:
         """Cells of width `hidden` for `rounds` rounds.
@@ -93,6 +93,7 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
         self.encode = _two_layers(ALONE, hidden, hidden)
         self.alone = nn.ModuleList(_AtAp(hidden) for _ in range(layers))
         self.first = _still(_two_layers(hidden, hidden, 1))
+        self.probe = _still(_two_layers(hidden, hidden, 1))
         self.encode_near = _two_layers(NEAR, hidden, hidden)
         self.cells = nn.ModuleList(_Round(hidden, floats, prices) for _ in range(rounds))
 

@@ -82,13 +82,18 @@ class Start(Protocol):
     encode: Layer
     alone: Any
     first: Layer
+    probe: Layer
     encode_near: Layer
 
 
 def begun(
     layers: Start, problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array], channel: Channel | None
 ) -> LocalState[Array]:
-    """States before the first round: links know their AP, UEs and targets nothing. `channel` None: nobody sends anything."""
+    """States before the first round: links know their AP, UEs and targets nothing.
+
+    `channel` None: nobody sends anything, and the shares are the answer. Otherwise they are what is radiated while nodes
+    measure for the first time, which need not be a good answer.
+    """
     xp, comm = namespace(known.limit), problem.num_comm_links
     link = layers.encode(alone(problem, known))
     for layer in layers.alone:
@@ -96,7 +101,8 @@ def begun(
     served = at_rows(known.at_ap[:, :, :comm].sum(-1), problem.link_ap)
     serves = counting(problem.num_links, known.limit) < comm
     first = xp.where(serves, -xp.log(at_least(served, 1.0)) - 0.1, _FIRST_TARGET)
-    share = within_budgets(problem, first + layers.first(link)[..., 0])
+    head = layers.first if channel is None else layers.probe
+    share = within_budgets(problem, first + head(link)[..., 0])
     if channel is not None:
         link = link + layers.encode_near(near(problem, known, channel))
     nothing = xp.zeros_like(link[:, :1]) + xp.zeros_like(known.limit[:, : problem.num_ues + problem.num_targets, None])

@@ -38,7 +38,7 @@ class LocalPolicy(Generic[Array]):
     def begin(
         self, problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array], channel: Channel | None = clear
     ) -> LocalState[Array]:
-        """What the nodes hold before the first round. `channel` None: nobody will send anything."""
+        """What the nodes hold before the first round. `channel` None: nobody will send anything, the shares are the answer."""
 
     @abstractmethod
     def advance(
@@ -75,8 +75,10 @@ class LocalPolicy(Generic[Array]):
         """
         known = neighbourhoods(problem, hears)
         count = self.rounds if rounds is None else rounds
-        state = self.begin(problem, known, channel if count else None)
-        found = [state.share]
+        found = [self.begin(problem, known, None).share]
+        if not count:
+            return found
+        state = self.begin(problem, known, channel)
         for index in range(count):
             state = self.advance(problem, known, state, index, channel, air)
             found.append(state.share)
