@@ -6,7 +6,8 @@ import runpy
 import pytest
 
 from isac_torch import TrackingScenario, allocate, named_allocator, power_problem
-from isac_torch.evaluation.benchmark import Case, run_benchmark
+from isac_torch.evaluation.benchmark import Case
+from isac_torch.evaluation.measure import run_benchmark
 from isac_torch.evaluation.tracking.view import VIEW
 from tests.paths import ROOT
 

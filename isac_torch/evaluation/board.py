@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from matplotlib.figure import Figure
 
-    from isac_torch.evaluation.benchmark import Benchmark, OutcomeT, View
+    from isac_torch.evaluation.benchmark import Benchmark, OutcomeT
+    from isac_torch.evaluation.view import View
     from isac_torch.systems import DropT, ProblemT, ScenarioT
 
 

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from isac_torch.evaluation.benchmark import Benchmark, OutcomeT, View
+    from isac_torch.evaluation.benchmark import Benchmark, OutcomeT
     from isac_torch.evaluation.tables import Summary
+    from isac_torch.evaluation.view import View
     from isac_torch.systems import DropT, ProblemT, ScenarioT
 
 CERTIFIED_GAP = 1e-3

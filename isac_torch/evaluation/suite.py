@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.errors import AllocationError, ScenarioError
-from isac_torch.evaluation.benchmark import SENSED_BLOCKS, Case, run_benchmark
+from isac_torch.evaluation.benchmark import SENSED_BLOCKS, Case
+from isac_torch.evaluation.measure import run_benchmark
 from isac_torch.evaluation.results import provenance, write_results, write_settings
 from isac_torch.evaluation.settings import Setting
 from isac_torch.files import writable_folder
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from isac_torch.evaluation.benchmark import OutcomeT, View
+    from isac_torch.evaluation.benchmark import OutcomeT
+    from isac_torch.evaluation.view import View
     from isac_torch.systems import DropT, ProblemT, ScenarioT
 
 MAX_SEED = 2**32 - 1

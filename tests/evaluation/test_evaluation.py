@@ -14,7 +14,8 @@ from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.cli import main
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.benchmark import Case, run_benchmark
+from isac_torch.evaluation.benchmark import Case
+from isac_torch.evaluation.measure import run_benchmark
 from isac_torch.evaluation.optimum import checksum, stored_allocate
 from isac_torch.evaluation.run import evaluate
 from isac_torch.evaluation.settings import Setting

@@ -27,7 +27,7 @@ SMALL = TrackingScenario(num_aps=8, num_ues=4, num_targets=3, serving_aps=2, sen
 def test_a_figure_is_drawn_tabulated_and_judged(figure: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, few in (("RCS_DBSM", (0.0, 10.0)), ("CLUTTER", (1e-2, 1e-1))):
         monkeypatch.setattr(liesegang_figures, name, few)
-        monkeypatch.setattr(f"isac_torch.evaluation.studies.liesegang_claims.{name}", few)
+        monkeypatch.setattr(f"isac_torch.evaluation.studies.liesegang_rules.{name}", few)
     rows = reproduce(tmp_path, figure, num_drops=2, num_blocks=1)
     assert (tmp_path / f"figure_{figure}.png").read_bytes().startswith(b"\x89PNG")
     with (tmp_path / f"figure_{figure}.csv").open(encoding="utf-8") as file:

@@ -10,9 +10,10 @@ from isac_torch import cli
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.studies.liao import FIGURES, PLOTS, reproduce, traces
+from isac_torch.evaluation.studies.liao import FIGURES, PLOTS, reproduce
 from isac_torch.evaluation.studies.liao_claims import CLAIMS
 from isac_torch.evaluation.studies.liao_study import points, run_chunk, run_points
+from isac_torch.evaluation.studies.liao_traces import traces
 from tests.paths import ROOT
 
 

@@ -9,10 +9,11 @@ from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.benchmark import Case, View
+from isac_torch.evaluation.benchmark import Case
 from isac_torch.evaluation.downlink_pilots import figures
 from isac_torch.evaluation.downlink_pilots.metrics import TIGHT, Outcome, PilotBenchmark, outcome, reference, summarise
 from isac_torch.evaluation.tables import drop_kinds, text_table
+from isac_torch.evaluation.view import View
 from isac_torch.systems import DOWNLINK_PILOTS
 
 if TYPE_CHECKING:

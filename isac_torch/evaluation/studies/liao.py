@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from isac_torch.allocation import Status, allocate, equal_split
-from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder
+from isac_torch.allocation import Status, allocate
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.drop import build_drops
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
@@ -17,15 +16,13 @@ from isac_torch.errors import IsacError
 from isac_torch.evaluation.studies.claims import judge_claims
 from isac_torch.evaluation.studies.liao_claims import CLAIMS, POWER_MAP
 from isac_torch.evaluation.studies.liao_study import allocators, points, run_points
+from isac_torch.evaluation.studies.liao_traces import traces
 from isac_torch.evaluation.tables import write_json
 from isac_torch.files import writable_folder, written_whole
-from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
     from isac_torch.evaluation.studies.liao_study import Sample
@@ -231,40 +228,6 @@ def _power_map(folder: Path, seed: int) -> list[dict[str, Any]]:
     _write_csv(folder / "figure_2.csv", ("scheme", "ue", "ap", "power_w"), rows)
     share = {name: float(power[1].sum() / power.sum()) for name, power in maps.items()}
     return [POWER_MAP.line(share, {"num_drops": 1, "seed": seed})]
-
-
-def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, float]]]:
-    """(1 / largest NMSE, certified bound, KKT residual) after each step of every iterative allocator, for one drop.
-
-    Steps: a conic programme of ours, a pass of the paper's algorithm, a gradient step of plain ascent, a correction or learned
-    step of the shipped network. Only ours meets the localisation bounds at every step.
-    """
-    from isac_torch.downlink_pilots.graph import link_graph
-    from isac_torch.nn.ascent import ascend
-    from isac_torch.nn.checkpoint import load_network
-    from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-    from isac_torch.nn.downlink_pilots.shares import STEP_LENGTH, SharesHill, powers, start_logits
-    from isac_torch.solvers.downlink_pilots.ascent import descend
-    from isac_torch.solvers.downlink_pilots.certificate import upper_bound
-    from isac_torch.solvers.downlink_pilots.paper import sequential_taylor
-    from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
-
-    iterates: dict[str, list[Tensor]] = {"ours": [], "sca_paper": [], "sca_paper_reset": []}
-    best = descend(problem, equal_split(problem), steps=iterates["ours"])
-    sequential_taylor(problem, steps=iterates["sca_paper"])
-    sequential_taylor(problem, passes=12, reset=True, steps=iterates["sca_paper_reset"])
-    passed: list[Tensor] = []
-    ascend(SharesHill(problem), start_logits(problem), DownlinkPilotFirstOrder.steps, STEP_LENGTH, passed=passed)
-    iterates["first_order"] = [powers(problem, logits) for logits in passed]
-    network, single = load_network(shipped_weights("downlink_pilots"), DownlinkPilotNetwork)[0], problem.cast(torch.float32)
-    with torch.no_grad():
-        points = [start_logits(single), *network.trajectory(single, link_graph(single))]
-    iterates["gnn_raw"] = [powers(problem, logits.to(problem.gain)) for logits in points]
-    bound = upper_bound(problem, best, gap=1e-4)
-    return {
-        name: [(float(problem.objective(power)), bound, kkt_residual(problem, power)) for power in powers]
-        for name, powers in iterates.items()
-    }
 
 
 def _convergence(folder: Path, seed: int) -> None:

@@ -16,8 +16,8 @@ import torch
 
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.allocators.tracking.margin import eased
-from isac_torch.evaluation.benchmark import Policy
 from isac_torch.evaluation.tracking.role_store import chosen_roles
+from isac_torch.evaluation.view import Policy
 from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import power_problem

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from isac_torch.allocation import Allocation, Status, allocate
 from isac_torch.allocators.tracking.heuristics import Fractional
-from isac_torch.evaluation.benchmark import Benchmark, Case, Part, View, draw
+from isac_torch.evaluation.benchmark import Benchmark, Case, Part
+from isac_torch.evaluation.measure import draw
 from isac_torch.evaluation.results import CERTIFIED_GAP
 from isac_torch.evaluation.tables import decibel, drop_kinds, numeric, text_table
 from isac_torch.evaluation.tracking import figures, policy_figures
@@ -18,6 +19,7 @@ from isac_torch.evaluation.tracking.board import write_curves
 from isac_torch.evaluation.tracking.columns import BLOCKS, COLUMNS, CSV_FIELDS, SENSING_COLUMNS
 from isac_torch.evaluation.tracking.metrics import Outcome, Sensed, rate_ratio, summarise
 from isac_torch.evaluation.tracking.policies import DOMINATE, KEPT_ROLES, POLICIES, vary
+from isac_torch.evaluation.view import View
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess, mutual_information
 from isac_torch.solvers.tracking.feasibility import largest_sir
