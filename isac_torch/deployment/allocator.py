@@ -31,7 +31,7 @@ from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.balancing import Constants
-from isac_torch.tracking.nodes import NodeProblem, nodes_of
+from isac_torch.tracking.nodes import nodes_of
 from isac_torch.weights import shipped_bundle
 
 if TYPE_CHECKING:
@@ -205,7 +205,7 @@ class DeployedAllocator:
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
         """The network's own powers (W), before the guard; NaN where it fails."""
-        by_node = NodeProblem.of(problem)
+        by_node = problem.by_node
         with np.errstate(all="ignore"):
             parts = []
             for inputs in by_node.network_inputs():

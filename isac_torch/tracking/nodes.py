@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic
 
 import numpy as np
@@ -109,14 +110,14 @@ class NodeProblem(Generic[Array]):
         tables = (_table(table, signal) for table in (nodes.is_ue, nodes.is_target, nodes.itself))
         return cls(nodes, signal, heard, required, coherent, problem.budget[:, None], problem.link_ap, *tables)
 
-    @property
+    @cached_property
     def net(self) -> Float[Array, "drop node link"]:
-        """N of each UE, S - SIR0 I of each target."""
+        """N of each UE, S - SIR0 I of each target; not to be written to."""
         net = namespace(self.heard).asarray(self.heard, copy=True)
         net[:, self.nodes.ues :] -= self.required
         return net
 
-    @property
+    @cached_property
     def own_echo(self) -> Float[Array, "drop 1 link"]:
         """Entry of each link at the node that it serves: of sensing links S over the largest in the constraint."""
         links = counting(self.heard.shape[2], self.link_ap)

@@ -13,6 +13,7 @@ the position adds h_l(p) >= required_l (`tracking.position`), concave in the pow
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Generic
 
 from jaxtyping import Float, Int
@@ -33,6 +34,7 @@ from isac_torch.tensors import (
     tensor_fields,
     tiniest,
 )
+from isac_torch.tracking.nodes import NodeProblem
 from isac_torch.tracking.position import PositionInformation
 
 if TYPE_CHECKING:
@@ -90,6 +92,11 @@ class MaxMinSinrProblem(Generic[Array]):
     num_cells: int = 0
     reference: Float[Array, "drop link"] | None = None
     position: PositionInformation[Array] | None = None
+
+    @cached_property
+    def by_node(self) -> NodeProblem[Array]:
+        """The same coefficients with one axis over UEs and targets, built once: balancing asks for them at every step."""
+        return NodeProblem.of(self)
 
     @property
     def num_drops(self) -> int:

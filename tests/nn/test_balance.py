@@ -1,5 +1,7 @@
 """The balancing layer's laws: equal SINR, one tight AP, rows met, exact gradients, any size."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -9,6 +11,7 @@ from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.nodes import NodeProblem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -134,3 +137,25 @@ def test_owner_views_agree_with_the_link_order(problem):
     assert_close(own_entries(problem, problem.leakage)[:, 2, 1], problem.leakage[:, 2, 2 * problem.serving + 1])
     assert_close(own_constraints(problem, problem.echo)[:, 3, 0], problem.echo[:, 3, problem.num_comm_links + 12])
     assert logit_size(problem) == problem.num_links + 20
+
+
+def test_coefficients_are_ordered_by_node_once_per_batch(problem, monkeypatch):
+    built = []
+    real = NodeProblem.of
+    monkeypatch.setattr(NodeProblem, "of", lambda given: built.append(given) or real(given))
+    batch = problem.select(torch.arange(3))
+    first = balance(batch, start_logits(batch))
+    again = balance(batch, start_logits(batch))
+    assert len(built) == 1
+    assert_close(first.power, again.power, rtol=0.0, atol=0.0)
+
+
+def test_coefficients_may_be_differentiated_twice_over(problem):
+    """Balancing without gradients keeps nothing that would cut the graph of the coefficients or be freed with it."""
+    budget = problem.budget.clone().requires_grad_()
+    strong = replace(problem, budget=budget)
+    with torch.no_grad():
+        balance(strong, start_logits(strong))
+    slopes = [torch.autograd.grad(balance(strong, start_logits(strong)).level.sum(), budget)[0] for _ in range(2)]
+    assert bool((slopes[0] > 0).any())
+    assert_close(slopes[0], slopes[1], rtol=0.0, atol=0.0)

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from isac_torch.links import own_constraints, split_by_node, spread_to_links
-from isac_torch.tensors import map_tensors
+from isac_torch.tensors import map_tensors, tensor_fields
 from isac_torch.tracking.balancing import CONSTANTS, Terms, asked, terms
 from isac_torch.tracking.nodes import NodeProblem
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -125,7 +125,13 @@ def _terms(problem: MaxMinSinrProblem, logits: Tensor, least_net_gain: float) ->
     blocks = (block.softmax(-1).flatten(1) for block in split_by_node(problem, link))
     share = torch.cat(list(blocks), 1).clamp_min(CONSTANTS.least_share)
     constants = replace(CONSTANTS, least_net_gain=least_net_gain)
-    return terms(NodeProblem.of(problem), share[:, None], *asked(node[:, None], constants), constants)
+    return terms(_coefficients(problem), share[:, None], *asked(node[:, None], constants), constants)
+
+
+def _coefficients(problem: MaxMinSinrProblem) -> NodeProblem[Tensor]:
+    """The problem by node: built once per batch, or afresh where somebody differentiates through its coefficients."""
+    differentiated = any(value.requires_grad for value in tensor_fields(problem).values())
+    return NodeProblem.of(problem) if differentiated else problem.by_node
 
 
 def _apply(matrix: Tensor, vector: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from functools import cached_property
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.tracking.nodes import NodeProblem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 TINY = 1e-20
@@ -49,7 +48,7 @@ class DenseProblem:
     @classmethod
     def of(cls, problem: MaxMinSinrProblem) -> DenseProblem:
         """The same problems."""
-        return cls(**NodeProblem.of(problem).matrices(problem.signal.dtype))
+        return cls(**problem.by_node.matrices(problem.signal.dtype))
 
     @cached_property
     def is_target(self) -> Float[Tensor, "1 owner"]:
