@@ -9,11 +9,14 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
+from argparse import ArgumentError, RawDescriptionHelpFormatter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import DefaultHelpFormatter
 from lightning import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -27,6 +30,7 @@ from isac_torch.trainers.keeping import CHECKPOINTS, LAST, Keeper, WholeCheckpoi
 from isac_torch.trainers.module import AllocationTraining
 from isac_torch.trainers.options import TRAINER, check_monitors, check_options
 from isac_torch.trainers.pilot import DownlinkPilotTraining
+from isac_torch.trainers.settings import refuse_flat
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,7 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs | own)
 
 
-def train(argv: list[str], system: str = "tracking") -> None:
+def train(argv: list[str], system: str = "tracking", examples: Sequence[str] = ()) -> None:
     """Train as the options say and write `model.pt` beside the checkpoints.
 
     Nothing is written before every option, the drops and the checkpoint to resume are checked.
@@ -125,13 +129,14 @@ def train(argv: list[str], system: str = "tracking") -> None:
     Args:
         argv: options of the command, without its name.
         system: whose network.
+        examples: command lines that --help shows.
 
     Raises:
         IsacError: an option, file or folder cannot be used; the message is one line.
         KeyboardInterrupt: the training was interrupted; the message says what is kept.
     """
     _quiet()
-    cli = _parsed(argv, SYSTEMS[system])
+    cli = _parsed(argv, SYSTEMS[system], examples)
     _check_data(cli.datamodule, system.partition("-")[0])
     module: LightningModule = cli.model.to(getattr(cli.datamodule, "dtype", torch.float32))
     resume = _resume(cli, module)
@@ -147,19 +152,35 @@ def train(argv: list[str], system: str = "tracking") -> None:
         _write_model(cli, module)
 
 
-def _parsed(argv: list[str], trained: Trained) -> TrainingCLI:
-    parser = {"prog": f"isac-torch {trained.command}", "exit_on_error": False, "allow_abbrev": False, "default_env": False}
-    return TrainingCLI(
-        trained.module,
-        LightningDataModule,
-        subclass_mode_data=True,
-        run=False,
-        args=argv,
-        seed_everything_default=1,
-        save_config_callback=None,
-        parser_kwargs=parser,
-        auto_configure_optimizers=False,
-    )
+class _Formatter(RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the lines of the examples."""
+
+
+def _parsed(argv: list[str], trained: Trained, examples: Sequence[str]) -> TrainingCLI:
+    parser = {
+        "prog": f"isac-torch {trained.command}",
+        "epilog": "\n".join(["examples:", *(f"  {line}" for line in examples)]) if examples else None,
+        "formatter_class": _Formatter,
+        "exit_on_error": False,
+        "allow_abbrev": False,
+        "default_env": False,
+    }
+    try:
+        return TrainingCLI(
+            trained.module,
+            LightningDataModule,
+            subclass_mode_data=True,
+            run=False,
+            args=argv,
+            seed_everything_default=1,
+            save_config_callback=None,
+            parser_kwargs=parser,
+            auto_configure_optimizers=False,
+        )
+    except ArgumentError:
+        if trained.module is AllocationTraining:
+            refuse_flat(argv)
+        raise
 
 
 def _check_data(data: LightningDataModule, system: str) -> None:

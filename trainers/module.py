@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from copy import deepcopy
-from typing import Literal
+from dataclasses import asdict
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
 from isac_torch.trainers.ranks import gathered
+from isac_torch.trainers.settings import LOSS, NETWORK, OPTIMISER, LossSettings, NetworkSettings, OptimiserSettings
 
 Network = AllocationNetwork | OneShotNetwork | ShareNetwork
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
@@ -33,62 +34,36 @@ _SLACK = 0.1 * math.log(10.0) / 10.0
 class AllocationTraining(AveragedTraining):
     """Trains a network of the tracking system; validates the running average of its weights against stored optima.
 
-    `unsupervised` raises the smallest rate under a multiplier on the sensing constraints; `supervised` imitates the label's
-    shares; `hybrid` starts supervised and fades into unsupervised over `supervised_steps`.
+    `LossSettings` says what is minimised.
     """
 
     def __init__(
-        self,
-        objective: Literal["supervised", "unsupervised", "hybrid"] = "unsupervised",
-        hidden: int = 48,
-        layers: int = 2,
-        refinements: int = 2,
-        steps: int = 8,
-        learning_rate: float = 2e-3,
-        weight_decay: float = 1e-2,
-        warmup_steps: int = 20,
-        supervised_steps: int = 100,
-        early_weight: float = 0.3,
-        row_weight: float = 3.0,
-        row_weight_step: float = 0.0,
-        row_violations: float = 0.005,
-        average_decay: float = 0.99,
-        fair_every: int = 0,
-        network: Literal["refined", "one_shot", "shares"] = "refined",
+        self, network: NetworkSettings = NETWORK, loss: LossSettings = LOSS, optimiser: OptimiserSettings = OPTIMISER
     ) -> None:
-        """Network and optimiser settings.
+        """A new network to be trained.
 
         Args:
-            objective: see the class.
-            hidden: width of the network.
-            layers: message layers before the first correction.
-            refinements: further message layers, each with a correction.
-            steps: learned gradient steps after them.
-            learning_rate: of AdamW at its highest; falls to 2 % of it on a cosine.
-            weight_decay: of AdamW.
-            warmup_steps: steps over which the learning rate rises.
-            supervised_steps: steps over which `hybrid` fades from labels to rates.
-            early_weight: weight of the loss at the directions before the learned steps.
-            row_weight: first value of the multiplier of the sensing rows, nepers of rate a neper of SIR.
-            row_weight_step: log-step of the multiplier by (violated share - row_violations); 0 keeps it constant.
-            row_violations: share of violated rows that the multiplier aims at.
-            average_decay: of the running average of the weights that is validated and stored.
-            fair_every: each so-many-th step trains for proportional fairness instead of the smallest rate; 0 for none.
-            network: `one_shot` is the one for deployment: no learned steps, only the smallest rate; `shares` is the one for
-                sensing constraints that ask for watts, only unsupervised.
+            network: which one, and its sizes.
+            loss: what is minimised.
+            optimiser: its steps, and the running average of the weights.
         """
-        super().__init__(average_decay)
-        self.save_hyperparameters()
-        if network == "shares" and objective != "unsupervised":
-            raise IsacError(f"objective={objective} has no meaning for network=shares; choose objective: unsupervised")
+        super().__init__(optimiser.average_decay)
+        if network.kind == "shares" and loss.objective != "unsupervised":
+            raise IsacError(
+                f"loss.objective={loss.objective} has no meaning for network.kind=shares; choose loss.objective: unsupervised"
+            )
+        sizes = {name: value for name, value in asdict(network).items() if name != "kind"}
+        # One flat list of plain values, under the names that checkpoints, cards and TensorBoard have always had.
+        self.save_hyperparameters({"network": network.kind, **sizes, **asdict(loss), **asdict(optimiser)})
+        self.settings = loss
         self.network: Network
-        if network == "one_shot":
-            self.network = OneShotNetwork(hidden, layers)
+        if network.kind == "one_shot":
+            self.network = OneShotNetwork(network.hidden, network.layers)
         else:
-            self.network = (AllocationNetwork if network == "refined" else ShareNetwork)(hidden, layers, refinements, steps)
+            self.network = (AllocationNetwork if network.kind == "refined" else ShareNetwork)(**sizes)
         self.average: Network = deepcopy(self.network).requires_grad_(False)
-        self.row_weight: Tensor
-        self.register_buffer("row_weight", torch.tensor(row_weight))
+        self.row_weight: Tensor  # the name that stored checkpoints have
+        self.register_buffer("row_weight", torch.tensor(loss.sensing_weight))
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the objective, clipped per drop at the predicted directions."""
@@ -98,14 +73,14 @@ class AllocationTraining(AveragedTraining):
         early = points[self.network.corrections - 1]
         total, value = self._pull(problem, label, points[-1], aim, float(self.row_weight))
         if early is not points[-1]:
-            total = total + self.hparams["early_weight"] * self._pull(problem, label, early, aim, FIRST_ROW_WEIGHT)[0]
+            total = total + self.settings.early_weight * self._pull(problem, label, early, aim, FIRST_ROW_WEIGHT)[0]
         if aim == MAX_MIN:
             self._log_training(problem, points[-1].detach(), value)
         return total
 
     def _aim(self) -> Aim:
         """Plain and frugal directions in turns; each `fair_every`-th step is for proportional fairness."""
-        step, every = self.global_step, self.hparams["fair_every"]
+        step, every = self.global_step, self.settings.fair_every
         aim = Aim(frugal=bool(step % 2))
         if every and step % every == every - 1:
             aim = Aim("proportional_fair", frugal=bool(step // every % 2))
@@ -131,9 +106,9 @@ class AllocationTraining(AveragedTraining):
         return scalar, mean
 
     def _supervised_share(self) -> float:
-        objective = self.hparams["objective"]
+        objective = self.settings.objective
         if objective == "hybrid":
-            return max(0.0, 1.0 - self.global_step / max(self.hparams["supervised_steps"], 1))
+            return max(0.0, 1.0 - self.global_step / max(self.settings.supervised_steps, 1))
         return 1.0 if objective == "supervised" else 0.0
 
     def _log_training(self, problem: MaxMinSinrProblem, logits: Tensor, value: Tensor) -> None:
@@ -142,7 +117,7 @@ class AllocationTraining(AveragedTraining):
             missed = log_quality(problem, power) < -_MISSED
             share = missed.float().mean() if missed.numel() else value.new_zeros(())
             share = self.trainer.strategy.reduce(share, reduce_op="mean")  # one multiplier for all processes
-        change = self.hparams["row_weight_step"] * (share - self.hparams["row_violations"])
+        change = self.settings.sensing_weight_step * (share - self.settings.sensing_violations)
         self.row_weight.mul_(change.exp()).clamp_(0.1, 100.0)
         size = problem.num_drops
         self.log("train/loss", value, prog_bar=True, batch_size=size)
@@ -153,7 +128,7 @@ class AllocationTraining(AveragedTraining):
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:
-        """Smallest rate over that of the stored optimum, and whether each row is met, drop by drop."""
+        """Smallest rate over that of the stored optimum, and whether each sensing constraint is met, per drop."""
         problem, label = batch
         with torch.no_grad():
             logits = self.average.points(problem)[-1]

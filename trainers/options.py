@@ -7,7 +7,8 @@ ignored but stored in config.yaml misleads whoever reads that file.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from argparse import Namespace
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,10 +108,20 @@ def check_options(trainer: Mapping[str, Any], model: Mapping[str, Any], data: Ma
         )
     if data.get("dtype") == "float64" and trainer["precision"] not in (None, 32, "32", "32-true"):
         raise IsacError(f"trainer.precision={trainer['precision']} does not go with dtype=float64; leave it out")
-    for name, value in model.items():
+    for path, value in _leaves(model):
+        name = path.rpartition(".")[2]
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if number and not (math.isfinite(value) and value >= (1 if name == "hidden" else 0)):
-            raise IsacError(f"model.{name}={value} must be a finite number of at least {1 if name == 'hidden' else 0}")
+            raise IsacError(f"model.{path}={value} must be a finite number of at least {1 if name == 'hidden' else 0}")
+
+
+def _leaves(options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names, with the groups that they are in, and values."""
+    for name, value in options.items():
+        if isinstance(value, Namespace):
+            yield from ((f"{name}.{inner}", held) for inner, held in _leaves(vars(value)))
+        else:
+            yield name, value
 
 
 def check_monitors(callbacks: list[Any], metrics: tuple[str, ...]) -> None:

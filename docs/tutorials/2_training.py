@@ -26,7 +26,8 @@ assert main(["generate", *size, *drops]) == 0
 
 # %%
 command = ["train", "--config", "demo/train", "--data.init_args.path", f"{folder}/drops", "--output", f"{folder}/training"]
-command += ["--model.hidden", "16", "--model.steps", "4", "--data.init_args.batch_size", "32", "--trainer.max_steps", "80"]
+command += ["--model.network.hidden", "16", "--model.network.steps", "4"]
+command += ["--data.init_args.batch_size", "32", "--trainer.max_steps", "80"]
 command += ["--trainer.val_check_interval", "5", "--trainer.log_every_n_steps", "2", "--trainer.enable_progress_bar", "false"]
 assert main(command) == 0
 

@@ -13,7 +13,7 @@ def train(argv: list[str]) -> None:
     Args:
         argv: arguments after the command's name.
     """
-    _train(argv, "tracking")
+    _train(argv, "train", "tracking")
 
 
 def train_distributed(argv: list[str]) -> None:
@@ -22,7 +22,7 @@ def train_distributed(argv: list[str]) -> None:
     Args:
         argv: arguments after the command's name.
     """
-    _train(argv, "tracking-distributed")
+    _train(argv, "distributed train", "tracking-distributed")
 
 
 def train_downlink_pilots(argv: list[str]) -> None:
@@ -31,17 +31,18 @@ def train_downlink_pilots(argv: list[str]) -> None:
     Args:
         argv: arguments after the command's name.
     """
-    _train(argv, "downlink_pilots")
+    _train(argv, "downlink-pilots train", "downlink_pilots")
 
 
-def _train(argv: list[str], system: str) -> None:
+def _train(argv: list[str], command: str, system: str) -> None:
     # LightningCLI has a parser of its own and cannot be the sub-command of another one; it warns of being called like this.
     warnings.filterwarnings("ignore", message="LightningCLI's args parameter")
     from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+    from isac_torch.commands.table import COMMANDS
     from isac_torch.trainers.cli import train
 
     try:
-        train(argv, system)
+        train(argv, system, COMMANDS[command].lines)
     except MisconfigurationException as error:
         raise IsacError(str(error)) from error

@@ -268,8 +268,8 @@ def test_train_refuses_in_one_line(capsys, tmp_path):
     assert "frobnicate" in error_line(capsys, ["train", "--frobnicate", "3"])
     assert "nothing.yaml" in error_line(capsys, ["train", "--config", str(tmp_path / "nothing.yaml")])
     options = ["train", "--config", str(CONFIGS / "demo" / "train.yaml"), "--output", str(tmp_path / "training")]
-    assert "hiden" in error_line(capsys, [*options, "--model.hiden", "3"])
-    assert "model.hidden" in error_line(capsys, [*options, "--model.hidden", "three"])
+    assert "hiden" in error_line(capsys, [*options, "--model.network.hiden", "3"])
+    assert "model.network.hidden" in error_line(capsys, [*options, "--model.network.hidden", "three"])
     capsys.readouterr()
     for bad, says in (("--trainer.max_epochs=-5", "max_epochs"), ("--data.init_args.path=nowhere", "nowhere")):
         assert cli.main([*options, bad]) == 2

@@ -128,11 +128,13 @@ sys.exit(main(["train", *sys.argv[2:]]))
 def test_two_processes_train_one_network(path, tmp_path):
     script = tmp_path / "run.py"
     script.write_text(SCRIPT)
-    model = [f"--model.{name}={value}" for name, value in {"hidden": 8, "layers": 1, "refinements": 1, "steps": 1}.items()]
+    model = [
+        f"--model.network.{name}={value}" for name, value in {"hidden": 8, "layers": 1, "refinements": 1, "steps": 1}.items()
+    ]
     trainer = ["max_steps=4", "accelerator=cpu", "devices=2", "strategy=ddp", "inference_mode=false", "num_sanity_val_steps=0"]
     trainer += ["enable_progress_bar=false", "max_epochs=-1", "enable_model_summary=false", "log_every_n_steps=1"]
     data = ["--data=isac_torch.datasets.module.PowerDataModule", f"--data.path={path}", "--data.batch_size=4"]
-    data += ["--data.val_share=0.3", "--data.feasible_only=false", "--model.row_weight_step=0.5"]
+    data += ["--data.val_share=0.3", "--data.feasible_only=false", "--model.loss.sensing_weight_step=0.5"]
     options = [*model, *(f"--trainer.{option}" for option in trainer), *data, f"--output={tmp_path / 'out'}"]
     done = subprocess.run([sys.executable, str(script), str(tmp_path), *options], capture_output=True, text=True, timeout=850)
     assert done.returncode == 0, done.stderr

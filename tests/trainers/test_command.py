@@ -87,10 +87,10 @@ def test_the_other_options_are_honoured_and_stored(drops, tmp_path):
         (["--trainer.max_steps=-1", "--trainer.max_time=00:00:00:05"], ["max_steps is missing"]),
         (["--trainer.max_steps=-1"], ["max_steps is missing"]),
         (["--data.dtype=float64", "--trainer.precision=bf16-mixed"], ["precision", "float64"]),
-        (["--model.learning_rate=-1"], ["learning_rate=-1"]),
-        (["--model.hidden=0"], ["hidden=0"]),
-        (["--model.steps=-1"], ["steps=-1"]),
-        (["--model.average_decay=2"], ["average_decay"]),
+        (["--model.optimiser.learning_rate=-1"], ["learning_rate=-1"]),
+        (["--model.network.hidden=0"], ["hidden=0"]),
+        (["--model.network.steps=-1"], ["steps=-1"]),
+        (["--model.optimiser.average_decay=2"], ["average_decay"]),
         (["--ckpt_path=/nowhere/x.ckpt"], ["no such checkpoint"]),
         (["--ckpt_path=last"], ["no such checkpoint"]),
         (["--data.path=/nowhere"], ["no such folder"]),
@@ -104,8 +104,28 @@ def test_bad_options_are_one_line_and_leave_nothing(drops, tmp_path, more, words
 
 
 @pytest.mark.parametrize(
+    ("old", "new"),
+    [("--model.hidden=8", "--model.network.hidden"), ("--model.row_weight=2", "--model.loss.sensing_weight"),
+     ("--model.network=shares", "--model.network.kind"), ("--model.learning_rate=0.1", "--model.optimiser.learning_rate")],
+)  # fmt: skip
+def test_options_of_the_former_flat_list_are_refused_with_their_new_place(drops, tmp_path, old, new):
+    refused(options(drops, tmp_path / "out", old), old.partition("=")[0], f"{new} now")
+    key, value = old.removeprefix("--model.").split("=")
+    (tmp_path / "old.yaml").write_text(f"model: {{{key}: {value}}}\n")
+    refused(["--config", f"{tmp_path / 'old.yaml'}", *options(drops, tmp_path / "out")], f"old.yaml: model.{key}", new[2:])
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
     "more",
-    ["model.hiden=3", "model.hidden=many", "model.learning_rate=nan", "optimizer=SGD", "trainer.max_steps=x", "data.dtype=x"],
+    [
+        "model.network.hiden=3",
+        "model.network.hidden=many",
+        "model.optimiser.learning_rate=nan",
+        "optimizer=SGD",
+        "trainer.max_steps=x",
+        "data.dtype=x",
+    ],
 )
 def test_unknown_options_and_wrong_types_are_refused(drops, tmp_path, more, capsys):
     assert cli.main(["train", *options(drops, tmp_path / "out", f"--{more}")]) == 2
@@ -133,7 +153,11 @@ def test_the_finished_training_is_whole(trained, problem):
 
 def test_the_last_checkpoint_is_the_last(drops, tmp_path):
     """Also where the quality never improves after the first validation."""
-    train(options(drops, tmp_path, "--trainer.val_check_interval=1", "--model.learning_rate=1e-12", "--trainer.max_steps=5"))
+    train(
+        options(
+            drops, tmp_path, "--trainer.val_check_interval=1", "--model.optimiser.learning_rate=1e-12", "--trainer.max_steps=5"
+        )
+    )
     assert steps_of(tmp_path / "checkpoints" / "last.ckpt") == 5
     assert steps_of(tmp_path / "checkpoints" / "best.ckpt") < 5
 
@@ -142,7 +166,7 @@ def test_callbacks_and_loggers_of_the_user_are_honoured(drops, tmp_path):
     stop = ["--trainer.callbacks=EarlyStopping", "--trainer.callbacks.monitor=val/min_rate_ratio"]
     stop += ["--trainer.callbacks.patience=0", "--trainer.callbacks.mode=min", "--trainer.max_steps=30"]
     logger = ["--trainer.logger=CSVLogger", f"--trainer.logger.save_dir={tmp_path / 'csv'}"]
-    train(options(drops, tmp_path / "a", *stop, *logger, "--model.learning_rate=1e-2"))
+    train(options(drops, tmp_path / "a", *stop, *logger, "--model.optimiser.learning_rate=1e-2"))
     assert torch.load(tmp_path / "a" / "model.pt", weights_only=True)["training"]["steps"] < 30
     table = next((tmp_path / "csv").rglob("metrics.csv")).read_text()
     assert "val/min_rate_ratio" in table.splitlines()[0]

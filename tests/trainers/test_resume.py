@@ -13,12 +13,17 @@ from isac_torch.trainers.cli import train
 from isac_torch.trainers.keeping import WholeCheckpoints, read_checkpoint
 from tests.trainers.tiny import forked, options, weights
 
-STORED = ["--trainer.val_check_interval=1", "--trainer.max_steps=6", "--data.batch_size=4", "--model.row_weight_step=0.3"]
+STORED = [
+    "--trainer.val_check_interval=1",
+    "--trainer.max_steps=6",
+    "--data.batch_size=4",
+    "--model.loss.sensing_weight_step=0.3",
+]
 FRESH = [
     "--data.fresh_batches=4", "--data.fresh_uses=2", "--data.fresh_scenarios=[{num_aps: 8, num_ues: 4, num_targets: 2}]",
     "--data.batch_size=2", "--trainer.val_check_interval=3", "--trainer.check_val_every_n_epoch=null", "--trainer.max_steps=7",
 ]  # fmt: skip
-PASSES = ["--trainer.max_steps=-1", "--trainer.max_epochs=3", "--data.batch_size=8", "--model.fair_every=2"]
+PASSES = ["--trainer.max_steps=-1", "--trainer.max_epochs=3", "--data.batch_size=8", "--model.loss.fair_every=2"]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +140,7 @@ def test_what_is_no_checkpoint_is_refused_in_one_line(drops, trained, tmp_path, 
 
 def test_another_width_and_model_pt_are_named(drops, trained, tmp_path):
     for more, says in (
-        (["--model.hidden=12", f"--ckpt_path={trained}/checkpoints/last.ckpt"], "hidden=12, the checkpoint has 8"),
+        (["--model.network.hidden=12", f"--ckpt_path={trained}/checkpoints/last.ckpt"], "hidden=12, the checkpoint has 8"),
         ([f"--ckpt_path={trained}/model.pt"], "the weights alone"),
     ):
         with pytest.raises(CheckpointError, match=says):

@@ -8,8 +8,10 @@ import torch
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim
 from isac_torch.trainers.module import AllocationTraining
 from isac_torch.trainers.pilot import DownlinkPilotTraining
+from isac_torch.trainers.settings import LossSettings, NetworkSettings, OptimiserSettings
 
 TINY = {"hidden": 8, "layers": 1, "refinements": 1, "steps": 1}
+SIZES = NetworkSettings(**TINY)
 
 
 def at_step(module, step, total=100):
@@ -17,9 +19,19 @@ def at_step(module, step, total=100):
     return module
 
 
-@pytest.mark.parametrize("kind", [AllocationTraining, DownlinkPilotTraining])
-def test_learning_rate_rises_evenly_then_falls_to_two_percent(kind):
-    module = at_step(kind(**TINY, learning_rate=1e-2, warmup_steps=10, weight_decay=0.03), 0)
+OPTIMISER = {"learning_rate": 1e-2, "warmup_steps": 10, "weight_decay": 0.03}
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: AllocationTraining(SIZES, optimiser=OptimiserSettings(**OPTIMISER)),
+        lambda: DownlinkPilotTraining(**TINY, **OPTIMISER),
+    ],
+    ids=["tracking", "downlink_pilots"],
+)
+def test_learning_rate_rises_evenly_then_falls_to_two_percent(make):
+    module = at_step(make(), 0)
     made = module.configure_optimizers()
     assert made["optimizer"].defaults["weight_decay"] == 0.03
     assert made["lr_scheduler"]["interval"] == "step"
@@ -36,7 +48,7 @@ def test_learning_rate_rises_evenly_then_falls_to_two_percent(kind):
 
 def test_the_average_follows_quickly_at_first_and_slowly_later():
     for step, share in ((0, 0.9), (8, 0.5), (10_000, 0.01)):  # 1 - (1 + n) / (10 + n), at least 1 - average_decay
-        module = at_step(AllocationTraining(**TINY, average_decay=0.99), step)
+        module = at_step(AllocationTraining(SIZES, optimiser=OptimiserSettings(average_decay=0.99)), step)
         with torch.no_grad():
             for mean, value in zip(module.average.parameters(), module.network.parameters(), strict=True):
                 mean.zero_()
@@ -47,19 +59,19 @@ def test_the_average_follows_quickly_at_first_and_slowly_later():
 
 
 def test_both_families_take_turns_and_each_fourth_step_is_for_fairness():
-    module = AllocationTraining(**TINY, fair_every=4)
+    module = AllocationTraining(SIZES, LossSettings(fair_every=4))
     asked = [at_step(module, step)._aim() for step in range(8)]
     plain, frugal = Aim(frugal=False), Aim(frugal=True)
     fair = [Aim("proportional_fair", frugal=False), Aim("proportional_fair", frugal=True)]
     assert asked == [plain, frugal, plain, fair[0], plain, frugal, plain, fair[1]]
-    never = AllocationTraining(**TINY)
+    never = AllocationTraining(SIZES)
     assert [at_step(never, step)._aim() for step in range(4)] == [plain, frugal, plain, frugal]
-    single = AllocationTraining(**TINY, network="one_shot", fair_every=2)
+    single = AllocationTraining(NetworkSettings("one_shot", **TINY), LossSettings(fair_every=2))
     assert {at_step(single, step)._aim() for step in range(4)} == {MAX_MIN}
 
 
 def test_hybrid_goes_evenly_from_labels_to_rates():
-    module = AllocationTraining("hybrid", **TINY, supervised_steps=10)
+    module = AllocationTraining(SIZES, LossSettings("hybrid", supervised_steps=10))
     assert [at_step(module, step)._supervised_share() for step in (0, 5, 10, 25)] == pytest.approx([1.0, 0.5, 0.0, 0.0])
     for objective, share in (("supervised", 1.0), ("unsupervised", 0.0)):
-        assert at_step(AllocationTraining(objective, **TINY), 3)._supervised_share() == share
+        assert at_step(AllocationTraining(SIZES, LossSettings(objective)), 3)._supervised_share() == share

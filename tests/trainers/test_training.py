@@ -18,6 +18,7 @@ from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
 from isac_torch.trainers.module import AllocationTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
+from isac_torch.trainers.settings import LossSettings, NetworkSettings, OptimiserSettings
 from tests.paths import ROOT
 
 CONFIGS = sorted((ROOT / "configs" / "train").glob("*.yaml"))
@@ -68,7 +69,9 @@ def test_no_drop_pulls_harder_than_the_median(problem):
 def test_every_objective_improves_the_drops_it_sees(problem, objective):
     label = {"power": allocate(problem, FirstOrder(30)).power}
     torch.manual_seed(0)
-    module = AllocationTraining(objective, **TINY, learning_rate=1e-2, supervised_steps=10, average_decay=0.5)
+    module = AllocationTraining(
+        NetworkSettings(**TINY), LossSettings(objective, supervised_steps=10), OptimiserSettings(1e-2, average_decay=0.5)
+    )
     before = allocate(problem, LearnedAllocator(module.average)).value.log().mean()
     fit(module, (problem, label), 8)
     after = allocate(problem, LearnedAllocator(module.average)).value.log().mean()
@@ -78,7 +81,7 @@ def test_every_objective_improves_the_drops_it_sees(problem, objective):
 def test_multiplier_follows_the_violations(problem):
     for allowed, rises in ((0.0, True), (1.0, False)):
         torch.manual_seed(0)
-        module = AllocationTraining(**TINY, row_weight_step=1.0, row_violations=allowed)
+        module = AllocationTraining(NetworkSettings(**TINY), LossSettings(sensing_weight_step=1.0, sensing_violations=allowed))
         hard = type(problem)(**{**vars(problem), "sir_min": problem.sir_min * 100.0})
         fit(module, (hard, {}), 3)
         assert (float(module.row_weight) > 3.0) is rises
@@ -86,7 +89,7 @@ def test_multiplier_follows_the_violations(problem):
 
 def test_a_supervised_run_without_labels_says_so(problem):
     with pytest.raises(IsacError, match="needs labels"):
-        fit(AllocationTraining("supervised", **TINY), (problem, {}), 1)
+        fit(AllocationTraining(NetworkSettings(**TINY), LossSettings("supervised")), (problem, {}), 1)
 
 
 def test_the_share_network_learns_without_labels_and_knows_no_others():
@@ -94,7 +97,7 @@ def test_the_share_network_learns_without_labels_and_knows_no_others():
     drops = scenario.sample(8, generator=torch.Generator().manual_seed(1_800_000_001))
     problem = power_problem(drops, scenario).cast(torch.float32)
     torch.manual_seed(0)
-    module = AllocationTraining(**TINY, network="shares", learning_rate=1e-2, average_decay=0.5)
+    module = AllocationTraining(NetworkSettings("shares", **TINY), optimiser=OptimiserSettings(1e-2, average_decay=0.5))
 
     def loss():
         with torch.no_grad():
@@ -104,7 +107,7 @@ def test_the_share_network_learns_without_labels_and_knows_no_others():
     fit(module, (problem, {}), 6)
     assert loss() < before
     with pytest.raises(IsacError, match="unsupervised"):
-        AllocationTraining("supervised", **TINY, network="shares")
+        AllocationTraining(NetworkSettings("shares", **TINY), LossSettings("supervised"))
 
 
 def test_factors_are_drawn_per_drop_and_scale_every_constraint():
@@ -125,7 +128,7 @@ def test_factors_are_drawn_per_drop_and_scale_every_constraint():
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_every_configuration_runs(config, drops, tmp_path):
     """One step of each, with a small network and the tiny drops in place of the data sets that they name."""
-    small = [text for key, value in TINY.items() for text in (f"--model.{key}", str(value))]
+    small = [text for key, value in TINY.items() for text in (f"--model.network.{key}", str(value))]
     fresh = "fresh_batches" in config.read_text()
     data = [f"--data.init_args.val_path={drops}", *([] if fresh else [f"--data.init_args.path={drops}"])]
     data += ["--data.init_args.batch_size=2", *(["--data.init_args.fresh_batches=1"] if fresh else [])]

@@ -19,7 +19,7 @@ TRAINER = {
 
 def options(drops: Path, output: Path, *more: str) -> list[str]:
     """Options of a training of four steps of eight drops, one pass of two steps each; `more` wins."""
-    model = [f"--model.{name}={value}" for name, value in TINY.items()]
+    model = [f"--model.network.{name}={value}" for name, value in TINY.items()]
     trainer = [f"--trainer.{name}={value}" for name, value in TRAINER.items()]
     data = ["--data=isac_torch.datasets.module.PowerDataModule", f"--data.path={drops}", "--data.batch_size=8"]
     return [*model, *trainer, *data, f"--output={output}", *more]
