@@ -36,15 +36,7 @@ def generate(
     from isac_torch.datasets.generate import generate_dataset
     from isac_torch.variants import scenario_variants
 
-    generate_dataset(
-        scenario_variants(scenario, variants),
-        num_drops=num_drops,
-        output=output,
-        seed=seed,
-        shard_size=shard_size,
-        workers=workers,
-        scheduler=scheduler,
-    )
+    generate_dataset(scenario_variants(scenario, variants), num_drops, output, seed, shard_size, workers, scheduler)
 
 
 def info(path: Path) -> None:

@@ -19,7 +19,6 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE
 from isac_torch.allocators.registry import TRACKING
-from isac_torch.errors import AllocationError
 from isac_torch.roles.held import Chosen, Held, default_standard, joined
 from isac_torch.roles.search import Search, search_roles
 from isac_torch.tensors import cat_tensors, map_tensors
@@ -107,10 +106,3 @@ ROLE_POLICIES = {
     )
 }
 """Policies by name: the largest rate at uniform power's sensing, and roles for the targets' sake."""
-
-
-def named_policy(name: str) -> RolePolicy:
-    """The policy called `name`. Raises AllocationError where there is none."""
-    if name not in ROLE_POLICIES:
-        raise AllocationError(f"roles {name!r} are unknown; choose among {', '.join(ROLE_POLICIES)}")
-    return ROLE_POLICIES[name]

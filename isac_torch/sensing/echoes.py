@@ -84,18 +84,3 @@ def at_listeners(table: Tensor, listening: Int[Tensor, "drop target listening"])
     """Entries of `table` [drop, rx, ...] at the listening APs of every target: [drop, target, listening, ...]."""
     drop = torch.arange(table.shape[0], device=table.device)[:, None, None]
     return table[drop, listening]
-
-
-def realised_sir(
-    sent: Complex[Tensor, "drop block ap time antenna"], scene: EchoScene
-) -> tuple[Float[Tensor, "drop block target"], Float[Tensor, "drop block target"]]:
-    """Own echo and other targets' echoes of every drawn block, over the noise: the paper's SIR is their ratio, eq. (37).
-
-    Averaged over the reflectivities, not over symbols and estimates. The ratio of the two means over blocks tends to the
-    expected SIR of power control; the mean of the ratios is larger.
-    """
-    lit = illuminating(sent, scene).abs().square().sum(3)
-    gain = at_listeners(scene.scale.square().transpose(1, 2), scene.listening)  # [drop, target, listening, echoing, ap]
-    heard = torch.einsum("dljem,dfem->dfle", gain, lit)
-    own = heard.diagonal(dim1=-2, dim2=-1)
-    return own, heard.sum(-1) - own

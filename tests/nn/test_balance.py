@@ -8,7 +8,6 @@ from torch.testing import assert_close
 
 from isac_torch.links import own_constraints, own_entries, split_by_node, spread_to_links
 from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
-from isac_torch.tensors import map_tensors
 from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.nodes import NodeProblem
@@ -89,15 +88,12 @@ def test_powers_scale_with_the_noise(problem):
     """All gains halved at twice the budgets: the same SINR from powers twice as large."""
     logits = perturbed(problem)
     found = balance(problem, logits, **CONVERGED)
-    weaker = map_tensors(problem, lambda t: t)
-    weaker = type(problem)(
-        **{
-            **vars(problem),
-            "signal": problem.signal * 0.5**0.5,
-            "coherent": problem.coherent * 0.5**0.5,
-            "leakage": problem.leakage * 0.5,
-            "budget": problem.budget * 2.0,
-        }
+    weaker = replace(
+        problem,
+        signal=problem.signal * 0.5**0.5,
+        coherent=problem.coherent * 0.5**0.5,
+        leakage=problem.leakage * 0.5,
+        budget=problem.budget * 2.0,
     )
     again = balance(weaker, logits, **CONVERGED)
     assert_close(again.power, 2.0 * found.power, rtol=1e-7, atol=1e-15)

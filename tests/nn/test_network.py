@@ -1,5 +1,7 @@
 """The network's laws: equivariance, any size, no targets, pilot reuse, features within bounds."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -106,14 +108,14 @@ def test_features_ignore_the_unit_of_the_noise():
     """Gains halved at twice the budgets describe the same network."""
     problem = make_problem()
     changed = {"signal": problem.signal * 0.5**0.5, "leakage": problem.leakage * 0.5, "budget": problem.budget * 2.0}
-    weaker = MaxMinSinrProblem(**{**vars(problem), **changed})
+    weaker = replace(problem, **changed)
     for value, again in zip(vars(link_graph(problem)).values(), vars(link_graph(weaker)).values(), strict=True):
         assert_close(again, value, rtol=1e-9, atol=1e-9)
 
 
 def test_features_ignore_the_scale_of_a_row():
     problem = make_problem()
-    scaled = MaxMinSinrProblem(**{**vars(problem), "echo": problem.echo * 7.0, "cross_echo": problem.cross_echo * 7.0})
+    scaled = replace(problem, echo=problem.echo * 7.0, cross_echo=problem.cross_echo * 7.0)
     for value, again in zip(vars(link_graph(problem)).values(), vars(link_graph(scaled)).values(), strict=True):
         assert_close(again, value, rtol=1e-9, atol=1e-9)
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.errors import AllocationError
-from isac_torch.roles.policies import ROLE_POLICIES, RolePolicy, named_policy
+from isac_torch.roles.policies import RolePolicy
 from isac_torch.roles.search import Search
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
@@ -48,9 +47,3 @@ def test_other_kinds_of_requirement_become_dominate(drop):
     found = UNIFORM.choose(drop.select(torch.arange(1)), replace(SMALL, requirement=Requirement("sir")))
     assert found.problem.num_cells > 0
     assert found.problem.position is not None
-
-
-def test_names():
-    assert named_policy("opc_dominate_roles") is ROLE_POLICIES["opc_dominate_roles"]
-    with pytest.raises(AllocationError, match="opc_sense_roles"):
-        named_policy("opc")

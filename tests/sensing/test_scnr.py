@@ -11,7 +11,7 @@ from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.sensing import quality
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.detection import one_at_a_time, sample_cells
-from isac_torch.sensing.echoes import echo_scene, realised_sir, sample_reflectivity
+from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, moments, observe, rank, statistic
 from isac_torch.sensing.quality import assess, echo_quality, mutual_information
 from isac_torch.sensing.signals import Blocks, draw_blocks, transmitted
@@ -92,6 +92,14 @@ def test_sent_samples_match_the_loop() -> None:
     assert_close(sent, expected)
 
 
+def realised_echoes(sent, scene):
+    """Own echo and other targets' echoes of every drawn block, eq. (37): [drop, block, target] each."""
+    gain = at_listeners(scene.scale.square().transpose(1, 2), scene.listening)
+    echo = torch.einsum("dljem,dfem->dfle", gain, illuminating(sent, scene).abs().square().sum(3))
+    own = echo.diagonal(dim1=-2, dim2=-1)
+    return own, echo.sum(-1) - own
+
+
 def test_realised_echoes_average_to_the_expected_sir() -> None:
     """Ratio of averages within 1.5 % at 3000 blocks; the average of ratios lies about 2 % higher at 50 samples."""
     scenario = TrackingScenario(num_ues=8)
@@ -99,7 +107,7 @@ def test_realised_echoes_average_to_the_expected_sir() -> None:
     problem = power_problem(drop, scenario)
     power = Fractional().propose(problem).power
     scene = echo_scene(drop, scenario, SETUP)
-    own, others = realised_sir(transmitted(_blocks(drop, scenario, 3000, 50), drop, power), scene)
+    own, others = realised_echoes(transmitted(_blocks(drop, scenario, 3000, 50), drop, power), scene)
     assert_close(own.mean(1) / others.mean(1), problem.sir(power), rtol=0.015, atol=0.0)
     excess = (own / others).mean(1) / (own.mean(1) / others.mean(1))
     assert 1.005 < float(excess.mean()) < 1.1

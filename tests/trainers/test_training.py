@@ -1,5 +1,7 @@
 """Objectives, the Lightning modules, and every configuration that comes with the project, on tiny runs."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from lightning import Trainer
@@ -82,7 +84,7 @@ def test_multiplier_follows_the_violations(problem):
     for allowed, rises in ((0.0, True), (1.0, False)):
         torch.manual_seed(0)
         module = AllocationTraining(NetworkSettings(**TINY), LossSettings(sensing_weight_step=1.0, sensing_violations=allowed))
-        hard = type(problem)(**{**vars(problem), "sir_min": problem.sir_min * 100.0})
+        hard = replace(problem, sir_min=problem.sir_min * 100.0)
         fit(module, (hard, {}), 3)
         assert (float(module.row_weight) > 3.0) is rises
 

@@ -106,11 +106,6 @@ def upper_bound(
     return bound
 
 
-def recover_prices(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Prices:
-    """Prices that make the bound smallest for the shares of `power` (W), by a small linear programme a drop (HiGHS)."""
-    return _best_prices(_linearise(problem, power), problem, power)
-
-
 def with_tangents(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> MaxMinSinrProblem:
     """The problem with the tangents of every h at positive `power` (W) as sensing constraints, the last ones, in its place.
 
