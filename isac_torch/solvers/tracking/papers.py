@@ -191,7 +191,7 @@ def _single_user_sinr(problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
 
 
 def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
-    """Budget of each link's AP, W, sensing constraints per share of it, over their largest entries, and what they must reach."""
+    """Budget of each link's AP, W, sensing constraints per share of it, each over its largest entry, and what they need."""
     limit = problem.link_budget
     rows = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
     scale = rows.abs().amax(-1, keepdim=True) if problem.num_constraints else torch.ones_like(rows)
