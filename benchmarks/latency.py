@@ -228,7 +228,7 @@ def quality(deployed: DeployedAllocator, scenario: TrackingScenario, count: int)
 
 
 def judged(best: Allocation, answers: Sequence[Allocated]) -> dict[str, Any]:
-    """Ratio of the smallest rates (capped at 1), drop by drop; strict counts a drop with a missed row as 0."""
+    """Ratio of the smallest rates (capped at 1), per drop; strict counts a drop with a missed constraint as 0."""
     feasible = (best.status != Status.INFEASIBLE).numpy()
     rate = np.log2(1.0 + np.array([answer.sinr.min() for answer in answers]))
     ratio = np.minimum(rate / np.log2(1.0 + best.value.numpy()), 1.0)[feasible]
