@@ -40,7 +40,7 @@ class Balanced:
 
 
 def logit_size(problem: MaxMinSinrProblem) -> int:
-    """Length of a drop's logit vector: links, then one excess a UE, then one floor a target."""
+    """Length of a drop's logit vector: links, then one excess per UE, then one floor per target."""
     return problem.num_links + problem.num_ues + problem.num_targets
 
 
