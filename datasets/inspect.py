@@ -90,6 +90,8 @@ def _table(shards: list[Shard], scenarios: dict[int, dict[str, Any]], owners: li
 
 def _scenario_name(system: AnySystem, entries: dict[str, Any]) -> str:
     """Name of the scenario with these parameters, as a recipe stores them. ScenarioError where there is none such."""
+    if "class_path" in entries:  # of a class outside the package
+        return str(entries.get("name"))
     return str(scenario_variant(system.scenario(), entries).name)
 
 

@@ -6,6 +6,7 @@ Recipe, seed and index decide a shard's bytes; the fingerprint of the recipe tel
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -112,11 +113,11 @@ class Recipe:
 
     def to_json(self) -> str:
         """The recipe with the versions of everything that computes it, the same text for the same recipe."""
-        return json.dumps(self._entries() | {"scenarios": [asdict(item) for item in self.scenarios]}, sort_keys=True)
+        return json.dumps(self._entries() | {"scenarios": [_described(item) for item in self.scenarios]}, sort_keys=True)
 
     def shard_config(self, task: ShardTask) -> str:
         """What the header of one shard says of its making: the recipe with that shard's scenario alone, as JSON."""
-        return json.dumps(self._entries() | {"scenario": asdict(task.scenario)}, sort_keys=True)
+        return json.dumps(self._entries() | {"scenario": _described(task.scenario)}, sort_keys=True)
 
     def _entries(self) -> dict[str, Any]:
         counts = {name: getattr(self, name) for name in ("num_drops", "seed", "shard_size", "allocator")}
@@ -126,6 +127,16 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 of `to_json`."""
         return sha256(self.to_json().encode())
+
+
+def _described(scenario: Scenario) -> dict[str, Any]:
+    """The parameters; of a class outside the package also its name, a digest of its source and how tables call it."""
+    kind = type(scenario)
+    if kind is system_of(scenario).scenario:
+        return asdict(scenario)
+    source = inspect.getsourcefile(kind)
+    digest = "" if source is None else sha256(Path(source).read_bytes())[:16]
+    return asdict(scenario) | {"class_path": f"{kind.__module__}.{kind.__qualname__}", "code": digest, "name": scenario.name}
 
 
 @cache

@@ -8,10 +8,11 @@ import re
 import sys
 from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_type_hints
 
 from isac_torch import __version__
 from isac_torch.commands.configs import with_configs
+from isac_torch.commands.own_scenario import with_scenario
 from isac_torch.commands.table import COMMANDS, GROUPS, Command, help_text
 from isac_torch.errors import IsacError
 from isac_torch.interruption import INTERRUPTION
@@ -30,6 +31,10 @@ def _call(command: Command, argv: list[str]) -> None:
         """Keeps the lines of the examples."""
 
     function, positional = command.load(), bool(command.words)
+    kind = get_type_hints(function).get("scenario")
+    chosen = kind
+    if kind is not None:
+        argv, chosen = with_scenario(argv, kind)
     parser = ArgumentParser(
         prog=f"isac-torch {command.name}",
         epilog="\n".join(["examples:", *(f"  {line}" for line in command.lines)]),
@@ -40,7 +45,10 @@ def _call(command: Command, argv: list[str]) -> None:
     )
     if not positional:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
-    parser.add_function_arguments(function, as_positional=positional, fail_untyped=True)
+    others: set[str | int] = set() if chosen is kind else {"scenario"}
+    parser.add_function_arguments(function, as_positional=positional, fail_untyped=True, skip=others)
+    if chosen is not kind:
+        parser.add_class_arguments(chosen, "scenario", fail_untyped=True)
     values = vars(parser.instantiate(parser.parse_args(_with_flags(function, argv))))
     function(**{key: _at_home(key, value) for key, value in values.items() if key != "config"})
 

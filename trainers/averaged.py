@@ -47,6 +47,8 @@ class AveragedTraining(lightning.LightningModule):
         with torch.no_grad():
             for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
                 mean.lerp_(value, 1.0 - decay)
+            for kept, current in zip(self.average.buffers(), self.network.buffers(), strict=True):
+                kept.copy_(current)  # such as the statistics of a user's batch normalisation
 
     def configure_optimizers(self) -> Any:
         """AdamW, warmed up, then on a cosine over the whole run."""

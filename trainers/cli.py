@@ -60,9 +60,10 @@ class Trained:
 _TRACKING_METRICS = ("val/min_rate_ratio_p5", "val/min_rate_ratio_worst", "val/sir_violation_rate", "val/min_sinr_db")
 
 SYSTEMS = {
-    "tracking": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
-    "tracking-one-shot": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
-    "tracking-shares": Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS),
+    **{
+        system: Trained(AllocationTraining, "train", "val/min_rate_ratio", "max", _TRACKING_METRICS)
+        for system in ("tracking", "tracking-one-shot", "tracking-shares", "tracking-own")
+    },
     **{
         system: Trained(DistributedTraining, "distributed train", "val/min_rate_ratio", "max", ("val/min_sinr_db",))
         for system in ("tracking-distributed", "tracking-unfolded")
@@ -102,6 +103,11 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """The trainer of the configuration: its callbacks beside the command's own, its loggers or else TensorBoard."""
+        own = self.config["model"].get("own")
+        if own is not None:
+            arguments = own.init_args.as_dict() if "init_args" in own else {}
+            for network in (self.model.network, self.model.average):
+                network.remember(arguments)
         given = self.config_init["trainer"]
         output, trained = Path(self.config["output"]), SYSTEMS[self.model.network.SYSTEM]
         callbacks = given["callbacks"] or []
@@ -117,8 +123,8 @@ class TrainingCLI(LightningCLI):
         logger = given["logger"]
         if logger is None or logger is True:
             logger = TensorBoardLogger(output, name=None, version="logs", default_hp_metric=False)
-        own = {"callbacks": callbacks, "logger": logger, "plugins": [WholeCheckpoints()], "default_root_dir": output}
-        return super().instantiate_trainer(**kwargs | own)
+        mine = {"callbacks": callbacks, "logger": logger, "plugins": [WholeCheckpoints()], "default_root_dir": output}
+        return super().instantiate_trainer(**kwargs | mine)
 
 
 def train(argv: list[str], system: str = "tracking", examples: Sequence[str] = ()) -> None:

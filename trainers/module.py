@@ -7,12 +7,13 @@ from copy import deepcopy
 from dataclasses import asdict
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isac_torch.errors import IsacError
 from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.own import OwnNetwork, class_path
 from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.nn.tracking.shares import log_quality
 from isac_torch.tensors import to_db
@@ -22,7 +23,7 @@ from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
 from isac_torch.trainers.ranks import gathered
 from isac_torch.trainers.settings import LOSS, NETWORK, OPTIMISER, LossSettings, NetworkSettings, OptimiserSettings
 
-Network = AllocationNetwork | OneShotNetwork | ShareNetwork
+Network = AllocationNetwork | OneShotNetwork | ShareNetwork | OwnNetwork
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
 
 _MISSED = 1e-4
@@ -38,7 +39,11 @@ class AllocationTraining(AveragedTraining):
     """
 
     def __init__(
-        self, network: NetworkSettings = NETWORK, loss: LossSettings = LOSS, optimiser: OptimiserSettings = OPTIMISER
+        self,
+        network: NetworkSettings = NETWORK,
+        loss: LossSettings = LOSS,
+        optimiser: OptimiserSettings = OPTIMISER,
+        own: nn.Module | None = None,
     ) -> None:
         """A new network to be trained.
 
@@ -46,6 +51,7 @@ class AllocationTraining(AveragedTraining):
             network: which one, and its sizes.
             loss: what is minimised.
             optimiser: its steps, and the running average of the weights.
+            own: a module of yours in place of `network`, named by `class_path`; see `isac_torch.nn.tracking.own`.
         """
         super().__init__(optimiser.average_decay)
         if network.kind == "shares" and loss.objective != "unsupervised":
@@ -54,10 +60,13 @@ class AllocationTraining(AveragedTraining):
             )
         sizes = {name: value for name, value in asdict(network).items() if name != "kind"}
         # One flat list of plain values, under the names that checkpoints, cards and TensorBoard have always had.
-        self.save_hyperparameters({"network": network.kind, **sizes, **asdict(loss), **asdict(optimiser)})
+        shape = {"network": network.kind, **sizes} if own is None else {"network": class_path(type(own))}
+        self.save_hyperparameters({**shape, **asdict(loss), **asdict(optimiser)})
         self.settings = loss
         self.network: Network
-        if network.kind == "one_shot":
+        if own is not None:
+            self.network = OwnNetwork(own)
+        elif network.kind == "one_shot":
             self.network = OneShotNetwork(network.hidden, network.layers)
         else:
             self.network = (AllocationNetwork if network.kind == "refined" else ShareNetwork)(**sizes)

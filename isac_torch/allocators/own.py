@@ -1,4 +1,4 @@
-"""Allocators that a user wrote outside the package, named `package.module:Name`."""
+"""Allocators and networks that a user wrote outside the package, named `package.module:Name`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from isac_torch.allocation import Proposal
 from isac_torch.errors import AllocationError
@@ -33,15 +34,18 @@ class PowerFunction:
         return Proposal(self.function(problem))
 
 
-def own_allocator(place: str) -> Any:
+def own_allocator(place: str, checkpoint: str | Path | None = None, system: str = "tracking") -> Any:
     """The allocator at `place`, such as `package.module:Name`. Importing it runs the code of its author.
 
     Args:
-        place: a class that needs no arguments or an object, either with `propose(problem) -> Proposal`; or a function from the
-            problem to powers in W, [drop, link].
+        place: a class that needs no arguments or an object, either with `propose(problem) -> Proposal`; a function from the
+            problem to powers in W, [drop, link]; or the class of a network (`nn.Module`) that `isac-torch train` has trained.
+        checkpoint: weights of such a network.
+        system: whose allocator is wanted; networks of one's own are those of the tracking system.
 
     Raises:
         AllocationError: nothing can be imported from there, or what is there is no allocator.
+        CheckpointError: the weights are not those of this network.
     """
     module, _, name = place.partition(":")
     try:
@@ -52,6 +56,17 @@ def own_allocator(place: str) -> Any:
         ) from error
     except AttributeError:
         raise AllocationError(f"allocator {place!r}: {module} has no {name!r}; write package.module:Name") from None
+    if inspect.isclass(found) and issubclass(found, nn.Module) and not hasattr(found, "propose"):
+        if system != "tracking":
+            raise AllocationError(f"allocator {place!r} is a network, which only the tracking system takes; give an allocator")
+        if checkpoint is None:
+            raise AllocationError(
+                f"allocator {place!r} is a network; give its weights, the model.pt of a training, as checkpoint"
+            )
+        from isac_torch.allocators.tracking.learned import OwnLearned
+        from isac_torch.nn.checkpoint import load_own_network
+
+        return OwnLearned(place, load_own_network(Path(checkpoint), found))
     if inspect.isclass(found):
         try:
             found = found()

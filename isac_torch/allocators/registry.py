@@ -74,22 +74,28 @@ class Catalogue(Generic[ProblemT]):
             CheckpointError: if the weights are missing, corrupt or of another system or feature version.
         """
         made: Allocator[ProblemT] | None
+        file = self.weights_file(name, checkpoint)
         if name in self.makers:
             made = self.makers[name]()
-        elif name in self.learned:
-            made = self.learned[name](self.weights_file(name, checkpoint))
+        elif name in self.learned and file is not None:
+            made = self.learned[name](file)
         elif ":" in name:
             from isac_torch.allocators.own import own_allocator
 
-            made = own_allocator(name)
+            made = own_allocator(name, checkpoint, self.system)
         else:
             made = self.family(name)
         if made is None:
             raise AllocationError(f"allocator {name!r} is unknown; choose among {self.known}")
         return made
 
-    def weights_file(self, name: str, checkpoint: str | Path | None) -> Path:
-        """The file of the weights behind the learned allocator `name`: `checkpoint`, or those shipped with the package."""
+    def weights_file(self, name: str, checkpoint: str | Path | None) -> Path | None:
+        """The file of the weights behind the allocator `name`: `checkpoint`, or those shipped with the package.
+
+        None where it has none; a name `package.module:Name` is taken to have `checkpoint`.
+        """
+        if name not in self.learned:
+            return Path(str(checkpoint)) if ":" in name and checkpoint is not None else None
         if name in self.own:
             from isac_torch.nn.checkpoint import stored_system
 

@@ -13,20 +13,12 @@ def weights_facts(path: str | Path) -> dict[str, Any]:
     Raises:
         CheckpointError: one line, if the file is missing, corrupt or of another system or feature version.
     """
-    from isac_torch.nn.checkpoint import load_network, stored_kind
+    from isac_torch.nn.checkpoint import stored_facts
 
     path = Path(path)
-    network, training = load_network(path, stored_kind(path))  # type: ignore[type-var]
+    found = stored_facts(path)
     content = path.read_bytes()
-    return {
-        "file": path.name,
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "bytes": len(content),
-        "parameters": sum(parameter.numel() for parameter in network.parameters()),
-        "feature_version": network.FEATURE_VERSION,
-        "network": dict(network.shape),
-        "training": training,
-    }
+    return {"file": path.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content), **found}
 
 
 def facts(context: dict[str, Any]) -> list[tuple[str, str]]:

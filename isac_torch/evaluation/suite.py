@@ -74,7 +74,7 @@ def run(
     wanted = dict.fromkeys(name for _, names in cases for name in names)
     named = {name: view.allocator(name, checkpoint) for name in wanted}
     behind = [view.policies[name].allocator if name in view.policies else name for name in wanted]
-    weights = next((catalogue.weights_file(name, checkpoint) for name in behind if name in catalogue.learned), None)
+    weights = next((file for name in behind if (file := catalogue.weights_file(name, checkpoint))), None)
     folder = writable_folder(output)
     found, summaries, contexts = [], {}, {}
     bar = tqdm(cases, unit="setting", disable=not settings)

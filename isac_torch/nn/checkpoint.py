@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar, get_args
 
 import torch
+from torch import nn
 
 from isac_torch.errors import CheckpointError
 from isac_torch.fields import FORMER_NAMES
@@ -16,6 +17,7 @@ from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.own import OwnNetwork, class_path
 from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 
@@ -32,6 +34,7 @@ _REMEDY = "train it again"
 _USES = {
     AllocationNetwork.SYSTEM: "an allocation network, which `isac-torch evaluate` takes",
     OneShotNetwork.SYSTEM: "a one-shot network, which `isac-torch export` makes a bundle of for `isac-torch allocate`",
+    OwnNetwork.SYSTEM: "a network of one's own, which `isac-torch evaluate` takes as package.module:Name",
     DistributedNetwork.SYSTEM: "a distributed network, which `isac-torch evaluate` takes as distributed_r<rounds>",
     UnfoldedPrices.SYSTEM: "unfolded price steps, which `isac-torch evaluate` takes as unfolded_r<rounds>",
     DownlinkPilotNetwork.SYSTEM: "a downlink-pilot network, which `isac-torch downlink-pilots evaluate` takes",
@@ -39,7 +42,7 @@ _USES = {
 """What each network is, and the command that takes its weights."""
 
 
-def save_network(path: Path, network: Network, training: dict[str, Any]) -> None:
+def save_network(path: Path, network: Network | OwnNetwork, training: dict[str, Any]) -> None:
     """Write weights with their system, feature version and shape, atomically.
 
     Args:
@@ -68,6 +71,41 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
         CheckpointError: the file is missing, corrupt, of another system or feature version, or holds a value that is not
             finite.
     """
+    content = _content(path, kind)
+    if not _weights_fit(content.get("weights"), content.get("network"), kind):
+        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}")
+    network = kind(**content["network"])
+    network.load_state_dict(content["weights"])
+    _check_finite(path, network)
+    training = content.get("training", {})
+    return network.eval(), training if isinstance(training, dict) else {}
+
+
+def load_own_network(path: Path, module: type[nn.Module]) -> OwnNetwork:
+    """The network around the user's class `module` stored at `path`, ready to answer.
+
+    The file says with which arguments the class was made; which class that is, the caller says and not the file.
+
+    Raises:
+        CheckpointError: as `load_network`; or the weights are of another class, or the class does not take them.
+    """
+    content = _content(path, OwnNetwork)
+    shape = content.get("network")
+    shape = shape if isinstance(shape, dict) else {}
+    if shape.get("class_path") != class_path(module):
+        raise CheckpointError(f"{path}: weights of {shape.get('class_path')!s:.80}; name this class, not {class_path(module)}")
+    try:
+        network = OwnNetwork(module(**shape["init_args"]), shape["init_args"])
+        network.load_state_dict(content["weights"])
+    except (TypeError, KeyError, AttributeError, RuntimeError, ValueError) as error:
+        words = " ".join(str(error).split())
+        raise CheckpointError(f"{path}: {class_path(module)} does not take these weights ({words:.120}); {_REMEDY}") from error
+    _check_finite(path, network)
+    return network.eval()
+
+
+def _content(path: Path, kind: type[Network | OwnNetwork]) -> dict[str, Any]:
+    """What the file at `path` holds, which is a network of class `kind`."""
     content = _read(path)
     content["system"] = FORMER_NAMES.get(str(content.get("system")), content.get("system"))
     expected = {"format_version": FORMAT_VERSION, "system": kind.SYSTEM, "feature_version": kind.FEATURE_VERSION}
@@ -78,15 +116,13 @@ def load_network(path: Path, kind: type[NetworkT]) -> tuple[NetworkT, dict[str, 
     for key, value in expected.items():
         if content.get(key) != value:
             raise CheckpointError(f"{path}: {key} is {content.get(key)!r}, but this version reads {value!r}; {_REMEDY}")
-    if not _weights_fit(content.get("weights"), content.get("network"), kind):
-        raise CheckpointError(f"{path}: weights do not fit the network that the file describes; {_REMEDY}")
-    network = kind(**content["network"])
-    network.load_state_dict(content["weights"])
+    return content
+
+
+def _check_finite(path: Path, network: nn.Module) -> None:
     for name, value in network.state_dict().items():
         if not bool(value.isfinite().all()):
             raise CheckpointError(f"{path}: weight {name} is not finite; {_REMEDY}")
-    training = content.get("training", {})
-    return network.eval(), training if isinstance(training, dict) else {}
 
 
 def _weights_fit(weights: Any, shape: Any, kind: type[NetworkT]) -> bool:
@@ -123,6 +159,27 @@ def stored_system(path: Path) -> str:
     """System of the network stored at `path`, such as "tracking". CheckpointError where the file is no network."""
     name = str(_read(path).get("system"))
     return FORMER_NAMES.get(name, name)
+
+
+def stored_facts(path: Path) -> dict[str, Any]:
+    """What a file of weights says of itself: number of parameters, feature version, shape and facts of the training.
+
+    Raises:
+        CheckpointError: as `load_network`. A network of one's own is not made for this: its class is not known here.
+    """
+    if stored_system(path) != OwnNetwork.SYSTEM:
+        network, training = load_network(path, stored_kind(path))  # type: ignore[type-var]
+        parameters = sum(parameter.numel() for parameter in network.parameters())
+        return _facts(parameters, network.FEATURE_VERSION, dict(network.shape), training)
+    content = _content(path, OwnNetwork)
+    entries = [content.get(name) for name in ("weights", "network", "training")]
+    weights, shape, training = (entry if isinstance(entry, dict) else {} for entry in entries)
+    parameters = sum(value.numel() for value in weights.values() if isinstance(value, torch.Tensor))
+    return _facts(parameters, OwnNetwork.FEATURE_VERSION, shape, training)
+
+
+def _facts(parameters: int, feature_version: int, shape: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
+    return {"parameters": parameters, "feature_version": feature_version, "network": shape, "training": training}
 
 
 def _read(path: Path) -> dict[str, Any]:

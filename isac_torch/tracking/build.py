@@ -39,14 +39,16 @@ def power_problem(
         scenario: theirs.
         sir_min_db: replaces the scenario's SIR0, dB.
         standard: what the requirement `dominate` compares with (`tracking.requirements`); default uniform power in these drops.
-        budget: of each transmit AP, W; default the scenario's `ap_power`.
+        budget: of each transmit AP, W; default the scenario's `ap_budgets`.
     """
-    xp = namespace(drop.ue_gain)
-    sir_min = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
-    per_ap = drop.ue_gain[:, 0]
-    budget = xp.full_like(per_ap, scenario.ap_power) if budget is None else budget
+    level = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
+    budget = scenario.ap_budgets(drop) if budget is None else budget
+    sir_min = namespace(budget).full_like(budget[:, 0], level)
+    own = scenario.own_coefficients(drop, budget, sir_min)
+    if own is not None:
+        return require(own, drop, scenario)
     statistics = channel_statistics(drop, scenario)
-    plain = network_problem(drop, scenario, statistics, budget, xp.full_like(per_ap[:, 0], sir_min))
+    plain = network_problem(drop, scenario, statistics, budget, sir_min)
     return require(plain, drop, scenario, standard=standard, statistics=statistics)
 
 

@@ -14,8 +14,10 @@ from isac_torch.units import db_to_linear, dbm_to_watt
 
 if TYPE_CHECKING:
     import torch
+    from jaxtyping import Float
 
     from isac_torch.tracking.drop import TrackingDrop
+    from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
 _NESTED: dict[str, type] = {"requirement": Requirement, "sensing": SensingSetup}
@@ -137,6 +139,16 @@ class TrackingScenario:
                 f"pilot_length={self.pilot_symbols} leaves no data symbol in coherence_length={self.block_length}; "
                 "shorten the pilots (they can be reused) or lengthen the block"
             )
+        if self.has_own_channel and self.requirement.kind not in ("sir", "none"):
+            raise ScenarioError(
+                f"requirement.kind={self.requirement.kind} is computed by the package's channel model, "
+                f"which {type(self).__name__} replaces; choose sir or none"
+            )
+
+    @property
+    def has_own_channel(self) -> bool:
+        """Whether a subclass computes coefficients by a channel model of its own."""
+        return type(self).own_coefficients is not TrackingScenario.own_coefficients
 
     def _check_finite(self) -> None:
         for item in fields(self):
@@ -181,6 +193,10 @@ class TrackingScenario:
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "TrackingScenario":
         """The scenario that `dataclasses.asdict` turned into these values, for example in the header of a file."""
+        if "class_path" in values:
+            raise ScenarioError(
+                f"scenario of the class {values['class_path']!s:.80}: its drops follow a model that is not here"
+            )
         nested = {name: kind(**values[name]) for name, kind in _NESTED.items() if name in values}
         return cls(**{**values, **nested})
 
@@ -260,3 +276,21 @@ class TrackingScenario:
         from isac_torch.tracking.drop import sample_drops
 
         return sample_drops(self, num_drops, generator)
+
+    def ap_budgets(self, drop: "TrackingDrop[Any]") -> "Float[Any, 'drop ap']":
+        """Power budget of each transmit AP, W: `ap_power`, unless a subclass says otherwise."""
+        from isac_torch.tensors import namespace
+
+        return namespace(drop.ue_gain).full_like(drop.ue_gain[:, 0], self.ap_power)
+
+    def own_coefficients(
+        self, drop: "TrackingDrop[Any]", budget: "Float[Any, 'drop ap']", sir_min: "Float[Any, ' drop']"
+    ) -> "MaxMinSinrProblem[Any] | None":
+        """The power problem by a channel model of a subclass; None: by that of docs/physics.md.
+
+        Args:
+            drop: networks.
+            budget: of each transmit AP, W.
+            sir_min: SIR0, linear.
+        """
+        return None

@@ -13,11 +13,13 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.allocators.parts import in_parts
 from isac_torch.allocators.tracking.shares import ShareAllocator, asks_for_watts, first_order_shares, propose_shares
+from isac_torch.errors import AllocationError
 from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.balance import beam_efficiency, start_logits
 from isac_torch.nn.tracking.merit import Aim, DirectionsHill, Objective, directed_power, strict_score
 from isac_torch.nn.tracking.network import AllocationNetwork
+from isac_torch.nn.tracking.own import OwnNetwork
 from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.tracking.graph import link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -71,7 +73,7 @@ class FirstOrder:
 
 @dataclass(frozen=True)
 class LearnedAllocator:
-    """A trained network without a solver: budgets always hold, sensing constraints nearly always.
+    """A trained network without a solver: budgets always hold, sensing rows nearly always.
 
     Attributes:
         network: predicts directions.
@@ -122,6 +124,33 @@ class LearnedAllocator:
         return self.network(problem, link_graph(problem), aim)
 
 
+@dataclass(frozen=True)
+class OwnLearned:
+    """A network of the user's own before the balancing layer, without a solver and without further steps.
+
+    Attributes:
+        name: for tables.
+        network: predicts directions.
+        gap: no certificate is offered.
+    """
+
+    name: str
+    network: OwnNetwork
+    gap: float = field(default=0.0, init=False)
+
+    def propose(self, problem: MaxMinSinrProblem) -> Proposal:
+        """Powers (W) of every link; one AP of each drop sends its whole budget.
+
+        Raises:
+            AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions).
+        """
+        if asks_for_watts(problem):
+            raise AllocationError(
+                f"{self.name} knows sensing constraints on the SIR only, as the layer behind it; give requirement sir or none"
+            )
+        return _propose(problem, lambda part, aim: self.network(part, link_graph(part), aim), "max_min")
+
+
 def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int = 0) -> Proposal:
     """Powers of each part of the batch, in the problem's precision; directions are found in single precision."""
     with torch.no_grad():
@@ -169,7 +198,7 @@ def _continued(start: Tensor, steps: int) -> Directions:
 
 
 def _better(problem: MaxMinSinrProblem, one: Tensor, other: Tensor, aim: Aim) -> Tensor:
-    """The better powers of two per drop: sensing constraints first."""
+    """The better powers of two for each drop, rows first."""
     return torch.where((strict_score(problem, other, aim) > strict_score(problem, one, aim))[:, None], other, one)
 
 

@@ -99,9 +99,8 @@ def _one(
 
 def _key(scenario: TrackingScenario, loop: Loop, contender: Contender, index: int, checkpoint: Path | None) -> str:
     """Name of a world's file: a checksum of all that decides it. The number of worlds does not."""
-    weights = ""
-    if contender.allocator in TRACKING.learned:
-        weights = hashlib.sha256(TRACKING.weights_file(contender.allocator, checkpoint).read_bytes()).hexdigest()
+    file = TRACKING.weights_file(contender.allocator, checkpoint)
+    weights = "" if file is None else hashlib.sha256(file.read_bytes()).hexdigest()
     decides = (code_digest(), scenario, {**asdict(loop), "num_worlds": 0}, contender, weights, index)
     return hashlib.sha256(repr(decides).encode()).hexdigest()[:32]
 

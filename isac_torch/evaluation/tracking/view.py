@@ -70,7 +70,9 @@ def sir_ceiling(drop: TrackingDrop) -> Tensor | None:
 
 
 def sensed(drop: TrackingDrop, problem: MaxMinSinrProblem, case: Case[TrackingScenario], power: Tensor) -> Sensed | None:
-    """Judge powers (W) by true echoes on the first `case.sensed_drops` drops; None without drops or targets.
+    """Judge powers (W) by true echoes on the first `case.sensed_drops` drops.
+
+    None without drops or targets, or where the scenario has a channel model of its own.
 
     Args:
         drop: networks.
@@ -79,7 +81,7 @@ def sensed(drop: TrackingDrop, problem: MaxMinSinrProblem, case: Case[TrackingSc
         power: of all links, W.
     """
     scenario = case.scenario
-    if scenario.num_targets == 0 or case.sensed_drops == 0:
+    if scenario.num_targets == 0 or case.sensed_drops == 0 or scenario.has_own_channel:
         return None
     first = torch.arange(min(case.sensed_drops, power.shape[0]))
     chosen, sent = drop.select(first), power[first]
