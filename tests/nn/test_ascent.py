@@ -37,6 +37,23 @@ def test_ascent_reaches_the_top_and_returns_the_best_point():
     torch.testing.assert_close(hill.score(found), best)
 
 
+def test_steps_shrink_on_a_cosine_to_a_tenth_of_the_first():
+    """A constant gradient is normalised to one, so that every step is as long as the schedule says."""
+
+    class Slant:
+        def slope(self, logits, progress):
+            return Slope(torch.ones_like(logits), self.score(logits))
+
+        def score(self, logits):
+            return logits.sum(-1)
+
+    passed = []
+    ascend(Slant(), torch.zeros(1, 2, dtype=torch.float64), 10, 0.2, passed=passed)
+    steps = (torch.stack(passed).diff(dim=0))[:, 0, 0]
+    share = 0.1 + 0.9 * 0.5 * (1.0 + torch.cos(torch.pi * torch.arange(10, dtype=torch.float64) / 10))
+    torch.testing.assert_close(steps, 0.2 * share, rtol=1e-9, atol=0.0)
+
+
 def test_a_drop_without_a_finite_score_keeps_its_start():
     class Broken(Bowl):
         def score(self, logits):

@@ -12,7 +12,7 @@ from isac_torch.propagation.arrays import response_lags, steering, toeplitz, toe
 from isac_torch.propagation.correlation import local_scattering_lags, normal_quadrature, pointing_lags
 from isac_torch.propagation.estimation import mmse_matrix, observation_lags
 from isac_torch.propagation.geometry import angles, array_axis, distance
-from isac_torch.propagation.path_loss import bistatic_gain, umi_los_gain, umi_nlos_gain
+from isac_torch.propagation.path_loss import bistatic_gain, three_slope_gain, umi_los_gain, umi_nlos_gain
 from isac_torch.propagation.pilots import greedy_pilots, pilot_gram, round_robin_pilots
 from tests.oracles import estimation as loop_estimation
 from tests.oracles import geometry as loop
@@ -33,6 +33,16 @@ def test_path_gains_match_the_tables_of_36_814(metres: float) -> None:
     nlos, los = umi_nlos_gain(gap, 2e9).item(), umi_los_gain(gap, 2e9).item()
     assert nlos == pytest.approx(10 ** (-loop.umi_nlos_loss_db(metres, 2.0) / 10), rel=1e-12)
     assert los == pytest.approx(10 ** (-loop.umi_los_loss_db(metres, 2.0) / 10), rel=1e-12)
+
+
+def test_three_slopes_by_hand() -> None:
+    """At 1.9 GHz, AP at 15 m and UE at 1.65 m: 140.7 dB at 1 km, the constant of Ngo et al. 2017."""
+    metres = torch.tensor([1.0, 10.0, 25.0, 50.0, 1000.0, 2000.0], dtype=torch.float64)
+    loss = -10.0 * three_slope_gain(metres, 1.9e9, 15.0, 1.65).log10()
+    at_far = 140.7151 - 35.0 * math.log10(1000.0 / 50.0)
+    expected = [at_far - 20.0 * math.log10(50.0 / 10.0)] * 2
+    expected += [at_far - 20.0 * math.log10(50.0 / 25.0), at_far, 140.7151, 140.7151 + 35.0 * math.log10(2.0)]
+    assert_close(loss, torch.tensor(expected, dtype=torch.float64), rtol=0.0, atol=1e-3)
 
 
 def test_path_loss_at_one_hundred_metres_by_hand() -> None:

@@ -1,7 +1,9 @@
 """Motion, localisation from raw echoes, tracks and GOSPA: textbook filters, dense algebra, brute force, consistency."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +39,7 @@ def _belief(seed: int = 0) -> Belief:
 
 def _heard(
     num_targets: int = 3, blocks: int = 2, seed: int = 0, setup: SensingSetup = SETUP
-) -> tuple[Tensor, Tensor, object, object]:
+) -> tuple[Tensor, Tensor, Any, Any]:
     scenario = replace(SMALL, num_targets=num_targets)
     drop = scenario.sample(1, generator=_generator(seed))
     statistics = channel_statistics(drop, scenario)
@@ -89,6 +91,10 @@ def test_a_look_that_tells_nothing_changes_nothing() -> None:
     assert_close(after.mean, belief.mean)
 
 
+def _at_both_listeners(look: Any) -> Callable[[Tensor], Tensor]:
+    return lambda place: log_likelihood(look, place, torch.tensor([[0, 1]]).expand(len(place), -1))
+
+
 @pytest.mark.parametrize("num_targets", [1, 3])
 def test_likelihood_is_the_test_statistic(num_targets: int) -> None:
     """At the true positions and with the others known it is the statistic of the joint test."""
@@ -131,9 +137,7 @@ def test_a_strong_echo_is_found_where_it_is() -> None:
         true = drop.target_position[0, 0]
         start = true + torch.tensor([4.0, -4.0, 2.0], dtype=torch.float64)
         prior = torch.diag(torch.tensor([25.0, 25.0, 16.0], dtype=torch.float64)).inverse()
-        found, _ = most_likely(
-            lambda p, look=look: log_likelihood(look, p, torch.tensor([[0, 1]]).expand(len(p), -1)), start, prior
-        )
+        found, _ = most_likely(_at_both_listeners(look), start, prior)
         errors.append(float((found - true).norm()))
     assert max(errors) < 2.0
 

@@ -19,12 +19,13 @@ def drops(count: int, **parameters: object) -> MaxMinSinrProblem:
 
 
 @pytest.mark.parametrize("backend", ["clarabel", "moreau"])
-def test_agrees_with_the_engine(backend: Backend) -> None:
+def test_agrees_with_the_engine_and_says_nothing(backend: Backend, capfd: pytest.CaptureFixture[str]) -> None:
     problem = drops(4)
     found, engine = allocate(problem, ConicOptimal(backend)), allocate(problem, BatchedOptimal(tie="none"))
     assert bool((found.status == Status.OPTIMAL).all())
     assert_close(found.value, engine.value, rtol=1e-3, atol=0.0)
     assert bool((engine.value <= found.upper_bound * (1.0 + 1e-6)).all())
+    assert capfd.readouterr().out == ""
 
 
 def test_shared_pilots_end_near_the_engines_local_optimum() -> None:
