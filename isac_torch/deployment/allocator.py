@@ -9,6 +9,7 @@ Every answer keeps the budgets; `path` says whether the network's powers were us
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,9 +38,13 @@ from isac_torch.weights import shipped_bundle
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
 
-    from onnxruntime import InferenceSession
+    from onnxruntime import InferenceSession, RunOptions
 
     from isac_torch.deployment.statistics import Coefficients
+
+
+_FIRST_ANSWER = 10.0
+"""Seconds that a graph gets for a small network when it is loaded; it needs milliseconds."""
 
 
 @dataclass(frozen=True)
@@ -129,13 +134,21 @@ class DeployedAllocator:
 
     def _answer_once(self, folder: Path) -> None:
         """Run the network on a small example, so that a graph that cannot answer is refused now, in one line."""
-        problem = coefficients([Snapshot.from_mapping(EXAMPLE)])
+        from onnxruntime import RunOptions
+
+        problem, options = coefficients([Snapshot.from_mapping(EXAMPLE)]), RunOptions()
+        watch = threading.Timer(_FIRST_ANSWER, setattr, (options, "terminate", True))
+        watch.start()
         try:
-            power = self.powers(problem)
+            power = self.powers(problem, options)
             good = power.shape == problem.link_ap.shape and bool(np.isfinite(power).all())
             reason = "" if good else f"powers of the shape {power.shape}, or not finite"
         except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot run
             reason = " ".join(str(error).split())[:200] or type(error).__name__
+        finally:
+            watch.cancel()
+        if options.terminate:
+            reason = f"none in {_FIRST_ANSWER:g} s on a small network"
         if reason:
             raise BundleError(f"{folder / ONNX}: gives no powers ({reason}); write it again with `isac-torch export`")
 
@@ -203,14 +216,14 @@ class DeployedAllocator:
         """What about each network is unlike those of the training."""
         return self._seen.unlike(problem)
 
-    def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
-        """The network's own powers (W), before the guard; NaN where it fails."""
+    def powers(self, problem: Coefficients, options: RunOptions | None = None) -> Float[ndarray, "drop link"]:
+        """The network's own powers (W), before the guard; NaN where it fails. `options`: of the runs of the graph."""
         by_node = problem.by_node
         with np.errstate(all="ignore"):
             parts = []
             for inputs in by_node.network_inputs():
                 still_wanted()
-                parts.append(self._session.run(OUTPUTS, inputs))
+                parts.append(self._session.run(OUTPUTS, inputs, options))
             link, node, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
             return balanced_power(by_node, link, node, self._constants, scale)
 

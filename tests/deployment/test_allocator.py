@@ -210,6 +210,58 @@ def test_a_card_with_one_wrong_value_is_refused_in_one_line(tmp_path, change, wo
     assert "\n" not in str(error.value)
 
 
+def hostile_graph(kind):
+    """A graph with the right names and axes that no runtime should be brought down by."""
+    import onnx
+    from onnx import TensorProto, helper
+
+    model = onnx.load_from_string(graph(RANKS, OUTPUTS))
+    if kind == "opset":
+        model.opset_import[0].version = 999
+    elif kind == "operator":
+        model.graph.node[0].op_type = "NoSuchOperator"
+    elif kind == "outside":  # an array in another file
+        made = helper.make_tensor("far", TensorProto.FLOAT, [1, 1, 1], [0.0])
+        made.ClearField("float_data")
+        made.data_location = TensorProto.EXTERNAL
+        made.external_data.add(key="location", value="/etc/hostname")
+        model.graph.initializer.append(made)
+        model.graph.node.append(helper.make_node("Identity", ["far"], ["unused"]))
+    else:
+        again = [helper.make_node("Identity", ["go"], ["on"]), helper.make_node("Add", ["x", "x"], ["more"])]
+        named = helper.make_tensor_value_info
+        inside = [named("i", TensorProto.INT64, []), named("go", TensorProto.BOOL, []), named("x", TensorProto.FLOAT, None)]
+        after = [named("on", TensorProto.BOOL, []), named("more", TensorProto.FLOAT, None)]
+        yes = helper.make_tensor("yes", TensorProto.BOOL, [], [True])
+        del model.graph.node[0]
+        model.graph.node.extend(
+            [
+                helper.make_node("Constant", [], ["yes"], value=yes),
+                helper.make_node(
+                    "Loop", ["", "yes", "signal"], [OUTPUTS[0]], body=helper.make_graph(again, "again", inside, after)
+                ),
+            ]
+        )
+    return model.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [("opset", "cannot open"), ("operator", "cannot open"), ("outside", "cannot open"), ("endless", "none in 0.5 s")],
+)
+def test_a_hostile_graph_is_refused_when_it_is_loaded(tmp_path, monkeypatch, kind, words):
+    import hashlib
+
+    monkeypatch.setattr("isac_torch.deployment.allocator._FIRST_ANSWER", 0.5)
+    card, content = json.loads((BUNDLE / CARD).read_text()), hostile_graph(kind)
+    (tmp_path / ONNX).write_bytes(content)
+    card["sha256"][ONNX] = hashlib.sha256(content).hexdigest()
+    (tmp_path / CARD).write_text(json.dumps(card))
+    with pytest.raises(BundleError, match=words) as error:
+        DeployedAllocator.load(tmp_path)
+    assert "\n" not in str(error.value)
+
+
 def graph(inputs, outputs, value="zero"):
     """A graph with these names and numbers of axes, whose outputs are constants."""
     from onnx import TensorProto, helper
