@@ -140,7 +140,7 @@ class DeployedAllocator:
         watch = threading.Timer(_FIRST_ANSWER, setattr, (options, "terminate", True))
         watch.start()
         try:
-            power = self.powers(problem, options)
+            power = self._run(problem, options)
             good = power.shape == problem.link_ap.shape and bool(np.isfinite(power).all())
             reason = "" if good else f"powers of the shape {power.shape}, or not finite"
         except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot run
@@ -216,8 +216,11 @@ class DeployedAllocator:
         """What about each network is unlike those of the training."""
         return self._seen.unlike(problem)
 
-    def powers(self, problem: Coefficients, options: RunOptions | None = None) -> Float[ndarray, "drop link"]:
-        """The network's own powers (W), before the guard; NaN where it fails. `options`: of the runs of the graph."""
+    def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
+        """The network's own powers (W), before the guard; NaN where it fails."""
+        return self._run(problem)
+
+    def _run(self, problem: Coefficients, options: RunOptions | None = None) -> Float[ndarray, "drop link"]:
         by_node = problem.by_node
         with np.errstate(all="ignore"):
             parts = []
