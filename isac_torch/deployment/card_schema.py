@@ -28,7 +28,7 @@ def card_fault(
         inputs, outputs: names that the graph must have.
         files: whose checksums must be there.
         constants: of the balancing layer, each a finite number.
-        ranges: quantities that must have a range of finite numbers, the least first, and a unit.
+        ranges: quantities that must have a range of finite numbers, the least first, and a unit; no others may.
 
     Example:
         >>> card_fault({"sha256": {"a": 1}}, names=["sha256"], inputs=(), outputs=(), files=["a"], constants=(), ranges=())
@@ -59,7 +59,10 @@ def _numbers_fault(balance: Mapping[str, Any], constants: Iterable[str]) -> str:
 
 
 def _ranges_fault(found: Mapping[str, Any], ranges: Iterable[str]) -> str:
-    for name in ranges:
+    wanted = list(ranges)
+    if unknown := sorted(map(str, set(found) - set(wanted))):
+        return f"the range of {unknown[0][:40]!r} is of no known quantity"
+    for name in wanted:
         item = found.get(name)
         if item is None:
             return f"the range of {name} is missing"

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from isac_torch.deployment.bounded_json import DEFAULT_LIMITS, JsonLimits, parse_json
-from isac_torch.deployment.hdf5 import is_hdf5, read_hdf5
+from isac_torch.deployment.hdf5 import is_hdf5, order_of_matlab, read_hdf5
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, IsacError, NpzError
 from isac_torch.npz import npz_arrays
@@ -80,7 +80,10 @@ def decode_json(data: bytes, max_drops: int = MAX_DROPS, limits: JsonLimits = DE
 def _decode_hdf5(data: bytes, max_bytes: int) -> list[Snapshot]:
     content = read_hdf5(data, max_bytes)
     if content.scenario is None:
-        return _from_arrays(content.arrays)
+        try:
+            return _from_arrays(content.arrays)
+        except DropError as error:
+            raise DropError(f"{error}{order_of_matlab(content)}") from None
     from isac_torch.tracking.scenario import TrackingScenario
 
     drops = SimpleNamespace(**content.arrays)

@@ -28,10 +28,12 @@ class Hdf5Content:
     Attributes:
         arrays: by the names of the fields of a drop.
         scenario: parameters of the scenario that a shard was drawn from; None for other files.
+        of_matlab: whether some array bears the mark of MATLAB (the attribute MATLAB_class).
     """
 
     arrays: dict[str, NDArray[Any]]
     scenario: dict[str, Any] | None
+    of_matlab: bool = False
 
 
 def is_hdf5(data: bytes) -> bool:
@@ -58,7 +60,8 @@ def read_hdf5(data: bytes, max_bytes: int) -> Hdf5Content:
     try:
         with h5py.File.in_memory(file_image=data) as file:
             if "drop" not in file:
-                return Hdf5Content(_arrays(file, max_bytes), None)
+                arrays = _arrays(file, max_bytes)
+                return Hdf5Content(arrays, None, any("MATLAB_class" in file[name].attrs for name in arrays))
             if file.attrs.get("system") not in (b"tracking", "tracking"):
                 raise DropError("a shard of another system; give one of the tracking system")
             config = file.attrs["config"]
@@ -69,6 +72,25 @@ def read_hdf5(data: bytes, max_bytes: int) -> Hdf5Content:
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         said = (str(error).splitlines() or [type(error).__name__])[0].strip("'\"")[:100]
         raise DropError(f"not a whole HDF5 file of drops ({said}); write or fetch it again") from None
+
+
+def order_of_matlab(content: Hdf5Content) -> str:
+    """What to do about axes in an order that MATLAB's functions leave behind; empty where the shapes do not look like that."""
+    shapes = {name: array.shape for name, array in content.arrays.items()}
+    known = {name: (shapes[name], wanted) for name, wanted in SHAPES.items() if name in shapes}
+    turned = any(wanted[-1] == 3 and shape[:1] == (3,) and shape[-1:] != (3,) for shape, wanted in known.values())
+    lines = any(len(wanted) == 1 and len(shape) == 2 for shape, wanted in known.values())
+    if content.of_matlab and (turned or lines):
+        return (
+            "; the arrays bear MATLAB's mark but not its order of axes: delete their attribute MATLAB_class, "
+            "or save them with MATLAB"
+        )
+    if turned or lines or any(shape == (1, 1) for name, shape in shapes.items() if name not in SHAPES):
+        return (
+            "; this looks like the layout of MATLAB's h5write (axes reversed): save with save(FILE, ..., '-v7.3'), "
+            "whose axes are put in order"
+        )
+    return ""
 
 
 def _arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:

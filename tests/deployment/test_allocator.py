@@ -192,6 +192,7 @@ def test_a_graph_that_onnxruntime_cannot_open_is_refused(tmp_path):
         ({"inputs": {"signal": "float32"}}, "inputs are signal, not"),
         ({"outputs": {}}, "outputs are missing"),
         ({"sha256": {ONNX: "abc"}}, "no SHA-256"),
+        ({"ranges.antennas": {"least": 1, "most": 2, "unit": ""}}, "the range of 'antennas' is of no known quantity"),
         ({"surprise": 1}, "'surprise' is not a name of a card"),
     ],
 )

@@ -218,3 +218,43 @@ def test_a_batch_of_matlab(tmp_path):
 def test_older_files_of_matlab_are_named():
     with pytest.raises(DropError, match=r"x: a MATLAB file of a version before 7\.3; save it again"):
         decode_snapshots(b"MATLAB 5.0 MAT-file, Platform".ljust(500), name="x")
+
+
+def write_reversed(path, **arrays: object) -> None:
+    """What h5create and h5write of MATLAB write: axes in reverse order, single numbers 1 x 1, and no mark."""
+    with h5py.File(path, "w") as file:
+        for name, value in arrays.items():
+            file[name] = np.atleast_2d(np.asarray(value, float)).T
+
+
+def test_axes_in_the_order_of_h5write_are_named_and_the_remedy_helps(tmp_path):
+    write_reversed(tmp_path / "a.h5", **EXAMPLE)
+    with pytest.raises(DropError, match=r"layout of MATLAB's h5write \(axes reversed\): save with .*'-v7\.3'") as error:
+        read_snapshots(tmp_path / "a.h5")
+    assert "\n" not in str(error.value)
+    write_matlab(tmp_path / "a.h5", **EXAMPLE)
+    (snapshot,) = read_snapshots(tmp_path / "a.h5")
+    assert_fields(snapshot, EXAMPLE)
+
+
+def test_a_mark_of_matlab_on_axes_of_python_is_named_and_the_remedy_helps(tmp_path):
+    with h5py.File(tmp_path / "a.mat", "w") as file:
+        for name, value in EXAMPLE.items():
+            file[name] = np.asarray(value, float)
+            file[name].attrs["MATLAB_class"] = np.bytes_("double")
+    with pytest.raises(DropError, match="MATLAB's mark but not its order of axes: delete their attribute MATLAB_class"):
+        read_snapshots(tmp_path / "a.mat")
+    with h5py.File(tmp_path / "a.mat", "a") as file:
+        for name in EXAMPLE:
+            del file[name].attrs["MATLAB_class"]
+    (snapshot,) = read_snapshots(tmp_path / "a.mat")
+    assert_fields(snapshot, EXAMPLE)
+
+
+def test_other_faults_of_hdf5_are_not_blamed_on_matlab(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        for name, value in (EXAMPLE | {"ue_position": [[1.0, 2.0, 3.0, 4.0]]}).items():
+            file[name] = np.asarray(value, float)
+    with pytest.raises(DropError, match="ue_position") as error:
+        read_snapshots(tmp_path / "a.h5")
+    assert "MATLAB" not in str(error.value)
