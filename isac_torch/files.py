@@ -156,9 +156,10 @@ def replaced_folder(path: Path, is_ours: Callable[[Path], bool], what: str) -> I
         reason = error.strerror or str(error)
         raise OutputError(f"{path}: cannot be written ({reason}); free some space or choose another output") from error
     finally:
-        for folder in (staged, aside):
-            if folder.exists() and (folder == staged or is_ours(folder)):
-                _remove_flat(folder)
+        if staged.exists():
+            _remove_flat(staged)
+        if aside.exists() and target.exists() and is_ours(aside):
+            _discard(aside, target)
 
 
 def _check_replaceable(target: Path, path: Path, is_ours: Callable[[Path], bool], what: str) -> None:
@@ -168,7 +169,7 @@ def _check_replaceable(target: Path, path: Path, is_ours: Callable[[Path], bool]
 
 def _recover(target: Path, is_ours: Callable[[Path], bool]) -> None:
     """Bring back the folder that a killed call had put aside, and remove what such calls left beside `target`."""
-    name = re.compile(re.escape(f".{target.name}.") + "(new|old)" + re.escape(_TEMPORARY) + r"(\d+)")
+    name = re.compile(re.escape(f".{target.name}.") + "(new|old|gone)" + re.escape(_TEMPORARY) + r"(\d+)")
     beside = sorted(target.parent.iterdir()) if target.parent.is_dir() else []
     for folder in beside:
         match = name.fullmatch(folder.name)
@@ -176,8 +177,10 @@ def _recover(target: Path, is_ours: Callable[[Path], bool]) -> None:
             continue
         if match[1] == "old" and not target.exists() and is_ours(folder):
             folder.rename(target)
-        elif match[1] == "new" or is_ours(folder):
+        elif match[1] != "old":
             _remove_flat(folder)
+        elif is_ours(folder):
+            _discard(folder, target)
 
 
 def _runs(process: int) -> bool:
@@ -199,6 +202,13 @@ def _remove_of_dead(target: Path) -> None:
             match = name.fullmatch(path.name)
             if match and path.is_file() and not path.is_symlink() and not _runs(int(match[1])) and int(match[1]) != os.getpid():
                 path.unlink(missing_ok=True)
+
+
+def _discard(folder: Path, target: Path) -> None:
+    """Remove an older folder of ours under another name first: what a kill leaves of it is no longer told by its content."""
+    gone = target.with_name(f".{target.name}.gone{_TEMPORARY}{os.getpid()}")
+    with contextlib.suppress(OSError):
+        _remove_flat(folder.rename(gone))
 
 
 def _remove_flat(folder: Path) -> None:
