@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -69,6 +70,7 @@ def allocate_file(
     site_map: Path | None = None,
     policy: Policy = "central",
     rounds: int | None = None,
+    requirement: str | None = None,
 ) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
 
@@ -81,10 +83,13 @@ def allocate_file(
         site_map: HTML file of a map: positions, where arrays look, who sends and who listens, powers.
         policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
         rounds: Of messages, where the policy is distributed; default 4.
+        requirement: What is asked of the radar, in place of what the file asks: none, sir, sicnr, detection, position or
+            dominate, or a JSON object with numbers, {"kind":"sicnr","sicnr_min_db":3}.
     """
     _one_thread()
     from isac_torch.deployment.answers import answers_json, check_output, write_answers
     from isac_torch.deployment.files import read_snapshots
+    from isac_torch.deployment.radar_fields import NESTED
     from isac_torch.files import writable_file, write_whole
 
     to_file = str(output) != "-"
@@ -94,6 +99,9 @@ def allocate_file(
         writable_file(site_map)
     begin = time.perf_counter()
     snapshots = read_snapshots(drop)
+    if requirement is not None:
+        asked = NESTED["requirement"].of("requirement", requirement)
+        snapshots = [replace(snapshot, requirement=asked) for snapshot in snapshots]
     allocator = _allocator(policy, model, rounds, refine)  # after what is quick to refuse
     loaded = time.perf_counter()
     answers = allocator.many(snapshots)

@@ -21,7 +21,7 @@ from numpy import ndarray
 
 from isac_torch.deployment.balance import balanced_power
 from isac_torch.deployment.bundle import load_bundle
-from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, ranges_of
+from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, has_shares, ranges_of
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first, without_unheard
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
@@ -32,7 +32,10 @@ from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.balancing import Constants
+from isac_torch.tracking.fractional import reference_power
 from isac_torch.tracking.nodes import nodes_of
+from isac_torch.tracking.share_inputs import SHARE_OUTPUTS, share_inputs
+from isac_torch.tracking.share_problem import ShareProblem
 from isac_torch.weights import shipped_bundle
 
 if TYPE_CHECKING:
@@ -45,6 +48,9 @@ if TYPE_CHECKING:
 
 _FIRST_ANSWER = 10.0
 """Seconds that a graph gets for a small network when it is loaded; it needs milliseconds."""
+_CHUNK = 32
+"""Drops that go through a network of shares at once."""
+_FOREIGN = "improved from uniform power, because the network was trained for a sensing SIR only"
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,11 @@ class Allocated:
         owner_kind: "ue" or "target" of each link.
         owner_index: which UE or target.
         sinr: of each UE, linear.
-        sir: expected sensing SIR of each target, linear; empty where fewer than two targets are tracked.
+        sir: expected sensing SIR of each target, linear, where the requirement is `sir`; empty where it is another, or where
+            fewer than two targets are tracked.
+        sicnr: expected SICNR of each target, linear, where the requirement constrains it; else empty.
+        position_error: error bound of each target's horizontal position, m, where the requirement constrains it; else empty.
+        quality: smallest of all sensing constraints, what is reached over what is required; infinite where there is none.
         path: whose powers these are: the network's, the network's improved (by `refine`, or because such networks need it), the
             network's after a repair, the distributed policy's, fractional power control's, or the best there is where no powers
             meet every sensing constraint.
@@ -74,6 +84,9 @@ class Allocated:
     owner_index: Int[ndarray, " link"]
     sinr: Float[ndarray, " ue"]
     sir: Float[ndarray, " row"]
+    sicnr: Float[ndarray, " limited"]
+    position_error: Float[ndarray, " located"]
+    quality: float
     path: PathTaken
     reason: str
     out_of_distribution: tuple[str, ...]
@@ -110,7 +123,7 @@ class DeployedAllocator:
         """Around an open session; see `load`."""
         self._session = session
         self._seen = Seen(ranges_of(card))
-        self._constants = Constants(**card["balance"])
+        self._constants = None if has_shares(card) else Constants(**card["balance"])
         self._refine = refine
         self.card = card
 
@@ -179,7 +192,7 @@ class DeployedAllocator:
             problem = coefficients([full[index] for index in members])
             found = without_unheard(problem, covered_first(problem, self._guarded))
             strange = self._unlike(problem)
-            nodes = nodes_of(problem)
+            nodes, sensed = nodes_of(problem), _sensed(problem, found)
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
                 listens = chosen_receivers(snapshots[index])
@@ -191,7 +204,10 @@ class DeployedAllocator:
                     owner_kind=nodes.kind,
                     owner_index=nodes.index,
                     sinr=found.sinr[drop],
-                    sir=found.sir[drop],
+                    sir=sensed.sir[drop],
+                    sicnr=sensed.sicnr[drop],
+                    position_error=sensed.position_error[drop],
+                    quality=float(sensed.quality[drop]),
                     path=found.path[drop],
                     reason=found.reason[drop],
                     out_of_distribution=strange[drop],
@@ -201,6 +217,8 @@ class DeployedAllocator:
 
     def _guarded(self, problem: Coefficients) -> Guarded:
         """The network's powers after the guard; improved where asked for, or where the network is known to do badly."""
+        if self._constants is None or problem.asks_for_watts:
+            return self._guarded_steps(problem)
         unlike = self._seen.outside(problem, REFINED)
         refine = np.array([self._refine or bool(words) for words in unlike])
         found = guard(problem, self.powers(problem), refine)
@@ -212,6 +230,14 @@ class DeployedAllocator:
         ]
         return replace(found, reason=reason)
 
+    def _guarded_steps(self, problem: Coefficients) -> Guarded:
+        """Newton steps from shares, or from the reference powers under requirements that the network was not trained for."""
+        if self._constants is None:
+            return guard(problem, self.powers(problem), True)
+        found = guard(problem, reference_power(problem), True)
+        reason = [_FOREIGN if path == "refined" else text for path, text in zip(found.path, found.reason, strict=True)]
+        return replace(found, reason=reason)
+
     def _unlike(self, problem: Coefficients) -> list[tuple[str, ...]]:
         """What about each network is unlike those of the training."""
         return self._seen.unlike(problem)
@@ -221,6 +247,8 @@ class DeployedAllocator:
         return self._run(problem)
 
     def _run(self, problem: Coefficients, options: RunOptions | None = None) -> Float[ndarray, "drop link"]:
+        if self._constants is None:
+            return self._shares(problem, options) * problem.link_budget
         by_node = problem.by_node
         with np.errstate(all="ignore"):
             parts = []
@@ -229,6 +257,44 @@ class DeployedAllocator:
                 parts.append(self._session.run(OUTPUTS, inputs, options))
             link, node, scale = (np.concatenate(part, dtype=np.float64)[:, 0] for part in zip(*parts, strict=True))
             return balanced_power(by_node, link, node, self._constants, scale)
+
+    def _shares(self, problem: Coefficients, options: RunOptions | None) -> Float[ndarray, "drop link"]:
+        """Of each link in its AP's budget, from a network for requirements of every kind."""
+        parts = []
+        with np.errstate(all="ignore"):  # what single precision cannot hold becomes infinite, and the guard sees to it
+            for first in range(0, problem.num_drops, _CHUNK):
+                still_wanted()
+                some = ShareProblem.of(problem.select(np.arange(first, min(first + _CHUNK, problem.num_drops))))
+                inputs = {name: np.ascontiguousarray(value, np.float32) for name, value in share_inputs(some).items()}
+                parts.append(self._session.run(SHARE_OUTPUTS, inputs, options)[0])
+        return np.concatenate(parts, dtype=np.float64)
+
+
+@dataclass(frozen=True)
+class _Sensed:
+    """What `Allocated` says of the radar, of every drop."""
+
+    sir: Float[ndarray, "drop row"]
+    sicnr: Float[ndarray, "drop limited"]
+    position_error: Float[ndarray, "drop located"]
+    quality: Float[ndarray, " drop"]
+
+
+def _sensed(problem: Coefficients, found: Guarded) -> _Sensed:
+    """What `Allocated` says of the radar, by drop."""
+    watts, count = problem.asks_for_watts, problem.num_target_constraints
+    with np.errstate(all="ignore"):  # a SIR that no other target disturbs is infinite
+        quality = np.full(problem.num_drops, np.inf)
+        parts = [found.sir / problem.sir_min] if problem.num_constraints else []
+        none = found.sir[:, :0]
+        error = none
+        if problem.position is not None:
+            parts.append(problem.position.h(found.power) / problem.position.required)
+            error = problem.position.error(found.power)
+        if parts:
+            quality = np.concatenate(parts, axis=1).min(-1)
+    sicnr, sir = (found.sir[:, :count], none) if watts else (none, found.sir)
+    return _Sensed(sir, sicnr, error, quality)
 
 
 def __getattr__(name: str) -> Any:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from isac_torch.deployment.allocator import Allocated
 
-UNITS = {"power": "W", "sinr": "1", "sir": "1", "milliseconds": "ms"}
+UNITS = {"power": "W", "sinr": "1", "sir": "1", "sicnr": "1", "position_error": "m", "quality": "1", "milliseconds": "ms"}
 """Units of the columns that have one; the others are indices, which count from 0, and words."""
 
 
@@ -47,7 +47,7 @@ def write_answers(answers: Sequence[Allocated], path: Path) -> None:
 
 
 def answers_json(answers: Sequence[Allocated]) -> bytes:
-    """{"drops": [...]}, each with its links, power (W), SINR and sensing SIR (linear), path, reason and milliseconds."""
+    """{"drops": [...]}, each with its links, power (W), SINR, what the radar reaches (linear, m), path, reason."""
     drops = [json.dumps(_nested(answer), allow_nan=False) for answer in answers]  # one by one: other threads get their turn
     return f'{{"drops": [{", ".join(drops)}]}}\n'.encode()
 
@@ -61,6 +61,9 @@ def _nested(answer: Allocated) -> dict[str, Any]:
         "owner_index": answer.owner_index.tolist(),
         "sinr": _finite(answer.sinr),
         "sir": _finite(answer.sir),
+        "sicnr": _finite(answer.sicnr),
+        "position_error": _finite(answer.position_error),
+        "quality": answer.quality if math.isfinite(answer.quality) else None,
         "path": answer.path,
         "reason": answer.reason,
         "out_of_distribution": list(answer.out_of_distribution),
@@ -74,7 +77,7 @@ def _finite(values: NDArray[Any]) -> list[float | None]:
 
 
 def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[Any]]]:
-    """Columns of the tables `link`, `ue`, `target`, `receive_ap` and `drop`."""
+    """Columns of the tables `link`, `ue`, `target`, `sicnr`, `position`, `receive_ap` and `drop`."""
     targets = [answer.sir for answer in answers]
     return {
         "link": {
@@ -89,6 +92,14 @@ def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[A
             "sinr": _joined([answer.sinr for answer in answers], np.float64),
         },
         "target": {"drop": _counts(targets), "sir": _joined(targets, np.float64)},
+        "sicnr": {
+            "drop": _counts(answer.sicnr for answer in answers),
+            "sicnr": _joined([answer.sicnr for answer in answers], np.float64),
+        },
+        "position": {
+            "drop": _counts(answer.position_error for answer in answers),
+            "position_error": _joined([answer.position_error for answer in answers], np.float64),
+        },
         "receive_ap": {
             "drop": _counts(answer.receive_ap for answer in answers),
             "ap": _joined([answer.receive_ap for answer in answers], np.int64),
@@ -97,6 +108,7 @@ def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[A
             "path": np.array([answer.path for answer in answers], dtype="S16"),
             "reason": np.array([answer.reason.encode() for answer in answers], dtype="S"),
             "out_of_distribution": np.array(["; ".join(answer.out_of_distribution).encode() for answer in answers], dtype="S"),
+            "quality": np.array([answer.quality for answer in answers], dtype=np.float64),
             "milliseconds": np.array([answer.milliseconds for answer in answers], dtype=np.float64),
         },
     }

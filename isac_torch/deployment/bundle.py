@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isac_torch.deployment.bounded_json import parse_json
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, MAX_CARD, ONNX, OUTPUTS, checked_bytes, read_card
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, MAX_CARD, ONNX, OUTPUTS, checked_bytes, has_shares, read_card
 from isac_torch.errors import BundleError, IsacError
 from isac_torch.tracking.nodes import INPUTS
+from isac_torch.tracking.share_inputs import SHARE_INPUTS, SHARE_OUTPUTS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
 _RANK = dict.fromkeys(INPUTS, 3) | {"owner": 2, "is_ue": 2}
-"""Axes of the graph's inputs."""
+_SHARE_RANK = dict.fromkeys(SHARE_INPUTS, 3) | dict.fromkeys(("energy", "cross", "spread", "arrival", "departure"), 4)
+"""Axes of the graphs' inputs."""
 _REMEDY = "write it again with `isac-torch export`"
 
 
@@ -57,10 +59,11 @@ def load_bundle(folder: Path, threads: int = 1) -> tuple[InferenceSession, dict[
         text = " ".join(str(error).split())[:200]
         raise BundleError(f"{folder / ONNX}: onnxruntime cannot open it ({text}); export the bundle again") from None
     found = {item.name: (item.type, len(item.shape)) for item in session.get_inputs()}
-    if found != {name: ("tensor(float)", axes) for name, axes in _RANK.items()}:
+    rank, outputs = (_SHARE_RANK, SHARE_OUTPUTS) if has_shares(card) else (_RANK, OUTPUTS)
+    if found != {name: ("tensor(float)", axes) for name, axes in rank.items()}:
         raise BundleError(f"{folder / ONNX}: its inputs are not those of an allocator ({_listed(found)}); {_REMEDY}")
     answers = {item.name: item.type for item in session.get_outputs()}
-    if answers != dict.fromkeys(OUTPUTS, "tensor(float)"):
+    if answers != dict.fromkeys(outputs, "tensor(float)"):
         raise BundleError(f"{folder / ONNX}: its outputs are not those of an allocator ({_listed(answers)}); {_REMEDY}")
     return session, card
 

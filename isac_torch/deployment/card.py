@@ -15,6 +15,7 @@ from isac_torch.deployment.card_schema import card_fault
 from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.balancing import Constants
 from isac_torch.tracking.nodes import INPUTS
+from isac_torch.tracking.share_inputs import SHARE_INPUTS, SHARE_OUTPUTS, SHARE_SYSTEM
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -79,18 +80,25 @@ def read_card(folder: Path) -> dict[str, Any]:
         raise BundleError(
             f"{path}: format_version is {card.get('format_version')!r}, this version reads {FORMAT_VERSION}; {_REMEDY}"
         )
+    shares = has_shares(card)
     fault = card_fault(
         card,
         names=NAMES,
-        inputs=INPUTS,
-        outputs=OUTPUTS,
+        inputs=SHARE_INPUTS if shares else INPUTS,
+        outputs=SHARE_OUTPUTS if shares else OUTPUTS,
         files=[ONNX],
-        constants=[field.name for field in fields(Constants)],
+        constants=[] if shares else [field.name for field in fields(Constants)],
         ranges=UNITS,
     )
     if fault:
         raise BundleError(f"{path}: {fault}; {_REMEDY}")
     return card
+
+
+def has_shares(card: dict[str, Any]) -> bool:
+    """Whether the bundle is of a network for requirements of every kind, which gives shares of the budgets."""
+    network = card.get("network")
+    return isinstance(network, dict) and network.get("system") == SHARE_SYSTEM
 
 
 def ranges_of(card: dict[str, Any]) -> dict[str, Range]:
@@ -137,7 +145,7 @@ def quantities(problem: Coefficients) -> dict[str, np.ndarray]:
     weakest. budget_spread: the largest budget over the smallest, of APs with links. disturbance: all that reaches the most
     disturbed UE with every budget on each link. pilot_contamination: coherent interference in the same sense, 0 dB where no
     pilot is shared. least_echo_ratio: of the target with the worst best link, own echo over the other targets'. Without
-    sensing constraints the last two do not exist and are left out.
+    constraints on the SIR the last two do not exist and are left out.
     """
     return dict(zip(UNITS, _table(problem), strict=False))
 
@@ -158,7 +166,7 @@ def _table(problem: Coefficients) -> Float[np.ndarray, "quantity drop"]:
     spread = best / np.maximum(reached.min(-1), _LEAST)
     budgets = limit.max(-1) / limit.min(-1)
     linear = [1.0 + shared.max(-1), best.min(-1), best.max(-1), spread.max(-1), budgets, disturbance.max(-1)]
-    if problem.num_constraints:
+    if problem.num_constraints and not problem.asks_for_watts:
         ratio = np.maximum(problem.echo, _LEAST) / np.maximum(problem.cross_echo, _LEAST)
         linear += [ratio.max(-1).min(-1), problem.sir_min.max(-1)]
     table = np.empty((len(sizes) + len(linear), drops))

@@ -16,7 +16,10 @@ from isac_torch.tracking.association import balanced, closest
 from isac_torch.tracking.drop import assign_pilots
 from isac_torch.tracking.scenario import TrackingScenario
 
-_DERIVED = ("ue_gain", "pilot_power", "pilot", "serving_ap", "sensing_ap", "listening_ap", "ap_power", "pilot_symbols")
+_DERIVED = (
+    "ue_gain", "pilot_power", "pilot", "serving_ap", "sensing_ap", "listening_ap", "ap_power", "pilot_symbols",
+    "rx_orientation",
+)  # fmt: skip
 
 
 def completed(snapshot: Snapshot) -> Snapshot:
@@ -36,6 +39,8 @@ def completed(snapshot: Snapshot) -> Snapshot:
         found["ap_power"] = np.full(snapshot.num_aps, TrackingScenario.ap_power)
     if found["pilot_power"] is None:
         found["pilot_power"] = np.full(snapshot.num_ues, TrackingScenario.pilot_power)
+    if found["rx_orientation"] is None:  # no matter: requirements that read it insist on it
+        found["rx_orientation"] = np.zeros(len(snapshot.rx_position))
     if found["ue_gain"] is None:
         found["ue_gain"] = known_gain(snapshot)
     elif unheard:

@@ -55,6 +55,9 @@ def without_unheard(problem: Coefficients, found: Guarded) -> Guarded:
     with np.errstate(all="ignore"):
         sinr, sir = problem.sinr(power), problem.sir(power)
         same = (sir >= np.minimum(found.sir, problem.sir_min)).all(-1) & (sinr.min(-1) >= found.sinr.min(-1) / _ROUNDING)
+        if problem.position is not None:
+            known = np.minimum(problem.position.h(found.power), problem.position.required)
+            same &= (problem.position.h(power) >= known).all(-1)
     kept = same[:, None]
     return replace(
         found,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 
@@ -19,6 +19,7 @@ class FieldSpec:
         most: largest value in range; None where the range depends on the network, or for a word.
         unit: in words, for the error of a value out of range.
         words: the words that may be given; empty for numbers.
+        members: of an object, the specification of each of its fields; empty for anything else.
     """
 
     says: str
@@ -28,6 +29,7 @@ class FieldSpec:
     most: float | int | None = None
     unit: str = ""
     words: tuple[str, ...] = ()
+    members: Mapping[str, FieldSpec] = field(default_factory=dict)
 
 
 def reals(says: str, *axes: str | int, least: float, most: float, unit: str) -> Mapping[str, FieldSpec]:
@@ -43,6 +45,11 @@ def wholes(says: str, *axes: str | int, least: int = 0, most: int | None = None,
 def words(says: str, *choices: str) -> Mapping[str, FieldSpec]:
     """Metadata of a choice of words."""
     return {"spec": FieldSpec(says, words=choices)}
+
+
+def objects(says: str, members: Mapping[str, FieldSpec]) -> Mapping[str, FieldSpec]:
+    """Metadata of an object with fields of its own."""
+    return {"spec": FieldSpec(says, members=members)}
 
 
 def specs_of(kind: type) -> dict[str, FieldSpec]:
@@ -61,6 +68,9 @@ def attributes_section(specs: Mapping[str, FieldSpec]) -> str:
 
 def json_schema(spec: FieldSpec) -> dict[str, Any]:
     """JSON schema of a field's value."""
+    if spec.members:
+        members = {name: json_schema(member) for name, member in spec.members.items()}
+        return {"type": "object", "properties": members, "additionalProperties": False, "description": spec.says}
     if spec.words:
         return {"enum": list(spec.words), "description": spec.says}
     schema: dict[str, Any] = {"type": "integer" if spec.whole else "number", "minimum": spec.least}

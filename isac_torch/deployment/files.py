@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +108,9 @@ def _fields(snapshot: Snapshot) -> dict[str, Any]:
 
 
 def _json_value(value: Any) -> Any:
-    return value.tolist() if isinstance(value, np.ndarray) else value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
 def _one(drop: object, place: str) -> Snapshot:

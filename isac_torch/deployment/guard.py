@@ -62,7 +62,9 @@ def _guard(problem: Coefficients, power: ndarray, refine: Bool[ndarray, " drop"]
     sinr, sir = problem.sinr(kept), problem.sir(kept)
     # a number that is not finite makes some load or SINR so, and comparisons with that are false
     good = (kept.min(-1) >= 0.0) & (load.max(-1) < _LARGEST) & (sinr.min(-1) > 0.0)
-    if problem.num_constraints:
+    if problem.asks_for_watts:
+        good &= problem.violations(kept).sensing <= ROW_TOLERANCE
+    elif problem.num_constraints:
         good &= (sir / problem.sir_min).min(-1) >= 1.0 - ROW_TOLERANCE
     path: list[PathTaken] = ["refined" if better else "network" for better in refine]
     reason = [""] * problem.num_drops
@@ -112,8 +114,16 @@ def _usable(problem: Coefficients, power: ndarray) -> Bool[ndarray, " drop"]:
 
 
 def _worst_rows(problem: Coefficients, power: ndarray) -> list[str]:
-    ratio = problem.sir(power) / problem.sir_min
+    """In words, the constraint of each drop that is missed most."""
+    ratio = problem.sir(power) / np.maximum(problem.sir_min, np.finfo(np.float64).tiny)
+    sicnr = problem.asks_for_watts
+    names = [f"sensing {'SICNR' if sicnr else 'SIR'} of target {target}" for target in range(problem.num_target_constraints)]
+    names += [f"echo of scan cell {cell}" for cell in range(problem.num_cells)]
+    if problem.position is not None:
+        ratio = np.concatenate([ratio, problem.position.h(power) / problem.position.required], axis=1)
+        names += [f"position information of target {target}" for target in range(problem.num_targets)]
+    what = "what is required" if sicnr else "SIR0"
     return [
-        f"sensing SIR of target {target} at {max(float(row[target]), 0.0):.3g} of SIR0"
-        for row, target in zip(ratio, ratio.argmin(-1), strict=True)
+        f"{names[worst]} at {max(float(row[worst]), 0.0):.3g} of {what}"
+        for row, worst in zip(ratio, ratio.argmin(-1), strict=True)
     ]

@@ -81,6 +81,7 @@ def snapshot_of(
         tx_position=network.ap_position[sends],
         tx_orientation=network.ap_orientation[sends],
         rx_position=network.ap_position[listens],
+        rx_orientation=network.ap_orientation[listens],
         ue_position=network.ue_position,
         target_position=network.target_position,
         ue_gain=None if gain is None else gain[:, sends],

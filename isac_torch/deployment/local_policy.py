@@ -11,7 +11,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +21,7 @@ from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.guard import FALLBACK, Guarded, PathTaken
 from isac_torch.deployment.local_layers import LocalCells
+from isac_torch.deployment.radar_fields import PLAIN
 from isac_torch.deployment.repair import ROW_TOLERANCE, within_budget
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
@@ -30,6 +31,11 @@ from isac_torch.files import write_whole
 from isac_torch.npz import read_npz
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.weights import shipped_policy
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isac_torch.deployment.allocator import Allocated
 
 FORMAT, FORMAT_VERSION, SYSTEM = "isac-torch-policy", 1, "tracking-distributed"
 CARD = "card"
@@ -116,6 +122,17 @@ class DeployedPolicy(DeployedAllocator):
             sinr, sir = problem.sinr(power), problem.sir(power)
         path: list[PathTaken] = ["distributed" if good else "fallback_fpc" for good in finite]
         return Guarded(power, path, [_missed(quality) for quality in sir / problem.sir_min], sinr, sir)
+
+    def many(self, snapshots: Sequence[Snapshot]) -> list[Allocated]:
+        """As `DeployedAllocator.many`. DropError also where a network asks for more than a SIR."""
+        for index, snapshot in enumerate(snapshots):
+            if snapshot.requirement.kind not in PLAIN:
+                place = f"drop {index}: " if len(snapshots) > 1 else ""
+                raise DropError(
+                    f"{place}requirement.kind={snapshot.requirement.kind!r}: the APs' policy was trained for a sensing SIR; "
+                    "ask for 'sir' or 'none', or take policy=central"
+                )
+        return super().many(snapshots)
 
     def _unlike(self, problem: Coefficients) -> list[tuple[str, ...]]:
         """Nothing: the card of a policy lists no ranges."""

@@ -105,7 +105,10 @@ def with_given_roles(snapshot: Snapshot) -> Snapshot:
     kept = {name: value for name in _PER_AP if (value := getattr(snapshot, name)) is not None}
     along = {name: SHAPES[name].index("ap") for name in kept}
     sent = {name: np.delete(value, listens, axis=along[name]) for name, value in kept.items()}
-    return replace(snapshot, **sent, rx_position=snapshot.tx_position[listens], receive_selection="given")
+    turned = snapshot.tx_orientation[listens]
+    return replace(
+        snapshot, **sent, rx_position=snapshot.tx_position[listens], rx_orientation=turned, receive_selection="given"
+    )
 
 
 def known_gain(snapshot: Snapshot) -> Float[np.ndarray, "ue ap"]:

@@ -16,6 +16,7 @@ from numpy import ndarray
 from isac_torch.deployment.interior import ascend
 from isac_torch.deployment.mixture import best_ratio, cheapest
 from isac_torch.deployment.patience import still_wanted
+from isac_torch.deployment.radar_repair import met_by_steps
 from isac_torch.tensors import at_rows
 
 if TYPE_CHECKING:
@@ -42,9 +43,11 @@ def repair(
     Each drop's answer is the same in any batch.
 
     Args:
-        problem: rows without noise; at least one.
+        problem: at least one sensing constraint.
         power: W, not negative, within the budgets, some for every UE.
     """
+    if problem.asks_for_watts:
+        return met_by_steps(problem, power)
     found, share = with_rows(problem, power)
     asked = replace(problem, sir_min=problem.sir_min * share[:, None])
     return improved(asked, found), share
@@ -100,6 +103,8 @@ def improved(problem: Coefficients, power: Float[ndarray, "drop link"]) -> Float
         problem: see `repair`; rows that some powers meet.
         power: W, within the budgets; meets the rows. Returned as they are for more than MOST_LINKS links.
     """
+    if problem.asks_for_watts:
+        return met_by_steps(problem, power)[0]
     if problem.num_links > MOST_LINKS:
         return power
     room = replace(problem, sir_min=problem.sir_min * (1.0 + _ROOM))

@@ -23,7 +23,7 @@ EXAMPLE: dict[str, Any] = {
 def drop_schema() -> dict[str, Any]:
     """JSON schema of one network: every field of Snapshot with its unit, shape and range."""
     properties = {name: json_schema(spec) for name, spec in SPECS.items()}
-    required = [field.name for field in fields(Snapshot) if field.default is MISSING]
+    required = [field.name for field in fields(Snapshot) if (field.default, field.default_factory) == (MISSING, MISSING)]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 

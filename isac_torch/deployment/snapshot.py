@@ -12,6 +12,7 @@ from numpy import ndarray
 
 from isac_torch.deployment.field_specs import attributes_section
 from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
+from isac_torch.deployment.radar_fields import NESTED, check_radar
 from isac_torch.deployment.snapshot_fields import SHAPES, SPECS, SnapshotFields
 from isac_torch.errors import DropError
 from isac_torch.units import db_to_linear
@@ -62,6 +63,9 @@ class Snapshot(SnapshotFields):
             given = getattr(self, name)
             if not (given is None and getattr(type(self), name) is None):
                 object.__setattr__(self, name, as_number(name, given, whole=SPECS[name].whole))
+        for name, nested in NESTED.items():
+            given = getattr(self, name)
+            object.__setattr__(self, name, nested.kind() if given is None else nested.of(name, given))
         for name in _WORDS:
             if getattr(self, name) not in SPECS[name].words:
                 raise DropError(f"{name}={getattr(self, name)!r} must be {' or '.join(map(repr, SPECS[name].words))}")
@@ -84,9 +88,9 @@ class Snapshot(SnapshotFields):
     def from_drop(cls, drop: Any, index: int, scenario: Any) -> Snapshot:
         """Drop `index` of a batch (a `TrackingDrop`) of a `TrackingScenario`."""
         arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in SHAPES if hasattr(drop, name)}
-        scalars = {name: getattr(scenario, name) for name in (*_SCALARS, "echo_gain") if name not in _OPEN}
+        scalars = {name: getattr(scenario, name) for name in (*_SCALARS, *NESTED, "echo_gain") if name not in _OPEN}
         ap_power = [scenario.ap_power] * len(arrays["tx_position"])
-        return cls(**arrays, **scalars, ap_power=ap_power)  # type: ignore[arg-type]  # lists are converted
+        return cls(**arrays, **scalars, ap_power=ap_power, scan_area=scenario.scanned_area)  # type: ignore[arg-type]  # lists are converted
 
     @property
     def num_aps(self) -> int:
@@ -109,6 +113,22 @@ class Snapshot(SnapshotFields):
         """SIR0, linear."""
         return db_to_linear(self.sir_min_db)
 
+    @property
+    def block_length(self) -> int:
+        """Symbols of a coherence block, by the rule of `TrackingScenario` where none are given."""
+        return (50 if self.num_ues <= 24 else 200) if self.coherence_length is None else self.coherence_length
+
+    @property
+    def scanned_area(self) -> tuple[float, float, float, float]:
+        """What is scanned for targets: least x and y, then largest x and y, m."""
+        if self.scan_area is not None:
+            ends = self.scan_area
+        else:
+            aps = np.concatenate([self.tx_position, self.rx_position])[:, :2]
+            ends = np.concatenate([aps.min(0), aps.max(0)])
+        west, south, east, north = ends.tolist()
+        return west, south, east, north
+
     def check(self) -> None:
         """Raise DropError, naming the field, its unit and the remedy, where a value describes no network."""
         for name, (least, most, unit) in _RANGE.items():
@@ -117,6 +137,7 @@ class Snapshot(SnapshotFields):
             if value is not None and (isinstance(value, ndarray) or not least <= value <= most):
                 within(name, value, least, most, unit)
         self._check_sizes()
+        check_radar(self)
         pilots = self.num_ues if self.pilot_symbols is None else self.pilot_symbols
         for name, count in (
             ("pilot", pilots),
@@ -170,8 +191,8 @@ class Snapshot(SnapshotFields):
             raise DropError(f"{rule}: {self.listeners} of {self.num_aps} APs; let at least one listen and one transmit")
 
 
-_OPTIONAL = {item.name: item.default is not MISSING for item in fields(Snapshot)}
-_SCALARS = tuple(name for name, spec in SPECS.items() if not spec.axes and not spec.words)
+_OPTIONAL = {item.name: (item.default, item.default_factory) != (MISSING, MISSING) for item in fields(Snapshot)}
+_SCALARS = tuple(name for name, spec in SPECS.items() if not spec.axes and not spec.words and not spec.members)
 _OPEN = ("num_receive_aps", "receive_reach")
 """What only matters where a rule chooses who listens."""
 _WORDS = tuple(name for name, spec in SPECS.items() if spec.words)

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from numpy import float64, int64
 from numpy.typing import NDArray
 
-from isac_torch.deployment.field_specs import reals, specs_of, wholes, words
+from isac_torch.deployment.field_specs import objects, reals, specs_of, wholes, words
+from isac_torch.deployment.radar_fields import NESTED
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import RULES
+from isac_torch.tracking.setup import SensingSetup
 from isac_torch.units import dbm_to_watt
 
 if TYPE_CHECKING:
@@ -21,8 +24,11 @@ if TYPE_CHECKING:
     Whole: TypeAlias = int
     Echo: TypeAlias = Literal["radar", "product"]
     Roles: TypeAlias = Literal["given", "farthest_point", "nearest_to_target", "least_used", "weakest_ue"]
+    Asked: TypeAlias = Requirement
+    Echoes: TypeAlias = SensingSetup
 else:
-    Reals = Indices = Number = Whole = Echo = Roles = Any  # anything may be given: it is converted, or refused in one line
+    # anything may be given: it is converted, or refused in one line
+    Reals = Indices = Number = Whole = Echo = Roles = Asked = Echoes = Any
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +181,35 @@ class SnapshotFields:
             least=0.0, most=1e9, unit="a multiple of a distance",
         ),
     )  # fmt: skip
+    rx_orientation: Reals | None = field(
+        default=None,
+        metadata=reals(
+            "azimuth of the broadside of the arrays that listen, rad; only requirements other than `sir` and `none` need it",
+            "rx", least=-12.6, most=12.6, unit="radians, not degrees",
+        ),
+    )  # fmt: skip
+    coherence_length: Whole | None = field(
+        default=None,
+        metadata=wholes(
+            "symbols of a coherence block; default 50 up to 24 UEs, 200 above", least=1, most=100_000, unit="symbols"
+        ),
+    )
+    requirement: Asked = field(
+        default_factory=Requirement,
+        metadata=objects("what is asked of the radar, docs/requirements.md", NESTED["requirement"].specs),
+    )
+    sensing: Echoes = field(
+        default_factory=SensingSetup,
+        metadata=objects("what echoes depend on beyond the network, docs/sensing.md", NESTED["sensing"].specs),
+    )
+    scan_area: Reals | None = field(
+        default=None,
+        metadata=reals(
+            "least x and y, then largest x and y of what `dominate` scans for targets, m; default the rectangle of all APs",
+            4, least=-1e7, most=1e7, unit="metres",
+        ),
+    )  # fmt: skip
+    scan_height: Number = field(default=60.0, metadata=reals("height that is scanned, m", least=-1e7, most=1e7, unit="metres"))
 
 
 SPECS = specs_of(SnapshotFields)

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from isac_torch.deployment.radar_fields import PLAIN
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
 from isac_torch.large.sets import local_pilots
@@ -49,6 +50,11 @@ class LargeNetwork:
     def of(cls, snapshot: Snapshot) -> LargeNetwork:
         """The checked network of a snapshot. Raises DropError for what neighbourhoods cannot be made of."""
         snapshot.check()
+        if snapshot.requirement.kind not in PLAIN:
+            raise DropError(
+                f"requirement.kind={snapshot.requirement.kind!r} is not for large networks; ask for 'sir' or 'none', or take "
+                "isac_torch.DeployedAllocator"
+            )
         if snapshot.receive_selection != "given":
             raise DropError(
                 f"receive_selection={snapshot.receive_selection!r} is not for large networks; give rx_position and take 'given'"

@@ -33,6 +33,7 @@ KINDS: tuple[type[Network], ...] = get_args(Network)
 _REMEDY = "train it again"
 _USES = {
     AllocationNetwork.SYSTEM: "an allocation network, which `isac-torch evaluate` takes",
+    ShareNetwork.SYSTEM: "a network for requirements of every kind, which `isac-torch export` makes a bundle of",
     OneShotNetwork.SYSTEM: "a one-shot network, which `isac-torch export` makes a bundle of for `isac-torch allocate`",
     OwnNetwork.SYSTEM: "a network of one's own, which `isac-torch evaluate` takes as package.module:Name",
     DistributedNetwork.SYSTEM: "a distributed network, which `isac-torch evaluate` takes as distributed_r<rounds>",

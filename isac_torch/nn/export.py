@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -24,9 +19,12 @@ from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ON
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError, CheckpointError, IsacError
 from isac_torch.files import replaced_folder
-from isac_torch.nn.checkpoint import load_network
+from isac_torch.nn.checkpoint import load_network, stored_system
+from isac_torch.nn.export_shares import ShareArchive, share_facts, share_parity, write_share_graphs
+from isac_torch.nn.graphs import OPSET, write_graphs
 from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
+from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.balancing import CONSTANTS
 from isac_torch.tracking.build import power_problem
@@ -34,7 +32,6 @@ from isac_torch.tracking.nodes import INPUTS, NodeProblem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
-OPSET = 20
 PARITY_SIZES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("2x1x1", {}),
     ("2x1x0", {}),
@@ -101,7 +98,7 @@ def export_bundle(checkpoint: Path, output: Path) -> dict[str, Any]:
     """Write a bundle to the folder `output` and return its card.
 
     Args:
-        checkpoint: model.pt of a one-shot network.
+        checkpoint: model.pt of a one-shot network, or of one for shares (requirements of every kind).
         output: folder; an older bundle there is replaced, anything else is refused.
 
     Raises:
@@ -109,12 +106,21 @@ def export_bundle(checkpoint: Path, output: Path) -> dict[str, Any]:
         OutputError: the folder holds something else, or cannot be written.
         BundleError: an exported graph does not answer as the network does.
     """
-    network, training = load_network(Path(checkpoint), OneShotNetwork)
+    network: OneShotNetwork | ShareNetwork
+    if stored_system(Path(checkpoint)) == ShareNetwork.SYSTEM:
+        network, training = load_network(Path(checkpoint), ShareNetwork)
+    else:
+        network, training = load_network(Path(checkpoint), OneShotNetwork)
     seen = trained_on(Path(checkpoint), training)
     with replaced_folder(Path(output), is_bundle, "a bundle") as folder:
-        _write_graphs(Archive(network).eval(), folder)
-        parity = check_parity(network, folder)
-        card = _card(network, training, parity, ranges(seen))
+        if isinstance(network, ShareNetwork):
+            shares = ShareArchive(network).eval()
+            write_share_graphs(shares, folder)
+            own = share_facts(share_parity(shares, folder))
+        else:
+            _write_graphs(Archive(network).eval(), folder)
+            own = _facts(check_parity(network, folder))
+        card = _card(network, training, ranges(seen)) | own
         card["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (ONNX, ARCHIVE)}
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return card
@@ -122,41 +128,18 @@ def export_bundle(checkpoint: Path, output: Path) -> dict[str, Any]:
 
 def _write_graphs(archive: Archive, folder: Path) -> None:
     """ONNX and .pt2, every size open."""
-    from torch.export import Dim, export, save
+    from torch.export import Dim
 
     example = DenseProblem.of(_problem("16x14x5", 6, serving_aps=3))
-    inputs = tuple(getattr(example, name) for name in INPUTS)
     drop, owner, ap, link = (Dim(name, min=2) for name in ("drops", "owners", "aps", "links"))
-    axes = {
+    axes = dict.fromkeys(INPUTS, (drop, owner, link)) | {
         "signal": (drop, None, link),
         "budget": (drop, None, ap),
         "sent": (drop, ap, link),
         "owner": (owner, link),
         "is_ue": (None, owner),
     }
-    sizes = tuple(dict(enumerate(axes.get(name, (drop, owner, link)))) for name in INPUTS)
-    with warnings.catch_warnings(), _without_log(), torch.no_grad():
-        warnings.simplefilter("ignore")
-        program = export(archive, inputs, dynamic_shapes=sizes)
-        buffer = io.BytesIO()  # its own writer to a file ends the process on a full disk
-        save(program, buffer)
-        (folder / ARCHIVE).write_bytes(buffer.getvalue())
-        exported = torch.onnx.export(
-            program, dynamo=True, opset_version=OPSET, input_names=INPUTS, output_names=OUTPUTS, verbose=False
-        )
-        assert exported is not None  # noqa: S101 - only with dynamo=False
-        exported.save(folder / ONNX)
-
-
-@contextmanager
-def _without_log() -> Iterator[None]:
-    """Nothing below an error is logged: torch tells what its exporters think of their own steps."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(before)
+    write_graphs(archive, {name: getattr(example, name) for name in INPUTS}, axes, OUTPUTS, folder)
 
 
 def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:
@@ -246,27 +229,31 @@ def _problem(size: str, num_drops: int, **changes: Any) -> MaxMinSinrProblem:
     return power_problem(scenario.sample(num_drops, generator=generator), scenario).cast(torch.float32)
 
 
-def _card(
-    network: OneShotNetwork, training: dict[str, Any], parity: list[Parity], seen: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    """Everything but the checksums."""
+def _card(network: OneShotNetwork | ShareNetwork, training: dict[str, Any], seen: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """What the cards of all networks hold."""
     import onnxruntime
 
     versions = {"isac-torch": __version__, "torch": torch.__version__, "onnxruntime": onnxruntime.__version__, "opset": OPSET}
     return {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "scenario": "tracking system: max-min SINR, per-AP budgets, sensing SIR rows",
         "network": {"system": network.SYSTEM, "feature_version": network.FEATURE_VERSION, **network.shape},
+        "ranges": seen,
+        "metrics": training.get("metrics", {}),
+        "training": {key: value for key, value in training.items() if key != "metrics"},
+        "versions": versions,
+    }
+
+
+def _facts(parity: list[Parity]) -> dict[str, Any]:
+    """What only the card of a one-shot network holds."""
+    return {
+        "scenario": "tracking system: max-min SINR, per-AP budgets, sensing SIR rows",
         "inputs": dict.fromkeys(INPUTS, "float32"),
         "input_units": INPUT_UNITS,
         "balance": asdict(CONSTANTS),
         "outputs": dict(
             zip(OUTPUTS, ("logits of the shares", "logits of excesses and floors", "start of the scales"), strict=True)
         ),
-        "ranges": seen,
-        "metrics": training.get("metrics", {}),
-        "training": {key: value for key, value in training.items() if key != "metrics"},
         "parity": [row._asdict() for row in parity],
-        "versions": versions,
     }

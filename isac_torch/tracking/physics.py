@@ -74,7 +74,7 @@ class RadarPhysics(Physics, Protocol):
         ...
 
     @property
-    def scan_area(self) -> tuple[float, float, float, float]:
+    def scanned_area(self) -> tuple[float, float, float, float]:
         """Least x and y, then largest x and y, of the rectangle that is scanned, m."""
         ...
 

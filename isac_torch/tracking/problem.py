@@ -149,6 +149,11 @@ class MaxMinSinrProblem(Generic[Array]):
         return self.sir_min * 0.0 if self.echo_noise is None else self.echo_noise
 
     @property
+    def asks_for_watts(self) -> bool:
+        """Whether some sensing constraint has noise, is of a scan cell or on a position: all but the SIR, which is a ratio."""
+        return bool((self.constraint_noise > 0).any()) or self.num_cells > 0 or self.position is not None
+
+    @property
     def has_pilot_reuse(self) -> bool:
         """Whether some UEs share a pilot, so that the problem is not quasi-concave."""
         return bool((self.coherent != 0).any())

@@ -25,14 +25,18 @@ if TYPE_CHECKING:
 
 def scan_grid(scenario: RadarPhysics, like: Array) -> Float[Array, "cell 3"]:
     """Centres (m) of the cells, about `requirement.cell` apart over the whole area, in an array of the kind of `like`."""
-    west, south, east, north = scenario.scan_area
-    across, along = (cell_centres(*ends, scenario.requirement.cell) for ends in ((west, east), (south, north)))
+    west, south, east, north = scenario.scanned_area
+    across, along = (_centres(*ends, scenario.requirement.cell) for ends in ((west, east), (south, north)))
     return constant([(x, y, scenario.scan_height) for x in across for y in along], like)
 
 
-def cell_centres(begin: float, end: float, cell: float) -> list[float]:
-    """Centres of the equal parts of an interval, nearest to `cell` in length and one at least; all in m."""
-    count = max(1, round((end - begin) / cell))
+def cell_count(begin: float, end: float, cell: float) -> int:
+    """Equal parts of an interval, about `cell` long each, one at least; all in m."""
+    return max(1, round((end - begin) / cell))
+
+
+def _centres(begin: float, end: float, cell: float) -> list[float]:
+    count = cell_count(begin, end, cell)
     return [begin + (index + 0.5) * (end - begin) / count for index in range(count)]
 
 

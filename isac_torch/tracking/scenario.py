@@ -237,7 +237,7 @@ class TrackingScenario:
         return math.sqrt(0.5e6 * self.num_aps / 16 if self.area_m2 is None else self.area_m2)
 
     @property
-    def scan_area(self) -> tuple[float, float, float, float]:
+    def scanned_area(self) -> tuple[float, float, float, float]:
         """Least x and y, then largest x and y, of what is scanned for targets: the whole area, m."""
         return 0.0, 0.0, self.side, self.side
 

@@ -20,6 +20,8 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _TINY = 1e-30
 _LEAST_QUALITY = 1e-6
+KINDS = 5
+"""Of nodes: AP, UE, constraint of a target, of a cell, on a position."""
 
 
 @dataclass(frozen=True)

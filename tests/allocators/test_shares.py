@@ -9,7 +9,7 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
-from isac_torch.allocators.tracking.shares import ShareAllocator, asks_for_watts
+from isac_torch.allocators.tracking.shares import ShareAllocator
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.share_network import ShareNetwork
@@ -61,7 +61,7 @@ def test_networks_answer_every_requirement(requirement):
         found = allocate(problem, allocator)
         assert bool((found.status != Status.FAILED).all())
         assert bool((problem.violations(found.power).budget <= 1e-12).all())
-    assert asks_for_watts(problem)
+    assert problem.asks_for_watts
 
 
 def test_fairness_has_a_larger_mean_rate():

@@ -27,6 +27,9 @@ class Answer:
     out_of_distribution: tuple[str, ...]
     milliseconds: float
     receive_ap: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    sicnr: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    position_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    quality: float = np.inf
 
 
 ANSWERS = [

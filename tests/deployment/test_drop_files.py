@@ -7,7 +7,7 @@ import struct
 import time
 import tracemalloc
 import zipfile
-from dataclasses import fields
+from dataclasses import asdict, fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,8 @@ def assert_same(first: list[Snapshot], second: list[Snapshot]) -> None:
 
 def tables(snapshots: list[Snapshot]) -> list[dict[str, object]]:
     found = [{field.name: getattr(one, field.name) for field in fields(Snapshot)} for one in snapshots]
-    return [{name: value for name, value in one.items() if value is not None} for one in found]
+    whole = [{name: value for name, value in one.items() if value is not None} for one in found]
+    return [{name: json.dumps(asdict(value)) if is_dataclass(value) else value for name, value in one.items()} for one in whole]
 
 
 def npz(**arrays: object) -> bytes:

@@ -202,13 +202,14 @@ from isac_torch.deployment.snapshot import Snapshot
 def status(name):
     return int(next(line for line in open("/proc/self/status") if line.startswith(name)).split()[1]) * 1024
 
-def network(ues, serving, targets, sensing, receivers, aps, antennas, pilots, listening):
+def network(ues, serving, targets, sensing, receivers, aps, antennas, pilots, listening, requirement="sir"):
     rng = np.random.default_rng(0)
     place = lambda count, height: np.column_stack([rng.uniform(0, 700, (count, 2)), np.full(count, height)])
     return Snapshot(
         tx_position=place(aps, 10.0), tx_orientation=rng.uniform(-3, 3, aps), rx_position=place(receivers, 10.0),
         ue_position=place(ues, 1.65), target_position=place(targets, 60.0), serving_aps=serving, sensing_aps=sensing,
         num_antennas=antennas, pilot_symbols=pilots, listening_aps=listening,
+        rx_orientation=rng.uniform(-3, 3, receivers), requirement=requirement,
     )
 
 allocator = DeployedAllocator.load()
@@ -227,6 +228,9 @@ SHAPES = {
     "many antennas": (60, 4, 2, 4, 2, 16, 32, 60, 1),
     "many targets": (1, 1, 100, 1, 2, 8, 2, 1, 1),
     "many APs": (4, 4, 3, 4, 500, 3000, 2, 4, 1),
+    "scan cells": (16, 4, 4, 4, 4, 40, 4, 16, 2, {"kind": "dominate", "cell": 25.0}),
+    "echoes at many receive APs": (40, 4, 12, 4, 30, 60, 8, 40, 2, {"kind": "dominate", "margin": 0.2}),
+    "laws of the test": (8, 4, 20, 4, 20, 150, 2, 8, 2, {"kind": "detection"}),
 }
 
 

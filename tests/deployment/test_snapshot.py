@@ -11,6 +11,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from isac_torch.deployment.files import encode_json
 from isac_torch.deployment.guard import guard
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
@@ -31,8 +32,7 @@ def _checked(**change: Any) -> Snapshot:
 
 
 def test_lists_of_json_are_as_good_as_arrays() -> None:
-    text = json.dumps({name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in GIVEN.items()})
-    again = Snapshot.from_mapping(json.loads(text))
+    again = Snapshot.from_mapping(json.loads(encode_json([WHOLE])))
     again.check()
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(again, name), GIVEN[name])
@@ -57,7 +57,7 @@ def test_lists_of_json_are_as_good_as_arrays() -> None:
         ({"tx_position": [[1, 2, 3], [1, 2]]}, "no array of numbers"),
         ({"tx_position": [[True, False, True]] * 4}, "real numbers"),
         ({"tx_position": None}, "tx_position is missing"),
-        ({"rx_position": []}, "receive AP"),
+        ({"rx_position": [], "rx_orientation": []}, "receive AP"),
         ({"serving_ap": [[0, 4], [0, 1], [0, 1]]}, "start at 0"),
         ({"serving_ap": [[0, -1], [0, 1], [0, 1]]}, "start at 0"),
         ({"serving_ap": [[0, 0], [0, 1], [0, 1]]}, "twice"),
@@ -92,7 +92,12 @@ def test_no_targets_in_any_spelling() -> None:
         bare = _checked(target_position=empty, sensing_ap=None, listening_ap=None)
         assert bare.target_position.shape == (0, 3)
         assert coefficients([bare]).num_constraints == 0
-    assert coefficients([_checked(target_position=[], sensing_ap=[], listening_ap=[], rx_position=[])]).num_targets == 0
+    assert (
+        coefficients(
+            [_checked(target_position=[], sensing_ap=[], listening_ap=[], rx_position=[], rx_orientation=[])]
+        ).num_targets
+        == 0
+    )
 
 
 junk = st.one_of(

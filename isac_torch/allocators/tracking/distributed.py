@@ -11,7 +11,6 @@ from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
-from isac_torch.allocators.tracking.shares import asks_for_watts
 from isac_torch.errors import AllocationError
 from isac_torch.nn.checkpoint import load_network, stored_system
 from isac_torch.nn.tracking.local_network import DistributedNetwork
@@ -71,7 +70,7 @@ class Distributed:
         """
         if self.rounds < 0:
             raise AllocationError(f"rounds={self.rounds} must be at least 0")
-        if asks_for_watts(problem):
+        if problem.asks_for_watts:
             raise AllocationError(
                 f"{self.name} knows sensing constraints on the SIR only; "
                 "give requirement sir or none, or allocator gnn_dominate"

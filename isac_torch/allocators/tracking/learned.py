@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal
 from isac_torch.allocators.parts import in_parts
-from isac_torch.allocators.tracking.shares import ShareAllocator, asks_for_watts, first_order_shares, propose_shares
+from isac_torch.allocators.tracking.shares import ShareAllocator, first_order_shares, propose_shares
 from isac_torch.errors import AllocationError
 from isac_torch.nn.ascent import ascend
 from isac_torch.nn.checkpoint import load_network
@@ -63,7 +63,7 @@ class FirstOrder:
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link; one AP of each drop sends its whole budget, nearly all where constraints ask for watts."""
-        if asks_for_watts(problem):
+        if problem.asks_for_watts:
             return propose_shares(problem, first_order_shares(self.objective, self.steps), self.objective)
         return _propose(problem, self._directions, self.objective)
 
@@ -113,7 +113,7 @@ class LearnedAllocator:
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link; one AP of each drop sends its whole budget, nearly all where constraints ask for watts."""
-        if asks_for_watts(problem):
+        if problem.asks_for_watts:
             if self.shares is not None and self.objective == "max_min":
                 return ShareAllocator(self.shares).propose(problem)
             return propose_shares(problem, first_order_shares(self.objective, self.more_steps), self.objective)

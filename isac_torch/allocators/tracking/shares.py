@@ -71,12 +71,6 @@ class ShareAllocator:
         return ascend(ShareHill(problem, part=(_BEGIN, 1.0)), sound, self.more_steps, _LENGTH)
 
 
-def asks_for_watts(problem: MaxMinSinrProblem) -> bool:
-    """Whether some sensing constraint has noise or no beams of its own, so that shares are the coordinates to search in."""
-    noisy = bool((problem.constraint_noise > 0).any())
-    return noisy or problem.num_cells > 0 or problem.position is not None
-
-
 def first_order_shares(objective: Objective, steps: int) -> Logits:
     """Plain ascent from the reference powers."""
     return lambda problem: ascend(ShareHill(problem, objective), start_shares(problem), steps, STEP_LENGTH)

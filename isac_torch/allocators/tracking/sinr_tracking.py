@@ -19,7 +19,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal
-from isac_torch.allocators.tracking.shares import asks_for_watts
 from isac_torch.errors import AllocationError
 from isac_torch.links import own_constraints, split_by_node
 from isac_torch.tensors import sum_at
@@ -57,7 +56,7 @@ class SinrTracking:
         Raises:
             AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions).
         """
-        if asks_for_watts(problem):
+        if problem.asks_for_watts:
             raise AllocationError(f"{self.name} knows sensing constraints on the SIR only; give requirement sir or none")
         serves, lights = _splits(problem)
         around = _neighbours(problem)
