@@ -99,7 +99,7 @@ def test_the_card_has_the_ranges_of_the_training(tmp_path, monkeypatch):
     scenario = TrackingScenario.of_size("6x3x2", pilot_length=2)
     generate_dataset([scenario], num_drops=4, output=drops, seed=1_810_000_000, shard_size=4, workers=1)
     settings = {
-        "model": {"network": "one_shot", "hidden": 4, "layers": 1},
+        "model": {"network": {"kind": "one_shot", "hidden": 4, "layers": 1}},
         "data": {
             "class_path": "isac_torch.datasets.module.PowerDataModule",
             "init_args": {
