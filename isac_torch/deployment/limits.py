@@ -12,7 +12,7 @@ from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import IsacError, RequestError
 
 Kind = Literal["json", "npz"]
-_FIELDS = 40
+_FIELDS = 80
 """Names of one network and what wraps it, at most."""
 
 

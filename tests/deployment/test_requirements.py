@@ -14,6 +14,7 @@ from isac_torch.deployment.answers import answer_tables, answers_json
 from isac_torch.deployment.files import encode_json
 from isac_torch.deployment.guard import guard
 from isac_torch.deployment.interior import ascend
+from isac_torch.deployment.limits import Limits
 from isac_torch.deployment.local_policy import DeployedPolicy
 from isac_torch.deployment.radar_repair import asking, met_by_steps
 from isac_torch.deployment.schema import EXAMPLE
@@ -24,6 +25,7 @@ from isac_torch.large.allocator import LargeAllocator
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.deployment.test_serving import run
 
 DOMINATE = Requirement("dominate")
 
@@ -126,6 +128,19 @@ def test_command_and_files_tell_of_the_radar(allocator: DeployedAllocator, tmp_p
     assert (plain["quality"], plain["sicnr"], plain["sir"]) == (None, [], [])
     with pytest.raises(DropError, match=r"requirement\.kind='dominat' must be"):
         allocate_file(file, requirement="dominat")
+
+
+def test_the_service_answers_requirements(allocator: DeployedAllocator) -> None:
+    asked = {**EXAMPLE, "rx_orientation": [0.0], "requirement": {"kind": "dominate"}}
+
+    async def both(client, _):
+        wrong = asked | {"requirement": {"kind": "dominate", "factor": 1}}
+        return [await client.post("/allocate", json=body) for body in (asked, wrong)]
+
+    good, bad = run(both, Limits(), allocator)
+    assert good.json()["drops"][0]["quality"] >= 1.0 - 1e-6
+    assert bad.status_code == 422
+    assert "requirement.factor is no field of requirement" in bad.json()["detail"]
 
 
 def test_who_knows_a_sir_only_refuses_the_rest() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.decoding import Decoders
+from isac_torch.deployment.files import encode_json
 from isac_torch.deployment.limits import Limits
 from isac_torch.deployment.memory import memory_of
 from isac_torch.deployment.patience import Abandoned, still_wanted, while_wanted
@@ -176,10 +177,7 @@ def test_a_deadline_ends_the_computation():
 
     async def inside():
         app = create_app(allocator, Limits(seconds=0.05))  # the network takes six times as long on a quiet machine
-        drop = {
-            name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(slow_network()).items()
-        }
-        body = json.dumps({name: value for name, value in drop.items() if value is not None})
+        body = encode_json([slow_network()])
         transport = httpx.ASGITransport(app=app)
         async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
             late = await client.post("/allocate", content=body, headers=JSON)

@@ -38,6 +38,9 @@ class Answer:
     out_of_distribution: tuple[str, ...] = ()
     milliseconds: float = 0.1
     receive_ap: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    sicnr: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    position_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
+    quality: float = np.inf
 
 
 class StandIn:
