@@ -144,7 +144,7 @@ class OwnLearned:
         Raises:
             AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions).
         """
-        if asks_for_watts(problem):
+        if problem.asks_for_watts:
             raise AllocationError(
                 f"{self.name} knows sensing constraints on the SIR only, as the layer behind it; give requirement sir or none"
             )
