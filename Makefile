@@ -16,7 +16,7 @@ PROCESSES ?= 2
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights tensorboard bench-labels gpu-check notebooks docs wheel wheel-check release clean
+.PHONY: help setup test test-slow check format demo demo-sir weights native native-check native-arm tensorboard bench-labels gpu-check notebooks docs wheel wheel-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -33,6 +33,21 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/uv pip install --quiet --python $(BIN)/python $(addprefix --find-links ,$(PIP_FIND_LINKS)) \
 	  --constraint constraints.txt --build-constraint constraints.txt --editable '.[dev]'
 	@touch $@
+
+native: $(STAMP) ## build the compiled core of the deployed allocator again; needs a C compiler
+	$(BIN)/python setup.py --quiet build_ext --inplace
+
+# The library with checks of memory and of undefined behaviour, under the core's tests. Leaks of Python itself are not looked for.
+native-check: $(STAMP) ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer; needs gcc
+	@mkdir -p build
+	$(CC) -O1 -g -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -fsanitize=address,undefined \
+	  -fno-sanitize-recover=all -o build/_native_checked.so native/*.c -lm
+	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  ISAC_TORCH_NATIVE=build/_native_checked.so $(BIN)/pytest tests/deployment/test_native.py
+
+native-arm: ## does the core compile for aarch64? needs aarch64-linux-gnu-gcc
+	@mkdir -p build
+	aarch64-linux-gnu-gcc -O3 -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -o build/_native_aarch64.so native/*.c -lm
 
 test: $(STAMP) ## every fast test
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile

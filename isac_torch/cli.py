@@ -79,7 +79,9 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] in ([], ["-h"], ["--help"]):
         print(help_text(), end="")
     elif argv[0] == "--version":
-        print(f"isac-torch {__version__}")
+        from isac_torch.deployment.native import compute_path
+
+        print(f"isac-torch {__version__}\ndeployed allocators: {compute_path()}")
     else:
         command, rest = _command(argv)
         rest = with_configs(rest)

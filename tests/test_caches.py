@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from isac_torch.caches import MEBIBYTE, kept, size_of
-from isac_torch.propagation.arrays import _turned_basis, turned
+from isac_torch.propagation.arrays import turned, turned_basis
 from isac_torch.tensors import all_but_own
 from isac_torch.tracking.nodes import _nodes
 
@@ -71,4 +71,4 @@ def test_ever_new_sizes_take_no_more_memory(function, ask):
 def test_tables_of_large_arrays_are_bounded_too():
     for antennas in range(2, 65):
         turned(np.ones((1, 2 * antennas - 1)))
-    assert _turned_basis.kept_bytes() <= 8 * MEBIBYTE
+    assert turned_basis.kept_bytes() <= 8 * MEBIBYTE

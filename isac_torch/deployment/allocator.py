@@ -13,18 +13,19 @@ import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
 from isac_torch.deployment.balance import balanced_power
-from isac_torch.deployment.bundle import load_bundle
-from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, has_shares, ranges_of
+from isac_torch.deployment.bundle import load_bundle, load_weights
+from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, UNITS, Seen, has_shares, ranges_of
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first, without_unheard
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
+from isac_torch.deployment.native import NativeCore, links_of, native_core
 from isac_torch.deployment.open_roles import chosen_receivers
 from isac_torch.deployment.patience import still_wanted
 from isac_torch.deployment.schema import EXAMPLE
@@ -33,17 +34,22 @@ from isac_torch.deployment.statistics import coefficients, size_class
 from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.balancing import Constants
 from isac_torch.tracking.fractional import reference_power
-from isac_torch.tracking.nodes import nodes_of
+from isac_torch.tracking.nodes import nodes_between
 from isac_torch.tracking.share_inputs import SHARE_OUTPUTS, share_inputs
 from isac_torch.tracking.share_problem import ShareProblem
 from isac_torch.weights import shipped_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Sequence
+    from collections.abc import Hashable, Mapping, Sequence
 
     from onnxruntime import InferenceSession, RunOptions
 
     from isac_torch.deployment.statistics import Coefficients
+    from isac_torch.tracking.nodes import Nodes
+
+
+Answers: TypeAlias = "tuple[Guarded, list[tuple[str, ...]], _Sensed]"
+"""Guarded powers, what about each network is unlike those of the training, and what the radar gets."""
 
 
 _FIRST_ANSWER = 10.0
@@ -119,43 +125,61 @@ class DeployedAllocator:
         ((12,), 'network')
     """
 
-    def __init__(self, session: InferenceSession, card: dict[str, Any], refine: bool = False) -> None:
-        """Around an open session; see `load`."""
+    def __init__(
+        self,
+        session: InferenceSession,
+        card: dict[str, Any],
+        refine: bool = False,
+        weights: Mapping[str, ndarray] | None = None,
+    ) -> None:
+        """Around an open session and, for the compiled core, the bundle's weights; see `load`."""
         self._session = session
         self._seen = Seen(ranges_of(card))
         self._constants = None if has_shares(card) else Constants(**card["balance"])
         self._refine = refine
+        self._core = None if weights is None or refine else native_core(card, weights, self._constants)
         self.card = card
 
     @classmethod
-    def load(cls, bundle: Path | str | None = None, threads: int = 1, refine: bool = False) -> DeployedAllocator:
+    def load(
+        cls, bundle: Path | str | None = None, threads: int = 1, refine: bool = False, native: bool = True
+    ) -> DeployedAllocator:
         """The bundle in a folder that `isac-torch export` wrote.
 
         Args:
             bundle: the folder; default the bundle that comes with the package.
             threads: of one call of the network. Several callers in threads of their own use the cores better.
             refine: improve every answer by Newton steps: nearer to the optimum, milliseconds later; not above 512 links.
+            native: use the compiled core where it is installed; False computes all by numpy and onnxruntime.
 
         Raises:
             BundleError: the bundle is missing, damaged or of another version, or onnxruntime is not installed.
         """
         folder = shipped_bundle() if bundle is None else Path(bundle)
         session, card = load_bundle(folder, threads)
-        allocator = cls(session, card, refine)
+        allocator = cls(session, card, refine, load_weights(folder, card) if native else None)
         allocator._answer_once(folder)
         return allocator
+
+    @property
+    def computes_by(self) -> str:
+        """What computes: "numpy", or "compiled" and the instruction set."""
+        return "numpy" if self._core is None else f"compiled ({self._core.level})"
 
     def _answer_once(self, folder: Path) -> None:
         """Run the network on a small example, so that a graph that cannot answer is refused now, in one line."""
         from onnxruntime import RunOptions
 
-        problem, options = coefficients([Snapshot.from_mapping(EXAMPLE)]), RunOptions()
+        snapshot = Snapshot.from_mapping(EXAMPLE)
+        problem, options = coefficients([snapshot]), RunOptions()
         watch = threading.Timer(_FIRST_ANSWER, setattr, (options, "terminate", True))
         watch.start()
         try:
             power = self._run(problem, options)
             good = power.shape == problem.link_ap.shape and bool(np.isfinite(power).all())
             reason = "" if good else f"powers of the shape {power.shape}, or not finite"
+            if good and self._core is not None and not self._core.agrees(completed(snapshot), power):
+                reason = "its weights and its graph give different powers"
         except Exception as error:  # noqa: BLE001 - onnxruntime raises classes of its own for whatever it cannot run
             reason = " ".join(str(error).split())[:200] or type(error).__name__
         finally:
@@ -189,17 +213,18 @@ class DeployedAllocator:
         answers: dict[int, Allocated] = {}
         for members in groups.values():
             begin = time.perf_counter() - checked * len(members)
-            problem = coefficients([full[index] for index in members])
-            found = without_unheard(problem, covered_first(problem, self._guarded))
-            strange = self._unlike(problem)
-            nodes, sensed = nodes_of(problem), _sensed(problem, found)
+            batch = [full[index] for index in members]
+            by_core = self._core is not None and batch[0].requirement is None
+            found, strange, sensed = self._by_core(self._core, batch) if by_core else self._by_numpy(batch)
+            nodes = _nodes_of(batch[0])
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
-                listens = chosen_receivers(snapshots[index])
-                sends = np.delete(np.arange(snapshots[index].num_aps), listens)
+                listens, link_ap = chosen_receivers(snapshots[index]), links_of(batch[drop])
+                if len(listens):
+                    link_ap = np.delete(np.arange(snapshots[index].num_aps), listens)[link_ap]
                 answers[index] = Allocated(
                     power=found.power[drop],
-                    link_ap=sends[problem.link_ap[drop]],
+                    link_ap=link_ap,
                     receive_ap=listens,
                     owner_kind=nodes.kind,
                     owner_index=nodes.index,
@@ -214,6 +239,28 @@ class DeployedAllocator:
                     milliseconds=spent,
                 )
         return [answers[index] for index in range(len(snapshots))]
+
+    def _by_numpy(self, batch: Sequence[Snapshot]) -> Answers:
+        """Guarded powers of completed snapshots of one size class, and what about each is unlike those of the training."""
+        problem = coefficients(batch)
+        found = without_unheard(problem, covered_first(problem, self._guarded))
+        return found, self._unlike(problem), _sensed(problem, found)
+
+    def _by_core(self, core: NativeCore, batch: Sequence[Snapshot]) -> Answers:
+        """The same by the compiled core; what it does not settle, and what needs to be improved, by numpy."""
+        solved = core.solve(batch)
+        strange = self._seen.of_table(solved.quantity, UNITS)
+        path: list[PathTaken] = ["network"] * len(batch)
+        found = Guarded(solved.power, path, [""] * len(batch), solved.sinr, solved.sir)
+        improve = self._seen.of_table(solved.quantity, REFINED) if any(strange) else strange
+        left = [drop for drop, good in enumerate(solved.settled.tolist()) if not good or improve[drop]]
+        if left:
+            rest, unlike, _ = self._by_numpy([batch[drop] for drop in left])
+            for row, drop in enumerate(left):
+                found.power[drop], found.sinr[drop], found.sir[drop] = rest.power[row], rest.sinr[row], rest.sir[row]
+                found.path[drop], found.reason[drop], strange[drop] = rest.path[row], rest.reason[row], unlike[row]
+        sir_min = np.array([snapshot.sir_min for snapshot in batch])
+        return found, strange, _sensed_sir(found, sir_min)
 
     def _guarded(self, problem: Coefficients) -> Guarded:
         """The network's powers after the guard; improved where asked for, or where the network is known to do badly."""
@@ -295,6 +342,23 @@ def _sensed(problem: Coefficients, found: Guarded) -> _Sensed:
             quality = np.concatenate(parts, axis=1).min(-1)
     sicnr, sir = (found.sir[:, :count], none) if watts else (none, found.sir)
     return _Sensed(sir, sicnr, error, quality)
+
+
+def _sensed_sir(found: Guarded, sir_min: Float[ndarray, " drop"]) -> _Sensed:
+    """The same where SIR0 is all that is required."""
+    none = found.sir[:, :0]
+    quality = np.full(len(sir_min), np.inf)
+    if found.sir.shape[1]:
+        quality = (found.sir / sir_min[:, None]).min(-1)
+    return _Sensed(found.sir, none, none, quality)
+
+
+def _nodes_of(snapshot: Snapshot) -> Nodes:
+    """Whom each link of a completed snapshot serves."""
+    serving, sensing = snapshot.serving_ap, snapshot.sensing_ap
+    assert serving is not None  # noqa: S101 - completed
+    assert sensing is not None  # noqa: S101 - completed
+    return nodes_between(*serving.shape, len(sensing), serving.size + sensing.size)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy import ndarray
+
 from isac_torch.deployment.bounded_json import parse_json
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, MAX_CARD, ONNX, OUTPUTS, checked_bytes, has_shares, read_card
+from isac_torch.deployment.card import (
+    ARCHIVE,
+    CARD,
+    FORMAT,
+    MAX_CARD,
+    ONNX,
+    OUTPUTS,
+    WEIGHTS,
+    checked_bytes,
+    has_shares,
+    read_card,
+)
 from isac_torch.errors import BundleError, IsacError
 from isac_torch.tracking.nodes import INPUTS
 from isac_torch.tracking.share_inputs import SHARE_INPUTS, SHARE_OUTPUTS
@@ -21,10 +37,10 @@ _REMEDY = "write it again with `isac-torch export`"
 
 
 def is_bundle(folder: Path) -> bool:
-    """Whether a folder holds what `isac-torch export` wrote and nothing else: a card that says so, the two graphs, no more."""
+    """Whether a folder holds what `isac-torch export` wrote and nothing else: a card that says so, graphs, weights, no more."""
     try:
         names = {path.name for path in folder.iterdir()}
-        if not {CARD} <= names <= {CARD, ONNX, ARCHIVE} or not all(path.is_file() for path in folder.iterdir()):
+        if not {CARD} <= names <= {CARD, ONNX, ARCHIVE, WEIGHTS} or not all(path.is_file() for path in folder.iterdir()):
             return False
         with (folder / CARD).open("rb") as file:
             card = parse_json(file.read(MAX_CARD))
@@ -66,6 +82,25 @@ def load_bundle(folder: Path, threads: int = 1) -> tuple[InferenceSession, dict[
     if answers != dict.fromkeys(outputs, "tensor(float)"):
         raise BundleError(f"{folder / ONNX}: its outputs are not those of an allocator ({_listed(answers)}); {_REMEDY}")
     return session, card
+
+
+def load_weights(folder: Path, card: dict[str, Any]) -> dict[str, ndarray] | None:
+    """The network's weights by their names, for the compiled core; None where the bundle has none, as those written before it.
+
+    Raises:
+        BundleError: in one line: the file is missing or damaged.
+    """
+    if WEIGHTS not in card["sha256"]:
+        return None
+    content = checked_bytes(folder, WEIGHTS, card)
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            weights = {name: np.asarray(file[name]) for name in file.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{folder / WEIGHTS}: not readable ({str(error)[:80]}); {_REMEDY}") from None
+    if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in weights.values()):
+        raise BundleError(f"{folder / WEIGHTS}: holds what is no finite float32 number; {_REMEDY}")
+    return weights
 
 
 def _listed(found: dict[str, Any]) -> str:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 FORMAT, FORMAT_VERSION = "isac-torch-bundle", 3
 _SECOND = {"floor_share": 0.01, "least_share": 1e-12, "least_own_gain": 1e-9}
 """Constants of the balancing layer that bundles of format 2 do not state: all of them were trained with these."""
-CARD, ONNX, ARCHIVE = "card.json", "allocator.onnx", "allocator.pt2"
+CARD, ONNX, ARCHIVE, WEIGHTS = "card.json", "allocator.onnx", "allocator.pt2", "weights.npz"
 NAMES = (
     "format", "format_version", "scenario", "network", "inputs", "input_units", "balance", "outputs", "ranges", "metrics",
     "training", "parity", "versions", "sha256",
@@ -192,10 +192,13 @@ class Seen:
 
     def outside(self, problem: Coefficients, names: Collection[str]) -> list[tuple[str, ...]]:
         """The same for some of the quantities."""
-        value = _table(problem)
+        return self.of_table(_table(problem), names)
+
+    def of_table(self, value: Float[np.ndarray, "quantity drop"], names: Collection[str]) -> list[tuple[str, ...]]:
+        """The same of the quantities themselves, one row each."""
         asked = np.array([name in names for name in UNITS])[: len(value), None]
         out = asked & ((value < self._least[: len(value)]) | (value > self._most[: len(value)]))
-        strange: list[tuple[str, ...]] = [()] * problem.num_drops
+        strange: list[tuple[str, ...]] = [()] * value.shape[1]
         if out.any():
             every = list(UNITS)
             for row, drop in zip(*out.nonzero(), strict=True):

@@ -77,7 +77,7 @@ class DeployedPolicy(DeployedAllocator):
         """Around loaded layers; see `load`."""
         if not 0 <= rounds <= MOST_ROUNDS:
             raise AllocationError(f"rounds={rounds} must be from 0 to {MOST_ROUNDS}")
-        self._policy, self._rounds = cells, rounds
+        self._policy, self._rounds, self._core = cells, rounds, None
         self.card = {**card, "rounds": rounds}
 
     @classmethod

@@ -84,7 +84,7 @@ def create_app(allocator: DeployedAllocator, limits: Limits = _DEFAULT) -> FastA
         """Whether requests are answered, and how many networks wait."""
         if not batcher.running:
             raise HTTPException(503, "the allocator's thread has ended; restart the server")
-        return {"status": "ok", "version": __version__, "waiting": batcher.waiting}
+        return {"status": "ok", "version": __version__, "computes_by": allocator.computes_by, "waiting": batcher.waiting}
 
     @app.get("/card")
     async def card() -> Response:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from isac_torch import __version__
 from isac_torch.deployment.bundle import is_bundle
-from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, OUTPUTS, REFINED, UNITS, quantities
+from isac_torch.deployment.card import ARCHIVE, CARD, FORMAT, FORMAT_VERSION, ONNX, OUTPUTS, REFINED, UNITS, WEIGHTS, quantities
 from isac_torch.deployment.statistics import Coefficients
 from isac_torch.errors import BundleError, CheckpointError, IsacError
 from isac_torch.files import replaced_folder
@@ -119,9 +119,11 @@ def export_bundle(checkpoint: Path, output: Path) -> dict[str, Any]:
             own = share_facts(share_parity(shares, folder))
         else:
             _write_graphs(Archive(network).eval(), folder)
+            np.savez(folder / WEIGHTS, **native_weights(network))
             own = _facts(check_parity(network, folder))
         card = _card(network, training, ranges(seen)) | own
-        card["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (ONNX, ARCHIVE)}
+        files = [name for name in (ONNX, ARCHIVE, WEIGHTS) if (folder / name).exists()]
+        card["sha256"] = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files}
         (folder / CARD).write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     return card
 
@@ -140,6 +142,16 @@ def _write_graphs(archive: Archive, folder: Path) -> None:
         "is_ue": (None, owner),
     }
     write_graphs(archive, {name: getattr(example, name) for name in INPUTS}, axes, OUTPUTS, folder)
+
+
+def native_weights(network: OneShotNetwork) -> dict[str, Any]:
+    """The weights as the compiled core reads them: matrices [input, output], the scaling of the links' features folded in."""
+    state = {name: value.detach().double() for name, value in network.named_parameters()}
+    mean, spread = network.log_scale.double()
+    scaled = state["encode_link.weight"] / spread
+    state |= {"encode_link.weight": scaled, "encode_link.bias": state["encode_link.bias"] - scaled @ mean}
+    turned = {name: (value.mT if value.ndim == 2 else value).numpy() for name, value in state.items()}
+    return {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in turned.items()}
 
 
 def check_parity(network: OneShotNetwork, folder: Path) -> list[Parity]:

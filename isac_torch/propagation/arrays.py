@@ -49,7 +49,7 @@ def toeplitz(lags: Float[Array, "*shape lag"]) -> Complex[Array, "*shape antenna
 def turned(lags: Float[Array, "*shape lag"]) -> Float[Array, "*shape antenna antenna"]:
     """Q^H T Q of the Hermitian Toeplitz matrix T of some lags: real and symmetric."""
     size = (lags.shape[-1] + 1) // 2
-    flat = lags.reshape(-1, 2 * size - 1) @ constant(_turned_basis(size), lags)
+    flat = lags.reshape(-1, 2 * size - 1) @ constant(turned_basis(size), lags)
     return flat.reshape(*lags.shape[:-1], size, size)
 
 
@@ -66,7 +66,7 @@ def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array
 def weights_of(matrix: Float[Array, "*shape antenna antenna"]) -> Float[Array, "*shape lag"]:
     """Numbers w with tr(T X) = sum_d w_d t_d for a turned matrix X and the lags t of any T."""
     size = matrix.shape[-1]
-    flat = matrix.reshape(-1, size**2) @ constant(_turned_basis(size), matrix).T
+    flat = matrix.reshape(-1, size**2) @ constant(turned_basis(size), matrix).T
     return flat.reshape(*matrix.shape[:-2], 2 * size - 1)
 
 
@@ -107,7 +107,7 @@ def _turn(size: int) -> np.ndarray:
 
 
 @kept()
-def _turned_basis(size: int) -> np.ndarray:
+def turned_basis(size: int) -> np.ndarray:
     """The turned matrices of each unit vector of lags, flat."""
     turn = _turn(size)
     matrices = turn.conj().T @ _basis(size).reshape(-1, size, size) @ turn

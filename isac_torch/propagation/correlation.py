@@ -99,6 +99,13 @@ def _mean_over_nodes(
 
 
 @kept()
+def quadrature_table(num_antennas: int, spread: float) -> ndarray:
+    """Cosine, sine and weight [node, 3] of the nodes of `normal_quadrature`, for the compiled core."""
+    node, weight = _nodes(num_antennas, spread)
+    return np.column_stack([node, weight])
+
+
+@kept()
 def _nodes(num_antennas: int, spread: float) -> tuple[ndarray, ndarray]:
     """Cosine and sine [node, 2] of the nodes of `normal_quadrature`, and their weights."""
     nodes, weights = normal_quadrature(num_antennas, spread)

@@ -171,11 +171,12 @@ class NodeProblem(Generic[Array]):
 
 def nodes_of(problem: MaxMinSinrProblem[Array]) -> Nodes:
     """Of the links of a batch."""
-    return _nodes(problem.num_ues, problem.serving, problem.num_targets, problem.num_links)
+    return nodes_between(problem.num_ues, problem.serving, problem.num_targets, problem.num_links)
 
 
 @kept(32 * MEBIBYTE)
-def _nodes(ues: int, serving: int, targets: int, links: int) -> Nodes:
+def nodes_between(ues: int, serving: int, targets: int, links: int) -> Nodes:
+    """Of `links` links, of which each UE has `serving` and the targets share the others evenly."""
     sensing = (links - ues * serving) // max(targets, 1)
     of_link = np.concatenate([np.arange(ues).repeat(serving), ues + np.arange(targets).repeat(sensing)])
     node = np.arange(ues + targets)

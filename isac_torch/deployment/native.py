@@ -1,0 +1,231 @@
+"""The compiled core of the deployed allocator: snapshots in, judged powers out, by the library that `native/` builds.
+
+It does what `DeployedAllocator` does by numpy and onnxruntime, which stay the reference: statistics, network, balancing and
+the guard's check, in one call for a batch and without the interpreter's lock. What is not plainly good there (an unmet sensing
+constraint, a UE in outage, powers that do not settle) it leaves to them. An installation without a compiler has no library;
+everything then runs by numpy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+import os
+import struct
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from numpy import ndarray
+
+from isac_torch.caches import MEBIBYTE, kept
+from isac_torch.deployment.card import UNITS
+from isac_torch.errors import BundleError
+from isac_torch.propagation.arrays import turned_basis
+from isac_torch.propagation.correlation import quadrature_table
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from isac_torch.deployment.snapshot import Snapshot
+    from isac_torch.tracking.balancing import Constants
+
+LEVELS = ("baseline", "AVX2", "AVX-512")
+"""Instruction sets that the library holds code for; the processor's best is taken."""
+NETWORK: dict[str, Any] = {"system": "tracking-one-shot", "feature_version": 2, "hidden": 32}
+"""What a card must say of its network for the core to compute it."""
+FILE = Path(__file__).with_name("_native.so")
+_DROP = struct.Struct("=13q17Q3d4Q")
+"""`Drop` of native/core.h: sizes, arrays, numbers, and where the answers go."""
+_MODEL = struct.Struct("=qQ7d")
+_ARRAYS = (
+    "tx_position", "tx_orientation", "rx_position", "target_position", "ue_position", "ue_azimuth", "ue_elevation", "ue_gain",
+    "pilot_power", "ap_power", "pilot", "serving_ap", "sensing_ap", "listening_ap",
+)  # fmt: skip
+_LAYER = ("norm_link", "norm_node", "node", "link", "mix")
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Solved:
+    """Answers of the core for snapshots of one size class.
+
+    Attributes:
+        power: W.
+        sinr: of each UE, linear.
+        sir: of each target with a sensing constraint, linear.
+        quantity: by which networks are told from those of the training, in the order of `card.UNITS`.
+        settled: drops whose powers are good; the other rows hold nothing of use, but for `quantity`.
+    """
+
+    power: Float[ndarray, "drop link"]
+    sinr: Float[ndarray, "drop ue"]
+    sir: Float[ndarray, "drop constraint"]
+    quantity: Float[ndarray, "quantity drop"]
+    settled: Bool[ndarray, " drop"]
+
+
+class NativeCore:
+    """The library with the weights of one bundle. Holds no state between calls; any thread may call it."""
+
+    def __init__(self, library: ctypes.CDLL, layers: int, weights: Float[ndarray, " weight"], constants: Constants) -> None:
+        """See `native_core`."""
+        self._run = library.isac_allocate
+        self._level = library.isac_level()
+        self._weights = weights
+        numbers = (
+            constants.sensing_cap, constants.least_net_gain, constants.excess_at_zero, constants.excess_cap,
+            constants.floor_share, constants.least_share, constants.least_own_gain,
+        )  # fmt: skip
+        self._model = _MODEL.pack(layers, _address(weights), *numbers)
+
+    @property
+    def level(self) -> str:
+        """Instruction set in use, one of LEVELS."""
+        return LEVELS[self._level]
+
+    def solve(self, snapshots: Sequence[Snapshot]) -> Solved:
+        """Powers of snapshots of one size class that have passed `check` and are `completed`."""
+        first, count = snapshots[0], len(snapshots)
+        ues, targets = first.num_ues, first.num_targets
+        power = np.zeros((count, len(links_of(first))))
+        sinr, sir = np.zeros((count, ues)), np.zeros((count, targets if targets > 1 else 0))
+        quantity, outcome = np.zeros((count, len(UNITS))), np.ones(count, np.int32)
+        tables = _tables(
+            first.num_antennas, math.radians(first.azimuth_spread_deg), math.sqrt(2.0) * first.angle_error
+        )  # held by name until the call is over
+        shared = (len(tables[0]), len(tables[1]), *map(_address, tables))
+        results = [_rows(array) for array in (power, sinr, sir, quantity)]
+        drops = b"".join(
+            _packed(one, shared, [base + row * step for base, step in results]) for row, one in enumerate(snapshots)
+        )
+        self._run(self._level, count, drops, self._model, outcome.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)))
+        rows = len(UNITS) if sir.shape[1] else len(UNITS) - 2
+        return Solved(power, sinr, sir, quantity.T[:rows], outcome == 0)
+
+    def agrees(self, snapshot: Snapshot, power: Float[ndarray, "1 link"]) -> bool:
+        """Whether the core gives the same powers of a completed snapshot, where it gives any."""
+        solved = self.solve([snapshot])
+        return not solved.settled[0] or bool(np.allclose(solved.power, power, rtol=1e-3, atol=1e-9))
+
+
+def native_core(card: Mapping[str, Any], weights: Mapping[str, ndarray] | None, constants: Constants) -> NativeCore | None:
+    """The core for one bundle; None, and one line in the log, where there is no library or the bundle is not made for it.
+
+    Args:
+        card: of the bundle.
+        weights: arrays of its file of weights; None where it has none.
+        constants: of its balancing layer.
+    """
+    library = _library()
+    if library is None:
+        return None
+    network = card.get("network")
+    if weights is None or not isinstance(network, dict) or any(network.get(name) != value for name, value in NETWORK.items()):
+        _LOG.info(
+            "allocating by numpy: the bundle has no weights for the compiled core; write it again with `isac-torch export`"
+        )
+        return None
+    layers = sum(name.endswith("mix.weight") for name in weights)
+    return NativeCore(library, layers, packed_weights(weights, layers), constants)
+
+
+def weight_shapes(layers: int) -> dict[str, tuple[int, ...]]:
+    """Shapes of all weights of a network by their names, in the order in which native/network.h reads them."""
+    h = NETWORK["hidden"]
+    norm, found = ((h,), (h,)), {"encode_link": ((4, h), (h,)), "encode_node": ((6, h), (h,))}
+    for layer in range(layers):
+        of_layer = (norm, norm, ((4 * h + 6, h), (h,)), ((4 * h + 4, h), (h,)), ((h, h), (h,)))
+        found |= {f"layers.{layer}.{name}": shapes for name, shapes in zip(_LAYER, of_layer, strict=True)}
+    found |= dict.fromkeys(("link_head", "owner_head"), ((h, 1), (1,)))
+    return {
+        f"{name}.{part}": shape for name, both in found.items() for part, shape in zip(("weight", "bias"), both, strict=True)
+    }
+
+
+def packed_weights(weights: Mapping[str, ndarray], layers: int) -> Float[ndarray, " weight"]:
+    """All weights in one row, float32. BundleError in one line where they are not those of such a network."""
+    shapes = weight_shapes(layers)
+    wrong = [name for name, shape in shapes.items() if name not in weights or weights[name].shape != shape]
+    if wrong or set(weights) != set(shapes):
+        what = wrong[0] if wrong else f"{min(set(weights) - set(shapes))[:40]!r}, which is unknown"
+        raise BundleError(
+            f"the weights of the bundle are not those of an allocator ({what}); write it again with `isac-torch export`"
+        )
+    return np.concatenate([np.asarray(weights[name], np.float32).ravel() for name in shapes])
+
+
+def compute_path() -> str:
+    """By what a deployed allocator computes on this machine, in words.
+
+    Example:
+        >>> compute_path() in ("numpy", "compiled (baseline)", "compiled (AVX2)", "compiled (AVX-512)")
+        True
+    """
+    library = _library()
+    return "numpy" if library is None else f"compiled ({LEVELS[library.isac_level()]})"
+
+
+@cache
+def _library() -> ctypes.CDLL | None:
+    """The library; None, with one line in the log, where there is none or another version's."""
+    asked = os.environ.get("ISAC_TORCH_NATIVE", "")
+    file = FILE if asked in ("", "1") else Path(asked).absolute()
+    reason = "" if file.is_file() else "the compiled core is not built (`make native` builds it)"
+    if asked == "0":
+        reason = "ISAC_TORCH_NATIVE=0"
+    try:
+        library = None if reason else ctypes.CDLL(str(file))
+    except OSError as error:
+        library, reason = None, f"the compiled core cannot be loaded ({' '.join(str(error).split())[:120]})"
+    if library is not None:
+        library.isac_sizes.restype = ctypes.c_int64
+        library.isac_allocate.argtypes = [
+            ctypes.c_int, ctypes.c_int64, ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_int32),
+        ]  # fmt: skip
+        if library.isac_sizes() != 1000 * _DROP.size + _MODEL.size:
+            library, reason = None, "the compiled core is of another version; `make native` builds it again"
+    if library is None:
+        _LOG.info("allocating by numpy: %s", reason)
+    return library
+
+
+def links_of(snapshot: Snapshot) -> Int[ndarray, " link"]:
+    """Transmit AP of each link of a completed snapshot: those of the UEs, then those of the targets."""
+    serving, sensing = snapshot.serving_ap, snapshot.sensing_ap
+    assert serving is not None  # noqa: S101 - completed
+    assert sensing is not None  # noqa: S101 - completed
+    return np.concatenate([serving.ravel(), sensing.ravel()])
+
+
+@kept(64 * MEBIBYTE)
+def _tables(antennas: int, spread: float, error: float) -> tuple[ndarray, ndarray, ndarray]:
+    """Both quadratures and the turned basis; the same for a size class."""
+    return quadrature_table(antennas, spread), quadrature_table(antennas, error), turned_basis(antennas)
+
+
+def _packed(snapshot: Snapshot, shared: tuple[int, ...], results: list[int]) -> bytes:
+    """`Drop` of native/core.h."""
+    arrays = [getattr(snapshot, name) for name in _ARRAYS]
+    scatters, points, scatter, pointing, basis = shared
+    return _DROP.pack(
+        len(arrays[0]), len(arrays[7]), len(arrays[3]), len(arrays[2]), snapshot.num_antennas,
+        arrays[11].shape[1], arrays[12].shape[1], arrays[13].shape[1], snapshot.pilot_symbols,
+        arrays[5] is not None, snapshot.echo_gain == "product", scatters, points,
+        *map(_address, arrays), scatter, pointing, basis,
+        snapshot.carrier_frequency, snapshot.noise_power, snapshot.sir_min, *results,
+    )  # fmt: skip
+
+
+def _address(array: ndarray | None) -> int:
+    address: int = 0 if array is None else array.__array_interface__["data"][0]
+    return address
+
+
+def _rows(array: Float[ndarray, "drop entry"]) -> tuple[int, int]:
+    """Where the rows of an array begin, and bytes from one to the next."""
+    return _address(array), array.strides[0]

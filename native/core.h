@@ -1,0 +1,62 @@
+/* One network at one time, what the compiled core is asked about, and the constants of a bundle.
+
+   Python's isac_torch.deployment.native fills these structures; every field has eight bytes. Units are those of
+   isac_torch.deployment.snapshot.Snapshot. Arrays are contiguous, the last axis fastest. */
+#ifndef ISAC_CORE_H
+#define ISAC_CORE_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HIDDEN 32     /* width of the network's states */
+#define QUANTITIES 14 /* rows of isac_torch.deployment.card.UNITS */
+
+typedef struct {
+    int64_t aps, ues, targets, receivers, antennas, serving, sensing, listening;
+    int64_t pilot_symbols;
+    int64_t by_angles; /* 1: ue_azimuth and ue_elevation replace ue_position */
+    int64_t product;   /* 1: echoes weaken by the product of the one-way gains, 0: by the radar equation */
+    int64_t scatter_count, pointing_count;
+    const double *tx_position;     /* [ap][3], m */
+    const double *tx_orientation;  /* [ap], rad */
+    const double *rx_position;     /* [rx][3], m */
+    const double *target_position; /* [target][3], m */
+    const double *ue_position;     /* [ue][3], m */
+    const double *ue_azimuth;      /* [ue][ap], rad */
+    const double *ue_elevation;    /* [ue][ap], rad */
+    const double *ue_gain;         /* [ue][ap], linear */
+    const double *pilot_power;     /* [ue], W */
+    const double *ap_power;        /* [ap], W */
+    const int64_t *pilot;          /* [ue] */
+    const int64_t *serving_ap;     /* [ue][serving] */
+    const int64_t *sensing_ap;     /* [target][sensing] */
+    const int64_t *listening_ap;   /* [target][listening] */
+    const double *scatter;         /* [node][3]: cosine, sine and weight of the quadrature over scatterers */
+    const double *pointing;        /* the same over the error of a tracked angle */
+    const double *basis;           /* [2N - 1][N * N]: turned matrices of the unit lags, propagation.arrays */
+    double carrier_frequency, noise_power, sir_min;
+    double *power;    /* [link], W */
+    double *sinr;     /* [ue], linear */
+    double *sir;      /* [target], linear; not written with fewer than two targets */
+    double *quantity; /* [QUANTITIES], by which networks are told from those of the training */
+} Drop;
+
+/* Constants of tracking.balancing.Constants, and the weights as isac_torch.deployment.native packs them. */
+typedef struct {
+    int64_t layers;
+    const float *weights;
+    double sensing_cap, least_net_gain, excess_at_zero, excess_cap, floor_share, least_share, least_own_gain;
+} Model;
+
+/* What became of a drop: the network's powers are good, or the caller has to go on without the core. */
+enum { SETTLED = 0, LEFT = 1 };
+
+static inline double most(double a, double b) { return a > b ? a : b; }
+static inline double least(double a, double b) { return a < b ? a : b; }
+static inline float mostf(float a, float b) { return a > b ? a : b; }
+static inline float heldf(float x, float low, float high) { return x < low ? low : (x > high ? high : x); }
+
+#endif

@@ -1,0 +1,44 @@
+/* The whole core for one level of the processor: included once for each, after its target has been set. */
+#include "work.h"
+#include "lags.h"
+#include "statistics.h"
+#include "products.h"
+#include "balance.h"
+#include "prices.h"
+#include "network.h"
+#include "judge.h"
+
+/* One drop, in the memory of `arena`. */
+static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {
+    Work work, *w = &work;
+    sizes_of(drop, w);
+    lay_out(drop, arena, w);
+    coefficients(drop, w);
+    int outage = in_outage(drop, w);
+    echo_quantities(drop, w);
+    if (outage) return LEFT;
+    network(model, w);
+    return balance(drop, model, w) && judged(drop, w) ? SETTLED : LEFT;
+}
+
+/* Bytes that the largest of some drops needs. */
+static size_t most_bytes(int64_t count, const Drop *drops) {
+    size_t largest = 0;
+    for (int64_t i = 0; i < count; i++) {
+        Work work;
+        Arena nothing = {NULL, 0};
+        sizes_of(drops + i, &work);
+        size_t bytes = lay_out(drops + i, &nothing, &work);
+        largest = bytes > largest ? bytes : largest;
+    }
+    return (largest + 63) / 64 * 64;
+}
+
+/* All drops one after the other; -1 where there is no memory for them. */
+static int allocate_all(int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
+    Arena arena = {aligned_alloc(64, most_bytes(count, drops)), 0};
+    if (!arena.base) return -1;
+    for (int64_t i = 0; i < count; i++) outcome[i] = allocate_one(drops + i, model, &arena);
+    free(arena.base);
+    return 0;
+}
