@@ -5,6 +5,7 @@
 #define ROW_TOLERANCE 1e-6 /* repair.ROW_TOLERANCE */
 #define LARGEST 1e30       /* guard._LARGEST */
 #define OUTAGE_SINR 1e-3   /* isac_torch.outage */
+#define NO_PATH 1.001e-20  /* snapshot.NO_PATH_GAIN, and a little */
 
 /* Amplitude that link powers in `root` of sqrt(W) bring coherently from each node to each UE: `w->pilot` [node][wide]. */
 static void coherent_sums(Work *w, const double *root) {
@@ -19,6 +20,13 @@ static double coherent_power(const Work *w, int64_t k) {
     double sum = 0.0;
     for (int64_t j = 0; j < w->ues; j++) sum += w->pilot[j * w->wide + k] * w->pilot[j * w->wide + k];
     return sum;
+}
+
+/* Whether some link brings nothing of its UE's signal: gains that count as no path, deployment.coverage.without_unheard. */
+static int unheard(const Drop *drop, const Work *w) {
+    int found = 0;
+    for (int64_t e = 0; e < w->comm; e++) found |= !(drop->ue_gain[w->node[e] * drop->aps + w->ap[e]] > NO_PATH);
+    return found;
 }
 
 static double decibel(double x) { return 10.0 * log10(most(x, 1e-30)); }

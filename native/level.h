@@ -16,7 +16,7 @@ static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {
     coefficients(drop, w);
     int outage = in_outage(drop, w);
     echo_quantities(drop, w);
-    if (outage) return LEFT;
+    if (outage || unheard(drop, w)) return LEFT;
     network(model, w);
     return balance(drop, model, w) && judged(drop, w) ? SETTLED : LEFT;
 }

@@ -214,8 +214,8 @@ class DeployedAllocator:
         for members in groups.values():
             begin = time.perf_counter() - checked * len(members)
             batch = [full[index] for index in members]
-            by_core = self._core is not None and batch[0].requirement is None
-            found, strange, sensed = self._by_core(self._core, batch) if by_core else self._by_numpy(batch)
+            core = self._core if batch[0].requirement.kind == "sir" else None
+            found, strange, sensed = self._by_numpy(batch) if core is None else self._by_core(core, batch)
             nodes = _nodes_of(batch[0])
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):

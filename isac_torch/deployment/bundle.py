@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +21,8 @@ from isac_torch.deployment.card import (
     has_shares,
     read_card,
 )
-from isac_torch.errors import BundleError, IsacError
+from isac_torch.errors import BundleError, IsacError, NpzError
+from isac_torch.npz import npz_arrays
 from isac_torch.tracking.nodes import INPUTS
 from isac_torch.tracking.share_inputs import SHARE_INPUTS, SHARE_OUTPUTS
 
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 _RANK = dict.fromkeys(INPUTS, 3) | {"owner": 2, "is_ue": 2}
 _SHARE_RANK = dict.fromkeys(SHARE_INPUTS, 3) | dict.fromkeys(("energy", "cross", "spread", "arrival", "departure"), 4)
 """Axes of the graphs' inputs."""
+_MAX_WEIGHTS = 2**26
+"""Bytes of weights that are read."""
 _REMEDY = "write it again with `isac-torch export`"
 
 
@@ -94,10 +95,9 @@ def load_weights(folder: Path, card: dict[str, Any]) -> dict[str, ndarray] | Non
         return None
     content = checked_bytes(folder, WEIGHTS, card)
     try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            weights = {name: np.asarray(file[name]) for name in file.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise BundleError(f"{folder / WEIGHTS}: not readable ({str(error)[:80]}); {_REMEDY}") from None
+        weights = npz_arrays(content, _MAX_WEIGHTS)
+    except NpzError as error:
+        raise BundleError(f"{folder / WEIGHTS}: {error}") from None
     if not all(array.dtype == np.float32 and np.isfinite(array).all() for array in weights.values()):
         raise BundleError(f"{folder / WEIGHTS}: holds what is no finite float32 number; {_REMEDY}")
     return weights

@@ -98,7 +98,7 @@ def test_the_core_answers_as_numpy_does(compiled, reference, size, parameters):
 
 @built
 def test_fuzzed_networks_of_mixed_sizes(compiled, reference):
-    compare(compiled, reference, hostile(1, 40))
+    compare(compiled, reference, hostile(1, 20))
 
 
 @built
