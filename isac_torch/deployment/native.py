@@ -1,9 +1,9 @@
 """The compiled core of the deployed allocator: snapshots in, judged powers out, by the library that `native/` builds.
 
-It does what `DeployedAllocator` does by numpy and onnxruntime, which stay the reference: statistics, network, balancing and
-the guard's check, in one call for a batch and without the interpreter's lock. What is not plainly good there (an unmet sensing
-constraint, a UE out of an AP's reach, powers that do not settle) it leaves to them. An installation without a compiler has no library;
-everything then runs by numpy.
+It does what `DeployedAllocator` does by numpy and onnxruntime, which stay the reference: statistics, network, balancing and the
+guard's check, in one call for a batch and without the interpreter's lock. What is not plainly good there it leaves to them: an
+unmet sensing constraint, a UE out of an AP's reach, powers that do not settle. An installation without a compiler has no
+library; everything then runs by numpy.
 """
 
 from __future__ import annotations
