@@ -36,4 +36,6 @@ def power_problem(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, crb_
         budget=torch.full_like(drop.gain[:, 0], scenario.pilot_power),
         link_ap=ap.expand(drop.num_drops, -1),
         link_gain=drop.gain.flatten(1),
+        fading=scenario.crb,
+        outage_percent=scenario.crb_outage_percent,
     )

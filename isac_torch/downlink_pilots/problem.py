@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from isac_torch.downlink_pilots.fading import bound, expected_bound, outage_bound
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
 from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
@@ -40,6 +41,9 @@ class MinMaxNmseProblem:
         link_ap: AP of each link.
         link_gain: large-scale fading of each link, linear (what heuristics look at).
         merit: what is minimised, the "worst" or the "sum" of the weighted NMSE.
+        fading: which CRB is bounded: that of the mean beam power ("mean_power", as in the paper), its mean over the fading
+            ("expected"), or what `outage_percent` of the blocks exceed ("outage").
+        outage_percent: share of the blocks that may exceed Gamma, %; for "outage" only.
 
     Example:
         >>> import torch
@@ -67,6 +71,8 @@ class MinMaxNmseProblem:
     link_ap: Int[Tensor, "drop link"]
     link_gain: Float[Tensor, "drop link"]
     merit: Literal["worst", "sum"] = "worst"
+    fading: Literal["mean_power", "expected", "outage"] = "mean_power"
+    outage_percent: int = 5
 
     @property
     def num_drops(self) -> int:
@@ -163,12 +169,15 @@ class MinMaxNmseProblem:
         return torch.stack([(part * by_ue).sum(-1) for part in (self.fisher_xx, self.fisher_yy, self.fisher_xy)], dim=-1)
 
     def crb(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
-        """Lower bound on the mean squared position error of each UE, m2, eq. (P15); inf where it cannot be located."""
-        xx, yy, xy = self.fisher(power).unbind(-1)
-        determinant = xx * yy - xy.square()
-        blind = determinant <= 0
-        bound = (xx + yy) / determinant.masked_fill(blind, 1.0)
-        return torch.where(blind, torch.full_like(bound, torch.inf), bound)
+        """Lower bound on the mean squared position error of each UE, m2; inf where it cannot be located. `power` in W.
+
+        Eq. (P15), or over the fading of the beams as `fading` says, eqs. (P15a)-(P15c).
+        """
+        if self.fading == "mean_power":
+            return bound(*self.fisher(power).unbind(-1))
+        by_ue = self.per_ue(power)
+        information = (self.fisher_xx * by_ue, self.fisher_yy * by_ue, self.fisher_xy * by_ue)
+        return expected_bound(information) if self.fading == "expected" else outage_bound(information, self.outage_percent)
 
     def ap_load(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ap"]:
         """Power that each AP sends, W."""
@@ -202,6 +211,10 @@ class MinMaxNmseProblem:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
         if self.merit not in ("worst", "sum"):
             raise ProblemError(f"merit={self.merit!r} must be worst or sum")
+        if self.fading not in ("mean_power", "expected", "outage"):
+            raise ProblemError(f"fading={self.fading!r} must be mean_power, expected or outage")
+        if not 1 <= self.outage_percent <= 50:
+            raise ProblemError(f"outage_percent={self.outage_percent} must lie in 1 to 50")
         for name, value in tensor_fields(self).items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from isac_torch.errors import ScenarioError
 from isac_torch.units import dbm_to_watt
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 
+CRB_READINGS = ("mean_power", "expected", "outage")
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _POSITIVE = (
     "length", "width", "ap_height", "ue_height", "pilot_power", "bandwidth", "rms_bandwidth", "carrier_frequency",
@@ -46,6 +47,9 @@ class DownlinkPilotScenario:
         carrier_frequency: Hz.
         cross_section: |zeta|^2 of every vehicle, m2.
         crb_max: largest allowed localisation bound of each vehicle (Gamma), m2.
+        crb: which bound Gamma limits: of the mean beam power ("mean_power", as in the paper), its mean over the fading
+            ("expected"), or what `crb_outage_percent` of the blocks exceed ("outage").
+        crb_outage_percent: share of the blocks that may exceed Gamma, %; for "outage" only.
         shadowing_db: standard deviation of log-normal shadowing beyond 50 m, dB.
         data_snr: normalised power P_d of the downlink payload, linear.
 
@@ -76,6 +80,8 @@ class DownlinkPilotScenario:
     carrier_frequency: float = 2.4e9
     cross_section: float = 0.85
     crb_max: float = 1.0
+    crb: Literal["mean_power", "expected", "outage"] = "mean_power"
+    crb_outage_percent: int = 5
     shadowing_db: float = 0.0
     data_snr: float = 10.0
 
@@ -91,6 +97,10 @@ class DownlinkPilotScenario:
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise ScenarioError(f"{name}={getattr(self, name)} must be positive")
+        if self.crb not in CRB_READINGS:
+            raise ScenarioError(f"crb={self.crb!r} must be one of {', '.join(CRB_READINGS)}")
+        if not 1 <= self.crb_outage_percent <= 50:
+            raise ScenarioError(f"crb_outage_percent={self.crb_outage_percent} must lie in 1 to 50")
         if self.shadowing_db < 0:
             raise ScenarioError(f"shadowing_db={self.shadowing_db} is a standard deviation and must not be negative")
         if not 0 <= self.downlink_correlation <= 1:
@@ -116,7 +126,9 @@ class DownlinkPilotScenario:
     def name(self) -> str:
         """Short name of the size class: APs x UEs, downlink and uplink pilot symbols, Gamma, such as '8x2_dl10_ul10_crb1'."""
         name = f"{self.num_aps}x{self.num_ues}_dl{self.downlink_symbols}_ul{self.uplink_symbols}_crb{self.crb_max:g}"
-        return name if self.downlink_correlation == 0 else f"{name}_r{self.downlink_correlation:g}"
+        name += "" if self.crb == "mean_power" else f"_{self.crb}"
+        name += "" if self.downlink_correlation == 0 else f"_r{self.downlink_correlation:g}"
+        return name if self.shadowing_db == 0 else f"{name}_shadow{self.shadowing_db:g}"
 
     @property
     def pilot_symbols(self) -> int:

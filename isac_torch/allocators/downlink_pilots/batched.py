@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal, equal_split
+from isac_torch.allocators.downlink_pilots.classical import MinMaxNmse
 from isac_torch.allocators.parts import in_parts
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.ascent import descend
@@ -38,7 +39,8 @@ class BatchedMinMaxNmse:
     """Smallest largest NMSE of all drops at once with a certificate. Powers (W) as those of the drop-by-drop `MinMaxNmse`.
 
     Drops whose localisation bounds are proven out of reach get the powers that locate the worst UE best. Problems with shared
-    uplink pilots or the sum of NMSE are solved drop by drop, without certificate.
+    uplink pilots or the sum of NMSE are solved drop by drop, without certificate; those with the expected or the outage CRB
+    drop by drop, as `MinMaxNmse` does.
 
     Attributes:
         gap: certified relative distance to aim at; less certain drops say how far they got.
@@ -60,6 +62,8 @@ class BatchedMinMaxNmse:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W), bounds, proofs of infeasibility, and the best reachable smallest 1 / CRB (1/m2)."""
+        if problem.fading != "mean_power":
+            return MinMaxNmse(gap=self.gap, max_boxes=self.max_boxes).propose(problem)
         return in_parts(problem, _CHUNK, self._answer)
 
     def _answer(self, problem: MinMaxNmseProblem, _: Tensor) -> Proposal:

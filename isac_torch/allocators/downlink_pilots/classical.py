@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,6 +16,10 @@ from isac_torch.solvers.downlink_pilots.ascent import descend, least_power
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
 from isac_torch.solvers.downlink_pilots.feasibility import best_localisation
 from isac_torch.solvers.downlink_pilots.paper import sequential_taylor
+
+_OUTAGE_STEPS = 12
+_OUTAGE_CLOSE = 0.995
+"""How much of Gamma the outage CRB is to use."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ class MinMaxNmse:
     """Smallest largest NMSE with a certificate, then, if wanted, the least power that keeps it up to a slack.
 
     A drop whose localisation bounds are proven out of reach gets the powers that locate the worst UE best. Shared uplink pilots
-    and the sum of NMSE get a stationary point without certificate.
+    and the sum of NMSE get a stationary point without certificate. The expected CRB keeps the certificate, the outage CRB is
+    held by an inner approximation whose bound comes from a relaxation.
 
     Attributes:
         gap: certified relative distance to aim at; less certain drops say how far they got.
@@ -115,17 +120,51 @@ class MinMaxNmse:
     def _solve(self, problem: MinMaxNmseProblem, _: Tensor) -> Proposal:
         """Powers, bound, proven infeasible, best reachable smallest 1 / CRB of one drop."""
         problem = problem.cast(torch.float64)
+        if problem.fading == "outage":
+            return self._within_outage(problem)
         limit = best_localisation(problem)
         quality = problem.crb(limit.power).amax(-1).reciprocal()
         unknown = torch.full_like(quality, torch.inf)
         infeasible = torch.full_like(quality, limit.infeasible, dtype=torch.bool)
         if limit.infeasible:
             return Proposal(limit.power, unknown, infeasible, quality)
-        power = descend(problem, equal_split(problem), limit.power)
+        power = descend(problem, equal_split(problem), limit.power, cuts=limit.cuts)
         bound = unknown
         if self.max_boxes and problem.merit == "worst":
             bound = torch.full_like(unknown, upper_bound(problem, power, gap=self.gap, max_boxes=self.max_boxes))
         return Proposal(second_stage(problem, power, slack=self.slack, keep=self.keep), bound, infeasible, quality)
+
+    def _within_outage(self, problem: MinMaxNmseProblem) -> Proposal:
+        """The outage CRB from inside: an expected CRB so tight that the quantile holds; its bound from outside, by the mean
+        power.
+
+        The mean of the concave 1 / CRB over the blocks is at least (1 - outage) / Gamma where the outage holds, and at most
+        that of the mean power (Jensen): a mean-power CRB of Gamma / (1 - outage) is necessary.
+        """
+        relaxed = replace(problem, fading="mean_power", crb_max=problem.crb_max / (1.0 - 0.01 * problem.outage_percent))
+        outer = self._solve(relaxed, problem.budget)
+        if bool(outer.infeasible) or bool((problem.crb(outer.power) <= problem.crb_max).all()):
+            return replace(outer, best_quality=problem.crb(outer.power).amax(-1).reciprocal())
+        inner = replace(self, max_boxes=0)
+        best, factor = outer.power, torch.ones_like(problem.crb_max)
+        for _ in range(_OUTAGE_STEPS):
+            tight = replace(problem, fading="expected", crb_max=problem.crb_max * factor)
+            power = inner._solve(tight, problem.budget).power
+            missed = problem.crb(power) / problem.crb_max
+            best = power if _better(problem, power, best) else best
+            spent = (tight.crb(power) / tight.crb_max >= 0.999) | (missed > 1.0)
+            if bool((((missed <= 1.0) & (missed > _OUTAGE_CLOSE)) | ~spent).all()):
+                break
+            factor = torch.where(spent, factor * 0.5 * (1.0 + _OUTAGE_CLOSE) / missed, factor)
+        return Proposal(best, outer.upper_bound, outer.infeasible, problem.crb(best).amax(-1).reciprocal())
+
+
+def _better(problem: MinMaxNmseProblem, power: Tensor, best: Tensor) -> bool:
+    """Whether one drop's `power` (W) misses less, or misses as little as `best` at a larger value."""
+    missed, before = (float(problem.violations(one).worst) for one in (power, best))
+    if max(missed, before) <= FEASIBILITY_TOLERANCE:
+        return bool(problem.objective(power) > problem.objective(best))
+    return missed < before
 
 
 def second_stage(

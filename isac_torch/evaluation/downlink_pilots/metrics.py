@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import torch
@@ -91,17 +91,20 @@ def score(
 
     nmse_ratio_*: largest NMSE over the optimum's, on the drops whose localisation bounds can be met; at least 1 where the
     allocator breaks a constraint, as NMSE bought with missing accuracy is no achievement. crb_violation_rate: share of those
-    drops on which a bound exceeds CRB_SLACK Gamma.
+    drops on which a bound exceeds CRB_SLACK Gamma; mean_crb_violation_rate: the same of the mean over the fading, whatever
+    bound the problem asks for.
     """
     feasible = best.status != Status.INFEASIBLE
     ratio = best.value / answer.value
     ratio = torch.where(answer.violation <= FEASIBILITY_TOLERANCE, ratio, ratio.clamp_min(1.0))[feasible]
     broken = broken_bounds(problem, answer.power)[feasible]
+    mean_broken = broken_bounds(replace(problem, fading="expected"), answer.power)[feasible]
     row = {
         "nmse_ratio_mean": float(ratio.mean()),
         "nmse_ratio_p95": float(ratio.quantile(0.95)),
         "nmse_ratio_max": float(ratio.max()),
         "crb_violation_rate": float(broken.double().mean()),
+        "mean_crb_violation_rate": float(mean_broken.double().mean()),
         "budget_violation_max": float(problem.violations(answer.power).budget.max()),
         "largest_nmse_mean": float(answer.value.reciprocal()[feasible].mean()),
         "power_share_mean": float((answer.power.sum(-1) / problem.budget.sum(-1))[feasible].mean()),

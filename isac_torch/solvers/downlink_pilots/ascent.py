@@ -23,11 +23,15 @@ from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.cones import Programme
+from isac_torch.solvers.downlink_pilots.cuts import Cuts, no_cuts, tangents
 from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
 from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
 
 _POWER_FLOOR = 1e-9
 """Smallest share at which the tangent of a product is taken; at zero it would be vertical."""
+_CUT_TOLERANCE = 1e-6
+"""How far a programme's powers must exceed Gamma for another tangent."""
+_MAX_CUTS = 100
 
 
 def descend(
@@ -35,6 +39,7 @@ def descend(
     start: Float[Tensor, "1 link"],
     inside: Float[Tensor, "1 link"] | None = None,
     *,
+    cuts: Cuts | None = None,
     tolerance: float = 1e-6,
     max_steps: int = 200,
     steps: list[Tensor] | None = None,
@@ -45,6 +50,7 @@ def descend(
         problem: one drop, whose localisation bounds can be met.
         start: W, positive for every UE; it may break the localisation bounds, what is returned does not.
         inside: W, meets them; needed to repair a solver's last digits, computed where not given.
+        cuts: tangents of the expected CRB to start with.
         tolerance: relative gain at which to stop.
         max_steps: cap on the programmes solved.
         steps: takes the start and every iterate, W, for convergence plots.
@@ -52,11 +58,11 @@ def descend(
     Returns:
         The best powers found; `start` or `inside` where the solver fails at once.
     """
-    drop = drop_arrays(problem)
-    step = _SumStep(drop) if problem.merit == "sum" else _WorstStep(drop)
     feasible = bool(problem.violations(start).worst <= 0)
     if not feasible and inside is None:
         inside = best_localisation(problem).power
+    cuts = no_cuts(problem) if cuts is None else cuts
+    drop, step = _programme(problem, cuts)
     reached = start
     best = float(problem.objective(start)) if feasible else 0.0
     if steps is not None:
@@ -66,8 +72,10 @@ def descend(
         if share is None:
             break
         power = drop.power(share, problem.gain)
+        passed = no_cuts(problem)
         if bool((problem.crb(power) > problem.crb_max).any()):
             inside = best_localisation(problem).power if inside is None else inside
+            passed = tangents(problem, power, above=1.0 + _CUT_TOLERANCE)
             power = restore(problem, power, inside)
         value = float(problem.objective(power))
         if value > best:
@@ -76,11 +84,19 @@ def descend(
             gain = 0.0
         if steps is not None:
             steps.append(reached)
-        if gain < tolerance:
+        if len(passed) and len(cuts) < _MAX_CUTS:
+            cuts = cuts.joined(passed)
+            drop, step = _programme(problem, cuts)
+        elif gain < tolerance:
             break
     if best == 0.0:
         return start if inside is None else inside
     return reached
+
+
+def _programme(problem: MinMaxNmseProblem, cuts: Cuts) -> tuple[DropArrays, _SumStep | _WorstStep]:
+    drop = drop_arrays(problem, cuts)
+    return drop, _SumStep(drop) if problem.merit == "sum" else _WorstStep(drop)
 
 
 @dataclass(frozen=True)
@@ -204,7 +220,7 @@ def least_power(
 
     Majorised like the first stage, hence monotone. Returns `power` where the solver fails at once.
     """
-    drop = drop_arrays(problem)
+    drop = drop_arrays(problem, tangents(problem, power))
     layout = Layout(drop, num_extra=0)
     programme, _ = common_constraints(drop, layout)
     strength = strength_rows(drop, layout)

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.cones import Solution
+from isac_torch.solvers.downlink_pilots.cuts import tangents
 from isac_torch.solvers.downlink_pilots.feasibility import cone_slope, into_cone
 from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
 
@@ -33,13 +34,18 @@ _ROUNDING = 1e-11
 
 
 def upper_bound(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "1 link"], *, gap: float = 1e-3, max_boxes: int = 400
+    problem: MinMaxNmseProblem,
+    power: Float[Tensor, "1 link"],
+    *,
+    gap: float = 1e-3,
+    max_boxes: int = 400,
 ) -> float:
     """A value that no powers exceed in 1 / max_k w_k NMSE_k of one drop: value / (1 - gap) where that can be proven.
 
     Args:
         problem: one drop with merit "worst".
-        power: W; the best that is known, whose value the bound is to be close to.
+        power: W; the best that is known, whose value the bound is to be close to. The tangents there stand for the expected
+            CRB.
         gap: relative distance to prove first; ten times as much where `max_boxes` are not enough, and so on.
         max_boxes: boxes to look at for each gap.
 
@@ -49,9 +55,10 @@ def upper_bound(
     if problem.has_shared_uplink or problem.merit == "sum":
         return float("inf")
     value = float(problem.objective(power))
+    drop = drop_arrays(problem, tangents(problem, power))
     gap *= 0.99  # so that the stated gap is met after rounding
     while gap < 0.9:
-        if _Branching(drop_arrays(problem), problem, power, value / (1.0 - gap)).proves_empty(max_boxes):
+        if _Branching(drop, problem, power, value / (1.0 - gap)).proves_empty(max_boxes):
             return value / (1.0 - gap)
         gap *= 10.0 if gap < 0.05 else 1.6
     return float("inf")
@@ -158,12 +165,13 @@ class _Branching:
         inside = np.maximum(answer.dual[self._programme.span(self._box_block)], 0.0)
         cones = np.stack([answer.dual[self._programme.span(self._first_cone + k)] for k in range(drop.num_ues)])
         cones = into_cone(cones)
+        cuts = np.maximum(answer.dual[self._programme.span(self._first_cone - 1)], 0.0)
         spread = drop.gain / drop.scale[:, None]
         rows, offset = self._error_rows(box)
         fences, fence_offset = self._box_rows(box)
         linear = price[:, None] * spread + (price @ rows + inside @ fences).reshape(drop.num_ues, -1)
-        linear = linear + cone_slope(drop, cones)
-        constants = [price @ offset, inside @ fence_offset, (drop.quality * (cones[:, 3] - cones[:, 0])).sum()]
+        linear = linear + cone_slope(drop, cones) + np.einsum("c,ckm->km", cuts, drop.cuts)
+        constants = [price @ offset, inside @ fence_offset, (drop.quality * (cones[:, 3] - cones[:, 0])).sum(), -cuts.sum()]
         size = np.abs(linear).sum() + sum(abs(float(c)) for c in constants)
         for theta in self._shares_of_gain(answer, price):
             coherent = price[:, None] * drop.root**2 / theta

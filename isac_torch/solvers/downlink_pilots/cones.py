@@ -74,7 +74,7 @@ class Programme:
             "second_order": clarabel.SecondOrderConeT,
             "square_reciprocal": lambda _: clarabel.PowerConeT(2.0 / 3.0),
         }
-        cones = [kinds[kind](len(values)) for _, values, kind in self._blocks]
+        cones = [kinds[kind](len(values)) for _, values, kind in self._blocks if len(values)]
         settings: Any = clarabel.DefaultSettings()
         settings.verbose = False
         settings.max_threads = 1

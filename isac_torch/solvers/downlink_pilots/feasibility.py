@@ -10,10 +10,16 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.solvers.downlink_pilots.cuts import Cuts, no_cuts, tangents
 from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays
 
 MARGIN = 1e-9
 """How far a computed bound must miss before a drop is called infeasible; rounding is far below."""
+
+
+_CLOSE = 1e-3
+_MAX_CUTS = 40
+"""Rounds of tangents of the expected CRB."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +30,13 @@ class LocalisationLimit:
         power: W, of each link.
         quality: smallest Gamma_k / CRB_k at `power`; at least 1 means feasible.
         bound: no powers within the budgets reach a larger smallest Gamma_k / CRB_k.
+        cuts: tangents that were needed.
     """
 
     power: Float[Tensor, "1 link"]
     quality: float
     bound: float
+    cuts: Cuts
 
     @property
     def infeasible(self) -> bool:
@@ -39,9 +47,24 @@ class LocalisationLimit:
 def best_localisation(problem: MinMaxNmseProblem) -> LocalisationLimit:
     """Largest q with CRB_k <= Gamma_k / q for every UE of one drop, eq. (P18): jointly convex in powers and q.
 
-    Where the solver fails, an equal split with no bound.
+    The expected CRB is approached from outside by its tangents (P18a), until the powers found reach q to _CLOSE and
+    1 is not between. Where the solver fails, an equal split with no bound.
     """
-    drop = drop_arrays(problem)
+    cuts = no_cuts(problem)
+    best = found = _best_of(problem, cuts)
+    for _ in range(_MAX_CUTS if problem.fading == "expected" else 0):
+        settled = best.infeasible or best.quality >= 1.0
+        if best.quality >= best.bound * (1.0 - (_CLOSE if settled else MARGIN)):
+            break
+        cuts = cuts.joined(tangents(problem, found.power))
+        found = _best_of(problem, cuts)
+        kept = found if found.quality > best.quality else best
+        best = LocalisationLimit(kept.power, kept.quality, max(min(best.bound, found.bound), kept.quality), cuts)
+    return best
+
+
+def _best_of(problem: MinMaxNmseProblem, cuts: Cuts) -> LocalisationLimit:
+    drop = drop_arrays(problem, cuts)
     layout = Layout(drop, num_extra=1, shares_only=True)
     index = layout.extra.start
     programme, first_cone = common_constraints(drop, layout, quality=index)
@@ -53,21 +76,21 @@ def best_localisation(problem: MinMaxNmseProblem) -> LocalisationLimit:
     bound = float("inf")
     if answer.solved:
         cones = np.stack([answer.dual[programme.span(first_cone + k)] for k in range(drop.num_ues)])
-        bound = quality_bound(drop, cones)
+        bound = quality_bound(drop, cones, answer.dual[programme.span(first_cone - 1)])
     quality = float((problem.crb_max / problem.crb(power)).amin())
-    return LocalisationLimit(power, quality, max(bound, quality))
+    return LocalisationLimit(power, quality, max(bound, quality), cuts)
 
 
-def quality_bound(drop: DropArrays, dual: Array) -> float:
-    """Bound on the reachable q from any multipliers [ue, 4] of the localisation cones, by weak duality.
+def quality_bound(drop: DropArrays, dual: Array, cut_dual: Array) -> float:
+    """Bound on the reachable q from any dual variables [ue, 4] of the cones and [cut] of the tangents, by weak duality.
 
-    A multiplier y in the cone makes y^T (cone row) >= 0, which is linear in the shares and q; each AP spends its budget on its
-    largest coefficient at best.
+    A dual variable y in the cone makes y^T (cone constraint) >= 0, which is linear in the shares and q; each AP spends its
+    budget on its largest coefficient at best.
     """
-    dual = into_cone(dual)
-    slope = cone_slope(drop, dual)
-    price = float((drop.quality * (dual[:, 0] - dual[:, 3])).sum())
-    return float(np.maximum(slope.max(0), 0.0).sum()) / price if price > 0 else float("inf")
+    dual, cut_dual = into_cone(dual), np.maximum(cut_dual, 0.0)
+    slope = cone_slope(drop, dual) + np.einsum("c,ckm->km", cut_dual, drop.cuts)
+    cost = float((drop.quality * (dual[:, 0] - dual[:, 3])).sum() + cut_dual.sum())
+    return float(np.maximum(slope.max(0), 0.0).sum()) / cost if cost > 0 else float("inf")
 
 
 def into_cone(dual: Array) -> Array:
@@ -87,15 +110,9 @@ def cone_slope(drop: DropArrays, dual: Array) -> Array:
 def restore(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], inside: Float[Tensor, "drop link"]) -> Tensor:
     """`power` (W) moved towards `inside` (W) just far enough that every localisation bound holds.
 
-    The slack of each cone is concave along the segment, so the step read off its ends is enough.
+    1 / CRB, of the mean power or expected, is concave along the segment, so the step read off its ends is enough.
     """
-
-    def slack(candidate: Tensor) -> Tensor:
-        xx, yy, xy = problem.fisher(candidate).unbind(-1)
-        right = 2.0 / problem.crb_max
-        return xx + yy - right - torch.sqrt((xx - yy).square() + 4.0 * xy.square() + right.square())
-
-    now, there = slack(power), slack(inside)
+    now, there = (problem.crb_max / problem.crb(candidate) - 1.0 for candidate in (power, inside))
     short = now < 0
     if not bool(short.any()):
         return power

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.cones import Programme
+from isac_torch.solvers.downlink_pilots.cuts import Cuts, no_cuts
 
 Array = NDArray[np.float64]
 
@@ -33,6 +34,7 @@ class DropArrays:
         budget: W.
         weight: of each UE's NMSE.
         pairs: UEs (i < j) that share an uplink pilot.
+        cuts: further constraints cuts @ shares >= 1 [cut, ue, ap].
     """
 
     gain: Array
@@ -44,6 +46,7 @@ class DropArrays:
     budget: Array
     weight: Array
     pairs: list[tuple[int, int]]
+    cuts: Array
 
     @property
     def num_ues(self) -> int:
@@ -71,8 +74,8 @@ class DropArrays:
         return np.asarray(power.detach().double().cpu().numpy().reshape(self.num_ues, self.num_aps) / self.budget)
 
 
-def drop_arrays(problem: MinMaxNmseProblem) -> DropArrays:
-    """The arrays of a problem of exactly one drop."""
+def drop_arrays(problem: MinMaxNmseProblem, cuts: Cuts | None = None) -> DropArrays:
+    """The arrays of a problem of exactly one drop, and tangents of its localisation bounds."""
 
     def array(tensor: Tensor) -> Array:
         return np.asarray(tensor.detach()[0].double().cpu().numpy())
@@ -93,6 +96,7 @@ def drop_arrays(problem: MinMaxNmseProblem) -> DropArrays:
         budget=budget,
         weight=array(problem.weight),
         pairs=[(i, j) for i in range(len(same)) for j in range(i + 1, len(same)) if same[i, j] > 0],
+        cuts=(no_cuts(problem) if cuts is None else cuts).rows,
     )
 
 
@@ -140,21 +144,33 @@ class Layout:
 
 
 def common_constraints(drop: DropArrays, layout: Layout, quality: int | None = None) -> tuple[Programme, int]:
-    """Budgets, signs, coherent gains and localisation cones; and the block of the first localisation cone.
+    """Budgets, signs, tangents, coherent gains and localisation cones; and the block of the first localisation cone.
 
-    Where `quality` is the index of a variable q, each localisation bound is Gamma_k / q instead of Gamma_k.
+    The tangents (`drop.cuts`) are the block before it. Where `quality` is the index of a variable q, each localisation bound is
+    Gamma_k / q instead of Gamma_k.
     """
     programme = Programme(layout.size)
     identity = np.eye(layout.size)
     share = identity[layout.shares].reshape(drop.num_ues, drop.num_aps, -1)
     programme.nonnegative(identity[layout.shares], np.zeros(drop.num_links))
     programme.nonnegative(-share.sum(0), np.ones(drop.num_aps))
-    first_cone = 2
+    programme.nonnegative(*_cut_rows(drop, layout, quality))
+    first_cone = 3
     for k in range(drop.num_ues):
         _localise(programme, drop, share[k], k, quality)
     if not layout.shares_only:
         _cohere(programme, drop, layout, share)
     return programme, first_cone
+
+
+def _cut_rows(drop: DropArrays, layout: Layout, quality: int | None) -> tuple[Array, Array]:
+    """cuts @ shares - 1, or - q, as rows and offsets over the variables."""
+    rows = np.zeros((len(drop.cuts), layout.size))
+    rows[:, layout.shares] = drop.cuts.reshape(len(drop.cuts), drop.num_links)
+    if quality is None:
+        return rows, np.full(len(rows), -1.0)
+    rows[:, quality] = -1.0
+    return rows, np.zeros(len(rows))
 
 
 def _localise(programme: Programme, drop: DropArrays, share: Array, ue: int, quality: int | None) -> None:
