@@ -57,7 +57,7 @@ def _expected(xx: Tensor, yy: Tensor, xy: Tensor) -> Tensor:
     trace, difference, cross = (xx + yy) / scale, (xx - yy) / scale, 2.0 * xy / scale
     cosine, sine, weight = (node.to(xx) for node in _directions())
     radius = _RADII.to(xx)
-    product, ratio = 1.0, 0.0
+    product, ratio = torch.ones_like(radius[:, None] * cosine), torch.zeros_like(cosine)
     for ap in range(xx.shape[-1]):
         form = 0.5 * (trace[..., ap, None] + cosine * difference[..., ap, None] + sine * cross[..., ap, None])
         factor = 1.0 / (1.0 + radius[:, None] * form.unsqueeze(-2))
