@@ -16,7 +16,7 @@ PROCESSES ?= 2
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights native native-check native-arm tensorboard bench-labels gpu-check notebooks docs wheel wheel-check release clean
+.PHONY: help setup test test-slow check format demo demo-sir weights native native-check native-arm tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -84,6 +84,9 @@ tensorboard: $(STAMP) ## look at runs/ in a browser
 
 gpu-check: $(STAMP) ## parity with the processor and speed of a cuda device, in eight minutes: runs/gpu_check.json
 	$(BIN)/python benchmarks/gpu_check.py --json runs/gpu_check.json
+
+history: $(STAMP) ## append today's speed and quality to docs/history.jsonl and draw all lines (a minute)
+	$(BIN)/python benchmarks/history.py
 
 bench-labels: $(STAMP) ## time the label engines against each other
 	$(BIN)/python benchmarks/label_throughput.py --json runs/label_throughput.json
