@@ -14,11 +14,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.errors import CheckpointError, IsacError
+from isac_torch.links import links_per_target, own_entries, split_by_node
 from isac_torch.nn.checkpoint import load_network
-from isac_torch.nn.tracking.local_channels import Lossy, loudest_pairs
+from isac_torch.nn.tracking.local_channels import Coarse, Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
-from isac_torch.tensors import to_db
+from isac_torch.tensors import from_db, to_db
 from isac_torch.tracking.local.rounds import clear, neighbourhoods
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
@@ -33,7 +34,7 @@ _MISSED = 1e-4
 """Nepers below what is required from which validation counts a constraint as missed."""
 _MOST_GRADIENT = 4.0
 """A drop's gradient is clipped at this times the batch's median: at 1 those that miss constraints would be drowned."""
-_FOLLOWED = 3
+_FOLLOWED = 2
 """One batch in this many goes on over further slots."""
 
 
@@ -59,10 +60,12 @@ class DistributedTraining(AveragedTraining):
         sensing_weight: tuple[float, float] = (3.0, 12.0),
         margin: float | list[float] = 0.03,
         disturbed: float = 0.5,
+        bits: int = 8,
         most_lost: float = 0.1,
         least_heard: float = 0.25,
         most_slots: int = 0,
-        slot_db: float = 0.3,
+        slot_db: float = 0.15,
+        beam_db: float = 1.5,
         average_decay: float = 0.995,
         start: str | None = None,
     ) -> None:
@@ -83,11 +86,13 @@ class DistributedTraining(AveragedTraining):
             margin: nepers above what is required to which constraints are pushed: one number, or one for each of `exit_rounds`.
                 Few rounds leave constraints uncertain, and need more.
             disturbed: share of the batches in which messages are lost, and of those in which APs do not hear all UEs.
+            bits: of each number, in half of the batches in which no message is lost.
             most_lost: largest share of messages that are lost in such a batch; uniform from 0.
             least_heard: smallest share of pairs of APs and UEs that hear each other in such a batch; uniform up to 1.
             most_slots: in every fourth batch the last round is repeated on up to this many following slots, in each of which
                 all gains have changed a little; 0 trains nothing beyond `rounds`.
-            slot_db: standard deviation of that change, dB.
+            slot_db: standard deviation of the change of gains, dB.
+            beam_db: of what the beams of other targets cause, dB.
             average_decay: of the running average of the weights that is validated and stored.
             start: weights (model.pt) of such a training to go on from; default new ones.
         """
@@ -113,6 +118,8 @@ class DistributedTraining(AveragedTraining):
         channel, hears = clear, None
         if chance[0] < self.hparams["disturbed"]:
             channel = Lossy(self.hparams["most_lost"] * chance[1], generator)
+        elif chance[1] < 0.5:
+            channel = Coarse(self.hparams["bits"])
         if chance[2] < self.hparams["disturbed"]:
             hears = loudest_pairs(problem, 1.0 - (1.0 - self.hparams["least_heard"]) * chance[3])
         known = neighbourhoods(problem, hears)
@@ -130,7 +137,7 @@ class DistributedTraining(AveragedTraining):
         self.log("train/loss", value.mean(), prog_bar=True, batch_size=size)
         if self.global_step % _FOLLOWED == 0 and self.hparams["most_slots"]:
             for number in range(int(torch.randint(1, self.hparams["most_slots"] + 1, (), generator=generator))):
-                problem = moved(problem, self.hparams["slot_db"], generator)
+                problem = moved(problem, self.hparams["slot_db"], self.hparams["beam_db"], generator)
                 known = neighbourhoods(problem, hears)
                 state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, channel)
             part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
@@ -225,32 +232,35 @@ def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[s
     return before.state_dict()
 
 
-def moved(problem: MaxMinSinrProblem, change_db: float, generator: torch.Generator) -> MaxMinSinrProblem:
-    """The next slot: every gain between an AP and a UE or target has changed by a normal number of decibels.
+def moved(problem: MaxMinSinrProblem, change_db: float, beam_db: float, generator: torch.Generator) -> MaxMinSinrProblem:
+    """The next slot: gains between APs and UEs or targets have changed by a normal number of decibels, and so has, by more,
+    what the beams of other targets cause.
+
+    A sensing beam follows its own target; where it passes others, a few metres matter.
 
     Args:
         problem: this slot's.
-        change_db: standard deviation of the change, dB.
+        change_db: standard deviation of the change of a gain between an AP and a UE or target, dB.
+        beam_db: of the further change of the echoes that a link causes at constraints of other targets, dB.
         generator: of the changes.
     """
     shape = (problem.num_drops, problem.num_ues + problem.num_constraints, problem.num_aps)
-    change = 10.0 ** (torch.randn(shape, generator=generator).to(problem.budget) * change_db / 10.0)
+    change = from_db(change_db * torch.randn(shape, generator=generator).to(problem.budget))
     at_link = change.gather(2, problem.link_ap[:, None].expand(-1, shape[1], -1))
     ue, target = at_link.split([problem.num_ues, problem.num_constraints], 1)
-    serving = ue[..., : problem.num_comm_links].unflatten(2, (problem.num_ues, problem.serving)).sqrt()
-    own = serving.diagonal(dim1=1, dim2=2).mT
+    by_ue = split_by_node(problem, ue)[0].sqrt()
+    own = own_entries(problem, ue).flatten(1)
+    passed = from_db(beam_db * torch.randn(problem.echo.shape, generator=generator).to(problem.budget))
+    if problem.num_constraints == problem.num_targets:  # each target's own sensing links keep pointing at it
+        mine = torch.eye(problem.num_targets, dtype=torch.bool).repeat_interleave(links_per_target(problem), 1)
+        passed[:, :, problem.num_comm_links :] = passed[:, :, problem.num_comm_links :].masked_fill(mine.to(passed.device), 1.0)
+    gain = torch.cat([problem.link_gain[:, : problem.num_comm_links] * own, problem.link_gain[:, problem.num_comm_links :]], 1)
     return replace(
         problem,
-        signal=problem.signal * own,
+        signal=problem.signal * own.reshape(problem.signal.shape).sqrt(),
         leakage=problem.leakage * ue,
-        coherent=problem.coherent * serving,
-        echo=problem.echo * target,
-        cross_echo=problem.cross_echo * target,
-        link_gain=torch.cat(
-            [
-                problem.link_gain[:, : problem.num_comm_links] * own.flatten(1).square(),
-                problem.link_gain[:, problem.num_comm_links :],
-            ],
-            1,
-        ),
+        coherent=problem.coherent * by_ue,
+        echo=problem.echo * target * passed,
+        cross_echo=problem.cross_echo * target * passed,
+        link_gain=gain,
     )

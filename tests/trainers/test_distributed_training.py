@@ -67,10 +67,10 @@ def test_every_configuration_runs(config, drops, tmp_path):
 def test_the_next_slot_changes_gains_and_nothing_else():
     scenario = TrackingScenario.of_size("8x6x2", pilot_length=3)
     problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(1)), scenario)
-    same = moved(problem, 0.0, torch.Generator().manual_seed(2))
+    same = moved(problem, 0.0, 0.0, torch.Generator().manual_seed(2))
     power = 0.1 * problem.link_budget
     torch.testing.assert_close(same.sinr(power), problem.sinr(power))
-    after = moved(problem, 1.0, torch.Generator().manual_seed(2))
+    after = moved(problem, 1.0, 0.0, torch.Generator().manual_seed(2))
     ratio = after.leakage / problem.leakage  # one number for each pair of a UE and an AP
     serving = ratio[..., : problem.num_comm_links].unflatten(2, (problem.num_ues, problem.serving))
     own = serving.diagonal(dim1=1, dim2=2).mT
@@ -84,6 +84,10 @@ def test_the_next_slot_changes_gains_and_nothing_else():
     torch.testing.assert_close(after.echo / problem.echo, after.cross_echo / problem.cross_echo)
     spread = 10.0 * after.echo.div(problem.echo).log10()
     assert 0.3 < float(spread.std()) < 2.0
+    passing = moved(problem, 0.0, 3.0, torch.Generator().manual_seed(2))
+    changed = (passing.echo / problem.echo)[:, :, problem.num_comm_links :].unflatten(2, (problem.num_targets, -1))
+    torch.testing.assert_close(changed[:, [0, 1], [0, 1]], torch.ones_like(changed[:, [0, 1], [0, 1]]))
+    assert float(changed[:, 0, 1].log().std()) > 0.2
 
 
 def test_a_training_goes_on_from_weights_of_its_own_size(tmp_path):

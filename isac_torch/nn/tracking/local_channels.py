@@ -99,7 +99,8 @@ class Coarse:
             return sent
         span = _LEARNED_RANGE if kind in ("up", "down", "factor of targets") else _LOG_RANGE
         step = 2.0 * span / (2**self.bits - 1)
-        return ((sent.clamp(-span, span) + span) / step).round() * step - span
+        cut = ((sent.detach().clamp(-span, span) + span) / step).round() * step - span
+        return cut + (sent - sent.detach()) if sent.requires_grad else cut  # training sees through the rounding
 
 
 def loudest_pairs(problem: MaxMinSinrProblem, share: float) -> Bool[Tensor, "drop ue ap"]:
