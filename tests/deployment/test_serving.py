@@ -290,6 +290,19 @@ def test_batches_stay_within_their_cost():
     assert asyncio.run(inside()) == [2, 2, 1]
 
 
+def test_batches_hold_no_more_networks_than_they_may():
+    async def inside():
+        allocator = StandIn()
+        batcher = Batcher(allocator, max_batch=5)
+        batcher.start()
+        snapshot = Snapshot.from_mapping(EXAMPLE)
+        await asyncio.gather(*[batcher.allocate([snapshot] * count) for count in (2, 2, 2, 7, 1)])
+        await batcher.stop()
+        return allocator.batches
+
+    assert asyncio.run(inside()) == [4, 2, 7, 1]  # a request is never divided, however large
+
+
 def test_stopping_answers_what_waits():
     async def inside():
         allocator = StandIn()

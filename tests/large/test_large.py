@@ -22,7 +22,7 @@ from isac_torch.large.lags import TABLE_ERROR, ScatteringTable
 from isac_torch.large.metrics import local_minimum
 from isac_torch.large.problem import Settings, large_problem
 from isac_torch.large.problem import _height as height_of
-from isac_torch.large.radiation import azimuths, by_sector
+from isac_torch.large.radiation import AZIMUTHS, azimuths, by_sector
 from isac_torch.large.sample import sample_network
 from isac_torch.large.sets import local_pilots, located, nearest_free, strongest
 from isac_torch.propagation.arrays import weights_of
@@ -181,6 +181,24 @@ def test_radiation_by_sector_bounds_every_direction(height):
         sector = (direction * SECTORS / (2 * math.pi)).astype(int)
         assert (value <= most[sector, ap] * (1 + 1e-9)).all()
         assert (value >= least[sector, ap] * (1 - 1e-9)).all()
+
+
+def test_radiation_bounds_what_a_difference_of_height_adds():
+    """A beam beside the endfire direction: seen from above, its gain there rises by more than between two samples."""
+    grid = CellGrid.over(np.array([[0.0, 0.0], [5000.0, 5000.0]]), 1000.0, 10)
+    height, spread = 0.7 * grid.radius, math.radians(1.0)
+    steered = np.arcsin(np.linspace(-0.95, 0.95, 77))
+    taper = np.array(
+        [4.0, 6.0, 4.0, 2.0, 6.0, 4.0, 2.0]
+    )  # of the lags 0, 1, 2, 3 (real) and 1, 2, 3 (imaginary) of four antennas
+    sent = taper * local_scattering_lags(steered, np.zeros(77), 4, spread)
+    pattern = local_scattering_lags(azimuths(), np.zeros(AZIMUTHS), 4, spread)
+    most = by_sector(sent, np.zeros(77), pattern, grid, height)
+    direction = np.linspace(0, 2 * math.pi, 720, endpoint=False)
+    elevation = np.full(720, math.atan2(height, grid.radius))
+    value = local_scattering_lags(direction, elevation, 4, spread) @ sent.T
+    sector = (direction * SECTORS / (2 * math.pi)).astype(int)
+    assert (value <= most[sector] * (1 + 1e-9)).all()
 
 
 def test_height_is_the_largest_difference_of_any_pair():
