@@ -235,3 +235,12 @@ def test_reference_says_the_best_common_factor_where_the_requirement_is_out_of_r
     assert position is not None
     reached = torch.cat([problem.sir(found.power) / problem.sir_min, position.h(found.power) / position.required], 1).amin()
     assert float(reached) >= 0.95 * float(found.best_quality) * (1.0 - 1e-6)
+
+
+def test_a_requirement_out_of_reach_is_proven_although_uniform_power_is_at_hand():
+    """Powers that the requirement compares with spare the search for reachable ones only where they meet it."""
+    scenario = TrackingScenario.of_size("4x3x1", requirement=Requirement("dominate", scan=0.0, position=0.0))
+    problem = power_problem(scenario.sample(1, generator=torch.Generator().manual_seed(2)), scenario)
+    allocator = GlobalOptimal(gap=1e-2, tie="none")
+    assert allocate(problem, allocator).status.item() == Status.OPTIMAL
+    assert allocate(replace(problem, sir_min=1e4 * problem.sir_min), allocator).status.item() == Status.INFEASIBLE
