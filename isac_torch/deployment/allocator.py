@@ -137,7 +137,9 @@ class DeployedAllocator:
         self._seen = Seen(ranges_of(card))
         self._constants = None if has_shares(card) else Constants(**card["balance"])
         self._refine = refine
-        self._core = None if weights is None or refine else native_core(card, weights, self._constants)
+        self._core: NativeCore | None = None
+        if self._constants is not None and weights is not None and not refine:
+            self._core = native_core(card, weights, self._constants)
         self.card = card
 
     @classmethod
@@ -358,7 +360,8 @@ def _nodes_of(snapshot: Snapshot) -> Nodes:
     serving, sensing = snapshot.serving_ap, snapshot.sensing_ap
     assert serving is not None  # noqa: S101 - completed
     assert sensing is not None  # noqa: S101 - completed
-    return nodes_between(*serving.shape, len(sensing), serving.size + sensing.size)
+    ues, links = serving.shape
+    return nodes_between(ues, links, len(sensing), serving.size + sensing.size)
 
 
 def __getattr__(name: str) -> Any:

@@ -151,3 +151,13 @@ def test_an_exported_policy_needs_no_torch(tmp_path):
     run = subprocess.run([sys.executable, "-c", NO_TORCH, *argv], capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 0, run.stderr
     assert json.loads(run.stdout)["drops"][0]["path"] == "distributed"
+
+
+def test_requirements_in_watts_are_refused_in_one_line(tmp_path, capsys):
+    drop = json.loads((ROOT / "examples" / "drop.json").read_text()) | {"requirement": {"kind": "dominate"}}
+    (tmp_path / "drop.json").write_text(json.dumps(drop))
+    assert cli.main(["allocate", str(tmp_path / "drop.json"), "--policy=distributed"]) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len(said) == 1
+    assert "give one of them, or policy=central" in said[0]
+    assert cli.main(["allocate", str(tmp_path / "drop.json"), f"--output={tmp_path / 'p.json'}"]) == 0
