@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from isac_torch.caches import MEBIBYTE, kept, size_of
 from isac_torch.propagation.arrays import turned, turned_basis
 from isac_torch.tensors import all_but_own
-from isac_torch.tracking.nodes import _nodes
+from isac_torch.tracking.nodes import nodes_between
 
 
 @given(st.lists(st.integers(1, 60), max_size=60))
@@ -45,7 +45,7 @@ def test_threads_may_share_it():
 
 
 def test_sizes_are_those_of_the_arrays():
-    nodes = _nodes(40, 4, 8, 192)
+    nodes = nodes_between(40, 4, 8, 192)
     arrays = sum(value.nbytes for value in vars(nodes).values() if isinstance(value, np.ndarray))
     assert arrays <= size_of(nodes) <= arrays + 8 * 192 + 1000
 
@@ -53,7 +53,7 @@ def test_sizes_are_those_of_the_arrays():
 @pytest.mark.parametrize(
     ("function", "ask"),
     [
-        ("nodes", lambda size: _nodes(size, 1, 0, size)),
+        ("nodes", lambda size: nodes_between(size, 1, 0, size)),
         ("all_but_own", lambda size: all_but_own(size, np.zeros(1))),
     ],
 )

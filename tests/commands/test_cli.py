@@ -200,7 +200,7 @@ def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
     from isac_torch.datasets import generate as module
 
     calls = []
-    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, **rest: calls.append((scenarios, rest)))
+    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, *rest, **named: calls.append((scenarios, named)))
     assert cli.main(["generate", "--config", str(path), "--output", str(tmp_path)]) == 0
     assert calls[0][0]
     assert calls[0][1]["num_drops"] > 0
@@ -226,7 +226,7 @@ def test_variants_change_the_scenario(monkeypatch):
     from isac_torch.datasets import generate as module
 
     calls: list[list[TrackingScenario]] = []
-    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, **rest: calls.append(scenarios))
+    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, *rest, **named: calls.append(scenarios))
     options = ["--scenario.num_targets", "2", "--variants", "[{num_ues: 8}, {num_aps: 32}]"]
     assert cli.main(GENERATE + options) == 0
     assert [(s.num_aps, s.num_ues, s.num_targets) for s in calls[0]] == [(16, 8, 2), (32, 16, 2)]
