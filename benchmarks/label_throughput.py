@@ -1,4 +1,4 @@
-"""Core-seconds a drop of every optimal allocator, from the canonical problem to powers that are re-checked and certified.
+"""Core-seconds per drop of every optimal allocator, from the canonical problem to powers that are re-checked and certified.
 
     python benchmarks/label_throughput.py --json throughput.json                    # within 20 minutes on an idle core
     python benchmarks/label_throughput.py --json quick.json --drops 8 --slow-drops 2 --sizes 16x16x4
@@ -142,7 +142,7 @@ def road_summary(roads: dict[str, Any]) -> dict[str, dict[str, float]]:
 
 
 def timed(allocator: Allocator[Any], problem: Any) -> tuple[Allocation, dict[str, Any]]:
-    """One warm run: the allocation, and core-seconds a drop with what is known of the answers."""
+    """One warm run: the allocation, and core-seconds per drop with what is known of the answers."""
     allocate(problem.select(torch.arange(1)), allocator)
     wall, cpu = time.perf_counter(), time.process_time()
     found = allocate(problem, allocator)

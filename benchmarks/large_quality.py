@@ -123,7 +123,7 @@ def by_fairness() -> dict[str, Any]:
 
 
 def against_optimum() -> dict[str, Any]:
-    """Smallest SINR over the certified max-min optimum's, by the dense physics, on drops whose rows are met."""
+    """Smallest SINR over the certified max-min optimum's, by the dense physics, on drops whose sensing constraints are met."""
     rows = {}
     for size, count in (("16x16x4", 16), ("64x64x8", 4)):
         scenario = TrackingScenario.of_size(size)

@@ -135,7 +135,7 @@ def alone(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -
 
 
 def side_by_side(methods: dict[str, Callable[[int], Any]], calls: Sequence[int], count: int) -> dict[str, dict[str, Any]]:
-    """Milliseconds of `calls` single calls a round of each method, each of the next of `count` drops.
+    """Milliseconds of `calls` single calls per round of each method, each of the next of `count` drops.
 
     All methods take turns in every round; where a method has several calls in a turn, one before them, which finds the
     processor's cache full of another method, is not counted. `ms_p50` is the median of the round that was the quietest for the
@@ -211,7 +211,7 @@ def throughput(deployed: DeployedAllocator, snapshots: Sequence[Snapshot]) -> di
 
 
 def timed(allocator: Allocator[MaxMinSinrProblem], problem: MaxMinSinrProblem) -> dict[str, float]:
-    """Milliseconds a drop of a whole batch."""
+    """Milliseconds per drop of a whole batch."""
     allocate(problem.select(torch.arange(1)), allocator)
     clock, begin = time.process_time(), time.perf_counter()
     allocate(problem, allocator)
@@ -228,7 +228,7 @@ def quality(deployed: DeployedAllocator, scenario: TrackingScenario, count: int)
 
 
 def judged(best: Allocation, answers: Sequence[Allocated]) -> dict[str, Any]:
-    """Ratio of the smallest rates (capped at 1), drop by drop; strict counts a drop with a missed row as 0."""
+    """Ratio of the smallest rates (capped at 1), per drop; strict counts a drop with a missed constraint as 0."""
     feasible = (best.status != Status.INFEASIBLE).numpy()
     rate = np.log2(1.0 + np.array([answer.sinr.min() for answer in answers]))
     ratio = np.minimum(rate / np.log2(1.0 + best.value.numpy()), 1.0)[feasible]

@@ -44,7 +44,7 @@ class Status(IntEnum):
     FEASIBLE = 1
     """Meets every constraint; no tight certificate."""
     VIOLATING = 2
-    """Breaks a sensing row or a budget on a drop that is not proven infeasible."""
+    """Breaks a sensing constraint or a budget on a drop that is not proven infeasible."""
     INFEASIBLE = 3
     """The drop is proven infeasible; the powers are the best effort."""
     FAILED = 4
@@ -59,7 +59,7 @@ class Proposal:
         power: W, of each link.
         upper_bound: certified bound on the objective of each drop; inf where none is known.
         infeasible: drops that are proven to have no feasible point.
-        best_quality: largest sensing quality that the worst row of each drop can reach, linear; NaN where not computed.
+        best_quality: largest sensing quality that the worst target of each drop can reach, linear; NaN where not computed.
 
     Example:
         >>> import torch
@@ -85,7 +85,7 @@ class Allocation:
         value: objective (smallest SINR, linear, for the tracking system) per drop.
         upper_bound: no feasible powers exceed this objective; inf where unknown.
         violation: worst relative constraint violation per drop.
-        best_quality: largest sensing quality of the worst row that any powers reach, linear; NaN where not computed.
+        best_quality: largest sensing quality of the worst target that any powers reach, linear; NaN where not computed.
         seconds: wall time of the allocator for the whole batch, s.
 
     Example:

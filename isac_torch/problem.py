@@ -22,7 +22,7 @@ class Violations(Generic[Array]):
 
     Attributes:
         budget: worst AP overload, load / budget - 1, per drop.
-        sensing: worst sensing shortfall, 1 - quality / required quality, per drop; 0 where a drop has no sensing row.
+        sensing: worst sensing shortfall, 1 - quality / required quality, per drop; 0 where a drop has no sensing constraint.
         negative: largest negative power over the largest budget, per drop.
     """
 
@@ -39,7 +39,7 @@ class Violations(Generic[Array]):
 
 @runtime_checkable
 class PowerProblem(Protocol[Array]):
-    """Powers per link under per-AP budgets and sensing rows; larger objective is better."""
+    """Powers per link under per-AP budgets and sensing constraints; larger objective is better."""
 
     @property
     def budget(self) -> Float[Array, "drop ap"]:

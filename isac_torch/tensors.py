@@ -34,7 +34,7 @@ _NAMESPACES: dict[type, Any] = {}
 
 
 def namespace(array: Array) -> Any:
-    """The array API functions of the array's library. Looked up by type, because physics asks fifty times a batch."""
+    """The array API functions of the array's library. Looked up by type, because physics asks fifty times per batch."""
     found = _NAMESPACES.get(type(array))
     if found is None:
         found = _NAMESPACES[type(array)] = array_namespace(array)

@@ -215,7 +215,7 @@ def import_geometry(
         ap_power: Budget of each AP, W; default 2.
         carrier_frequency: Hz; default 2e9.
         noise_power: In the whole band, W; default -174 dBm/Hz over 20 MHz.
-        pilot_symbols: Uplink pilots; default one a UE.
+        pilot_symbols: Uplink pilots; default one per UE.
         azimuth_spread_deg: Of the scatterers, degrees; default 15.
         angle_error: Of the tracked angles, rad; default 0.01.
         sir_min_db: Sensing SIR that every target must reach, dB; default -5.

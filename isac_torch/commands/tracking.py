@@ -29,7 +29,7 @@ def generate(
         output: Folder of the data set.
         seed: Shard i is drawn from seed + i; keep the ranges of several data sets apart.
         shard_size: Drops in each file.
-        workers: Processes on this machine; 0 is one a core.
+        workers: Processes on this machine; 0 is one per core.
         scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
         variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
     """

@@ -1,4 +1,4 @@
-"""The last word on powers before they leave: finite, within every budget, rows met wherever any powers can meet them.
+"""The last word on powers before they leave: finite, within every budget, sensing constraints met where any powers can.
 
 Whatever proposes powers, `guard` judges them by the problem itself and says what it did.
 """
@@ -31,12 +31,12 @@ class Guarded:
     Attributes:
         power: W; finite, not negative, no AP above its budget.
         path: "network": as proposed, but for scaling into the budgets; "refined": the same, improved; "repaired": changed until
-            every row is met; "fallback_fpc": fractional power control, repaired where needed, because the proposal was
-            unusable; "best_effort": no powers meet every row, these come close to the best that any reach;
+            every sensing constraint is met; "fallback_fpc": fractional power control, repaired where needed, because the
+            proposal was unusable; "best_effort": no powers meet all of them, these come close to the best that any reach;
             "distributed": as the APs' own programs found them, unrepaired.
         reason: what was wrong with the proposal, in words; empty where nothing was.
         sinr: of each UE at these powers, linear.
-        sir: of each sensing row at these powers, linear; may be infinite.
+        sir: of each sensing constraint at these powers, linear; may be infinite.
     """
 
     power: Float[ndarray, "drop link"]
@@ -52,7 +52,8 @@ def guard(problem: Coefficients, power: Float[ndarray, "drop link"], refine: boo
     With `refine`, of all drops or of each, powers that are good as proposed are improved too: milliseconds for some per cent
     of the rate.
     """
-    with np.errstate(all="ignore"):  # proposals may hold anything; the SIR of a row that no other target disturbs is infinite
+    # Proposals may hold anything; the SIR of a target that no other target disturbs is infinite.
+    with np.errstate(all="ignore"):
         return _guard(problem, power, np.broadcast_to(refine, len(power)))
 
 
@@ -99,7 +100,7 @@ def _mended(problem: Coefficients, power: ndarray) -> tuple[ndarray, list[PathTa
         kept[missed], share = repair(some, kept[missed])
         for drop, text, met in zip(missed, words, share >= 1.0, strict=True):
             if not met:
-                path[drop], text = "best_effort", f"{text}, and no powers meet every row"
+                path[drop], text = "best_effort", f"{text}, and no powers meet every sensing constraint"
             elif path[drop] == "network":
                 path[drop] = "repaired"
             reason[drop] = "; ".join(filter(None, (reason[drop], text)))

@@ -134,7 +134,7 @@ def _array(name: str, dataset: Any, batch: bool) -> NDArray[Any]:
 
 def _fitted(name: str, array: NDArray[Any], batch: bool) -> NDArray[Any]:
     """An array of MATLAB, which has two axes at least and drops last ones of length one, with as many axes as the field has."""
-    if name not in SHAPES:  # a single number, or one a drop
+    if name not in SHAPES:  # a single number, or one per drop
         return array.reshape(-1) if batch and array.size > 1 else array.reshape(()) if array.size == 1 else array
     wanted = len(SHAPES[name]) + batch
     if wanted == 1 and 1 in array.shape:

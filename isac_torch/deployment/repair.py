@@ -1,7 +1,7 @@
-"""Powers that miss sensing rows: first the rows, by an exact linear program, then what that cost the UEs, by Newton steps.
+"""Powers that miss sensing constraints: an exact linear program meets these, Newton steps then raise the UEs again.
 
-`with_rows` decides whether any powers meet the rows, and if so adds the cheapest ones that do. That may drown the UEs.
-`improved` then trades all powers against each other at fixed rows, up to a few per cent of the largest smallest SINR.
+`with_rows` decides whether any powers meet the constraints, and if so adds the cheapest ones that do. That may drown the UEs.
+`improved` then trades all powers against each other at fixed constraints, up to a few per cent of the largest smallest SINR.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
 
 ROW_TOLERANCE = 1e-6
-"""Largest relative shortfall of a sensing row that still counts as met, as everywhere in the package."""
+"""Largest relative shortfall of a sensing constraint that still counts as met, as everywhere in the package."""
 BEST_EFFORT_SHARE = 0.98
 """Share of the largest reachable sensing quality that is asked for where SIR0 is out of reach: the rest serves the UEs."""
 MOST_LINKS = 512
-"""Networks of more links keep the linear program's answer: a Newton step costs rows^2 x links, seconds at 400x400x20."""
+"""Networks of more links keep the linear program's answer: a Newton step costs targets^2 x links, seconds at 400x400x20."""
 _ROOM = 1e-7
-"""Room (relative) that repaired rows are given, so that rounding cannot break them."""
+"""Room (relative) that repaired constraints are given, so that rounding cannot break them."""
 _GAP, _STEPS = 0.02, 24
-"""Where the Newton steps end: 2 % of the SINR left to gain at most, as prices tell, or this many steps; ten on average."""
+"""Where the Newton steps end: 2 % of the SINR left to gain at most, or this many steps; ten on average."""
 
 
 def repair(
     problem: Coefficients, power: Float[ndarray, "drop link"]
 ) -> tuple[Float[ndarray, "drop link"], Float[ndarray, " drop"]]:
-    """Powers (W) that meet every row wherever any powers can, of a good smallest SINR, and the share of SIR0 met: 1 there.
+    """Powers (W) that meet every sensing constraint where any powers can, with a good smallest SINR; and the share of SIR0 met.
 
-    Where none can, the rows are lowered to BEST_EFFORT_SHARE of the best that any powers reach, which is the share returned.
-    Each drop's answer is the same in any batch.
+    The share is 1 there. Elsewhere SIR0 is lowered to BEST_EFFORT_SHARE of the best that any powers reach, and the share of
+    it is returned. Each drop's answer is the same in any batch.
 
     Args:
         problem: at least one sensing constraint.
@@ -56,10 +56,10 @@ def repair(
 def with_rows(
     problem: Coefficients, power: Float[ndarray, "drop link"]
 ) -> tuple[Float[ndarray, "drop link"], Float[ndarray, " drop"]]:
-    """`power` and the cheapest powers that meet every row, as far as any can, within the budgets; and the share of SIR0 met.
+    """`power` plus the cheapest powers that meet every constraint, as far as any can; and the share of SIR0 met.
 
     A watt costs its share of the AP's budget and what it takes from the SINR of the weakest UEs. In the end all powers are
-    scaled into the budgets, which leaves the rows as they are. Arguments as in `repair`.
+    scaled into the budgets, which leaves the constraints as they are. Arguments as in `repair`.
     """
     interference, sinr = problem.interference(power), problem.sinr(power)
     weak = (sinr.min(-1, keepdims=True) / np.maximum(sinr, 1e-30)) ** 2
@@ -92,16 +92,16 @@ def _cheapest_addition(power: ndarray, row: ndarray, cost: ndarray) -> ndarray |
 
 
 def _short(power: ndarray, echo: ndarray, required: ndarray) -> float:
-    """Largest relative shortfall of any row."""
+    """Largest relative shortfall of any constraint."""
     return float(np.max(1.0 - (echo @ power) / np.maximum(required @ power, np.finfo(np.float64).tiny)))
 
 
 def improved(problem: Coefficients, power: Float[ndarray, "drop link"]) -> Float[ndarray, "drop link"]:
-    """Powers (W) that meet the rows, with at least the smallest SINR of the given ones, mostly near the largest there is.
+    """Powers (W) that meet the constraints, with at least the given smallest SINR, mostly near the largest there is.
 
     Args:
-        problem: see `repair`; rows that some powers meet.
-        power: W, within the budgets; meets the rows. Returned as they are for more than MOST_LINKS links.
+        problem: see `repair`; constraints that some powers meet.
+        power: W, within the budgets; meets the constraints. Returned as they are for more than MOST_LINKS links.
     """
     if problem.asks_for_watts:
         return met_by_steps(problem, power)[0]

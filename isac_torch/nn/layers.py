@@ -14,7 +14,7 @@ from isac_torch.links import LinkLayout, split_by_node, spread_to_links
 
 @dataclass(frozen=True)
 class Tokens:
-    """Numbers of every token, a state or inputs; owners are the UEs, then the targets."""
+    """Numbers of every token, a state or inputs; nodes are the UEs, then the targets."""
 
     link: Float[Tensor, "drop link link_width"]
     owner: Float[Tensor, "drop owner owner_width"]
@@ -37,7 +37,7 @@ def take_from_aps(ap: Float[Tensor, "drop ap hidden"], link_ap: Int[Tensor, "dro
 
 
 class MessageLayer(nn.Module):
-    """One exchange: links inform their AP, their owner and whom they disturb or illuminate; these answer.
+    """One exchange: links inform their AP, the node that they serve and whom they disturb or illuminate; these answer.
 
     Sums over links are means or are weighted by the graph's shares, so that their size does not grow with the network.
     UEs and targets have weights of their own. `extra_*` are numbers a token that are read besides its state, such as
@@ -81,7 +81,7 @@ class MessageLayer(nn.Module):
         return torch.cat([ue, self.to_target(torch.cat([target, beams, *seen], -1)).relu()], 1)
 
     def _answers(self, problem: LinkLayout, graph: LinkGraph, owner: Tensor) -> Tensor:
-        """What each link hears from its owner, from the UEs that it disturbs and from the targets that it illuminates."""
+        """What each link hears from the node that it serves, the UEs that it disturbs and the targets that it illuminates."""
         ue, target = owner.split([problem.num_ues, problem.num_targets], 1)
         own = spread_to_links(problem, torch.cat([self.from_owner["ue"](ue), self.from_owner["target"](target)], 1))
         level = graph.disturbance.mT @ self.from_victim["level"](ue) / problem.num_ues

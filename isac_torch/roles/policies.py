@@ -9,6 +9,7 @@ Other roles make another drop, whose links and problem are its own: so these are
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import comb
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE
+from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.roles.held import Chosen, Held, default_standard, joined
 from isac_torch.roles.search import Search, search_roles
@@ -57,14 +59,17 @@ class RolePolicy:
             scenario: theirs. Of a requirement `dominate` the factors of R1 and R3 and the scan grid are kept; any other kind is
                 replaced by `dominate` with factors of 1.
         """
-        found = self._search(drop, self.asking(scenario))
-        missed = (found.allocation.violation > FEASIBILITY_TOLERANCE).nonzero()[:, 0]
-        if self.sicnr <= 1.0 or len(missed) == 0:
-            return found
-        again = self._search(drop.select(missed), self.asking(scenario, eased=True))
-        again = replace(again, eased=torch.ones_like(again.changed))
-        place = torch.arange(drop.num_drops).index_copy(0, missed, drop.num_drops + torch.arange(len(missed)))
-        return map_tensors(joined([found, again]), lambda t: t[place])
+        wanted = [self.asking(scenario, eased=less) for less in ((False, True) if self.sicnr > 1.0 else (False,))]
+
+        def ask(scenario: TrackingScenario) -> Callable[[Tensor], Chosen]:
+            return lambda some: self._search(drop.select(some), scenario)
+
+        found = first_met(
+            drop.num_drops,
+            [ask(scenario) for scenario in wanted],
+            lambda chosen, _: chosen.allocation.violation <= FEASIBILITY_TOLERANCE,
+        )
+        return replace(map_tensors(joined(found.answers), lambda t: t[found.place]), eased=found.taken > 0)
 
     def asking(self, scenario: TrackingScenario, *, eased: bool = False) -> TrackingScenario:
         """The scenario with what this policy asks of the radar, or with what it asks where no roles reach that."""

@@ -15,7 +15,7 @@ def closest(gap: Float[Array, "drop point ap"], count: int) -> Int[Array, "drop 
 
 
 def balanced(gap: Float[Array, "drop target ap"], count: int) -> Int[Array, "drop target chosen"]:
-    """Least total distance with at most ceil(targets / APs) targets an AP; `count` rounds give `count` APs a target.
+    """Least total distance with at most ceil(targets / APs) targets per AP; `count` rounds give `count` APs per target.
 
     Args: gap, distance of every target to every receive AP, m.
     """

@@ -117,7 +117,7 @@ def channel_statistics(
 def by_link(
     of_ues: Shaped[Array, "drop ue serving"], of_targets: Shaped[Array, "drop target sensing"]
 ) -> Shaped[Array, "drop link"]:
-    """Values by owner as one a link, those of the UEs first."""
+    """Values by UE and target as one per link, those of the UEs first."""
     parts = [part.reshape(len(part), math.prod(part.shape[1:])) for part in (of_ues, of_targets)]
     return namespace(of_ues).concat(parts, axis=1)
 

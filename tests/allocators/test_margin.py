@@ -6,7 +6,7 @@ import torch
 
 from isac_torch import BatchedOptimal, Requirement, TrackingScenario, allocate, power_problem
 from isac_torch.allocation import equal_split
-from isac_torch.allocators.tracking.margin import eased
+from isac_torch.allocators.tracking.margin import eased, without_margin
 
 SCENARIO = TrackingScenario.of_size("8x6x2", requirement=Requirement("dominate"))
 
@@ -52,3 +52,11 @@ def test_without_any_margin_uniform_power_is_enough():
     found = eased(impossible, least)
     torch.testing.assert_close(found.sir_min, least.sir_min)
     assert (found.violations(equal_split(found)).worst < 1e-9).all()
+
+
+def test_the_problem_without_a_margin_needs_no_second_look_at_the_network():
+    wanted, least = problems(0.7)
+    found = without_margin(wanted, SCENARIO.requirement.sicnr)
+    torch.testing.assert_close(found.sir_min, least.sir_min, rtol=1e-12, atol=0.0)
+    assert (wanted.sir_min > found.sir_min).any()
+    torch.testing.assert_close(found.echo, least.echo, rtol=0.0, atol=0.0)

@@ -145,6 +145,23 @@ def test_refinement_takes_fewer_steps_than_a_start_from_nothing(problem, best, m
     assert 0 < steps(lambda: Refined(Replay(power), ENGINE).propose(feasible)) < 0.85 * cold
 
 
+def test_only_powers_that_are_known_get_dual_variables_to_match(problem, best, monkeypatch):
+    """The engine's start from nothing is the even one; the dual variables of a warm start belong to good powers alone."""
+    few = problem.select((best.status == Status.OPTIMAL).nonzero()[:3, 0])
+    solve, told = interior.solve, []
+
+    def watched(program, power, level, tolerance, max_iterations, to_boundary, warm):
+        told.append((warm, float(level[0])))
+        return solve(program, power, level, tolerance, max_iterations, to_boundary, warm)
+
+    monkeypatch.setattr(interior, "solve", watched)
+    ENGINE.propose(few)
+    assert told[0] == (False, 0.5)
+    told.clear()
+    ENGINE.improve(few, FirstOrder(40).propose(few).power)
+    assert told[0] == (True, WARM_LEVEL)
+
+
 def test_warm_point_is_inside_and_balanced(problem):
     limit = problem.budget.gather(1, problem.link_ap)
     start = push_inside(FirstOrder(20).propose(problem).power / limit, 0.5 * Fractional().propose(problem).power / limit)

@@ -2,8 +2,8 @@
 
 Three passes of `isac_torch.solvers.downlink_pilots.interior`: the best localisation, which proves drops infeasible and lends a
 start; the powers themselves; and the certificate, whose boxes of all drops are solved together. UEs take their turn in being
-held to the left, to the right of, and then near omega_k = F_k / I_k at the powers found: 2 K + 1 boxes a drop, all but the last
-far from them. Drops that a pass does not settle are left to the drop-by-drop solver, which needs no luck.
+held to the left, to the right of, and then near omega_k = F_k / I_k at the powers found: 2 K + 1 boxes per drop, all but the
+last far from them. Drops that a pass does not settle are left to the drop-by-drop solver, which needs no luck.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Certified optima for whole batches of drops: the engine that makes labels.
 
-Each chunk of drops goes through the structured interior-point method of `interior`, whose prices give the certificate of
-`certificate`. A drop whose sensing rows are proven to be out of reach is solved again at the best SIR it can reach. A drop that
-misses its gap is solved again with more care, then as cones by Clarabel, then by the reference; what none of them settles is
-returned with the bound it has.
+Each chunk of drops goes through the structured interior-point method of `interior`, whose dual variables give the certificate
+of `certificate`. A drop whose sensing constraints are proven to be out of reach is solved again at the best SIR it can reach.
+A drop that misses its gap is solved again with more care, then as cones by Clarabel, then by the reference; what none of them
+settles is returned with the bound it has.
 """
 
 from __future__ import annotations
@@ -242,7 +242,7 @@ def _keep(found: _Found, index: Tensor) -> _Found:
 
 
 def _certify(problem: MaxMinSinrProblem, power: Tensor, found: interior.InteriorPoint, scale: Tensor) -> Tensor:
-    """The computed bound of the prices where the solver stopped; `power` (W) sets how products of shared pilots are bounded."""
+    """The bound that the dual variables prove where the solver stopped; `power` (W) bounds products of shared pilots."""
     limit = problem.link_budget
     own = found.power * limit
     relaxed = with_tangents(problem, own)

@@ -73,7 +73,7 @@ class FirstOrder:
 
 @dataclass(frozen=True)
 class LearnedAllocator:
-    """A trained network without a solver: budgets always hold, sensing rows nearly always.
+    """A trained network without a solver: budgets always hold, sensing constraints nearly always.
 
     Attributes:
         network: predicts directions.
@@ -198,7 +198,7 @@ def _continued(start: Tensor, steps: int) -> Directions:
 
 
 def _better(problem: MaxMinSinrProblem, one: Tensor, other: Tensor, aim: Aim) -> Tensor:
-    """The better powers of two for each drop, rows first."""
+    """The better powers of two per drop: sensing constraints first."""
     return torch.where((strict_score(problem, other, aim) > strict_score(problem, one, aim))[:, None], other, one)
 
 

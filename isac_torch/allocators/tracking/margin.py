@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, Allocation, allocate
+from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
-_STEPS = (1.0, 0.75, 0.5, 0.25)
+_STEPS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Parts of the way from what can be met to what is wanted that are tried, largest first."""
 
 
@@ -39,20 +41,35 @@ def eased(wanted: MaxMinSinrProblem, least: MaxMinSinrProblem, most_cost: float 
         >>> bool((allocate(problem, BatchedOptimal(tie="none")).violation <= 1e-6).all())
         True
     """
-    step = torch.zeros_like(least.budget[:, 0])
-    left = torch.arange(least.num_drops)
-    enough = (1.0 - most_cost) * allocate(least, BatchedOptimal(tie="none")).value
-    for part in _STEPS:
-        step[left] = part
-        tried = _between(least.select(left), wanted.select(left), step[left])
-        found = allocate(tried, BatchedOptimal(tie="none"))
-        left = left[(found.violation > FEASIBILITY_TOLERANCE) | (found.value < enough[left])]
-        step[left] = 0.0
-        if len(left) == 0:
-            break
-    return _between(least, wanted, step)
+    base = allocate(least, BatchedOptimal(tie="none"))
+    enough = (1.0 - most_cost) * base.value
+    steps = least.sir_min.new_tensor(_STEPS)
+
+    def ask(step: Tensor) -> Callable[[Tensor], Allocation]:
+        return lambda some: allocate(_between(least.select(some), wanted.select(some), step), BatchedOptimal(tie="none"))
+
+    found = first_met(
+        least.num_drops,
+        [*(ask(step) for step in steps[:-1]), lambda _: base],
+        lambda answer, some: (answer.violation <= FEASIBILITY_TOLERANCE) & (answer.value >= enough[some]),
+    )
+    return _between(least, wanted, steps[found.taken][:, None])
+
+
+def without_margin(problem: MaxMinSinrProblem, sicnr: float) -> MaxMinSinrProblem:
+    """The problem of the same requirement `dominate` without its margin.
+
+    Args:
+        problem: of a requirement that compares with uniform power in the same drops.
+        sicnr: factor of R2 in the requirement.
+    """
+    if problem.reference is None:
+        return problem
+    targets = problem.num_constraints - problem.num_cells
+    reached = problem.sir(problem.reference)[:, :targets]
+    return replace(problem, sir_min=torch.cat([sicnr * reached, problem.sir_min[:, targets:]], 1))
 
 
 def _between(least: MaxMinSinrProblem, wanted: MaxMinSinrProblem, step: Tensor) -> MaxMinSinrProblem:
-    required = least.sir_min + step[:, None] * (wanted.sir_min - least.sir_min)
-    return replace(wanted, sir_min=torch.where(step[:, None] == 1.0, wanted.sir_min, required))
+    required = least.sir_min + step * (wanted.sir_min - least.sir_min)
+    return replace(wanted, sir_min=torch.where(step == 1.0, wanted.sir_min, required))

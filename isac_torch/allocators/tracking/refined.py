@@ -1,7 +1,7 @@
 """Any allocator's answer made safe, or made certified: the batched engine behind a network.
 
-Both wrap an allocator that may miss sensing rows, such as a trained network, and answer what it cannot: a drop whose SIR0 is
-proven out of reach is flagged and gets the best effort of `BatchedOptimal`, with the largest reachable SIR.
+Both wrap an allocator that may miss sensing constraints, such as a trained network, and answer what it cannot: a drop whose
+SIR0 is proven out of reach is flagged and gets the best effort of `BatchedOptimal`, with the largest reachable SIR.
 """
 
 from __future__ import annotations

@@ -104,7 +104,7 @@ def _tiles(rows: dict[str, Row], name: str) -> list[tuple[str, str]]:
         factor = times_baseline(rows, name)
         tiles += [(f"{factor:.2f} x", f"smallest rate of {name} over that of {simple}")] if factor else []
     tiles.append((percent(row, "sir_violation_rate"), f"targets missed by {name}"))
-    tiles.append((number(row, "ms_per_drop", "{:.2f}"), f"ms a drop, {name}"))
+    tiles.append((number(row, "ms_per_drop", "{:.2f}"), f"ms per drop, {name}"))
     return tiles
 
 

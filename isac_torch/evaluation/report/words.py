@@ -66,7 +66,7 @@ KEYS = {
 
 PICTURES = {
     "cdf_min_rate": "Smallest rate of every counted drop: the curve further right serves its worst UE better.",
-    "learned_v_optimal": "One point a drop: on the diagonal the policy equals the certified optimum.",
+    "learned_v_optimal": "One point per drop: on the diagonal the policy equals the certified optimum.",
     "ratio_histogram": "How many drops reach which share of the optimum's smallest rate.",
     "loss": "Share of the drops that lose at most so much; every violation counts as a total loss.",
     "violations": "Drops in which anything is broken, and targets that are missed by more than 0.1 dB.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
+from isac_torch.allocators.first_met import first_met
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import Held, default_standard
 from isac_torch.roles.search import search_roles
@@ -66,13 +68,13 @@ def design(
         kept: receive APs of the step before, as `Design.receive` counts them; None: search anew.
     """
     default = _believed(network, beams, scenario)
-    found = None
-    for requirement in contender.requirements or (scenario.requirement,):
-        found = _under(requirement, default, scenario, contender, allocator, kept)
-        if float(found[1]) <= FEASIBILITY_TOLERANCE:
-            break
-    assert found is not None  # noqa: S101 -- there is at least one requirement
-    return found[0]
+
+    def ask(requirement: Requirement) -> Callable[[Tensor], tuple[Design, Tensor]]:
+        return lambda _: _under(requirement, default, scenario, contender, allocator, kept)
+
+    tries = [ask(requirement) for requirement in contender.requirements or (scenario.requirement,)]
+    found = first_met(1, tries, lambda answer, _: answer[1] <= FEASIBILITY_TOLERANCE)
+    return found.answers[-1][0]
 
 
 def _under(

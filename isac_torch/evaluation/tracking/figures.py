@@ -100,7 +100,7 @@ def learned_v_optimal(outcome: Outcome, optimum: Optimum, optimal_rate: Tensor) 
     axes.plot([0, top], [0, 0.9 * top], color="black", linewidth=0.8, linestyle=":", label="90 % of the optimum")
     axes.set(xlabel="certified optimum: minimum rate (Mbit/s)", ylabel=f"{outcome.name}: minimum rate (Mbit/s)")
     axes.set(xlim=(0, top), ylim=(0, top))
-    finish(axes, f"{outcome.name} against the optimum, one point a drop", place="upper left")
+    finish(axes, f"{outcome.name} against the optimum, one point per drop", place="upper left")
     return figure
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from isac_torch.allocators.registry import TRACKING
-from isac_torch.allocators.tracking.margin import eased
+from isac_torch.allocators.tracking.margin import eased, without_margin
 from isac_torch.evaluation.tracking.role_store import chosen_roles
 from isac_torch.evaluation.view import Policy
 from isac_torch.roles.policies import ROLE_POLICIES
@@ -69,5 +69,5 @@ def vary(
 
     if variant == DOMINATE:
         return drop, problem(scenario)
-    wanted = replace(scenario, requirement=replace(scenario.requirement, margin=MARGIN))
-    return drop, eased(problem(wanted), problem(scenario))
+    wanted = problem(replace(scenario, requirement=replace(scenario.requirement, margin=MARGIN)))
+    return drop, eased(wanted, without_margin(wanted, scenario.requirement.sicnr))

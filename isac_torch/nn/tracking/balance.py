@@ -40,7 +40,7 @@ class Balanced:
 
 
 def logit_size(problem: MaxMinSinrProblem) -> int:
-    """Length of a drop's logit vector: links, then one excess a UE, then one floor a target."""
+    """Length of a drop's logit vector: links, then one excess per UE, then one floor per target."""
     return problem.num_links + problem.num_ues + problem.num_targets
 
 
@@ -77,8 +77,9 @@ def balance(
     """Powers that give every UE the same SINR (times its own excess) and every target its SIR.
 
     Args:
-        problem: any sizes, also without targets or rows; pilot reuse is exact, since coherent terms are linear in scales.
-        logits: directions, as laid out by `logit_size`: shares of each owner's links by softmax; log(1 + excess)
+        problem: any sizes, also without targets or sensing constraints; pilot reuse is exact: coherent terms are linear
+            in the scales.
+        logits: directions, as laid out by `logit_size`: shares of each node's links by softmax; log(1 + excess)
             by softplus, so that no UE asks for less than the common level; floor by softplus, a target's least scale over
             the UEs' sum.
         start: scales (W) of an earlier call near these logits.
@@ -87,7 +88,7 @@ def balance(
         least_net_gain: see `Constants`.
 
     Returns:
-        Powers, common level and scales, differentiable in `logits` (once). A row that these directions cannot meet stops
+        Powers, common level and scales, differentiable in `logits` (once). A constraint that these directions cannot meet stops
         at the cap of the targets' powers; `problem.violations` shows it.
     """
     exact = _terms(problem, logits, least_net_gain)

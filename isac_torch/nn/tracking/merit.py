@@ -18,10 +18,10 @@ Objective = Literal["max_min", "proportional_fair"]
 """What powers are to maximise: the smallest SINR, or the mean logarithm of the rates."""
 
 ROW_MARGIN = 0.02
-"""Rows are pushed until log(SIR / SIR0) passes this, so that a small error does not break them."""
+"""Sensing constraints are pushed until log(SIR / SIR0) passes this, so that a small error does not break them."""
 FIRST_ROW_WEIGHT, LAST_ROW_WEIGHT = 0.5, 10.0
 """Nepers of level that a neper of missing SIR is worth, at the start of a search and at its end: early on, a light weight
-lets directions cross regions where rows are missed, of which a heavy one makes local optima."""
+lets directions cross regions where constraints are missed, of which a heavy one makes local optima."""
 COLD_ITERATIONS, WARM_ITERATIONS, FINAL_ITERATIONS = 16, 4, 24
 """Fixed-point steps of the balancing layer: enough from nothing; from the scales of the point before; and, with FINAL_NEWTON
 Newton steps after them, until constraints and budgets hold to rounding."""
@@ -29,7 +29,7 @@ FINAL_NEWTON = 4
 _RATE_FLOOR = 1e-3
 """bit/s/Hz added to a rate before its logarithm in training, so that drops in outage do not rule."""
 _STRICT_WEIGHT = 30.0
-"""Weight of a missed row when points are compared: the best point is a feasible one wherever there is any."""
+"""Weight of a missed constraint when points are compared: the best point is a feasible one wherever there is any."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class Aim:
 
     Attributes:
         objective: what powers are to maximise.
-        frugal: leave a target's own beams at their floor unless they meet its row efficiently, so that the UEs' streams have
-            to do it: the other of two families of local optima. A drop's best powers may lie in either.
+        frugal: leave a target's own beams at their floor unless they meet its sensing constraint efficiently, so that the
+            UEs' streams have to do it: the other of two families of local optima. A drop's best powers may lie in either.
     """
 
     objective: Objective = "max_min"
@@ -64,18 +64,18 @@ class Aim:
 ALL_AIMS = tuple(Aim(objective, frugal) for objective in ("max_min", "proportional_fair") for frugal in (False, True))
 MAX_MIN = Aim()
 FRUGAL_NET_GAIN = 0.3
-"""`least_net_gain` of frugal aims: share of a beam's echo that must be left over after what it costs its own row."""
+"""`least_net_gain` of frugal aims: share of a beam's echo that must be left over after what it costs its own constraint."""
 
 
 def row_weight_at(progress: float) -> float:
-    """Weight of the rows at `progress` (0 to 1) of a search, geometric from FIRST_ROW_WEIGHT to LAST_ROW_WEIGHT."""
+    """Weight of the constraints at `progress` (0 to 1) of a search, geometric from FIRST_ROW_WEIGHT to LAST_ROW_WEIGHT."""
     return FIRST_ROW_WEIGHT * (LAST_ROW_WEIGHT / FIRST_ROW_WEIGHT) ** progress
 
 
 def row_shortfall(
     problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], margin: float = ROW_MARGIN
 ) -> Float[Tensor, "drop constraint"]:
-    """relu(margin - log(SIR / SIR0)) of each sensing row; `power` in W. An SIR below -60 dB counts as -60 dB."""
+    """relu(margin - log(SIR / SIR0)) of each sensing constraint; `power` in W. An SIR below -60 dB counts as -60 dB."""
     return (margin - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()).clamp_min(0.0)
 
 
@@ -130,9 +130,9 @@ def merit_gradient(
 
 
 def strict_score(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], aim: Aim = MAX_MIN) -> Float[Tensor, " drop"]:
-    """The true objective less the rows' true shortfalls, heavily weighted; -inf where not finite. `power` in W.
+    """The true objective less the constraints' true shortfalls, heavily weighted; -inf where not finite. `power` in W.
 
-    Compares points of a drop: one that meets the rows wins wherever there is any.
+    Compares points of one drop: one that meets the constraints wins wherever there is any.
     """
     value = problem.objective(power).clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, power)
     return (value - _STRICT_WEIGHT * row_shortfall(problem, power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)
@@ -148,7 +148,7 @@ class DirectionsHill:
         self.problem, self.aim, self._scale = problem, aim, scale
 
     def slope(self, logits: Float[Tensor, "drop logit"], progress: float) -> Slope:
-        """Gradient of `merit` with the weight of the rows that belongs to `progress`, and `strict_score`."""
+        """Gradient of `merit` with the weight of the constraints that belongs to `progress`, and `strict_score`."""
         weight, iterations = row_weight_at(progress), self._iterations
         gradient, _, point = merit_gradient(self.problem, logits, self._scale, iterations, weight, self.aim)
         self._scale = point.scale

@@ -141,7 +141,7 @@ class _Head(nn.Module):
 
 
 def _point_features(problem: MaxMinSinrProblem, gradient: Tensor, point: Balanced) -> Tokens:
-    """What each token should know of a point: its gradient (relative to the drop's), powers, loads, margins of the rows."""
+    """What each token should know of a point: relative gradient, powers, loads, margins of the sensing constraints."""
     with torch.no_grad():
         size = gradient.square().mean(-1, keepdim=True).sqrt() + 1e-8
         slope = _compressed(gradient / size)

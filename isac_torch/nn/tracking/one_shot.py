@@ -2,7 +2,7 @@
 
 It corrects the untrained directions as `AllocationNetwork` does, fed with the gradient of the level where it stands, but the
 gradient is the closed form of `prices`, and nothing is split along an axis. So it can be exported with every size left open.
-At these sizes a call costs what its operations cost to start, so they are few: owners and APs are **nodes** of one kind,
+At these sizes a call costs what its operations cost to start, so they are few: UEs, targets and APs are **nodes** of one kind,
 exchanged with the links by three relations in one product each.
 """
 
@@ -48,9 +48,9 @@ class Directions:
     """Logits of `balance` as rows.
 
     Attributes:
-        link: of the shares of each owner's links.
+        link: of the shares of each UE's and target's links.
         owner: excess of each UE, then floor of each target.
-        scale: of each owner at the untrained directions, the UEs' adding up to one: a start for balancing.
+        scale: of each UE and target at the untrained directions, the UEs' adding up to one: a start for balancing.
     """
 
     link: Float[Tensor, "drop 1 link"]
@@ -130,7 +130,8 @@ class OneShotNetwork(nn.Module):
 def start_weights(problem: DenseProblem) -> Float[Tensor, "drop 1 link"]:
     """Exponentials of the untrained directions `balance.start_logits`."""
     echo, cross = problem.own_echo, (problem.required * problem.owner).sum(1, keepdim=True)
-    # 0 on serving links, which have no row. A bound, because exporters leave out the addition of a number as small as TINY.
+    # 0 on serving links, which have no sensing constraint. A bound: exporters leave out the addition of a number as small
+    # as TINY.
     ratio = echo * cross / (cross * cross).clamp_min(TINY)
     return (problem.signal + ratio * ratio).clamp(1e-12, 1e12)
 
@@ -180,8 +181,8 @@ def _point_features(problem: DenseProblem, point: PricedPoint) -> States:
     """What links and nodes should know of a point.
 
     Link: slope of its logit and the two parts of that of its power, relative to the drop's slopes; power over the AP's budget.
-    Node: UE, target or AP; worth of its power; margin of a row; whether its row or its budget decides; scale of an owner or
-    load of an AP; interference over noise.
+    Node: UE, target or AP; worth of its power; margin of a constraint; whether its constraint or its budget decides; scale of
+    a UE or target or load of an AP; interference over noise.
     """
     slope = point.useful - point.harm
     centred = slope - point.share * ((slope @ problem.owner.mT) @ problem.owner)

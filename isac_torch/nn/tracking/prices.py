@@ -1,11 +1,11 @@
 """The balanced point and the gradient of its level in closed form: plain products, no solver and no autograd.
 
-With the shares of every owner held, the balanced scales x = (t, tau) of `balance` satisfy
+With the shares of every node (UE or target) held, the balanced scales x = (t, tau) of `balance` satisfy
 
-    t = level (D x + n),   tau = need(x) where a row is active,   load_m x = 1 at the tightest AP m,
+    t = level (D x + n),   tau = need(x) where a constraint is active,   load_m x = 1 at the tightest AP m,
 
 with D, n the disturbances and the noise that each UE is asked to overcome. Multipliers y = (lambda, omega) of these equations,
-the price in relative level of one more watt for each owner, satisfy the transposed ones,
+the **price** of each node, the relative common SINR per further watt of it, satisfy the transposed ones,
 
     y = level D^T lambda + (d need / d x)^T omega + nu load_m,   sum_k lambda_k t_k = 1,
 
@@ -15,8 +15,8 @@ link e of power p_e,
 
     d log level / d log p_e = lambda_k t_k f_e [e serves k] - p_e (level N_e^T lambda' + nu [e at AP m] / P_m - C_e^T omega'),
 
-f_e the link's part of its UE's amplitude, lambda' and omega' the prices over the owners' own gains. Rows that their own beams
-cannot meet do not enter. Unlike `merit_gradient` this can be exported: it has no matrix factorisation.
+f_e the link's part of its UE's amplitude, lambda' and omega' the prices over the nodes' own gains. Constraints that their own
+beams cannot meet do not enter. Unlike `merit_gradient` this can be exported: it has no matrix factorisation.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ class PricedPoint:
     """A balanced point with the prices of its owners, as rows. Scales, powers and prices are relative to all UEs' power.
 
     Attributes:
-        share: of each link in its owner's power.
+        share: of each link in the power of the node that it serves.
         power: of each link; one over the sum of the UEs'.
-        scale: power of each owner, the UEs' adding up to one.
+        scale: power of each node, the UEs' adding up to one.
         per_watt: 1 / W: the sum of all UEs' power is one over this.
         level: SINR that all UEs reach, each times its 1 + excess.
-        price: relative level per unit of each owner's power.
+        price: relative level per unit of each node's power.
         budget_price: part of the level that the tightest AP's budget decides; 0 at the others.
         load: power of each AP over its budget.
         tight: 1 at the tightest AP.
         row: power that reaches each UE from others, over noise and per_watt; at a target S p - SIR0 I p.
-        active: 1 where a row decides the target's scale, and for UEs.
+        active: 1 where a constraint decides the target's scale, and for UEs.
         useful, harm: terms of the gradient in the logarithm of each link's power: what its own UE gains; what other UEs, the
-            sensing rows and its AP's budget lose.
+            sensing constraints and its AP's budget lose.
     """
 
     share: Float[Tensor, "drop 1 link"]
@@ -124,7 +124,7 @@ def _prices(
     tight: Tensor,
     doublings: int,
 ) -> tuple[Float[Tensor, "drop 1 owner"], Float[Tensor, "drop 1 1"]]:
-    """Prices y of the owners, and nu."""
+    """Prices y of the nodes, and nu."""
     load = tight @ found.load
     passed = (found.asks + found.noise.mT * load) * (level * problem.is_ue + problem.is_target).mT
     passed = torch.where(free.mT, passed, found.least.mT * problem.is_ue)

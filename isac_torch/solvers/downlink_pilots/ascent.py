@@ -152,7 +152,7 @@ def error_rows(drop: DropArrays, layout: Layout, majoriser: Majoriser) -> tuple[
 
 
 class _WorstStep:
-    """The programme of the module's docstring: built once a drop, its error rows replaced at each step."""
+    """The programme of the module's docstring: built once per drop, its error rows replaced at each step."""
 
     def __init__(self, drop: DropArrays) -> None:
         self._drop = drop

@@ -3,7 +3,7 @@
     maximise t   subject to   g_i(x, t) >= 0,   x > 0,   g_i concave in the shares x [ue, ap] near the current point
 
 The Newton system of the method that `isac_torch.interior_point` drives. Steps are relative to x, so that nothing is divided by
-a vanishing share. With prices y, slacks s, A = (curvature + diag(z x)) one block a UE, J = x dg/dx, j = dg/dt,
+a vanishing share. With prices y, slacks s, A = (curvature + diag(z x)) one block per UE, J = x dg/dx, j = dg/dt,
 
     (J A^-1 J^T + diag(s / y)) dy + j dt = m / y - g - J A^-1 (J^T y + n),     j^T dy = -(1 + j^T y),
     dx = x A^-1 (J^T (y + dy) + n)

@@ -186,7 +186,7 @@ def _localise(programme: Programme, drop: DropArrays, share: Array, ue: int, qua
 
 
 def _cohere(programme: Programme, drop: DropArrays, layout: Layout, share: Array) -> None:
-    """s_k <= (sum_m root sqrt(x))^2 by one rotated cone a link, and y <= sqrt(x_i x_j) where uplink pilots are shared."""
+    """s_k <= (sum_m root sqrt(x))^2 by one rotated cone per link, and y <= sqrt(x_i x_j) where uplink pilots are shared."""
     identity = np.eye(layout.size)
     root = identity[layout.roots].reshape(drop.num_ues, drop.num_aps, -1)
     coherent = identity[layout.coherent]

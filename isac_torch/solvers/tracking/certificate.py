@@ -1,20 +1,22 @@
 """A computed upper bound on the largest minimum SINR, which trusts no solver.
 
-Write the problem with v_k(p) = N_k^T p + 1, C_l = S_l - SIR0_l I_l and m_l = SIR0_l n_l. Take any UE prices lambda_k >= 0, any
-row prices nu_l >= 0, and for each UE any positive shares theta_e that sum to one over its serving links. By Cauchy-Schwarz
+Write the problem with v_k(p) = N_k^T p + 1, C_l = S_l - SIR0_l I_l and m_l = SIR0_l n_l. Take any dual variables of the UEs
+lambda_k >= 0, any dual variables of the sensing constraints nu_l >= 0, and for each UE any positive shares theta_e that sum to
+one over its serving links. By Cauchy-Schwarz
 
     (sum_e a_e sqrt p_e)^2 <= sum_e a_e^2 p_e / theta_e .
 
-If powers p reach the value g and meet every row, then summing "signal - g * interference >= 0" with the prices gives
+If powers p reach the value g and meet every constraint, then summing "signal - g * interference >= 0" with the dual
+variables gives
 
     g sum_k lambda_k + sum_l nu_l m_l <= sum_e c_e(g) p_e <= sum_m P_m max(0, max_{e at AP m} c_e(g)),
     c_e(g) = lambda_{k(e)} a_e^2 / theta_e - g sum_k lambda_k N_ke + sum_l nu_l C_le .
 
 A g that breaks this inequality is therefore out of reach, and so is every larger one. The left side minus the right one is
-concave in g and not positive at g = 0 (or the prices prove that no powers meet the rows), so bisection finds the point where it
-turns positive: that is the bound. It holds for any prices and shares; good ones only make it tight. At the optimum the best
-shares are theta_e ~ a_e sqrt p_e; given AP prices pi_m too, theta_e ~ a_e^2 / (pi_m + g sum_k lambda_k N_ke - sum_l nu_l C_le),
-less sensitive to powers near 0.
+concave in g and not positive at g = 0 (or the dual variables prove that no powers meet the constraints), so bisection finds
+the point where it turns positive: that is the bound. It holds for any dual variables and shares; good ones only make it tight.
+At the optimum the best shares are theta_e ~ a_e sqrt p_e; given dual variables of the budgets pi_m too, theta_e ~ a_e^2 /
+(pi_m + g sum_k lambda_k N_ke - sum_l nu_l C_le), less sensitive to powers near 0.
 
 With shared pilots the interference has the further term sum_j (sum_s c_kjs sqrt p_js)^2. Each product with a positive sign is
 dropped, each with a negative sign is bounded by 2 sqrt(p_s p_t) <= w p_s + p_t / w (any w > 0; tight at w = sqrt(p_t/p_s)),
@@ -37,7 +39,7 @@ _SHARE_FLOOR = 1e-7
 _BISECTIONS = 64
 _PRICE_ROUNDS = 3
 _SHARE_ROUNDS = 2
-"""The shares of AP prices depend on g, for which the bound that they prove is a better guess than the value at hand."""
+"""Shares from dual variables of the budgets depend on g: the bound that they prove is a better guess than the value at hand."""
 _ROUND_OFF = 1e-12
 """Relative room for the rounding of float64 sums."""
 
@@ -48,7 +50,7 @@ class Prices:
 
     Attributes:
         ue: lambda_k of signal_k - g * interference_k, both over the noise; dimensionless, not negative.
-        row: nu_l of the sensing row (S_l - SIR0_l I_l) p >= 0 as scaled in the problem; not negative.
+        row: nu_l of the sensing constraint (S_l - SIR0_l I_l) p >= 0 as scaled in the problem; not negative.
     """
 
     ue: Float[Tensor, "drop ue"]
@@ -81,14 +83,17 @@ def upper_bound(
     """Rigorous bound on the objective that any feasible powers reach. See the module's docstring for the mathematics.
 
     Args:
-        problem: max-min SINR problems. Rows that cannot be met make every bound true; give such problems a reachable SIR0.
+        problem: max-min SINR problems. Constraints that cannot be met make every bound true; give such problems a reachable
+            SIR0.
         power: W; only sets the shares theta_e ~ a_e sqrt p_e, so it need not be feasible. Non-finite entries count as 0.
-        ue_dual: lambda_k >= 0; with sensing_dual None, the row prices count as 0. None: both are found by a linear programme.
-        sensing_dual: nu_l >= 0 of the rows as scaled in the problem.
-        budget_dual: pi_m of the budgets, 1/W, on the scale of the other prices; with it, a second set of shares is tried.
+        ue_dual: lambda_k >= 0; with sensing_dual None, the dual variables of the sensing constraints count as 0. None: both
+            are found by a linear programme.
+        sensing_dual: nu_l >= 0 of the constraints as scaled in the problem.
+        budget_dual: pi_m of the budgets, 1/W, on the scale of the other dual variables; with it, a second set of shares is
+            tried.
 
     Returns:
-        Linear SINR that no feasible powers exceed; inf where the prices of a drop are all zero or not finite.
+        Linear SINR that no feasible powers exceed; inf where the dual variables of a drop are all zero or not finite.
     """
     linear = _linearise(problem, power)
     if ue_dual is None:
@@ -209,7 +214,7 @@ def _bound(linear: _Linear, prices: Prices) -> Tensor:
 
 
 def _best_prices(linear: _Linear, problem: MaxMinSinrProblem, power: Tensor) -> Prices:
-    """A few rounds per drop: prices that are best at g, then g = their bound, until the bound stops falling."""
+    """A few rounds per drop: dual variables that are best at g, then g = their bound, until the bound stops falling."""
     problem = problem.cast(torch.float64)
     power = power.detach().to(torch.float64).nan_to_num(0.0, 0.0, 0.0).clamp_min(0.0)
     interference = problem.interference(power)
@@ -234,9 +239,10 @@ def _best_prices(linear: _Linear, problem: MaxMinSinrProblem, power: Tensor) -> 
 
 
 def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float) -> tuple[Tensor, Tensor]:
-    """Prices of one drop that minimise sum_m pi_m - value * sum_k lambda_k - sum_l nu_l m_l, pi_m >= c_e(value); NaN if none.
+    """Dual variables that minimise sum_m pi_m - value * sum_k lambda_k - sum_l nu_l m_l, pi_m >= c_e(value); NaN if none.
 
-    Prices are scaled so that each UE's interference, each row's largest coefficient and the objective are of order one.
+    Dual variables are scaled so that each UE's interference, each constraint's largest coefficient and the objective are of
+    order one.
     """
     import numpy as np
     from scipy.optimize import linprog

@@ -41,7 +41,7 @@ def dinkelbach(
     """Dinkelbach rounds on the drops that still miss their gap or, with shared pilots, still gain.
 
     Args:
-        problem: drops whose rows can be met, float64, on the CPU.
+        problem: drops whose sensing constraints can be met, float64, on the CPU.
         power: W; feasible start.
         inside: W; meets every constraint (`SensingLimit.power`).
         backend: the conic solver.
@@ -72,7 +72,7 @@ def dinkelbach(
 
 
 def _step(problem: MaxMinSinrProblem, power: Tensor, backend: Backend) -> tuple[Tensor, Tensor]:
-    """One round: new powers in W (NaN where the solver failed) and the bound that the round's prices prove."""
+    """One round: new powers in W (NaN where the solver failed) and the bound that the round's dual variables prove."""
     limit = problem.link_budget
     pattern = _pattern(problem.num_ues, problem.serving, problem.num_constraints, problem.num_links, problem.num_aps)
     data = _Values.of(problem, power)

@@ -1,6 +1,6 @@
 """Gradients through the optimum: of its value by the envelope theorem, of its powers by implicit differentiation.
 
-The value g* of max-min SINR changes with the problem's coefficients as the Lagrangian does at fixed powers and prices,
+The value g* of max-min SINR changes with the problem's coefficients as the Lagrangian does at fixed powers and dual variables,
 
     d g* = [ sum_k lambda_k d(u_k - g* v_k) + sum_l nu_l d(C_l p - m_l) + sum_m pi_m dP_m ] / sum_k lambda_k v_k ,
     C_l = S_l - SIR0_l I_l,   m_l = SIR0_l n_l,
@@ -32,11 +32,11 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
     """Largest smallest SINR (linear) of every drop, differentiable in the problem's coefficients.
 
     Args:
-        problem: drops, float64, whose rows can be met. With shared pilots the value is a local optimum's.
+        problem: drops, float64, whose constraints can be met. With shared pilots the value is a local optimum's.
         tolerance: of the solver, relative.
 
     Raises:
-        ProblemError: a drop whose rows cannot be met or that the solver does not settle.
+        ProblemError: a drop whose constraints cannot be met or that the solver does not settle.
     """
     with torch.no_grad():
         fixed = map_tensors(problem, lambda tensor: tensor.detach())
@@ -49,7 +49,7 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
         _require(found)
         power, value = found.power * limit, found.level * scale
         total = (found.ue_dual * fixed.interference(power)).sum(-1, keepdim=True)
-        # the solver's levels are in units of `scale`, and so are what rows and budgets are worth
+        # the solver's levels are in units of `scale`, and so are what constraints and budgets are worth
         weight, unit = found.ue_dual / total, scale.unsqueeze(-1) / total
         row, ap = unit * found.sensing_dual, unit * found.budget_dual / fixed.budget
     wanted = (problem.signal * problem.serving_power(power).sqrt()).sum(-1).square()
@@ -66,7 +66,7 @@ def least_power_layer(
     """Powers (W) of least sum that give every UE `sinr_min`, differentiable in it and in the problem's coefficients.
 
     Args:
-        problem: drops, float64, orthogonal pilots, whose rows and SINRs can be met.
+        problem: drops, float64, orthogonal pilots, whose constraints and SINRs can be met.
         sinr_min: linear SINR of each UE.
         smoothing: relative tolerance of the solver; a larger one stops earlier on the central path, where more constraints
             have a say in the gradient.
@@ -85,7 +85,7 @@ def least_power_layer(
         program = power_program(fixed, sinr_min.detach())
         found = interior.solve_carefully(program, start, torch.zeros_like(limit[:, 0]), smoothing, max_iterations=120)
         _require(found)
-    # The unit of levels is a constant: as an input its gradient would cancel, at the price of digits.
+    # The unit of levels is a constant: as an input its gradient would cancel, at the cost of digits.
     unit = sinr_min.detach().amax(-1)
     live = replace(
         max_min_program(problem, unit),

@@ -71,7 +71,7 @@ class ByRows:
         return power, price, level
 
     def _inverse_times(self, vector: Tensor) -> Tensor:
-        """W^-1 times one vector of the power space a drop."""
+        """W^-1 times one vector of the power space per drop."""
         drops, ues, serving = self.block.shape
         result = self.inverse_diagonal * vector
         own = vector[:, : ues * serving].reshape(drops, ues, serving)

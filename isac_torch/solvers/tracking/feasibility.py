@@ -24,13 +24,13 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class SensingLimit:
-    """The best that any powers can do for the sensing rows of each drop; budgets bind only where rows have noise.
+    """The best that any powers can do for the sensing constraints of each drop; budgets bind only where constraints have noise.
 
     Attributes:
-        margin: largest reachable min_l SIR_l / SIR0_l, linear; inf in a drop without rows.
-        margin_bound: no powers reach a larger margin; computed from prices alone, so that no solver has to be trusted.
-        power: powers that reach `margin`, W, scaled until one AP sends its whole budget; 0 in a drop without rows.
-        sir_floor: smallest SIR0 of each drop, linear; NaN in a drop without rows.
+        margin: largest reachable min_l SIR_l / SIR0_l, linear; inf in a drop without constraints.
+        margin_bound: no powers reach a larger margin; computed from dual variables alone, so that no solver has to be trusted.
+        power: powers that reach `margin`, W, scaled until one AP sends its whole budget; 0 in a drop without constraints.
+        sir_floor: smallest SIR0 of each drop, linear; NaN in a drop without constraints.
     """
 
     margin: Float[Tensor, " drop"]
@@ -40,12 +40,12 @@ class SensingLimit:
 
     @property
     def infeasible(self) -> Bool[Tensor, " drop"]:
-        """Drops that are proven to have no powers that meet every row."""
+        """Drops that are proven to have no powers that meet every constraint."""
         return self.margin_bound < 1.0
 
     @property
     def best_sir(self) -> Float[Tensor, " drop"]:
-        """Largest reachable SIR of the worst row, linear, when the rows keep the proportions of their requirements."""
+        """Largest reachable SIR of the worst target, linear, when the SIR0 of all targets keep their proportions."""
         return self.margin * self.sir_floor
 
     def select(self, index: Tensor) -> SensingLimit:
@@ -58,13 +58,13 @@ def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
 
         maximise min_l S_l^T p / (SIR0_l (I_l^T p + n_l)) over p >= 0, p != 0
 
-    is quasi-linear: Dinkelbach's method solves it by about five small LPs (HiGHS). Prices nu >= 0 of the rows prove the
-    answer. Without noise no p exceeds max_e (sum_l nu_l S_le) / (sum_l nu_l SIR0_l I_le), the bound of von Neumann's growth
-    model, and budgets do not matter. With noise they do: no p within the budgets P_m exceeds the z at which
+    is quasi-linear: Dinkelbach's method solves it by about five small LPs (HiGHS). Dual variables nu >= 0 of the constraints
+    prove the answer. Without noise no p exceeds max_e (sum_l nu_l S_le) / (sum_l nu_l SIR0_l I_le), the bound of von Neumann's
+    growth model, and budgets do not matter. With noise they do: no p within the budgets P_m exceeds the z at which
     sum_m P_m max(0, max_{e at m} sum_l nu_l (S_le - z SIR0_l I_le)) = z sum_l nu_l SIR0_l n_l.
 
     Args:
-        problem: drops with sensing rows, coefficients in 1/W.
+        problem: drops with sensing constraints, coefficients in 1/W.
 
     Returns:
         The limit of each drop, in the problem's floating type and on its device. Never raises.
@@ -106,7 +106,7 @@ def _limit(echo: Array, required: Array, noise: Array, budget: Array, owner: NDA
 def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
     """Dinkelbach's method on max_p min_l echo_l.p / required_l.p for one drop: (margin, bound, unscaled powers).
 
-    The ratio does not change when a link or a row is rescaled, so both are balanced first: raw echoes span many decades.
+    The ratio does not change when a link or a constraint is rescaled, so both are balanced first: raw echoes span many decades.
     """
     scale = 1.0 / np.maximum(echo.max(1, keepdims=True), np.finfo(float).tiny)
     echo, required = echo * scale, required * scale
@@ -139,7 +139,7 @@ def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
 def _largest_noisy_margin(
     echo: Array, required: Array, noise: Array, budget: Array, owner: NDArray[np.int64]
 ) -> tuple[float, float, Array]:
-    """The same with noise in the rows: max_p min_l echo_l.p / (required_l.p + noise_l) within the budgets.
+    """The same with noise in the constraints: max_p min_l echo_l.p / (required_l.p + noise_l) within the budgets.
 
     One LP a step: maximise d subject to echo_l.x - z (required_l.x + noise_l) >= d weight_l, loads at most 1, x >= 0, with x
     relative to the budgets.
@@ -200,7 +200,7 @@ def _noisy_price_bound(own: Array, other: Array, noise: float, member: NDArray[n
 
 
 def _margin_step(own: Array, other: Array, margin: float, weight: Array) -> tuple[Array, Array] | None:
-    """The LP of one Dinkelbach step: shares and row prices; None when HiGHS reports trouble.
+    """The LP of one Dinkelbach step: shares and dual variables of the sensing constraints; None when HiGHS reports trouble.
 
     maximise d subject to own_l.y - margin other_l.y >= d weight_l, sum y = 1, y >= 0.
     """
@@ -234,7 +234,7 @@ def _ratio(own: Array, other: Array, share: Array) -> float:
 
 
 def _price_bound(own: Array, other: Array, price: Array) -> float:
-    """max_e (price.own_e) / (price.other_e): an upper bound on `_ratio` over all shares, whatever the prices >= 0 are."""
+    """max_e (price.own_e) / (price.other_e): bounds `_ratio` over all shares, whatever the dual variables `price` >= 0 are."""
     numerator, denominator = price @ own, price @ other
     if not denominator.max() > 0.0 or bool(((denominator == 0.0) & (numerator > 0.0)).any()):
         return float("inf")
@@ -271,8 +271,8 @@ def repair(
 ) -> Float[Tensor, "drop link"]:
     """Powers that meet every constraint exactly, as near to `power` as the way to `inside` allows.
 
-    Negative powers go to 0, overloaded drops are scaled down (a ratio without noise stays), and rows that are short are met
-    by moving towards `inside`; all three are exact because the constraints are linear.
+    Negative powers go to 0, overloaded drops are scaled down (a ratio without noise stays), and constraints that are short are
+    met by moving towards `inside`; all three are exact because the constraints are linear.
 
     Args:
         problem: the drops.
@@ -290,6 +290,6 @@ def repair(
     have = torch.einsum("dle,de->dl", rows, power) - problem.sir_min * problem.constraint_noise
     gain = torch.einsum("dle,de->dl", rows, inside - power)
     step = torch.where(have < 0.0, -have / gain.clamp_min(torch.finfo(have.dtype).tiny), torch.zeros_like(have))
-    # A hair further than the root, so that rounding does not leave the row short.
+    # A hair further than the root, so that rounding does not leave the constraint short.
     step = (step.amax(-1, keepdim=True) * (1.0 + 1e-9)).clamp(0.0, 1.0)
     return power + step * (inside - power)

@@ -1,6 +1,6 @@
 """A batched primal-dual interior-point method for problems of the max-min SINR family.
 
-It solves the `LevelProgram`: maximise t - cost^T x over rows u >= (w t + f) v. The method is Newton's on the perturbed
+It solves the `LevelProgram`: maximise t - cost^T x over constraints u >= (w t + f) v. The method is Newton's on the perturbed
 optimality conditions, with Mehrotra's predictor and corrector. The product t * v(x) is linearised at the current point, which
 is a Dinkelbach step folded into each Newton step: so every linear system is that of a convex problem. With shared pilots v has
 a concave part; its tangent at the current point takes its place in each Newton step (the majoriser of a sequential convex
@@ -31,7 +31,7 @@ BatchT = TypeVar("BatchT", bound=Any)
 _FIRST_GAP = 0.1
 """Sum of complementarity products at the start of a program with utilities, relative to what they can change by."""
 FIXED_ROW_TOLERANCE = 5e-7
-"""Largest relative shortfall of a row with a fixed level at which a point counts as converged."""
+"""Largest relative shortfall of a constraint with a fixed level at which a point counts as converged."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class InteriorPoint:
     Attributes:
         power: x, relative to the AP's budget. level: t. ue_dual: multiplier of u_k >= (w_k t + f_k) v_k. sensing_dual:
         multiplier of C x >= 0. budget_dual: multiplier of A x <= 1. bound_price: multiplier of x >= 0. slack: of the UEs, the
-        sensing rows and the APs. converged: whether all residuals fell below the tolerance. infeasible: whether sensing_dual
-        proves that no powers but zero meet the rows of fixed level (a Farkas certificate); where
-            rows have noise, that no powers do.
+        sensing constraints and the APs. converged: whether all residuals fell below the tolerance. infeasible: whether
+        sensing_dual proves that no powers but zero meet the constraints of fixed level (a Farkas certificate); where
+            constraints have noise, that no powers do.
         iterations: Newton steps taken.
     """
 
@@ -72,12 +72,12 @@ def solve(
 
     Args:
         program: the problems.
-        power: x > 0 with every AP's load below 1; the other rows need not be met.
+        power: x > 0 with every AP's load below 1; the other constraints need not be met.
         level: t of the start, best at or below the smallest level that `power` reaches.
-        tolerance: bound on complementarity, on the rows' and on the dual residuals, each relative to the objective.
+        tolerance: bound on complementarity, on the constraints' and on the dual residuals, each relative to the objective.
         max_iterations: cap on Newton steps.
         to_boundary: share of the way to the nearest bound that a step may go; smaller is slower and steadier.
-        warm: the powers are good and pushed inside their bounds (`warm_start`): find prices to match.
+        warm: the powers are good and pushed inside their bounds (`warm_start`): find dual variables to match.
     """
     scale = program.echo.amax(-1, keepdim=True).clamp_min(1e-300)
     units = torch.cat([scale[..., 0], program.weight.new_ones(len(power), program.num_ratios - _linear(program))], 1)
@@ -183,7 +183,7 @@ class _Newton:
 
     @property
     def residual(self) -> Tensor:
-        """Priced shortfall of the rows; where utilities are the objective, what its slope leaves, if that is more."""
+        """Priced shortfall of the constraints; where utilities are the objective, what its slope leaves, if that is more."""
         rows = (self.point.price * self.system.row_residual.abs()).sum(-1)
         slope = (self.point.power * self.system.dual_residual.abs()).sum(-1)
         return torch.where(self.system.stake > 0.0, torch.maximum(rows, slope), rows)
@@ -219,7 +219,7 @@ def _linear(program: LevelProgram) -> int:
 
 
 def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
-    """Slacks from the powers (kept off zero) and prices on the central path of their mean complementarity."""
+    """Slacks from the powers (kept off zero) and dual variables on the central path of their mean complementarity."""
     curves = program.curves(power)
     program = program.at(power, curves)
     wanted, unwanted = program.wanted(power), program.unwanted(power)
@@ -241,7 +241,7 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
     """Whether complementarity, priced row residuals and dual residuals are all small against the objective."""
     products = (point.price * point.slack).sum(-1) + (point.bound_price * point.power).sum(-1)
     rows = (point.price * system.row_residual.abs()).sum(-1)
-    # what the prices lack lifts the bound by its share of the noise's and the cost's part of them, which is `fixed`
+    # what the dual variables lack lifts the bound by its share of the noise's and the cost's part of them, which is `fixed`
     fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost * point.power).sum(-1)
     rises = (program.weight > 0).any(-1).to(fixed.dtype)
     fixed = (fixed - rises * _row_noise(program, point.price)).clamp_min(0.0)
@@ -255,9 +255,9 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
 
 
 def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
-    """Whether the row prices make every link lose: sum_l y_l (S_le - f_l I_le) < 0 for all e rules out all powers but zero.
+    """Whether sum_l y_l (S_le - f_l I_le) < 0 for all links e, which rules out all powers but zero.
 
-    Rows with noise are out of reach where the best link of every AP together earns less than sum_l y_l f_l n_l.
+    Constraints with noise are out of reach where the best link of every AP together earns less than sum_l y_l f_l n_l.
     """
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     if ues == ratios:
@@ -274,6 +274,6 @@ def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
 
 
 def _row_noise(program: LevelProgram, price: Tensor) -> Tensor:
-    """Noise that the sensing rows must overcome at their fixed levels, at these prices of all constraints."""
+    """Noise that the sensing constraints must overcome at their fixed levels, at these dual variables of all constraints."""
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     return (price[:, ues:ratios] * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)

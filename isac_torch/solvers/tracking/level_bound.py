@@ -1,6 +1,7 @@
-"""Bounds on any `LevelProgram` from prices alone: what no powers exceed in level, or undercut in cost.
+"""Bounds on any `LevelProgram` from dual variables alone: what no powers exceed in level, or undercut in cost.
 
-With prices lambda_k, nu_l >= 0 and positive shares theta_e that sum to one over each UE's links, any feasible x of level t has
+With dual variables lambda_k, nu_l >= 0 and positive shares theta_e that sum to one over each UE's links, any feasible x of
+level t has
 
     sum_e c_e(t) x_e >= sum_k lambda_k (w_k t + f_k) + sum_l nu_l (w_l t + f_l) n_l,
     c_e(t) = lambda_{k(e)} a_e^2 / theta_e - sum_k lambda_k (w_k t + f_k) N_ke + sum_l nu_l (S_le - (w_l t + f_l) I_le) ,
@@ -37,7 +38,7 @@ class _Priced:
 
 
 def level_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
-    """No powers reach a larger level t (cost ignored; it must be zero). inf where the prices prove nothing."""
+    """No powers reach a larger level t (cost ignored; it must be zero). inf where the dual variables prove nothing."""
     priced = _priced(program, found)
 
     def excess(level: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def level_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " 
 
 
 def cost_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
-    """No powers that meet every row cost less; only for programs without a rising level. At least 0."""
+    """No powers that meet every constraint cost less; only for programs without a rising level. At least 0."""
     priced = _priced(program, found)
     return (priced.offset - _worth(program, priced.fixed - program.cost)).nan_to_num(0.0).clamp_min(0.0)
 
@@ -68,7 +69,7 @@ def _worth(program: LevelProgram, coefficient: Tensor) -> Tensor:
 
 
 def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
-    """Coefficients with the shares that the prices suggest: theta_e ~ a_e^2 over the link's cost at the level found."""
+    """Coefficients with the shares that the dual variables suggest: theta_e ~ a_e^2 over the link's cost at the level found."""
     ues, program = program.amplitude.shape[1], program.at(found.power)
     ue, row = found.ue_dual.clamp_min(0.0), found.sensing_dual.clamp_min(0.0)
     own, rows = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])

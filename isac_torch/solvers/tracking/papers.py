@@ -4,8 +4,8 @@ In amplitudes b = sqrt(p) the SINR of a UE is a second-order cone for a fixed le
 
     ||(pi_k1, ..., pi_kK, sqrt(N_ke) b_e for every link e, 1)|| <= sqrt(1 + 1/gamma) sum_e a_e b_e,               (C4)
 
-with pi_kk the wanted amplitude itself and pi_kj the coherent one of a UE on the same pilot, while a sensing row is a difference
-of convex functions, whose echo is replaced by its tangent at the last amplitudes b',
+with pi_kk the wanted amplitude itself and pi_kj the coherent one of a UE on the same pilot, while a sensing constraint is a
+difference of convex functions, whose echo is replaced by its tangent at the last amplitudes b',
 
     SIR0_l (sum_e I_le b_e^2 + n_l) - sum_e S_le (2 b'_e b_e - b'_e^2) <= 0.                                      (C3)
 
@@ -45,7 +45,7 @@ def algorithm_1(
     """Bisect the smallest SINR; at each level, repeat the convex approximation until the amplitudes settle.
 
     Args:
-        problem: one drop, float64, whose sensing rows can be met.
+        problem: one drop, float64, whose sensing constraints can be met.
         start: W; meets every constraint. Different starts end in different local optima.
         tolerance: eps1, width of the bracket over its upper end, and eps2, squared change of b over its squared norm.
 
@@ -74,10 +74,10 @@ def start_point(
     """A feasible point to start from, which the paper leaves open.
 
     Args:
-        problem: one drop, float64, whose sensing rows can be met.
+        problem: one drop, float64, whose sensing constraints can be met.
         inside: W; meets every constraint (`SensingLimit.power`).
         start: "nearest_uniform": the feasible powers closest to an equal split of each budget, each power relative to its
-            AP's budget. "slack_lp": the powers whose sensing rows have the largest common slack.
+            AP's budget. "slack_lp": the powers whose sensing constraints have the largest common slack.
 
     Returns:
         Feasible powers, W.
@@ -191,7 +191,7 @@ def _single_user_sinr(problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
 
 
 def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
-    """Budget of each link's AP, W, the sensing rows per share of it, each over its largest entry, and what they must reach."""
+    """Budget of each link's AP, W, sensing constraints per share of it, each over its largest entry, and what they need."""
     limit = problem.link_budget
     rows = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
     scale = rows.abs().amax(-1, keepdim=True) if problem.num_constraints else torch.ones_like(rows)

@@ -32,7 +32,7 @@ def position_cones(position: PositionInformation, share: Any, limit: Array, requ
     Args:
         position: of one drop.
         share: variable, the powers over `limit`, as they are in the problem.
-        limit: W, one a link.
+        limit: W, one per link.
         required: least h of every target over `position.required`; number or expression.
     """
     import cvxpy as cp

@@ -84,7 +84,7 @@ class DropCones:
         return upper_bound(problem, shares, torch.from_numpy(self._unit / worth.sum(1))[None], torch.from_numpy(rows)[None])
 
     def _served(self, needed: Any) -> list[Any]:
-        """(sum_e a_e sqrt p_e)^2 >= needed_k, by one rotated cone a link."""
+        """(sum_e a_e sqrt p_e)^2 >= needed_k, by one rotated cone per link."""
         import cvxpy as cp
 
         ues, links = self._signal.shape

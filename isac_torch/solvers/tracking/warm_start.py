@@ -1,12 +1,13 @@
 """Where the interior-point method starts when good powers are known, such as a network's.
 
-Powers alone save little: the method needs prices too, and slacks that are not far smaller than the errors of either. So the
-powers are pushed inside their bounds, and the prices y of the rows are those that make the optimality conditions of the
-powers hold best,
+Powers alone save little: the method needs dual variables too, and slacks that are not far smaller than the errors of either.
+So the powers are pushed inside their bounds, and the dual variables y of the constraints are those that make the optimality
+conditions of the powers hold best,
 
     minimise |x * (cost - J^T y)|^2 + |slack * y|^2   subject to   sum_k w_k v_k y_k = 1 ,
 
-a system of the size of one Newton step (x * rescales the conditions by the powers, slack * keeps prices off slack rows).
+a system of the size of one Newton step (x * rescales the conditions by the powers, slack * keeps dual variables off slack
+constraints).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from isac_torch.solvers.tracking.newton import row_slopes
 _MIX = 0.02
 """Share of the even start mixed into the given powers: no link starts at zero."""
 _SLACK = 0.02
-"""Smallest slack, relative to both sides of its row; no AP starts nearer to its budget."""
+"""Smallest slack, relative to both sides of its constraint; no AP starts nearer to its budget."""
 _PRODUCT = 0.1
 """Smallest complementarity product, as a share of the level over the number of products."""
 WARM_LEVEL = 0.95
@@ -41,7 +42,7 @@ def push_inside(power: Float[Tensor, "drop link"], even: Float[Tensor, "drop lin
 
 
 def warm_point(program: LevelProgram, power: Float[Tensor, "drop link"], level: Float[Tensor, " drop"]) -> Point:
-    """Slacks and prices that suit good powers. See the module's docstring.
+    """Slacks and dual variables that suit good powers. See the module's docstring.
 
     Args:
         program: problems with a level that rises.
