@@ -1,8 +1,8 @@
 """How many symbols of a frame become downlink and uplink pilots, together with the pilots' powers, exact over the integers.
 
-For given (tau_d, tau_u) the rate (P11) of a UE falls with its NMSE, so that the smallest largest NMSE gives the largest smallest
-rate. The share of the frame that carries data multiplies it, eq. (P23). Pairs are tried with fewer pilots first; a drop is left
-out as soon as a perfectly known channel could not make up for the symbols that the next pair takes.
+For given (tau_d, tau_u) the rate (P11) of a UE falls with its NMSE, so that the smallest largest NMSE gives the largest
+smallest rate. The share of the frame that carries data multiplies it, eq. (P23). Pairs are tried with fewer pilots first; a
+drop is left out as soon as a perfectly known channel could not make up for the symbols that the next pair takes.
 """
 
 from __future__ import annotations
