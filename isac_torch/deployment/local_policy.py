@@ -114,8 +114,6 @@ class DeployedPolicy(DeployedAllocator):
 
     def _guarded(self, problem: Coefficients) -> Guarded:
         """The policy's powers; fractional power control's where they are not finite. Missed constraints are named."""
-        if problem.asks_for_watts:
-            raise DropError("the distributed policy knows requirement sir or none only; give one of them, or policy=central")
         with np.errstate(all="ignore"):
             power = self.powers(problem)
             finite = np.isfinite(power).all(-1)

@@ -28,7 +28,7 @@ SCRIPT = ROOT / "benchmarks" / "fuzz_deployment.py"
 class AnyAnswer:
     """In place of the exported graph: logits of every size, some of them not finite, the same for the same inputs."""
 
-    def run(self, outputs: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+    def run(self, outputs: list[str], inputs: dict[str, np.ndarray], options: object = None) -> list[np.ndarray]:
         parts = [self.one(heard) for heard in inputs["heard"]]
         return [np.stack(part) for part in zip(*parts, strict=True)]
 

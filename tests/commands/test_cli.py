@@ -200,10 +200,10 @@ def test_every_generate_config_is_understood(path, monkeypatch, tmp_path):
     from isac_torch.datasets import generate as module
 
     calls = []
-    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, *rest, **named: calls.append((scenarios, named)))
+    monkeypatch.setattr(module, "generate_dataset", lambda scenarios, num_drops, *_, **__: calls.append((scenarios, num_drops)))
     assert cli.main(["generate", "--config", str(path), "--output", str(tmp_path)]) == 0
     assert calls[0][0]
-    assert calls[0][1]["num_drops"] > 0
+    assert calls[0][1] > 0
 
 
 @pytest.mark.parametrize("path", [*CONFIGS.glob("demo*/evaluate.yaml"), *CONFIGS.glob("evaluate/*.yaml")], ids=str)

@@ -48,6 +48,7 @@ class StandIn:
 
     def __init__(self) -> None:
         self.card = {"name": "stand-in"}
+        self.computes_by = "numpy"
         self.batches: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
