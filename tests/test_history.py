@@ -3,11 +3,14 @@
 import json
 import runpy
 
+import pytest
+
 from tests.paths import ROOT
 
 HISTORY = runpy.run_path(str(ROOT / "benchmarks" / "history.py"))
 
 
+@pytest.mark.slow
 def test_a_run_appends_a_line_and_draws(tmp_path, capsys):
     lines, picture = tmp_path / "history.jsonl", tmp_path / "history.png"
     argv = ["--size=4x2x2", "--drops=2", "--repetitions=1", f"--json={lines}", f"--png={picture}"]
