@@ -41,6 +41,7 @@ from isac_torch.tracking.build import power_problem  # noqa: E402
 from isac_torch.tracking.fractional import fractional_power  # noqa: E402
 from isac_torch.tracking.problem import MaxMinSinrProblem  # noqa: E402
 from isac_torch.tracking.scenario import TrackingScenario  # noqa: E402
+from isac_torch.weights import shipped_bundle  # noqa: E402
 
 BATCH, ROUNDS = 256, 8
 SEED = 960_000_000
@@ -54,7 +55,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
     parser.add_argument("--json", type=Path, required=True, help="file to write")
-    parser.add_argument("--model", type=Path, required=True, help="bundle that `isac-torch export` wrote")
+    parser.add_argument("--model", type=Path, default=shipped_bundle(), help="bundle that `isac-torch export` wrote")
     parser.add_argument("--sizes", nargs="+", default=["16x16x4", "64x64x8", "400x400x20"], help="the first one counts")
     parser.add_argument("--calls", type=int, default=500, help="single calls at the first size; fewer at larger ones")
     parser.add_argument("--slow-drops", type=int, default=32, help="drops for the algorithms that take seconds")
@@ -71,7 +72,11 @@ def main() -> None:
         options.json.write_text(
             json.dumps(result | {"sizes": sizes}, indent=2) + "\n"
         )  # what there is, should a later size fail
-    result |= summary(sizes[options.sizes[0]]) | {"sizes": sizes, "card": deployed.card["versions"]}
+    result |= summary(sizes[options.sizes[0]]) | {
+        "computes_by": deployed.computes_by,
+        "sizes": sizes,
+        "card": deployed.card["versions"],
+    }
     if not options.no_large:
         sys.path.insert(0, str(Path(__file__).parent))
         from large_network import measure  # the file beside this one
@@ -100,12 +105,14 @@ def measure_size(deployed: DeployedAllocator, size: str, options: argparse.Names
     calls = options.calls if first else max(10, options.calls // 10) if aps <= 64 else 5
     rows: dict[str, Any] = {}
     refined = DeployedAllocator.load(options.model, refine=True)
+    by_numpy = DeployedAllocator.load(options.model, native=False)
     methods: dict[str, Callable[[int], Any]] = {
         "deployed": lambda index: deployed(snapshots[index]),
+        "deployed_numpy": lambda index: by_numpy(snapshots[index]),
         "fpc_from_snapshot": lambda index: fractional_power(coefficients([snapshots[index]]), 0.0, 1.0),
         "deployed_refined": lambda index: refined(snapshots[index]),
     }
-    wanted = [calls, calls, calls // 5]
+    wanted = [calls, calls, calls, calls // 5]
     if aps <= 64:
         problem = power_problem(drops, scenario)
         slow: dict[str, Allocator[MaxMinSinrProblem]] = {
@@ -122,6 +129,7 @@ def measure_size(deployed: DeployedAllocator, size: str, options: argparse.Names
         rows["opc_batched_in_batch"] = timed(BatchedOptimal(gap=1e-3, tie="none"), problem)
     if first:
         rows["deployed"] |= throughput(deployed, snapshots)
+        rows["deployed_numpy"] |= throughput(by_numpy, snapshots)
         rows["deployed_refined"] |= throughput(refined, snapshots)
         rows["quality"] = quality(deployed, scenario, options.quality_drops)
         rows["quality_refined"] = quality(refined, scenario, options.quality_drops)
@@ -253,6 +261,8 @@ def summary(first: dict[str, Any]) -> dict[str, Any]:
         "ms_p50_all_rounds_16": deployed["ms_p50_all_rounds"],
         "ms_p99_16": deployed["ms_p99"],
         "cpu_ms_p50_16": deployed["cpu_ms_p50"],
+        "speedup_native": first["deployed_numpy"]["ms_p50_all_rounds"] / deployed["ms_p50_all_rounds"],
+        "batch_speedup_native": deployed["drops_per_second"] / first["deployed_numpy"]["drops_per_second"],
         "speedup_vs_paper_16": first["opc_paper"]["ms_p50"] / deployed["ms_p50"],
         "speedup_vs_paper_all_rounds_16": first["opc_paper"]["ms_p50_all_rounds"] / deployed["ms_p50_all_rounds"],
         "speedup_vs_paper_16_cpu": first["opc_paper"]["cpu_ms_p50"] / deployed["cpu_ms_p50"],
