@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from isac_torch.caches import MEBIBYTE, kept, size_of
 from isac_torch.propagation.arrays import turned, turned_basis
+from isac_torch.solvers.tracking.cones import _pattern
 from isac_torch.tensors import all_but_own
 from isac_torch.tracking.nodes import nodes_between
 
@@ -72,3 +73,9 @@ def test_tables_of_large_arrays_are_bounded_too():
     for antennas in range(2, 65):
         turned(np.ones((1, 2 * antennas - 1)))
     assert turned_basis.kept_bytes() <= 8 * MEBIBYTE
+
+
+def test_patterns_of_cone_programmes_are_bounded_too():
+    for ues in range(2, 60):
+        _pattern(ues, 4, 2, 4 * ues + 8, 30)
+    assert 0 < _pattern.kept_bytes() <= 8 * MEBIBYTE

@@ -13,7 +13,6 @@ with x relative to the budgets, x' the last powers, g their smallest SINR and si
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +21,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
+from isac_torch.caches import kept
 from isac_torch.solvers.tracking.certificate import upper_bound
 from isac_torch.solvers.tracking.feasibility import repair
 from isac_torch.solvers.tracking.reference import majorised_leakage
@@ -99,7 +99,7 @@ class _Pattern:
     num_cones: int
 
 
-@cache
+@kept()
 def _pattern(ues: int, serving: int, rows: int, links: int, aps: int) -> _Pattern:
     """Rows: K equalities, K signals, L sensing rows, M budgets, signs of sensing links, one 3-cone a serving link."""
     comm = ues * serving
