@@ -29,6 +29,17 @@ _AT_THE_APS = {
 }
 """These policies: the name of each one's system in the files of weights, and that of the shipped weights."""
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
+_OPTIMAL = re.compile(
+    r"opc_(?P<kind>batched|global|paper)(?:_(?P<tie>most_power|lexicographic|fair|none))?(?:_(?P<gap>0\.\d+))?"
+    r"(?:_(?P<priority>sensing)(?:_(?P<sensing_slack>0\.\d+))?)?"
+)
+_OPTIONS = {
+    "batched": ("tie", "gap", "priority", "sensing_slack"),
+    "global": ("gap", "priority", "sensing_slack"),
+    "paper": ("priority", "sensing_slack"),
+}
+"""What the names of each kind of optimal power control can say."""
+_PLACES = {"batched": "batched:BatchedOptimal", "global": "drop_by_drop:GlobalOptimal", "paper": "drop_by_drop:PaperOpc"}
 
 
 @dataclass(frozen=True)
@@ -124,6 +135,22 @@ def _fractional(name: str) -> Any:
     return _made("tracking.heuristics:Fractional", comm_exponent=comm, sensing_exponent=sensing)()
 
 
+def _optimal(name: str) -> Any:
+    """Optimal power control by a name that tells its second stage, gap and priority; None where it is no such name."""
+    match = _OPTIMAL.fullmatch(name)
+    if match is None:
+        return None
+    kind, said = match["kind"], {key: text for key, text in match.groupdict().items() if text is not None and key != "kind"}
+    if not said.keys() <= set(_OPTIONS[kind]):
+        return None
+    options = {key: float(text) if key in ("gap", "sensing_slack") else text for key, text in said.items()}
+    return _made(f"tracking.{_PLACES[kind]}", **options)()
+
+
+def _family(name: str) -> Any:
+    return _fractional(name) or _optimal(name)
+
+
 def _network(path: Path) -> Any:
     from isac_torch.allocators.tracking.learned import LearnedAllocator
 
@@ -199,8 +226,8 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "gnn_dominate": ("tracking-shares", "tracking_shares"),
         **{f"{kind}_r{rounds}": weights for kind, weights in _AT_THE_APS.items() for rounds in _ROUNDS},
     },
-    family=_fractional,
-    families=("fpc_<kappa_c>_<kappa_s>",),
+    family=_family,
+    families=("fpc_<kappa_c>_<kappa_s>", "opc_batched[_most_power|_lexicographic|_fair|_none][_<gap>][_sensing[_<slack>]]"),
 )
 DOWNLINK_PILOTS: Catalogue[MinMaxNmseProblem] = Catalogue(
     system="downlink_pilots",

@@ -7,9 +7,11 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
+from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking import batched
 from isac_torch.allocators.tracking.batched import BatchedOptimal
-from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal
+from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
+from isac_torch.errors import AllocationError
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -170,3 +172,44 @@ def test_float32_problems_are_solved_in_float64_and_answered_in_float32() -> Non
     found = BatchedOptimal(tie="none").propose(problem.cast(torch.float32))
     assert found.power.dtype == torch.float32
     assert_close(problem.objective(found.power.double()), allocate(problem, FIRST).value, rtol=1e-3, atol=0.0)
+
+
+def test_sensing_priority_never_asks_for_less_than_sir0() -> None:
+    problem = drops(6)
+    best = largest_sir(problem)
+    near = replace(problem, sir_min=0.98 * best.best_sir[:, None].expand_as(problem.sir_min))
+    found = allocate(near, BatchedOptimal(priority="sensing"))
+    assert bool((found.status == Status.OPTIMAL).all())
+    assert bool((near.sir(found.power).amin(-1) >= 0.98 * best.best_sir * (1.0 - 1e-6)).all())
+
+
+def test_most_power_sends_more_at_nearly_the_same_smallest_sinr() -> None:
+    problem = drops(8)
+    least = allocate(problem, FIRST)
+    most = allocate(problem, BatchedOptimal(gap=0.05, tie="most_power"))
+    assert bool((most.gap <= 0.05).all())
+    assert bool((most.value >= (1.0 - 0.05) * least.value).all())
+    assert float(most.power.sum()) >= 1.2 * float(least.power.sum())
+    assert bool((problem.ap_load(most.power) <= problem.budget * (1.0 + 1e-9)).all())
+
+
+@pytest.mark.parametrize(
+    "allocator",
+    [
+        BatchedOptimal(),
+        BatchedOptimal(gap=0.05, tie="most_power"),
+        BatchedOptimal(tie="none", priority="sensing"),
+        BatchedOptimal(gap=0.2, tie="fair", priority="sensing", sensing_slack=0.1),
+        GlobalOptimal(priority="sensing"),
+        PaperOpc(priority="sensing", sensing_slack=0.2),
+    ],
+    ids=lambda allocator: allocator.name,
+)
+def test_the_name_of_an_optimal_allocator_makes_it_again(allocator: BatchedOptimal | GlobalOptimal | PaperOpc) -> None:
+    assert named_allocator(allocator.name) == allocator
+
+
+@pytest.mark.parametrize("name", ["opc_paper_fair", "opc_batched_sensing_", "opc_batched_2", "opc_batched_quiet"])
+def test_names_that_say_too_much_are_unknown(name: str) -> None:
+    with pytest.raises(AllocationError, match="unknown"):
+        named_allocator(name)

@@ -17,20 +17,20 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Proposal, equal_split
 from isac_torch.allocators.parts import in_parts
+from isac_torch.allocators.tracking.drop_by_drop import SENSING_SLACK, Priority, sensing_suffix
 from isac_torch.solvers.tracking import interior
 from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound, with_tangents
 from isac_torch.solvers.tracking.common_factor import largest_factor
 from isac_torch.solvers.tracking.fair_powers import fair_powers
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.level_program import max_min_program
-from isac_torch.solvers.tracking.objectives import least_power, lexicographic
+from isac_torch.solvers.tracking.objectives import least_power, lexicographic, most_power
 from isac_torch.solvers.tracking.scaling import scaled
 from isac_torch.solvers.tracking.settling import settled
 from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
-Tie = Literal["least_power", "lexicographic", "fair", "none"]
-Priority = Literal["communication", "sensing"]
+Tie = Literal["least_power", "most_power", "lexicographic", "fair", "none"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ _ATTEMPTS = (_Attempt(0.5, 0.5, 0.95, 40), _Attempt(0.1, 0.2, 0.8, 60), _Attempt
 """Fast first; what misses its gap is tried again with more care. About 1 % of drops need the second, 0.1 % the third."""
 
 
-_FAIR_SHARE = 0.9
-"""Share of the gap that the smallest SINR gives away for the largest mean log rate."""
+_GIVEN_SHARE = 0.9
+"""Share of the gap that the smallest SINR gives away for the largest mean log rate, or for the most power."""
 _FAIR_LOSS = 0.2
 """Share of the gap by which lexicographic max-min, which solves the first stage again, may fall short of it."""
 _REUSE_GAP = 0.03
@@ -67,12 +67,13 @@ class BatchedOptimal:
     places give the same bits whoever solves them.
 
     Attributes:
-        gap: certified relative distance to the optimum. A second stage gives away half of it, "fair" nine tenths.
+        gap: certified relative distance to the optimum. A second stage gives away half of it, "fair" and "most_power" nine
+            tenths.
         tie: second stage that makes powers unique, at (1 - gap / 2) of the first stage's value: least total power; or
             lexicographic max-min, which also lifts the UEs that can do better than the worst; or fair, the largest mean log
-            rate, which wants a gap of some per cent to be of use; or none.
+            rate, or most_power, the largest total power (both want a gap of some per cent to be of use); or none.
         priority: "communication" keeps the problem's SIR0; "sensing" asks every drop for (1 - sensing_slack) times the largest
-            SIR that it can reach.
+            SIR that it can reach, where that is more than SIR0.
         sensing_slack: share of the reachable SIR left to communication.
         chunk: drops solved together; only speed depends on it.
 
@@ -89,13 +90,15 @@ class BatchedOptimal:
     gap: float = 1e-3
     tie: Tie = "least_power"
     priority: Priority = "communication"
-    sensing_slack: float = 0.05
+    sensing_slack: float = SENSING_SLACK
     chunk: int = 256
 
     @property
     def name(self) -> str:
-        """opc_batched, with the suffix _sensing when sensing has priority."""
-        return "opc_batched" if self.priority == "communication" else "opc_batched_sensing"
+        """opc_batched, with what differs from the defaults; `named_allocator` reads it."""
+        tie = "" if self.tie == "least_power" else f"_{self.tie}"
+        gap = "" if self.gap == BatchedOptimal.gap else f"_{self.gap:g}"
+        return f"opc_batched{tie}{gap}{sensing_suffix(self.priority, self.sensing_slack)}"
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop; never raises for a drop."""
@@ -122,7 +125,8 @@ class BatchedOptimal:
         best_sir = torch.full_like(problem.budget[:, 0], torch.nan)
         if self.priority == "sensing":
             problem, infeasible, best_sir = self._reachable(problem, infeasible.logical_not().nonzero()[:, 0], best_sir)
-        stage_gap = {"none": 1.0, "fair": 1.0 - _FAIR_SHARE}.get(self.tie, 0.5) * self.gap
+        generous = self.tie in ("fair", "most_power")
+        stage_gap = (1.0 if self.tie == "none" else 1.0 - _GIVEN_SHARE if generous else 0.5) * self.gap
         found = _first_stage(problem, stage_gap, start)
         lost = found.infeasible.nonzero()[:, 0]
         if len(lost):
@@ -131,9 +135,10 @@ class BatchedOptimal:
             found = _insert(found, _first_stage(problem.select(lost), stage_gap), lost)
         found = _refer(problem, found, stage_gap)
         power = found.power
-        if self.tie == "fair":
-            floor = (1.0 - _FAIR_SHARE * self.gap) * problem.objective(power)
-            power = fair_powers(problem, floor.unsqueeze(-1).expand(-1, problem.num_ues).contiguous(), power).power
+        if generous:
+            least_sinr = (1.0 - _GIVEN_SHARE * self.gap) * problem.objective(power)
+            floor = least_sinr.unsqueeze(-1).expand(-1, problem.num_ues).contiguous()
+            power = fair_powers(problem, floor, power).power if self.tie == "fair" else most_power(problem, floor, power)
         elif self.tie != "none":
             goal = (1.0 - 0.5 * self.gap) * problem.objective(power)
             least = least_power(problem, goal.unsqueeze(-1).expand(-1, problem.num_ues), power)

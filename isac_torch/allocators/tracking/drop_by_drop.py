@@ -21,8 +21,18 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Priority = Literal["communication", "sensing"]
 
+SENSING_SLACK = 0.05
+"""Share of the reachable SIR that is left to communication, where nothing else is said."""
 _ROUND_OFF = 1e-9
 """Relative violation that rounding leaves of powers that meet a requirement exactly."""
+
+
+def sensing_suffix(priority: Priority, slack: float) -> str:
+    """What a name says of the priority: nothing, `_sensing`, or `_sensing_0.1` with an unusual slack."""
+    if priority == "communication":
+        return ""
+    return "_sensing" if slack == SENSING_SLACK else f"_sensing_{slack:g}"
+
 
 SolveDrop = Callable[[MaxMinSinrProblem, SensingLimit], tuple[Tensor, Tensor]]
 
@@ -38,7 +48,7 @@ class GlobalOptimal:
         gap: certified relative distance to the optimum.
         tie: second stage that makes the powers unique; see `reference.solve_drop`.
         priority: "communication" keeps the problem's SIR0; "sensing" asks every drop for (1 - sensing_slack) times the
-            largest SIR that it can reach, and its bounds are those of that harder problem.
+            largest SIR that it can reach, where that is more than SIR0; its bounds are those of that harder problem.
         sensing_slack: share of the reachable SIR left to communication.
 
     Example:
@@ -53,12 +63,12 @@ class GlobalOptimal:
     gap: float = 1e-3
     tie: reference.Tie = "least_power"
     priority: Priority = "communication"
-    sensing_slack: float = 0.05
+    sensing_slack: float = SENSING_SLACK
 
     @property
     def name(self) -> str:
-        """opc_global, with the suffix _sensing when sensing has priority."""
-        return "opc_global" if self.priority == "communication" else "opc_global_sensing"
+        """opc_global, with the suffix of the priority."""
+        return f"opc_global{sensing_suffix(self.priority, self.sensing_slack)}"
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W), bound, proven infeasibility and largest reachable SIR of every drop."""
@@ -92,14 +102,14 @@ class PaperOpc:
 
     start: papers.Start = "nearest_uniform"
     priority: Priority = "communication"
-    sensing_slack: float = 0.05
+    sensing_slack: float = SENSING_SLACK
     tolerance: float = 1e-3
 
     @property
     def name(self) -> str:
         """opc_paper, with what differs from the defaults."""
         name = "opc_paper" if self.start == "nearest_uniform" else f"opc_paper_{self.start}"
-        return name if self.priority == "communication" else f"{name}_sensing"
+        return f"{name}{sensing_suffix(self.priority, self.sensing_slack)}"
 
     @property
     def gap(self) -> float:

@@ -244,22 +244,22 @@ def _price_bound(own: Array, other: Array, price: Array) -> float:
 def best_effort(
     problem: MaxMinSinrProblem, limit: SensingLimit, *, slack: float = 0.05, everywhere: bool = False
 ) -> MaxMinSinrProblem:
-    """Sensing-prioritised requirements: SIR0 becomes (1 - slack) times the largest reachable one.
+    """Requirements that can be met: where no powers reach SIR0, it becomes (1 - slack) times the largest reachable one.
 
     Args:
         problem: the drops.
         limit: their `largest_sir`.
         slack: share of the reachable SIR that is left to communication. The rate collapses as it goes to 0.
-        everywhere: in every drop, instead of those only that no powers can satisfy.
+        everywhere: in every drop where that is more than SIR0 (sensing has priority); no drop is asked for less than SIR0.
 
     Returns:
         The same drops with requirements that some powers meet with a little room.
     """
     if problem.num_constraints == 0 and problem.position is None:
         return problem
-    changed = limit.infeasible | (limit.margin < 1.0 - _CEILING) | everywhere
-    kept = ((1.0 - _CEILING) * limit.margin).clamp_max(1.0)
-    factor = torch.where(changed, (1.0 - slack) * limit.margin, kept)[:, None]
+    lost = limit.infeasible | (limit.margin < 1.0 - _CEILING)
+    kept, best = ((1.0 - _CEILING) * limit.margin).clamp_max(1.0), (1.0 - slack) * limit.margin
+    factor = torch.where(lost, best, torch.maximum(kept, best) if everywhere else kept)[:, None]
     position = problem.position
     if position is not None:
         position = replace(position, required=position.required * factor)

@@ -230,7 +230,7 @@ def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
     rises = (program.weight > 0).any(-1)
     pull = (program.weight * unwanted / slack[:, : program.num_ratios]).sum(-1)
     count = slack.shape[1] + power.shape[1]
-    stake = (program.cost * power).sum(-1)
+    stake = (program.cost.abs() * power).sum(-1)
     if curves is not None and curves.merit is not None:
         stake = _FIRST_GAP * curves.merit.size
     centre = torch.where(rises, 1.0 / pull, stake / count).unsqueeze(-1)
@@ -242,7 +242,7 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
     products = (point.price * point.slack).sum(-1) + (point.bound_price * point.power).sum(-1)
     rows = (point.price * system.row_residual.abs()).sum(-1)
     # what the dual variables lack lifts the bound by its share of the noise's and the cost's part of them, which is `fixed`
-    fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost * point.power).sum(-1)
+    fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost.abs() * point.power).sum(-1)
     rises = (program.weight > 0).any(-1).to(fixed.dtype)
     fixed = (fixed - rises * _row_noise(program, point.price)).clamp_min(0.0)
     limit = tolerance * (fixed + system.stake)

@@ -1,4 +1,4 @@
-"""Objectives beside the smallest SINR: least total power at given SINRs, and lexicographic max-min.
+"""Objectives beside the smallest SINR: least or most total power at given SINRs, and lexicographic max-min.
 
 Both keep the budgets and the sensing rows, come in batches, and carry a bound that is computed from prices alone. With shared
 pilots both are local: the bound of least power then holds for the leakage linearised at its solution, so none is given.
@@ -74,8 +74,41 @@ def least_power(
     Returns:
         Powers and bound; unsolved drops keep `start`.
     """
-    limit = problem.link_budget
+    found, reached = _extreme_power(problem, power_program(problem, sinr_min), sinr_min, start)
+    bound = cost_bound(reached.program, reached.point) * problem.budget.mean(-1)
+    if problem.has_pilot_reuse:
+        bound = torch.zeros_like(bound)
+    return LeastPower(found, bound, reached.solved)
+
+
+def most_power(
+    problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"], start: Float[Tensor, "drop link"] | None = None
+) -> Float[Tensor, "drop link"]:
+    """maximise sum_e p_e subject to SINR_k >= sinr_min_k, every SIR0 and every budget: convex with orthogonal pilots.
+
+    Power that the UEs leave unused lights the targets: the SIR does not see it, the SICNR does. Arguments as in `least_power`.
+
+    Returns:
+        Powers, W; unsolved drops keep `start`.
+    """
     program = power_program(problem, sinr_min)
+    return _extreme_power(problem, replace(program, cost=-program.cost), sinr_min, start)[0]
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The program, where the solver stopped, and which drops pass the exact constraints."""
+
+    program: LevelProgram
+    point: interior.InteriorPoint
+    solved: Bool[Tensor, " drop"]
+
+
+def _extreme_power(
+    problem: MaxMinSinrProblem, program: LevelProgram, sinr_min: Tensor, start: Tensor | None
+) -> tuple[Tensor, _Reached]:
+    """Powers (W) of a program with costs and fixed SINRs; drops that are not solved keep `start`."""
+    limit = problem.link_budget
     first = equal_split(problem) if start is None else start
     inner = 0.95 * first / limit + 0.02 * equal_split(problem) / limit
     tolerance = _REUSE_TOLERANCE if problem.has_pilot_reuse else _POWER_TOLERANCE
@@ -84,10 +117,7 @@ def least_power(
     power = power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
     reached = (problem.sinr(power) >= sinr_min * (1.0 - 1e-6)).all(-1)
     solved = found.converged & reached & (problem.violations(power).worst <= FEASIBILITY_TOLERANCE)
-    bound = cost_bound(program, found) * problem.budget.mean(-1)
-    if problem.has_pilot_reuse:
-        bound = torch.zeros_like(bound)
-    return LeastPower(torch.where(solved.unsqueeze(-1), power, first), bound, solved)
+    return torch.where(solved.unsqueeze(-1), power, first), _Reached(program, found, solved)
 
 
 def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]) -> LevelProgram:
