@@ -102,7 +102,7 @@ COMMANDS: dict[str, Command] = {
         Command(
             "pareto",
             "commands.tracking:pareto",
-            "trace the trade-off between rate and sensing SIR: CSV, figure",
+            "trace the trade-off between rate and sensing: CSV, figure",
             ("--allocators='[opc_batched, upc]' --num_drops 32 --seed 1 --output runs/pareto",),
         ),
         Command(

@@ -68,31 +68,46 @@ def pareto(
     seed: int,
     output: Path,
     sir_min_db: list[float] | None = None,
+    factors: list[float] | None = None,
+    choose_roles: bool = False,
     checkpoint: Path | None = None,
 ) -> None:
-    """Trace how much rate each allocator gives up for sensing SIR: pareto.csv and pareto.png.
+    """Trace how much rate each allocator gives up for sensing: pareto.csv and pareto.png.
 
     Args:
-        scenario: The network; its own SIR0 is not used.
+        scenario: The network; its own SIR0, or its own factors, are not used.
         allocators: Names as of `evaluate`; opc_batched or opc_global give the certified front.
         num_drops: Drops, the same for every point.
         seed: Take one that no training set uses.
         output: Folder of the results.
         sir_min_db: Required SIRs, dB; default a range around the usual ones.
+        factors: In place of SIRs: factors of the requirement dominate; 1 asks for the sensing of uniform power.
+        choose_roles: With factors: also with the receive APs that a search finds best at each factor.
         checkpoint: Weights (model.pt) of the learned allocator.
     """
+    from isac_torch.errors import ScenarioError
     from isac_torch.evaluation.tracking.pareto import DEFAULT_SIR_DB
     from isac_torch.evaluation.tracking.pareto import pareto as trace
+    from isac_torch.evaluation.tracking.pareto_factors import pareto_factors
+    from isac_torch.roles.search import Search
 
-    trace(
-        scenario,
-        allocators=allocators,
-        num_drops=num_drops,
-        seed=seed,
-        output=output,
-        sir_min_db=DEFAULT_SIR_DB if sir_min_db is None else sir_min_db,
-        checkpoint=checkpoint,
-    )
+    if factors is None and choose_roles:
+        raise ScenarioError(
+            "choose_roles=true needs a requirement that knows noise; list factors too, such as '[0.8, 1.0, 1.2]'"
+        )
+    if factors is not None and sir_min_db is not None:
+        raise ScenarioError("sir_min_db and factors are two kinds of requirements; give one of them")
+    whole: dict[str, Any] = {
+        "allocators": allocators,
+        "num_drops": num_drops,
+        "seed": seed,
+        "output": output,
+        "checkpoint": checkpoint,
+    }
+    if factors is None:
+        trace(scenario, sir_min_db=DEFAULT_SIR_DB if sir_min_db is None else sir_min_db, **whole)
+    else:
+        pareto_factors(scenario, factors=factors, search=Search() if choose_roles else None, **whole)
 
 
 def report(run: Path, output: Path | None = None) -> None:

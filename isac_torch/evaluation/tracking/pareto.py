@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from dataclasses import astuple, dataclass, fields, replace
-from typing import TYPE_CHECKING
+from operator import attrgetter
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import torch
 
@@ -21,9 +22,10 @@ from isac_torch.tracking.communication import rate
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
 
     from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -105,7 +107,9 @@ def pareto(
         demanding = requiring(problem, level)
         points.append(_point(name, level, demanding, allocate(demanding, named[name]), scenario))
     write_points(folder / "pareto.csv", points)
-    figures.save(trade_off(points), folder / "pareto.png")
+    figures.save(
+        trade_off(points, attrgetter("sir_min_db"), "required sensing SIR of every target (dB)"), folder / "pareto.png"
+    )
     tqdm.write(f"look at {folder}/pareto.csv and pareto.png")
     return points
 
@@ -115,16 +119,38 @@ def requiring(problem: MaxMinSinrProblem, sir_min_db: float) -> MaxMinSinrProble
     return replace(problem, sir_min=torch.full_like(problem.sir_min, db_to_linear(sir_min_db)))
 
 
-def write_points(path: Path, points: Sequence[Point]) -> None:
+def write_points(path: Path, points: Sequence[DataclassInstance]) -> None:
     """Write the points as CSV, whole or not at all."""
     with written_whole(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow([field.name for field in fields(Point)])
+        writer.writerow([field.name for field in fields(points[0])])
         writer.writerows(astuple(point) for point in points)
 
 
-def trade_off(points: Sequence[Point]) -> Figure:
-    """Rate (drops with a violation count 0) and share of drops without violation, against the required SIR."""
+class _Drawn(Protocol):
+    """What a trade-off shows of a point."""
+
+    @property
+    def allocator(self) -> str: ...
+    @property
+    def num_drops(self) -> int: ...
+    @property
+    def valid_share(self) -> float: ...
+    @property
+    def min_rate_mbps_valid_mean(self) -> float: ...
+
+
+_PointT = TypeVar("_PointT", bound=_Drawn)
+
+
+def trade_off(points: Sequence[_PointT], level: Callable[[_PointT], float], words: str) -> Figure:
+    """Rate (drops with a violation count 0) and share of drops without violation, against the requirement.
+
+    Args:
+        points: in the order of the requirement.
+        level: what is required at a point.
+        words: label of the horizontal axis.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=figures.SIZE, dpi=150, layout="constrained")
@@ -132,13 +158,13 @@ def trade_off(points: Sequence[Point]) -> Figure:
     names = list(dict.fromkeys(point.allocator for point in points))
     for name, style in zip(names, figures.styles(len(names)), strict=True):
         own = [point for point in points if point.allocator == name]
-        level = [point.sir_min_db for point in own]
-        upper.plot(level, [p.min_rate_mbps_valid_mean for p in own], label=name, marker=".", linewidth=1.5, **style)
-        lower.plot(level, [p.valid_share for p in own], marker=".", linewidth=1.5, **style)
+        across = [level(point) for point in own]
+        upper.plot(across, [p.min_rate_mbps_valid_mean for p in own], label=name, marker=".", linewidth=1.5, **style)
+        lower.plot(across, [p.valid_share for p in own], marker=".", linewidth=1.5, **style)
     upper.set_title(f"Rate against sensing, {points[0].num_drops} drops", fontsize=10)
     upper.set_ylabel("mean minimum rate (Mbit/s),\n0 where a target is missed", fontsize=8)
     lower.set_ylabel("share of drops\nwithout violation", fontsize=8)
-    lower.set(xlabel="required sensing SIR of every target (dB)", ylim=(-0.05, 1.05))
+    lower.set(xlabel=words, ylim=(-0.05, 1.05))
     upper.set_ylim(bottom=0.0)
     upper.legend(fontsize=7)
     for axes in (upper, lower):
