@@ -20,6 +20,7 @@ typedef struct {
     int64_t by_angles; /* 1: ue_azimuth and ue_elevation replace ue_position */
     int64_t product;   /* 1: echoes weaken by the product of the one-way gains, 0: by the radar equation */
     int64_t scatter_count, pointing_count;
+    int64_t refine; /* 1: powers that are good are improved too */
     const double *tx_position;     /* [ap][3], m */
     const double *tx_orientation;  /* [ap], rad */
     const double *rx_position;     /* [rx][3], m */
@@ -42,6 +43,7 @@ typedef struct {
     double *sinr;     /* [ue], linear */
     double *sir;      /* [target], linear; not written with fewer than two targets */
     double *quantity; /* [QUANTITIES], by which networks are told from those of the training */
+    double *missed;   /* [2]: target whose constraint the network's powers meet least, and what they reach over SIR0 */
 } Drop;
 
 /* Constants of tracking.balancing.Constants, and the weights as isac_torch.deployment.native packs them. */
@@ -51,8 +53,9 @@ typedef struct {
     double sensing_cap, least_net_gain, excess_at_zero, excess_cap, floor_share, least_share, least_own_gain;
 } Model;
 
-/* What became of a drop: the network's powers are good, or the caller has to go on without the core. */
-enum { SETTLED = 0, LEFT = 1 };
+/* What became of a drop: the network's powers are good, or the caller has to go on without the core, or they were improved,
+   or repaired. */
+enum { SETTLED = 0, LEFT = 1, IMPROVED = 2, REPAIRED = 3 };
 
 static inline double most(double a, double b) { return a > b ? a : b; }
 static inline double least(double a, double b) { return a < b ? a : b; }

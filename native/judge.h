@@ -85,28 +85,53 @@ static int kept(const Drop *drop, Work *w) {
     for (int64_t e = 0; e < w->links; e++) {
         double load = w->load[w->ap[e]], limit = w->limit[e], power = w->power[e] * (limit / most(load, limit));
         drop->power[e] = power;
-        w->root[e] = sqrt(power);
         good &= power >= 0.0;
     }
     return good;
 }
 
-/* SINR and SIR of the kept powers; 1 where all UEs are served and all sensing constraints met: `guard`. */
-static int judged(const Drop *drop, Work *w) {
-    int good = kept(drop, w);
-    combine_d(w->links, w->wide, drop->power, w->heard, w->free);
-    combine_d(w->links, w->wide, drop->power, w->required, w->aim);
+/* SINR and SIR of powers (W), and in `w->own` what each UE hears besides its own; the smallest SINR. */
+static double measured(const Drop *drop, Work *w, const double *power) {
+    double weakest = DBL_MAX;
+    for (int64_t e = 0; e < w->links; e++) w->root[e] = sqrt(power[e]);
+    combine_d(w->links, w->wide, power, w->heard, w->free);
+    combine_d(w->links, w->wide, power, w->required, w->aim);
     if (w->shared) coherent_sums(w, w->root);
     for (int64_t k = 0; k < w->ues; k++) {
-        double amplitude = 0.0, other = 1.0 + w->free[k] + (w->shared ? coherent_power(w, k) : 0.0);
+        double amplitude = 0.0;
+        w->own[k] = 1.0 + w->free[k] + (w->shared ? coherent_power(w, k) : 0.0);
         for (int64_t e = w->first[k]; e < w->first[k + 1]; e++) amplitude += w->signal[e] * w->root[e];
-        drop->sinr[k] = amplitude * amplitude / other;
-        good &= drop->sinr[k] > 0.0 && drop->sinr[k] <= DBL_MAX;
+        drop->sinr[k] = amplitude * amplitude / w->own[k];
+        weakest = least(weakest, drop->sinr[k]);
     }
+    for (int64_t l = 0; l < w->rows; l++)
+        drop->sir[l] = w->free[w->ues + l] / most(w->aim[w->ues + l] / drop->sir_min, DBL_MIN);
+    return weakest;
+}
+
+/* Largest relative shortfall of a sensing constraint at the powers that were measured last: `problem.violations`. */
+static double shortfall(const Drop *drop, const Work *w) {
+    double worst = 0.0;
     for (int64_t l = 0; l < w->rows; l++) {
-        double sir = w->free[w->ues + l] / most(w->aim[w->ues + l] / drop->sir_min, DBL_MIN);
-        drop->sir[l] = sir;
-        good &= sir / drop->sir_min >= 1.0 - ROW_TOLERANCE;
+        double lacks = 1.0 - (drop->sir[l] + DBL_MIN) / (drop->sir_min + DBL_MIN);
+        worst = lacks <= worst ? worst : lacks;
     }
+    return worst;
+}
+
+/* Powers within the budgets, measured; 1 where all UEs are served: `guard`. */
+static int served(const Drop *drop, Work *w) {
+    int good = kept(drop, w);
+    measured(drop, w, drop->power);
+    for (int64_t k = 0; k < w->ues; k++) good &= drop->sinr[k] > 0.0 && drop->sinr[k] <= DBL_MAX;
     return good;
+}
+
+/* Whether the network's powers miss a sensing constraint; which one most, and how far, goes into `drop->missed`. */
+static int missed(const Drop *drop, const Work *w) {
+    drop->missed[1] = INFINITY;
+    for (int64_t l = 0; l < w->rows; l++)
+        if (drop->sir[l] / drop->sir_min < drop->missed[1])
+            drop->missed[0] = (double)l, drop->missed[1] = drop->sir[l] / drop->sir_min;
+    return !(drop->missed[1] >= 1.0 - ROW_TOLERANCE);
 }

@@ -7,6 +7,9 @@
 #include "prices.h"
 #include "network.h"
 #include "judge.h"
+#include "symmetric.h"
+#include "interior.h"
+#include "repair.h"
 
 /* One drop, in the memory of `arena`. */
 static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {
@@ -18,7 +21,10 @@ static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {
     echo_quantities(drop, w);
     if (outage || unheard(drop, w)) return LEFT;
     network(model, w);
-    return balance(drop, model, w) && judged(drop, w) ? SETTLED : LEFT;
+    if (!balance(drop, model, w) || !served(drop, w)) return LEFT;
+    if (missed(drop, w)) return repaired(drop, w) ? REPAIRED : LEFT;
+    if (!drop->refine) return SETTLED;
+    return improved(drop, w) ? IMPROVED : LEFT;
 }
 
 /* Bytes that the largest of some drops needs. */

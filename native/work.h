@@ -11,8 +11,25 @@
 #define LANES (BYTES / 8)  /* numbers in a vector of double precision */
 #define FLANES (BYTES / 4) /* and of single precision */
 #define WIDE 16            /* rows over nodes are padded to a multiple: whole vectors of either */
+#define MOST_LINKS 512 /* repair.MOST_LINKS */
 typedef double vd __attribute__((vector_size(BYTES)));
 typedef float vf __attribute__((vector_size(BYTES)));
+
+/* Newton's method on one drop, see interior.h; and the linear program of repair.h, in the same order. */
+typedef struct {
+    int64_t ratios, rows, pairs;
+    double level, residual;
+    double *lead, *partner, *product, *change, *wish;           /* [pair] */
+    double *amplitude, *theta, *inverse, *asked, *cost, *before, *width; /* [link] */
+    double *fixed, *slope, *weighted;                           /* [link][wide] */
+    double *shared, *eased;                                     /* [ap][wide] */
+    double *stiffness, *load;                                   /* [ap] */
+    double *value;                                              /* [row] */
+    double *right, *even;                                       /* [wide] */
+    double *matrix;                                             /* [ratio][wide] */
+    double *table;                                              /* [link + 1][target + 1] */
+    int64_t *basis, *outside;                                   /* [link], [target] */
+} Newton;
 
 /* Sizes, indices and arrays of one drop. "node" axes hold the UEs, then the targets, and are padded with zeros to `wide`.
    Matrices over links and nodes have a row for each link. */
@@ -47,6 +64,7 @@ typedef struct {
     float *loud, *part;                          /* [link][wide]: relations to the nodes */
     float *link, *node_state, *link_norm, *node_norm, *link_sum, *node_sum, *gathered, *louder, *parted, *spread, *mixed;
     float *link_logit, *node_logit;
+    Newton newton;
 } Work;
 
 typedef struct {
@@ -152,11 +170,37 @@ static void lay_out_network(Arena *arena, Work *w) {
     FLOATS(node_extra, all * 6);
 }
 
+static void lay_out_newton(Arena *arena, Work *w) {
+    Newton *n = &w->newton;
+    int64_t links = w->links <= MOST_LINKS ? w->links : 0, entries = links * w->wide; /* no steps for more links */
+    n->ratios = w->ues + w->rows;
+    n->rows = n->ratios + w->aps;
+    n->pairs = n->rows + w->links;
+    double **by_pair[] = {&n->lead, &n->partner, &n->product, &n->change, &n->wish};
+    double **by_link[] = {&n->amplitude, &n->theta, &n->inverse, &n->asked, &n->cost, &n->before, &n->width};
+    double **matrices[] = {&n->fixed, &n->slope, &n->weighted};
+    for (size_t i = 0; i < sizeof by_pair / sizeof *by_pair; i++) *by_pair[i] = taken(arena, n->pairs, sizeof(double));
+    for (size_t i = 0; i < sizeof by_link / sizeof *by_link; i++) *by_link[i] = taken(arena, w->links, sizeof(double));
+    for (size_t i = 0; i < sizeof matrices / sizeof *matrices; i++) *matrices[i] = taken(arena, entries, sizeof(double));
+    n->shared = taken(arena, w->aps * w->wide, sizeof(double));
+    n->eased = taken(arena, w->aps * w->wide, sizeof(double));
+    n->stiffness = taken(arena, w->aps, sizeof(double));
+    n->load = taken(arena, w->aps, sizeof(double));
+    n->value = taken(arena, n->rows, sizeof(double));
+    n->right = taken(arena, w->wide, sizeof(double));
+    n->even = taken(arena, w->wide, sizeof(double));
+    n->matrix = taken(arena, n->ratios * w->wide, sizeof(double));
+    n->table = taken(arena, (w->links + 1) * (w->rows + 1), sizeof(double));
+    n->basis = taken(arena, w->links, sizeof(int64_t));
+    n->outside = taken(arena, w->rows, sizeof(int64_t));
+}
+
 /* Every pointer of `w`, or, where the arena has no block yet, how many bytes they need. */
 static size_t lay_out(const Drop *drop, Arena *arena, Work *w) {
     arena->used = 0;
     lay_out_statistics(drop, arena, w);
     lay_out_balance(arena, w);
     lay_out_network(arena, w);
+    lay_out_newton(arena, w);
     return arena->used;
 }

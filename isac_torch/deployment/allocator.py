@@ -21,7 +21,8 @@ from numpy import ndarray
 
 from isac_torch.deployment.balance import balanced_power
 from isac_torch.deployment.bundle import load_bundle, load_weights
-from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, UNITS, Seen, has_shares, ranges_of
+from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, has_shares, ranges_of
+from isac_torch.deployment.compiled import by_core, put
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first, without_unheard
 from isac_torch.deployment.guard import Guarded, PathTaken, guard
@@ -138,7 +139,7 @@ class DeployedAllocator:
         self._constants = None if has_shares(card) else Constants(**card["balance"])
         self._refine = refine
         self._core: NativeCore | None = None
-        if self._constants is not None and weights is not None and not refine:
+        if self._constants is not None and weights is not None:
             self._core = native_core(card, weights, self._constants)
         self.card = card
 
@@ -249,20 +250,14 @@ class DeployedAllocator:
         return found, self._unlike(problem), _sensed(problem, found)
 
     def _by_core(self, core: NativeCore, batch: Sequence[Snapshot]) -> Answers:
-        """The same by the compiled core; what it does not settle, and what needs to be improved, by numpy."""
-        solved = core.solve(batch)
-        strange = self._seen.of_table(solved.quantity, UNITS)
-        path: list[PathTaken] = ["network"] * len(batch)
-        found = Guarded(solved.power, path, [""] * len(batch), solved.sinr, solved.sir)
-        improve = self._seen.of_table(solved.quantity, REFINED) if any(strange) else strange
-        left = [drop for drop, good in enumerate(solved.settled.tolist()) if not good or improve[drop]]
+        """The same by the compiled core; what it leaves by numpy."""
+        found, strange, left = by_core(core, batch, self._seen, self._refine)
         if left:
             rest, unlike, _ = self._by_numpy([batch[drop] for drop in left])
             for row, drop in enumerate(left):
-                found.power[drop], found.sinr[drop], found.sir[drop] = rest.power[row], rest.sinr[row], rest.sir[row]
-                found.path[drop], found.reason[drop], strange[drop] = rest.path[row], rest.reason[row], unlike[row]
-        sir_min = np.array([snapshot.sir_min for snapshot in batch])
-        return found, strange, _sensed_sir(found, sir_min)
+                put(found, drop, rest, row)
+                strange[drop] = unlike[row]
+        return found, strange, _sensed_sir(found, np.array([snapshot.sir_min for snapshot in batch]))
 
     def _guarded(self, problem: Coefficients) -> Guarded:
         """The network's powers after the guard; improved where asked for, or where the network is known to do badly."""

@@ -117,14 +117,19 @@ def _usable(problem: Coefficients, power: ndarray) -> Bool[ndarray, " drop"]:
 def _worst_rows(problem: Coefficients, power: ndarray) -> list[str]:
     """In words, the constraint of each drop that is missed most."""
     ratio = problem.sir(power) / np.maximum(problem.sir_min, np.finfo(np.float64).tiny)
-    sicnr = problem.asks_for_watts
-    names = [f"sensing {'SICNR' if sicnr else 'SIR'} of target {target}" for target in range(problem.num_target_constraints)]
+    if not problem.asks_for_watts:
+        return [missed_words(int(worst), row[worst]) for row, worst in zip(ratio, ratio.argmin(-1), strict=True)]
+    names = [f"sensing SICNR of target {target}" for target in range(problem.num_target_constraints)]
     names += [f"echo of scan cell {cell}" for cell in range(problem.num_cells)]
     if problem.position is not None:
         ratio = np.concatenate([ratio, problem.position.h(power) / problem.position.required], axis=1)
         names += [f"position information of target {target}" for target in range(problem.num_targets)]
-    what = "what is required" if sicnr else "SIR0"
     return [
-        f"{names[worst]} at {max(float(row[worst]), 0.0):.3g} of {what}"
+        f"{names[worst]} at {max(float(row[worst]), 0.0):.3g} of what is required"
         for row, worst in zip(ratio, ratio.argmin(-1), strict=True)
     ]
+
+
+def missed_words(target: int, ratio: float) -> str:
+    """In words, that a target has a SIR of `ratio` times SIR0."""
+    return f"sensing SIR of target {target} at {max(float(ratio), 0.0):.3g} of SIR0"

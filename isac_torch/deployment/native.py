@@ -1,8 +1,9 @@
 """The compiled core of the deployed allocator: snapshots in, judged powers out, by the library that `native/` builds.
 
 It does what `DeployedAllocator` does by numpy and onnxruntime, which stay the reference: statistics, network, balancing and the
-guard's check, in one call for a batch and without the interpreter's lock. What is not plainly good there it leaves to them: an
-unmet sensing constraint, a UE out of an AP's reach, powers that do not settle. An installation without a compiler has no
+guard's check with its repair of an unmet sensing constraint and its Newton steps, in one call for a batch and without the
+interpreter's lock. The rest it leaves to them: constraints that no powers meet, a UE out of an AP's reach, powers that do not
+settle. An installation without a compiler has no
 library; everything then runs by numpy.
 """
 
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from numpy import ndarray
 
 from isac_torch.caches import MEBIBYTE, kept
@@ -34,12 +35,14 @@ if TYPE_CHECKING:
     from isac_torch.deployment.snapshot import Snapshot
     from isac_torch.tracking.balancing import Constants
 
+SETTLED, LEFT, IMPROVED, REPAIRED = range(4)
+"""What became of a drop, as in native/core.h."""
 LEVELS = ("baseline", "AVX2", "AVX-512")
 """Instruction sets that the library holds code for; the processor's best is taken."""
 NETWORK: dict[str, Any] = {"system": "tracking-one-shot", "feature_version": 2, "hidden": 32}
 """What a card must say of its network for the core to compute it."""
 FILE = Path(__file__).with_name("_native.so")
-_DROP = struct.Struct("=13q17Q3d4Q")
+_DROP = struct.Struct("=14q17Q3d5Q")
 """`Drop` of native/core.h: sizes, arrays, numbers, and where the answers go."""
 _MODEL = struct.Struct("=qQ7d")
 _ARRAYS = (
@@ -59,14 +62,17 @@ class Solved:
         sinr: of each UE, linear.
         sir: of each target with a sensing constraint, linear.
         quantity: by which networks are told from those of the training, in the order of `card.UNITS`.
-        settled: drops whose powers are good; the other rows hold nothing of use, but for `quantity`.
+        outcome: SETTLED where the powers are good as the network gave them, IMPROVED or REPAIRED where they were changed;
+            LEFT where the rows hold nothing of use, but for `quantity`.
+        missed: of each drop, the target whose sensing constraint the network's powers met least, and the SIR there over SIR0.
     """
 
     power: Float[ndarray, "drop link"]
     sinr: Float[ndarray, "drop ue"]
     sir: Float[ndarray, "drop constraint"]
     quantity: Float[ndarray, "quantity drop"]
-    settled: Bool[ndarray, " drop"]
+    outcome: Int[ndarray, " drop"]
+    missed: Float[ndarray, "drop 2"]
 
 
 class NativeCore:
@@ -88,29 +94,29 @@ class NativeCore:
         """Instruction set in use, one of LEVELS."""
         return LEVELS[self._level]
 
-    def solve(self, snapshots: Sequence[Snapshot]) -> Solved:
-        """Powers of snapshots of one size class that have passed `check` and are `completed`."""
+    def solve(self, snapshots: Sequence[Snapshot], refine: bool = False) -> Solved:
+        """Powers of snapshots of one size class that have passed `check` and are `completed`; good ones improved too."""
         first, count = snapshots[0], len(snapshots)
         ues, targets = first.num_ues, first.num_targets
         power = np.zeros((count, len(links_of(first))))
         sinr, sir = np.zeros((count, ues)), np.zeros((count, targets if targets > 1 else 0))
-        quantity, outcome = np.zeros((count, len(UNITS))), np.ones(count, np.int32)
+        quantity, missed, outcome = np.zeros((count, len(UNITS))), np.zeros((count, 2)), np.full(count, LEFT, np.int32)
         tables = _tables(
             first.num_antennas, math.radians(first.azimuth_spread_deg), math.sqrt(2.0) * first.angle_error
         )  # held by name until the call is over
         shared = (len(tables[0]), len(tables[1]), *map(_address, tables))
-        results = [_rows(array) for array in (power, sinr, sir, quantity)]
+        results = [_rows(array) for array in (power, sinr, sir, quantity, missed)]
         drops = b"".join(
-            _packed(one, shared, [base + row * step for base, step in results]) for row, one in enumerate(snapshots)
+            _packed(one, shared, refine, [base + row * step for base, step in results]) for row, one in enumerate(snapshots)
         )
         self._run(self._level, count, drops, self._model, outcome.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)))
         rows = len(UNITS) if sir.shape[1] else len(UNITS) - 2
-        return Solved(power, sinr, sir, quantity.T[:rows], outcome == 0)
+        return Solved(power, sinr, sir, quantity.T[:rows], outcome, missed)
 
     def agrees(self, snapshot: Snapshot, power: Float[ndarray, "1 link"]) -> bool:
         """Whether the core gives the same powers of a completed snapshot, where it gives any."""
         solved = self.solve([snapshot])
-        return not solved.settled[0] or bool(np.allclose(solved.power, power, rtol=1e-3, atol=1e-9))
+        return solved.outcome[0] != SETTLED or bool(np.allclose(solved.power, power, rtol=1e-3, atol=1e-9))
 
 
 def native_core(card: Mapping[str, Any], weights: Mapping[str, ndarray] | None, constants: Constants) -> NativeCore | None:
@@ -208,14 +214,14 @@ def _tables(antennas: int, spread: float, error: float) -> tuple[ndarray, ndarra
     return quadrature_table(antennas, spread), quadrature_table(antennas, error), turned_basis(antennas)
 
 
-def _packed(snapshot: Snapshot, shared: tuple[int, ...], results: list[int]) -> bytes:
+def _packed(snapshot: Snapshot, shared: tuple[int, ...], refine: bool, results: list[int]) -> bytes:
     """`Drop` of native/core.h."""
     arrays = [getattr(snapshot, name) for name in _ARRAYS]
     scatters, points, scatter, pointing, basis = shared
     return _DROP.pack(
         len(arrays[0]), len(arrays[7]), len(arrays[3]), len(arrays[2]), snapshot.num_antennas,
         arrays[11].shape[1], arrays[12].shape[1], arrays[13].shape[1], snapshot.pilot_symbols,
-        arrays[5] is not None, snapshot.echo_gain == "product", scatters, points,
+        arrays[5] is not None, snapshot.echo_gain == "product", scatters, points, refine,
         *map(_address, arrays), scatter, pointing, basis,
         snapshot.carrier_frequency, snapshot.noise_power, snapshot.sir_min, *results,
     )  # fmt: skip

@@ -66,10 +66,10 @@ def hostile(seed, count):
 def compare(compiled, reference, snapshots):
     """Paths and words are equal, powers and what is said of them nearly; the share that the core settled itself."""
     answers, wanted = compiled.many(snapshots), reference.many(snapshots)
-    settled = [bool(compiled._core.solve([completed(snapshot)]).settled[0]) for snapshot in snapshots]
+    settled = [compiled._core.solve([completed(snapshot)]).outcome[0] != native.LEFT for snapshot in snapshots]
     for snapshot, one, other, alone in zip(snapshots, answers, wanted, settled, strict=True):
         full = completed(snapshot)
-        assert (one.path, one.out_of_distribution) == (other.path, other.out_of_distribution)
+        assert (one.path, one.reason, one.out_of_distribution) == (other.path, other.reason, other.out_of_distribution)
         np.testing.assert_array_equal(one.link_ap, other.link_ap)
         assert np.abs((one.power - other.power) / full.ap_power[native.links_of(full)]).max() <= POWER
         if alone:
@@ -94,6 +94,25 @@ def compare(compiled, reference, snapshots):
 )
 def test_the_core_answers_as_numpy_does(compiled, reference, size, parameters):
     assert compare(compiled, reference, drawn(size, 12, **parameters)) > 0.5
+
+
+@built
+@pytest.mark.parametrize(("size", "parameters"), [("8x8x4", {}), ("8x8x4", {"pilot_length": 3}), ("6x5x1", {})])
+def test_newton_steps_end_where_those_of_numpy_do(size, parameters):
+    compiled, reference = (DeployedAllocator.load(refine=True, native=native) for native in (True, False))
+    assert compare(compiled, reference, drawn(size, 12, **parameters)) > 0.5
+
+
+@built
+def test_missed_constraints_are_repaired_as_numpy_does(compiled, reference):
+    hard = drawn("12x6x4", 20)
+    compare(compiled, reference, hard)
+    answers = compiled._core.solve([completed(snapshot) for snapshot in hard])
+    repaired = np.flatnonzero(answers.outcome == native.REPAIRED)
+    assert len(repaired) > 2
+    problem = coefficients(hard).select(repaired)
+    found = problem.violations(answers.power[repaired])
+    assert max(found.sensing.max(), found.budget.max(), found.negative.max()) <= 1e-6
 
 
 @built
@@ -143,7 +162,7 @@ def test_what_the_core_leaves_is_answered_all_the_same(compiled, reference):
     gain = snapshot.ue_gain.copy()
     gain[0] = 1e-20  # out of everybody's reach
     far = replace(snapshot, ue_gain=gain)
-    assert not compiled._core.solve([far]).settled[0]
+    assert compiled._core.solve([far]).outcome[0] == native.LEFT
     one, other = compiled(far), reference(far)
     np.testing.assert_array_equal(one.power, other.power)
     assert one.reason == other.reason != ""
