@@ -8,7 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from isac_torch.evaluation.studies.liesegang_cases import Reading
 from isac_torch.tracking.scenario import TrackingScenario
+
+DEFAULT_READING = Reading()
 
 
 def generate(
@@ -153,17 +156,21 @@ def reproduce_liesegang(
     num_blocks: int | None = None,
     seed: int = 1,
     checkpoint: Path | None = None,
+    reading: Reading = DEFAULT_READING,
+    pilot_table: bool = False,
 ) -> None:
     """Draw the figures of Liesegang et al. (PNG and CSV) and judge the paper's claims (claims.json).
 
     Args:
         output: Folder of the results.
-        figure: One figure, 2 to 9, instead of all.
+        figure: One figure, 2 to 9 or roc, instead of all.
         quick: Few drops and blocks: minutes instead of hours.
         num_drops: Drops, in place of either.
         num_blocks: Blocks (fading realisations) of every drop, in place of either.
         seed: Of drops and blocks.
         checkpoint: Weights (model.pt) of the learned allocator, to draw it in figures 8 and 9.
+        reading: How the paper is read: network, setup, what it leaves open, sweeps (configs/reproduce/liesegang_paper.yaml).
+        pilot_table: Beside figure 9, tabulate all kinds of optimal power control at four pilot powers.
     """
     from isac_torch.evaluation.studies.liesegang import reproduce
 
@@ -175,4 +182,6 @@ def reproduce_liesegang(
         num_blocks=num_blocks,
         seed=seed,
         checkpoint=checkpoint,
+        reading=reading,
+        pilot_table=pilot_table,
     )

@@ -9,12 +9,16 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from isac_torch.sensing.conditions import AntennaCorrelation
 from isac_torch.tracking.whitening import clutter_power
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
     from isac_torch.tracking.setup import SensingSetup
+
+WHITE = AntennaCorrelation()
+"""Clutter that antennas hear independently."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +36,25 @@ class Clutter:
     receive_covariance: Complex[Tensor, "drop rx antenna antenna"] | None = None
 
 
-def clutter_statistics(drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup) -> Clutter:
-    """Clutter power of every AP pair with white antennas, eq. (31).
+def clutter_statistics(
+    drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup, correlation: AntennaCorrelation = WHITE
+) -> Clutter:
+    """Clutter power of every AP pair, eq. (31), and the correlation between antennas, the same for every pair.
 
     The Rician factor of the model never appears: its scattered part is b (1 - p_LoS), finite at p_LoS = 1 too.
     """
-    return Clutter(clutter_power(drop, scenario, setup))
+    power = clutter_power(drop, scenario, setup)
+
+    def exponential(coefficient: float) -> Tensor:
+        index = torch.arange(scenario.num_antennas, device=power.device)
+        return (coefficient ** (index[:, None] - index).abs().to(power.dtype)).to(power.dtype.to_complex())
+
+    root, received = None, None
+    if correlation.transmit > 0.0:
+        root = matrix_root(exponential(correlation.transmit)).expand(*power.shape, -1, -1)
+    if correlation.receive > 0.0:
+        received = exponential(correlation.receive).expand(*power.shape[:2], -1, -1)
+    return Clutter(power, root, received)
 
 
 def temporal_covariance(
@@ -48,9 +65,12 @@ def temporal_covariance(
     Args: sent, the samples of every transmit AP, sqrt(W); clutter, its statistics.
     """
     num_rx = clutter.power.shape[1]
+    if clutter.transmit_root is None:
+        gram = torch.view_as_real(sent @ sent.mH).flatten(3)  # of every AP, once for all receive APs
+        mixed = clutter.power.unsqueeze(1) @ gram
+        return torch.view_as_complex(mixed.unflatten(-1, (sent.shape[3], sent.shape[3], 2)))
     weighted = sent.unsqueeze(2).expand(-1, -1, num_rx, -1, -1, -1)
-    if clutter.transmit_root is not None:
-        weighted = weighted @ clutter.transmit_root.unsqueeze(1)
+    weighted = weighted @ clutter.transmit_root.unsqueeze(1)
     weighted = weighted * clutter.power.sqrt()[:, None, :, :, None, None]
     flat = weighted.transpose(3, 4).flatten(4)
     return flat @ flat.mH

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from isac_torch.propagation.arrays import steering
 from isac_torch.propagation.geometry import angles
-from isac_torch.sensing.clutter import Clutter, clutter_statistics
+from isac_torch.sensing.clutter import WHITE, Clutter, clutter_statistics
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.sensing import echo_gain
 
 if TYPE_CHECKING:
+    from isac_torch.sensing.conditions import AntennaCorrelation
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
     from isac_torch.tracking.setup import SensingSetup
@@ -43,15 +44,17 @@ class EchoScene:
     clutter: Clutter
 
 
-def echo_scene(drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup) -> EchoScene:
-    """The scene of every drop with its targets at `drop.target_position`."""
+def echo_scene(
+    drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup, correlation: AntennaCorrelation = WHITE
+) -> EchoScene:
+    """The scene of every drop with its targets at `drop.target_position`; `correlation` of the clutter between antennas."""
     return EchoScene(
         response=_response(drop.tx_position, drop.tx_orientation, drop.target_position, scenario.num_antennas),
         listener_response=_response(drop.rx_position, drop.rx_orientation, drop.target_position, scenario.num_antennas),
         scale=(echo_gain(drop, scenario) * (setup.rcs_variance / scenario.noise_power)).sqrt(),
         reflectivity=reflectivity_correlation(drop.target_position, drop.tx_position, math.radians(setup.rcs_correlation_deg)),
         listening=drop.listening_ap,
-        clutter=clutter_statistics(drop, scenario, setup),
+        clutter=clutter_statistics(drop, scenario, setup, correlation),
     )
 
 

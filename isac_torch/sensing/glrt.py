@@ -49,12 +49,22 @@ class Moments:
         quiet: X^H W C W^H X without the target.
         loud: the same with it, reflectivities averaged.
         reference: Gram matrix of the filtered echoes themselves, which sets the scale of rank decisions.
+        crowd: part of `quiet` that the echoes of other targets make; None where there is none.
     """
 
     gram: Complex[Tensor, "drop block target listening ap ap"]
     quiet: Complex[Tensor, "drop block target listening ap ap"]
     loud: Complex[Tensor, "drop block target listening ap ap"]
     reference: Complex[Tensor, "drop block target listening ap ap"]
+    crowd: Complex[Tensor, "drop block target listening ap ap"] | None = None
+
+    def brighter(self, factor: float) -> Moments:
+        """The moments where every cross-section is `factor` times as large: columns grow by its root, the filter does not."""
+        crowd = None if self.crowd is None else factor**2 * self.crowd
+        alone = self.quiet if self.crowd is None else self.quiet - self.crowd
+        quiet = factor * alone if crowd is None else factor * alone + crowd
+        own = factor**2 * (self.loud - self.quiet)
+        return Moments(factor * self.gram, quiet, quiet + own, factor * self.reference, crowd)
 
 
 @dataclass(frozen=True)
@@ -80,16 +90,17 @@ def moments(sent: Complex[Tensor, "drop block ap time antenna"], scene: EchoScen
     num_aps = sent.shape[2]
     gram, quiet = filtered.gram[..., :num_aps, :num_aps], filtered.spread[..., :num_aps, :num_aps]
     reference = gram
-    cross = filtered.gram[..., :num_aps, num_aps:]
+    cross, crowd = filtered.gram[..., :num_aps, num_aps:], None
     if test.form == "paper" and cross.shape[-1]:
         others = _block_diagonal(scene.reflectivity, order[:, 1:]).to(cross.dtype)[:, None, :, None]
-        quiet = quiet + cross @ others @ cross.mH
+        crowd = cross @ others @ cross.mH
+        quiet = quiet + crowd
     if test.form == "joint" and cross.shape[-1]:
         gram, decouple = _decouple(filtered.gram, num_aps)
         mixed = filtered.spread @ decouple
         quiet = decouple.mH @ mixed if not test.clutter_statistics else gram
     own = scene.reflectivity.to(gram.dtype)[:, None, :, None]
-    return Moments(gram, quiet, quiet + gram @ own @ gram, reference)
+    return Moments(gram, quiet, quiet + gram @ own @ gram, reference, crowd)
 
 
 def statistic(

@@ -9,14 +9,18 @@ import torch
 from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
+from isac_torch.sensing.clutter import WHITE
 from isac_torch.sensing.echoes import EchoScene, echo_scene
 from isac_torch.sensing.glrt import Glrt, Moments, moments, orthonormal, pseudo_inverse, rank
-from isac_torch.sensing.signals import draw_blocks, transmitted
+from isac_torch.sensing.signals import NORMAL_ERRORS, draw_blocks, transmitted
 from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from isac_torch.sensing.conditions import AntennaCorrelation, Pointing
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
     from isac_torch.tracking.setup import SensingSetup
@@ -50,25 +54,41 @@ def echo_quality(sent: Complex[Tensor, "drop block ap time antenna"], scene: Ech
 
     The rank is a whole number: it jumps, and the ratio with it, when an AP is switched off.
     """
-    return _quality(moments(sent, scene, test), scene, test)
+    return _Once(moments(sent, scene, test), scene, test).quality()
 
 
-def _quality(found: Moments, scene: EchoScene, test: Glrt) -> EchoQuality:
-    size = rank(found.gram, found.reference).sum(-1)
-    reflectivity = scene.reflectivity[:, None, :, None].to(found.gram.dtype)
-    signal = (reflectivity * found.gram.transpose(-2, -1)).real.sum((-3, -2, -1))
-    if test.constant_false_alarm:
-        return EchoQuality(signal, size.to(signal), size)
-    projected = pseudo_inverse(found.gram) * found.quiet.transpose(-2, -1)
-    return EchoQuality(signal, projected.real.sum((-3, -2, -1)), size)
+class _Once:
+    """Energies of a block's moments, for any brightness of the targets."""
+
+    def __init__(self, found: Moments, scene: EchoScene, test: Glrt) -> None:
+        self._size = rank(found.gram, found.reference).sum(-1)
+        reflectivity = scene.reflectivity[:, None, :, None].to(found.gram.dtype)
+        self._signal = (reflectivity * found.gram.transpose(-2, -1)).real.sum((-3, -2, -1))
+        self._alone, self._crowd = self._size.to(self._signal), None
+        if not test.constant_false_alarm:
+            inverse = pseudo_inverse(found.gram)
+
+            def projected(part: Tensor) -> Tensor:
+                return (inverse * part.transpose(-2, -1)).real.sum((-3, -2, -1))
+
+            self._alone = projected(found.quiet if found.crowd is None else found.quiet - found.crowd)
+            self._crowd = None if found.crowd is None else projected(found.crowd)
+
+    def quality(self, factor: float = 1.0) -> EchoQuality:
+        """What the test makes of targets whose cross-sections are `factor` times as large."""
+        crowd = 0.0 if self._crowd is None else factor * self._crowd
+        return EchoQuality(factor * self._signal, self._alone + crowd, self._size)
 
 
-def miss_probability(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
+def miss_probability(
+    found: Moments, test: Glrt, false_alarm: float, threshold: Float[Tensor, "drop block target"] | None = None
+) -> Float[Tensor, "drop block target"]:
     """Probability that a Swerling-I target stays below the threshold of the test's own H0 law, eq. (49).
 
-    Exact in noise, clutter and reflectivities, given the block's symbols and estimates. 1 where nothing is sent.
+    Exact in noise, clutter and reflectivities, given the block's symbols and estimates. 1 where nothing is sent. `threshold`
+    is `threshold_of` the same where it is known.
     """
-    threshold = threshold_of(found, test, false_alarm)
+    threshold = threshold_of(found, test, false_alarm) if threshold is None else threshold
     miss = 1.0 - weighted_exceedance(statistic_weights(found, found.loud), threshold)
     return torch.where(threshold.isinf(), 1.0, miss)
 
@@ -113,6 +133,7 @@ def assess(
     seed: int,
     truth: TrackingDrop | None = None,
     with_miss: bool = False,
+    conditions: tuple[Pointing, AntennaCorrelation] = (NORMAL_ERRORS, WHITE),
 ) -> SensingReport:
     """Judge powers by the true echoes in drawn blocks, a bounded number of blocks at a time.
 
@@ -128,28 +149,61 @@ def assess(
         seed: of the blocks.
         truth: networks with targets where they really are; default `drop`.
         with_miss: whether to compute miss probabilities too.
+        conditions: how angles err, and how clutter is correlated between antennas.
     """
-    scene = echo_scene(drop if truth is None else truth, scenario, setup)
+    return assess_brightnesses(
+        drop, scenario, setup, power, test, (1.0,), num_blocks, seed, truth=truth, with_miss=with_miss, conditions=conditions
+    )[0]
+
+
+def assess_brightnesses(
+    drop: TrackingDrop,
+    scenario: TrackingScenario,
+    setup: SensingSetup,
+    power: Float[Tensor, "drop link"],
+    test: Glrt,
+    factors: Sequence[float],
+    num_blocks: int,
+    seed: int,
+    *,
+    truth: TrackingDrop | None = None,
+    with_miss: bool = False,
+    conditions: tuple[Pointing, AntennaCorrelation] = (NORMAL_ERRORS, WHITE),
+) -> list[SensingReport]:
+    """`assess` where cross-sections are `factors` times those of the setup: the filters do not depend on them, and are shared.
+
+    Arguments as in `assess`; one report for every factor, in their order.
+    """
+    pointing, correlation = conditions
+    scene = echo_scene(drop if truth is None else truth, scenario, setup, correlation)
     generator = torch.Generator(power.device).manual_seed(seed)
     chunk = max(1, _CHUNK_ENTRIES // _entries(scene, setup.samples(scenario), test))
     together = max(1, chunk // num_blocks)
     per_chunk = min(num_blocks, chunk)
-    rows: list[EchoQuality] = []
-    misses: list[Tensor] = []
+    rows: list[list[EchoQuality]] = [[] for _ in factors]
+    misses: list[list[Tensor]] = [[] for _ in factors]
     for part in torch.arange(drop.num_drops, device=power.device).split(together):
         some, view = drop.select(part), select_scene(scene, part)
         statistics = channel_statistics(some, scenario)
-        columns, missed = [], []
+        columns: list[list[EchoQuality]] = [[] for _ in factors]
+        missed: list[list[Tensor]] = [[] for _ in factors]
         for start in range(0, num_blocks, per_chunk):
             count = min(per_chunk, num_blocks - start)
-            blocks = draw_blocks(some, statistics, scenario, count, setup.samples(scenario), generator)
+            blocks = draw_blocks(some, statistics, scenario, count, setup.samples(scenario), generator, pointing)
             found = moments(transmitted(blocks, some, power[part]), view, test)
-            columns.append(_quality(found, view, test))
-            if with_miss:
-                missed.append(miss_probability(found, test, setup.false_alarm))
-        rows.append(_join(columns))
-        misses.extend([torch.cat(missed, dim=1)] if with_miss else [])
-    return SensingReport(cat_tensors(rows), torch.cat(misses) if with_miss else None)
+            once = _Once(found, view, test)
+            # A projection does not see how bright its own target is: only echoes of others move the threshold.
+            threshold = threshold_of(found, test, setup.false_alarm) if with_miss and found.crowd is None else None
+            for i, factor in enumerate(factors):
+                columns[i].append(once.quality(factor))
+                if with_miss:
+                    missed[i].append(miss_probability(found.brighter(factor), test, setup.false_alarm, threshold))
+        for i in range(len(factors)):
+            rows[i].append(_join(columns[i]))
+            misses[i].extend([torch.cat(missed[i], dim=1)] if with_miss else [])
+    return [
+        SensingReport(cat_tensors(row), torch.cat(miss) if with_miss else None) for row, miss in zip(rows, misses, strict=True)
+    ]
 
 
 def _entries(scene: EchoScene, samples: int, test: Glrt) -> int:

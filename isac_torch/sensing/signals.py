@@ -12,12 +12,17 @@ from torch import Tensor
 
 from isac_torch.propagation.arrays import steering
 from isac_torch.propagation.geometry import angles
+from isac_torch.sensing.conditions import Pointing
+from isac_torch.sensing.pointing import draw_errors
 from isac_torch.tensors import amplitude
 
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
+
+NORMAL_ERRORS = Pointing()
+"""Normal errors at every AP: the paper's choice."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,7 @@ def draw_blocks(
     num_blocks: int,
     num_samples: int,
     generator: torch.Generator,
+    pointing: Pointing = NORMAL_ERRORS,
 ) -> Blocks:
     """Random blocks of every drop: channel estimates with their pilot contamination, angle errors, Gaussian symbols."""
     complex_type, device = statistics.lags.dtype.to_complex(), statistics.lags.device
@@ -56,7 +62,7 @@ def draw_blocks(
 
     return Blocks(
         data_beam=_data_beams(drop, statistics, scenario, normal),
-        probe_beam=_probe_beams(drop, scenario, num_blocks, generator),
+        probe_beam=_probe_beams(drop, scenario, num_blocks, generator, pointing),
         data_symbol=normal(ues, num_samples),
         probe_symbol=normal(targets, sensing, num_samples),
     )
@@ -100,13 +106,12 @@ def _data_beams(
     return torch.einsum("dksab,fdksb->dfksa", shaping, own)
 
 
-def _probe_beams(drop: TrackingDrop, scenario: TrackingScenario, num_blocks: int, generator: torch.Generator) -> Tensor:
-    """a / sqrt(N) at the true angles plus errors of azimuth and elevation, drawn for every AP, target and block."""
-    true = (a.transpose(1, 2) for a in angles(drop.tx_position, drop.tx_orientation, drop.target_position))
-    believed = []
-    for angle in true:
-        nominal = angle.gather(2, drop.sensing_ap).unsqueeze(1)
-        shape = (nominal.shape[0], num_blocks, *nominal.shape[2:])
-        error = torch.randn(shape, generator=generator, dtype=nominal.dtype, device=generator.device).to(nominal.device)
-        believed.append(nominal + scenario.angle_error * error)
-    return steering(believed[0], believed[1], scenario.num_antennas) / scenario.num_antennas**0.5
+def _probe_beams(
+    drop: TrackingDrop, scenario: TrackingScenario, num_blocks: int, generator: torch.Generator, pointing: Pointing
+) -> Tensor:
+    """a / sqrt(N) at the true angles plus errors of azimuth and elevation, drawn for every block."""
+    true = angles(drop.tx_position, drop.tx_orientation, drop.target_position)
+    azimuth, elevation = (a.transpose(1, 2).gather(2, drop.sensing_ap).unsqueeze(1) for a in true)
+    shape = (len(azimuth), num_blocks, *azimuth.shape[2:])
+    sideways, upwards = draw_errors(pointing, scenario.angle_error, shape, azimuth, generator)
+    return steering(azimuth + sideways, elevation + upwards, scenario.num_antennas) / scenario.num_antennas**0.5

@@ -83,13 +83,16 @@ def channel_statistics(
     drop: TrackingDrop[Array],
     physics: Physics,
     ue_angles: tuple[Float[Array, "drop ap ue"], Float[Array, "drop ap ue"]] | None = None,
+    beam_lags: Float[Array, "drop target sensing lag"] | None = None,
 ) -> ChannelStatistics[Array]:
     """Covariances, estimation statistics and beams of every drop.
 
-    Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions.
+    Azimuth from broadside and elevation (rad) in `ue_angles` replace those of the UEs' positions; `beam_lags` replace those of
+    beams at the targets' positions with normal errors.
     """
     xp = namespace(drop.ue_gain)
-    lags, beam_lags = _all_lags(drop, physics, ue_angles)
+    lags, pointed = _all_lags(drop, physics, ue_angles)
+    beam_lags = pointed if beam_lags is None else beam_lags
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
     link_ap = by_link(drop.serving_ap, drop.sensing_ap)
     at_links = at_rows(lags, link_ap)  # [drop, link, node, lag]

@@ -8,7 +8,10 @@ Tensors or numpy arrays.
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
+import numpy as np
+from array_api_compat import device
 from jaxtyping import Float, Int
 
 from isac_torch.tensors import Array, at_least, constant, counting, namespace
@@ -29,23 +32,22 @@ def chi_square_threshold(freedom: Int[Array, "*shape"], false_alarm: float) -> F
     """
     xp = namespace(freedom)
     known, index = xp.unique_inverse(freedom)
-    shape = xp.astype(at_least(known, 1), xp.float64)
-    low, high = xp.zeros_like(shape), shape - 4.0 * math.log(false_alarm) + 4.0 * xp.sqrt(-shape * math.log(false_alarm))
+    return xp.asarray([_threshold(int(count), false_alarm) for count in known], dtype=xp.float64, device=device(freedom))[index]
+
+
+@lru_cache(maxsize=4096)
+def _threshold(count: int, false_alarm: float) -> float:
+    """Level that the sum of `count` standard exponentials exceeds with probability `false_alarm`; inf for none of them."""
+    if count <= 0:
+        return math.inf
+    low, high = 0.0, count - 4.0 * math.log(false_alarm) + 4.0 * math.sqrt(-count * math.log(false_alarm))
+    order = np.arange(count)
+    log_factorial = np.array([math.lgamma(k + 1.0) for k in order])
     for _ in range(_BISECTIONS):
         middle = 0.5 * (low + high)
-        above = _erlang_exceedance(shape, middle) > false_alarm
-        low, high = xp.where(above, middle, low), xp.where(above, high, middle)
-    return xp.where(known > 0, 0.5 * (low + high), math.inf)[index]
-
-
-def _erlang_exceedance(count: Float[Array, " freedom"], level: Float[Array, " freedom"]) -> Float[Array, " freedom"]:
-    """P(E_1 + ... + E_count > level) = exp(-level) sum_(k < count) level^k / k! of standard exponentials; level > 0."""
-    xp = namespace(count)
-    most = int(xp.max(count)) if count.shape[0] else 0
-    log_factorial = constant([math.lgamma(k + 1.0) for k in range(most)], count)
-    order = xp.astype(counting(most, count), count.dtype)
-    term = xp.exp(order * xp.log(level)[:, None] - level[:, None] - log_factorial)
-    return xp.where(order < count[:, None], term, 0.0).sum(-1)
+        above = np.exp(order * math.log(middle) - middle - log_factorial).sum() > false_alarm
+        low, high = (middle, high) if above else (low, middle)
+    return 0.5 * (low + high)
 
 
 def weighted_exceedance(weight: Float[Array, "*shape n"], level: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
