@@ -18,13 +18,15 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isac_torch import TrackingScenario, allocate, named_allocator, power_problem
+from isac_torch import TrackingScenario, named_allocator, power_problem
 from isac_torch.evaluation.studies.network_load import Association, Load, counted_load, expected_load, network_scenario, slope
 from isac_torch.files import written_whole
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.propagation.geometry import distance
+from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.weights import shipped_weights
 
 NEAR = 12
@@ -39,7 +41,6 @@ KINDS: tuple[tuple[str, Association, int | None], ...] = (
     ("cf", "cf", None),
 )
 """Name, association, and how many transmit APs a receive AP knows the signals of."""
-ALLOCATORS = ("upc", "opc_batched", "gnn")
 
 
 def scenario_of(size: int) -> TrackingScenario:
@@ -77,59 +78,69 @@ def of_associations(sizes: list[int], drops: int) -> dict[str, Any]:
     return rows
 
 
-def of_allocators(sizes: list[int]) -> dict[str, Any]:
-    """Operations of one drop's powers, and numbers on each AP's link, per AP."""
-    rows: dict[str, Any] = {name: [] for name in (*ALLOCATORS, "distributed_r4", "distributed_r4_near")}
-    policy = load_network(shipped_weights("distributed"), DistributedNetwork)[0]
-    for size in sizes:
-        scenario = scenario_of(size)
-        drop = scenario.sample(1, generator=torch.Generator().manual_seed(size))
-        problem = power_problem(drop, scenario)
-        hears = distance(drop.ue_position, drop.tx_position) <= HEARS
-        here, all_ues = traffic(policy, problem, hears), traffic(policy, problem)
-        upload = float(here.upload.mean())
-        for name in ALLOCATORS:
+def problem_of(size: int) -> tuple[TrackingDrop, MaxMinSinrProblem]:
+    """One network of the paper's density and its power problem."""
+    scenario = scenario_of(size)
+    drop = scenario.sample(1, generator=torch.Generator().manual_seed(size))
+    return drop, power_problem(drop, scenario)
+
+
+def control_operations(sizes: list[int]) -> dict[str, Any]:
+    """Operations of one drop's powers, per AP; fractional power control has two per link, and no product that is counted."""
+    rows: dict[str, Any] = {}
+    for name in ("opc_batched", "gnn"):
+        values = []
+        for size in sizes:
+            problem, allocator = problem_of(size)[1], named_allocator(name)
             with FlopCounterMode(display=False) as counter:
-                allocate(problem, named_allocator(name))
-            fronthaul = 0.0 if name == "upc" else upload
-            rows[name].append({"operations_per_ap": counter.get_total_flops() / size, "fronthaul_per_ap": fronthaul})
-        rows["distributed_r4"].append({"fronthaul_per_ap": float((all_ues.once + 4.0 * all_ues.each_round).mean())})
-        rows["distributed_r4_near"].append({"fronthaul_per_ap": float((here.once + 4.0 * here.each_round).mean())})
-    return {
-        name: {
-            "counted": values,
-            "slope": {key: slope(sizes[1:], [row[key] for row in values[1:]]) for key in values[0] if values[-1][key] > 0.0},
-        }
-        for name, values in rows.items()
-    }
+                allocator.propose(problem)
+            values.append(counter.get_total_flops() / size)
+        rows[name] = {"counted": values, "slope": slope(sizes[1:], values[1:])}
+    return rows
 
 
-def draw(path: Path, sizes: list[int], rows: dict[str, Any], small: list[int], control: dict[str, Any]) -> None:
-    """Four panels: transmit APs, receive APs, fronthaul of the receive APs, power control."""
+def control_fronthaul(sizes: list[int]) -> dict[str, Any]:
+    """Numbers on an AP's link for one drop's powers: a centre that gets all coefficients, or four rounds at the APs."""
+    policy = load_network(shipped_weights("distributed"), DistributedNetwork)[0]
+    counted: dict[str, list[float]] = {name: [] for name in ("centre", "distributed_r4", "distributed_r4_500m")}
+    for size in sizes:
+        drop, problem = problem_of(size)
+        everyone = traffic(policy, problem)
+        here = traffic(policy, problem, distance(drop.ue_position, drop.tx_position) <= HEARS)
+        counted["centre"].append(float(everyone.upload.mean()))
+        for name, found in (("distributed_r4", everyone), ("distributed_r4_500m", here)):
+            counted[name].append(float((found.once + 4.0 * found.each_round).mean()))
+    return {name: {"counted": values, "slope": slope(sizes[1:], values[1:])} for name, values in counted.items()}
+
+
+def draw(path: Path, sizes: list[int], rows: dict[str, Any], operations_sizes: list[int], control: dict[str, Any]) -> None:
+    """Five panels: operations and fronthaul of the APs, and of power control; grey: the formulas."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(13, 3.6), dpi=130, layout="constrained")
-    panels = (
-        ("transmit_operations", "operations of a transmit AP"),
-        ("receive_operations", "operations of a receive AP"),
-        ("transmit_fronthaul", "numbers on a transmit AP's link"),
-    )
-    axes = figure.subplots(1, 4)
-    for axis, (name, title) in zip(axes, panels, strict=False):
+    figure = Figure(figsize=(17, 3.6), dpi=110, layout="constrained")
+    axes = figure.subplots(1, 5)
+    panels = {
+        "transmit_operations": "operations of a transmit AP",
+        "receive_operations": "operations of a receive AP",
+        "transmit_fronthaul": "numbers on a transmit AP's link",
+    }
+    for axis, (name, title) in zip(axes, panels.items(), strict=False):
         for kind, row in rows.items():
             axis.loglog(
                 sizes, [value[name] for value in row["counted"]], marker=".", label=f"{kind} ({row['slope'][name]:.2f})"
             )
             axis.loglog(sizes, [value[name] for value in row["formula"]], ":", color="grey", linewidth=0.8)
-        axis.set(title=title, xlabel="APs")
-    for name, row in control.items():
-        key = "fronthaul_per_ap"
-        if row["counted"][-1][key] > 0.0:
-            axes[3].loglog(
-                small, [value[key] for value in row["counted"]], marker=".", label=f"{name} ({row['slope'][key]:.2f})"
-            )
-    axes[3].set(title="power control: numbers on an AP's link", xlabel="APs")
+        axis.set_title(title, fontsize=9)
+    for axis, part, title in (
+        (axes[3], "operations", "power control: operations per AP"),
+        (axes[4], "fronthaul", "its numbers on a link"),
+    ):
+        where = operations_sizes if part == "operations" else sizes
+        for name, row in control[part].items():
+            axis.loglog(where, row["counted"], marker=".", label=f"{name} ({row['slope']:.2f})")
+        axis.set_title(title, fontsize=9)
     for axis in axes:
+        axis.set_xlabel("APs")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=6)
     with written_whole(path) as partial:
@@ -139,20 +150,23 @@ def draw(path: Path, sizes: list[int], rows: dict[str, Any], small: list[int], c
 def main() -> None:
     """Count, fit, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 64, 128, 256, 512])
-    parser.add_argument("--control-sizes", type=int, nargs="+", default=[16, 32, 64, 96])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[16, 64, 128, 256])
+    parser.add_argument("--control-sizes", type=int, nargs="+", default=[16, 32, 64])
     parser.add_argument("--drops", type=int, default=4)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
-    rows, control = of_associations(options.sizes, options.drops), of_allocators(options.control_sizes)
-    found = {"sizes": options.sizes, "associations": rows, "control_sizes": options.control_sizes, "allocators": control}
+    rows = of_associations(options.sizes, options.drops)
+    control = {"operations": control_operations(options.control_sizes), "fronthaul": control_fronthaul(options.sizes)}
+    found = {"sizes": options.sizes, "associations": rows, "control_sizes": options.control_sizes, "power_control": control}
     with written_whole(options.json) as partial:
         partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if options.picture is not None:
         draw(options.picture, options.sizes, rows, options.control_sizes, control)
-    for kind, row in (rows | control).items():
+    for kind, row in rows.items():
         print(kind, {name: round(value, 3) for name, value in row["slope"].items()})
+    for part, some in control.items():
+        print(part, {name: round(row["slope"], 3) for name, row in some.items()})
 
 
 if __name__ == "__main__":

@@ -109,7 +109,39 @@ def statistic(
     scene: EchoScene,
     test: Glrt,
 ) -> Float[Tensor, "drop block target"]:
-    """The test statistic of observed samples (over the noise deviation), eqs. (38) and (43)."""
+    """The test statistic of observed samples (over the noise deviation), eqs. (38) and (43): the sum over the listening APs."""
+    return local_statistics(observed, sent, scene, test).sum(-1)
+
+
+def local_statistics(
+    observed: Complex[Tensor, "drop block rx time antenna"],
+    sent: Complex[Tensor, "drop block ap time antenna"],
+    scene: EchoScene,
+    test: Glrt,
+) -> Float[Tensor, "drop block target listening"]:
+    """What each listening AP sends to the centre: one number per target, the energy of its samples after its own projection."""
+    gram, reference, own = _matched(observed, sent, scene, test)
+    basis = orthonormal(gram, reference)
+    return (basis.mH @ own.unsqueeze(-1)).abs().square().sum((-2, -1))
+
+
+def estimated_reflectivity(
+    observed: Complex[Tensor, "drop block rx time antenna"],
+    sent: Complex[Tensor, "drop block ap time antenna"],
+    scene: EchoScene,
+    test: Glrt,
+) -> Complex[Tensor, "drop block target listening ap"]:
+    """Maximum-likelihood estimates of the reflectivities over their deviation, (D^H Psi^-1 D)^+ D^H Psi^-1 y of eq. (43a).
+
+    Where the test whitens and knows of all echoes, they are unbiased and their error has the covariance K^-1: the Cramer-Rao
+    bound. Directions that the columns do not have are estimated as 0. Arguments as in `statistic`.
+    """
+    gram, _, own = _matched(observed, sent, scene, test)
+    return (pseudo_inverse(gram) @ own.unsqueeze(-1)).squeeze(-1)
+
+
+def _matched(observed: Tensor, sent: Tensor, scene: EchoScene, test: Glrt) -> tuple[Tensor, Tensor, Tensor]:
+    """K, the Gram matrix that sets the scale of rank decisions, and X^H W y of the inspected target at every listening AP."""
     filtered = _filter(sent, scene, test, _order(scene, test), observed)
     num_aps = sent.shape[2]
     gram, heard = filtered.gram[..., :num_aps, :num_aps], filtered.heard
@@ -118,8 +150,7 @@ def statistic(
     if test.form == "joint" and filtered.gram.shape[-1] > num_aps:
         gram, decouple = _decouple(filtered.gram, num_aps)
         own = (decouple.mH @ heard.unsqueeze(-1)).squeeze(-1)
-    basis = orthonormal(gram, reference)
-    return (basis.mH @ own.unsqueeze(-1)).abs().square().sum((-3, -2, -1))
+    return gram, reference, own
 
 
 def observe(

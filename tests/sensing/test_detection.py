@@ -12,7 +12,15 @@ from torch.testing import assert_close
 from isac_torch.errors import ScenarioError
 from isac_torch.sensing.clutter import Clutter, clutter_statistics, sample_clutter, temporal_covariance
 from isac_torch.sensing.echoes import EchoScene, echo_scene, sample_reflectivity
-from isac_torch.sensing.glrt import Glrt, moments, observe, rank, statistic
+from isac_torch.sensing.glrt import (
+    Glrt,
+    estimated_reflectivity,
+    local_statistics,
+    moments,
+    observe,
+    rank,
+    statistic,
+)
 from isac_torch.sensing.quality import miss_probability, threshold_of
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
@@ -173,6 +181,33 @@ def _check_false_alarms(test: Glrt, false_alarm: float, repeats: int) -> None:
     alarms = statistic(observed, repeated, scene, test)[..., 0] > threshold[..., 0].repeat(1, repeats)
     count = alarms.numel()
     assert abs(float(alarms.double().mean()) - false_alarm) < 4 * (false_alarm * (1 - false_alarm) / count) ** 0.5
+
+
+@pytest.mark.parametrize("test", [Glrt("single"), Glrt("joint")], ids=_id)
+def test_estimated_reflectivities_reach_the_cramer_rao_bound(test: Glrt) -> None:
+    """Fixed reflectivities in drawn clutter and noise: no bias, and K^-1 as error covariance, within the draws' spread."""
+    repeats, crowd = 6000, test.form == "joint"
+    # Without clutter correlation the responses of five APs over many samples are independent: K is regular.
+    scene, sent = _pair(1.0), _normal(1, 1, 5, 16, 3, seed=11)
+    fixed = _normal(1, 1, 2, 2, 5, seed=12)
+    repeated = sent.expand(-1, repeats, -1, -1, -1)
+    observed = _simulate(scene, repeated, 13, (True, crowd), fixed.expand(-1, repeats, -1, -1, -1))
+    error = estimated_reflectivity(observed, repeated, scene, test)[0, :, 0, 0] - fixed[0, 0, 0, scene.listening[0, 0, 0]]
+    bound = torch.linalg.inv(moments(sent, scene, test).gram[0, 0, 0, 0])
+    size = bound.diagonal().real.sqrt()
+    assert bool((error.mean(0).abs() < 5.0 * size / repeats**0.5).all())
+    found = error.mT @ error.conj() / repeats / (size[:, None] * size)
+    assert_close(found, bound / (size[:, None] * size), rtol=0, atol=5.0 / repeats**0.5)
+
+
+def test_what_the_aps_send_adds_up_to_the_statistic() -> None:
+    scene, sent = _scene(listeners=2), _sent()
+    observed = _normal(2, 2, 2, SAMPLES, 3, seed=9)
+    for test in TESTS:
+        sides = local_statistics(observed, sent, scene, test)
+        assert sides.shape == (2, 2, 3, 2)
+        assert bool((sides >= 0.0).all())
+        assert_close(sides.sum(-1), statistic(observed, sent, scene, test))
 
 
 def test_the_printed_tracking_test_alarms_too_often_at_the_chi_square_threshold() -> None:
