@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from isac_torch.evaluation.studies.network_load import counted_load, expected_load, network_scenario, slope
 from isac_torch.tracking.scenario import TrackingScenario
 
-SIZES = [32, 64, 128]
+SIZES = [256, 1024, 4096]
 
 
 def scenario_of(size: int) -> TrackingScenario:
