@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
@@ -157,10 +158,10 @@ def _network(path: Path) -> Any:
     return replace(LearnedAllocator.load(path), shares=_shares(shipped_weights("tracking_shares")).network)
 
 
-def _shares(path: Path) -> Any:
+def _shares(path: Path, more_steps: int = 60) -> Any:
     from isac_torch.allocators.tracking.shares import ShareAllocator
 
-    return ShareAllocator.load(path)
+    return ShareAllocator.load(path, more_steps)
 
 
 def _distributed(rounds: int) -> Callable[[Path], Any]:
@@ -208,6 +209,7 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "opc_clarabel": _made("tracking.conic:ConicOptimal", backend="clarabel"),
         "opc_moreau": _made("tracking.conic:ConicOptimal", backend="moreau"),
         "first_order": _made("tracking.learned:FirstOrder"),
+        "newton_dominate": _made("tracking.shares:NewtonSteps"),
         **{f"sinr_tracking_r{rounds}": _made("tracking.sinr_tracking:SinrTracking", rounds=rounds) for rounds in _ROUNDS[1:]},
         **{f"prices_r{rounds}": _made("tracking.distributed:HandTuned", rounds=rounds) for rounds in (*_ROUNDS[1:], 30, 60)},
     },
@@ -217,13 +219,14 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "gnn_refined": _refined,
         "gnn_shipped": _network,
         "gnn_dominate": _shares,
+        "gnn_dominate_one_shot": partial(_shares, more_steps=0),
         **{f"{kind}_r{rounds}": _distributed(rounds) for kind in _AT_THE_APS for rounds in _ROUNDS},
     },
     certified=("opc_batched", "opc_global", "opc_dominate"),
     slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),
     shipped=("gnn_shipped",),
     own={
-        "gnn_dominate": ("tracking-shares", "tracking_shares"),
+        **dict.fromkeys(("gnn_dominate", "gnn_dominate_one_shot"), ("tracking-shares", "tracking_shares")),
         **{f"{kind}_r{rounds}": weights for kind, weights in _AT_THE_APS.items() for rounds in _ROUNDS},
     },
     family=_family,

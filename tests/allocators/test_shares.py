@@ -9,14 +9,17 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
-from isac_torch.allocators.tracking.shares import ShareAllocator
+from isac_torch.allocators.tracking.shares import ShareAllocator, propose_shares
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.share_network import ShareNetwork
+from isac_torch.nn.tracking.shares import share_power, start_shares
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.restoration import restored
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.tracking.share_problem import ShareProblem
 
 
 def make_problem(size="16x16x4", drops=12, seed=1_660_000_000, requirement=None) -> MaxMinSinrProblem:
@@ -95,3 +98,26 @@ def test_the_shipped_network_keeps_its_promise(problem):
     assert bool((found.violation <= 1e-6).all())
     assert bool((found.value >= problem.objective(problem.reference)).all())
     assert float((rate(found.value) / rate(climbed.value)).mean()) > 0.95
+
+
+@pytest.mark.parametrize("name", ["gnn_dominate_one_shot", "newton_dominate"])
+def test_one_pass_or_none_meets_every_constraint(problem, name):
+    found, optimum = allocate(problem, named_allocator(name)), allocate(problem, named_allocator("opc_batched"))
+    assert bool((found.status != Status.VIOLATING).all())
+    assert bool((found.value <= optimum.upper_bound * (1 + 1e-9)).all())
+    assert float((rate(found.value) / rate(optimum.value)).mean()) > (0.99 if name == "newton_dominate" else 0.9)
+
+
+def test_newton_steps_take_over_where_the_guard_costs_much(problem):
+    """Random logits break constraints by far: restoring them alone costs most of the smallest SINR."""
+    start = start_shares(ShareProblem.of(problem))
+    logits = start + 2.0 * torch.randn(start.shape, generator=torch.Generator().manual_seed(3), dtype=start.dtype)
+    proposed = share_power(ShareProblem.of(problem), logits)
+    before, guarded = problem.objective(proposed), problem.objective(restored(problem, proposed).power)
+    costly = guarded < 0.9 * before
+    found = propose_shares(problem, lambda part: logits.to(part.budget.dtype)).power
+    optimum = allocate(problem, named_allocator("opc_batched")).value
+    assert int(costly.sum()) > 2
+    assert bool((problem.violations(found).worst <= 1e-6).all())
+    assert bool((problem.objective(found)[costly] > 0.98 * optimum[costly]).all())
+    assert bool((guarded[costly] < 0.9 * optimum[costly]).all())

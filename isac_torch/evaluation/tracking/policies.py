@@ -39,8 +39,8 @@ MARGIN = 0.2
 uniform power and costs no drop more than 5 % of its smallest SINR. docs/requirements.md has the table."""
 
 POLICIES = {
-    **{name: Policy(name, WITH_MARGIN) for name in TRACKING.makers if "_dominate" in name},
-    **{name: Policy(name, DOMINATE) for name in TRACKING.learned if "_dominate" in name},
+    **{name: Policy(name, WITH_MARGIN) for name in TRACKING.makers if "opc_dominate" in name},
+    **{name: Policy(name, DOMINATE) for name in ("newton_dominate", *TRACKING.learned) if "_dominate" in name},
     **{name: Policy(policy.allocator, name) for name, policy in ROLE_POLICIES.items()},
     "gnn_dominate_roles": Policy("gnn_dominate", "opc_dominate_roles"),
 }
