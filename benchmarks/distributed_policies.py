@@ -95,11 +95,19 @@ def dead_ap(policy: Distributed, problem: MaxMinSinrProblem) -> dict[str, object
     return found
 
 
-def slots(policy: Distributed, num_drops: int, seed: int, count: int = 12) -> dict[str, object]:
-    """One round a slot from the state of the slot before, beside eight rounds from nothing in every slot.
+def slots(policy: Distributed, num_drops: int, seed: int, step: float, rounds: int = 1, count: int = 12) -> dict[str, object]:
+    """A few rounds a slot from the state of the slot before, beside eight rounds from nothing in every slot.
 
-    Slots are those of the tracking loop, 0.5 s apart: targets move at 10 m/s, UEs at 1.5 m/s (standard deviations along each
-    axis). Shadowing, serving and sensing APs stay. Means over all slots but the first, which both begin alike.
+    Everything moves as in the tracking loop: targets at 10 m/s, UEs at 1.5 m/s (standard deviations along each axis).
+    Shadowing, serving and sensing APs stay. Means over all slots but the first, which both begin alike.
+
+    Args:
+        policy: whose rounds.
+        num_drops: 16x16x4.
+        seed: of the drops.
+        step: seconds from one slot to the next.
+        rounds: per slot.
+        count: of slots.
     """
     scenario, loop = TrackingScenario.of_size("16x16x4"), Loop()
     generator = torch.Generator().manual_seed(seed)
@@ -121,7 +129,8 @@ def slots(policy: Distributed, num_drops: int, seed: int, count: int = 12) -> di
                 for index in range(8):
                     state = network.advance(single, known, state, index)
             else:
-                state = network.advance(single, known, state, 7 + slot)
+                for index in range(rounds):
+                    state = network.advance(single, known, state, 8 + (slot - 1) * rounds + index)
         if slot:
             best = allocate(problem, BatchedOptimal())
             good = (best.status <= int(Status.FEASIBLE)).nonzero()[:, 0]
@@ -130,7 +139,7 @@ def slots(policy: Distributed, num_drops: int, seed: int, count: int = 12) -> di
                 ("cold", power_of(policy, problem, 8)),
             ):
                 answers[name].append(judged(problem.select(good), power[good], best.value[good]))
-        drop = moved(drop, scenario, walking * loop.step, velocity * loop.step)
+        drop = moved(drop, scenario, walking * step, velocity * step)
     return {name: {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} for name, rows in answers.items()}
 
 

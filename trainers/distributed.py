@@ -5,26 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.errors import CheckpointError, IsacError
-from isac_torch.links import links_per_target, own_entries, split_by_node
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.local_channels import Coarse, Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
-from isac_torch.tensors import from_db, to_db
-from isac_torch.tracking.local.rounds import clear, neighbourhoods
+from isac_torch.tensors import to_db
+from isac_torch.tracking.local.policy import LocalState
+from isac_torch.tracking.local.rounds import Channel, clear, neighbourhoods
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
 from isac_torch.trainers.ranks import gathered
+from isac_torch.trainers.slots import moved
 
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
 
@@ -36,6 +37,21 @@ _MOST_GRADIENT = 4.0
 """A drop's gradient is clipped at this times the batch's median: at 1 those that miss constraints would be drowned."""
 _FOLLOWED = 2
 """One batch in this many goes on over further slots."""
+
+
+@dataclass(frozen=True)
+class Disturbance:
+    """What a batch has to bear.
+
+    Attributes:
+        channel: what arrives of the messages.
+        hears: which APs hear which UEs; None for all.
+        generator: of what else changes.
+    """
+
+    channel: Channel
+    hears: Bool[Tensor, "drop ue ap"] | None
+    generator: torch.Generator
 
 
 class DistributedTraining(AveragedTraining):
@@ -68,6 +84,7 @@ class DistributedTraining(AveragedTraining):
         beam_db: float = 1.5,
         average_decay: float = 0.995,
         start: str | None = None,
+        following: bool = False,
     ) -> None:
         """Policy and optimiser settings.
 
@@ -95,6 +112,8 @@ class DistributedTraining(AveragedTraining):
             beam_db: of what the beams of other targets cause, dB.
             average_decay: of the running average of the weights that is validated and stored.
             start: weights (model.pt) of such a training to go on from; default new ones.
+            following: train a cell for the slots that follow, and nothing else: the other weights stay those of `start`. Every
+                batch goes on over `most_slots` slots, which are up to twice as far apart as `slot_db` and `beam_db` say.
         """
         super().__init__(average_decay)
         wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
@@ -102,12 +121,20 @@ class DistributedTraining(AveragedTraining):
             raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")
         if isinstance(margin, list) and len(margin) != len(exit_rounds):
             raise IsacError(f"margin={margin} must be one number, or one for each of exit_rounds={list(exit_rounds)}")
+        if following and (network == "unfolded" or start is None or not most_slots):
+            raise IsacError(
+                f"following=True needs network distributed, start and most_slots; here {network}, {start}, {most_slots}"
+            )
         self.save_hyperparameters()
         self.network: DistributedNetwork | UnfoldedPrices = (
-            UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
+            UnfoldedPrices(rounds)
+            if network == "unfolded"
+            else DistributedNetwork(hidden, rounds, floats, prices, following=int(following))
         )
         if start is not None:
             self.network.load_state_dict(_weights(Path(start), self.network))
+        if following and isinstance(self.network, DistributedNetwork):
+            self.network.requires_grad_(False).following.requires_grad_(True)
         self.average: DistributedNetwork | UnfoldedPrices = deepcopy(self.network).requires_grad_(False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -122,28 +149,46 @@ class DistributedTraining(AveragedTraining):
             channel = Coarse(self.hparams["bits"])
         if chance[2] < self.hparams["disturbed"]:
             hears = loudest_pairs(problem, 1.0 - (1.0 - self.hparams["least_heard"]) * chance[3])
-        known = neighbourhoods(problem, hears)
-        state = self.network.begin(problem, known, None)
-        scalar, size = state.share.new_zeros(()), problem.num_drops
-        for number in range(self.hparams["rounds"] + 1):
-            if number == 1:
-                state = self.network.begin(problem, known, channel)
-            if number:
-                state = self.network.advance(problem, known, state, number - 1, channel)
-            if number in self.hparams["exit_rounds"]:
-                part, value = self._part(problem, state.share, self._margin(number))
-                scalar = scalar + part
-                self.log(f"train/loss_r{number}", value.mean(), batch_size=size)
-        self.log("train/loss", value.mean(), prog_bar=True, batch_size=size)
-        if self.global_step % _FOLLOWED == 0 and self.hparams["most_slots"]:
-            for number in range(int(torch.randint(1, self.hparams["most_slots"] + 1, (), generator=generator))):
-                problem = moved(problem, self.hparams["slot_db"], self.hparams["beam_db"], generator)
-                known = neighbourhoods(problem, hears)
-                state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, channel)
-            part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
-            scalar = scalar + part
-            self.log("train/loss_followed", value.mean(), batch_size=size)
-        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
+        disturbance = Disturbance(channel, hears, generator)
+        followed = self.hparams["following"]
+        scalar, state = self._from_nothing(problem, disturbance)
+        if followed or (self.global_step % _FOLLOWED == 0 and self.hparams["most_slots"]):
+            scalar = scalar + self._over_slots(problem, state, disturbance)
+        self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=problem.num_drops)  # type: ignore[union-attr]
+        return scalar
+
+    def _from_nothing(self, problem: MaxMinSinrProblem, met: Disturbance) -> tuple[Tensor, LocalState]:
+        """The part of the exits of the first rounds, and the state after them; no part where only a further cell is trained."""
+        with torch.set_grad_enabled(not self.hparams["following"]):
+            known = neighbourhoods(problem, met.hears)
+            state = self.network.begin(problem, known, None)
+            scalar = state.share.new_zeros(())
+            for number in range(self.hparams["rounds"] + 1):
+                if number == 1:
+                    state = self.network.begin(problem, known, met.channel)
+                if number:
+                    state = self.network.advance(problem, known, state, number - 1, met.channel)
+                if number in self.hparams["exit_rounds"] and not self.hparams["following"]:
+                    part, value = self._part(problem, state.share, self._margin(number))
+                    scalar = scalar + part
+                    self.log(f"train/loss_r{number}", value.mean(), batch_size=problem.num_drops)
+                    self.log("train/loss", value.mean(), prog_bar=True, batch_size=problem.num_drops)
+        return scalar, state
+
+    def _over_slots(self, problem: MaxMinSinrProblem, state: LocalState, met: Disturbance) -> Tensor:
+        """The part of slots that follow: of the last one, or of each where a cell for them is trained."""
+        alone, most = self.hparams["following"], self.hparams["most_slots"]
+        size = 2.0 * float(torch.rand((), generator=met.generator)) if alone else 1.0
+        count = most if alone else int(torch.randint(1, most + 1, (), generator=met.generator))
+        scalar = problem.budget.new_zeros(())
+        for number in range(count):
+            problem = moved(problem, size * self.hparams["slot_db"], size * self.hparams["beam_db"], met.generator)
+            known = neighbourhoods(problem, met.hears)
+            state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, met.channel)
+            if alone or number == count - 1:
+                part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
+                scalar = scalar + (part / count if alone else part)
+        self.log("train/loss_followed", value.mean(), prog_bar=alone, batch_size=problem.num_drops)
         return scalar
 
     def _margin(self, rounds: int) -> float:
@@ -179,8 +224,10 @@ class DistributedTraining(AveragedTraining):
         problem, label = batch
         best = torch.log2(1.0 + label["value"].to(problem.budget)).clamp_min(1e-9)
         with torch.no_grad():
-            found = self.average.exits(problem)
-            for number in self.hparams["exit_rounds"]:
+            further = [2 * self.hparams["rounds"]] if self.hparams["following"] else []
+            numbers = [*self.hparams["exit_rounds"], *further]
+            found = self.average.exits(problem, max(numbers))
+            for number in numbers:
                 power = found[number].exp() * problem.link_budget
                 ratio = torch.log2(1.0 + problem.objective(power)) / best
                 missed = problem.violations(power).sensing > _MISSED
@@ -227,40 +274,11 @@ def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[s
         before, _ = load_network(path, UnfoldedPrices)
     else:
         before, _ = load_network(path, DistributedNetwork)
-    if before.shape != network.shape:
-        raise CheckpointError(f"{path}: a policy of {before.shape}, where {network.shape} is trained; give those sizes")
-    return before.state_dict()
-
-
-def moved(problem: MaxMinSinrProblem, change_db: float, beam_db: float, generator: torch.Generator) -> MaxMinSinrProblem:
-    """The next slot: gains between APs and UEs or targets have changed by a normal number of decibels, and so has, by more,
-    what the beams of other targets cause.
-
-    A sensing beam follows its own target; where it passes others, a few metres matter.
-
-    Args:
-        problem: this slot's.
-        change_db: standard deviation of the change of a gain between an AP and a UE or target, dB.
-        beam_db: of the further change of the echoes that a link causes at constraints of other targets, dB.
-        generator: of the changes.
-    """
-    shape = (problem.num_drops, problem.num_ues + problem.num_constraints, problem.num_aps)
-    change = from_db(change_db * torch.randn(shape, generator=generator).to(problem.budget))
-    at_link = change.gather(2, problem.link_ap[:, None].expand(-1, shape[1], -1))
-    ue, target = at_link.split([problem.num_ues, problem.num_constraints], 1)
-    by_ue = split_by_node(problem, ue)[0].sqrt()
-    own = own_entries(problem, ue).flatten(1)
-    passed = from_db(beam_db * torch.randn(problem.echo.shape, generator=generator).to(problem.budget))
-    if problem.num_constraints == problem.num_targets:  # each target's own sensing links keep pointing at it
-        mine = torch.eye(problem.num_targets, dtype=torch.bool).repeat_interleave(links_per_target(problem), 1)
-        passed[:, :, problem.num_comm_links :] = passed[:, :, problem.num_comm_links :].masked_fill(mine.to(passed.device), 1.0)
-    gain = torch.cat([problem.link_gain[:, : problem.num_comm_links] * own, problem.link_gain[:, problem.num_comm_links :]], 1)
-    return replace(
-        problem,
-        signal=problem.signal * own.reshape(problem.signal.shape).sqrt(),
-        leakage=problem.leakage * ue,
-        coherent=problem.coherent * by_ue,
-        echo=problem.echo * target * passed,
-        cross_echo=problem.cross_echo * target * passed,
-        link_gain=gain,
-    )
+    weights, shape = before.state_dict(), before.shape
+    if network.shape.get("following") and not shape["following"]:  # the further cell begins as the last one
+        last = f"cells.{shape['rounds'] - 1}."
+        further = {name.replace(last, "following.0."): value for name, value in weights.items() if name.startswith(last)}
+        weights, shape = weights | further, {**shape, "following": 1}
+    if shape != network.shape:
+        raise CheckpointError(f"{path}: a policy of {shape}, where {network.shape} is trained; give those sizes")
+    return weights

@@ -12,7 +12,8 @@ from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
-from isac_torch.trainers.distributed import DistributedTraining, moved
+from isac_torch.trainers.distributed import DistributedTraining
+from isac_torch.trainers.slots import moved
 from tests.paths import ROOT
 from tests.trainers.test_training import fit
 
