@@ -1,6 +1,6 @@
-"""Sensing rows by SIR and by expected SICNR, judged by true echoes: a table, optionally as JSON and as a picture.
+"""Constraints on the SIR and on the expected SICNR, judged by true echoes: a table, optionally as JSON and as a picture.
 
-python benchmarks/sensing_rows.py --num_drops 30 --json rows.json --png rows.png
+python benchmarks/sensing_constraints.py --num_drops 30 --json constraints.json --png constraints.png
 """
 
 import argparse
@@ -26,6 +26,7 @@ from isac_torch.tracking.setup import SensingSetup
 
 SIR_DB = (-20.0, -10.0, -5.0)
 SICNR_DB = (-3.0, 0.0, 3.0, 6.0)
+NONE = "none (uniform power)"
 Row = dict[str, float | str]
 
 
@@ -38,7 +39,7 @@ def measure(num_drops: int, num_blocks: int, seed: int) -> list[Row]:
         report = assess(drop, scenario, setup, found.power, Glrt("paper"), num_blocks=num_blocks, seed=seed + 1)
         ratio = to_db(report.quality.ratio.mean(1)).flatten()
         return {
-            "rows": kind,
+            "constraint": kind,
             "required_db": required,
             "passes": passes,
             "infeasible": int((found.status == Status.INFEASIBLE).sum()),
@@ -48,7 +49,7 @@ def measure(num_drops: int, num_blocks: int, seed: int) -> list[Row]:
             "power_w": float(found.power.sum(-1).mean()),
         }
 
-    rows = [row("none (upc)", float("nan"), 1, allocate(plain, Fractional(0.0, 0.0)))]
+    rows = [row(NONE, float("nan"), 1, allocate(plain, Fractional(0.0, 0.0)))]
     for level in SIR_DB:
         problem = power_problem(drop, replace(scenario, sir_min_db=level))
         rows.append(row("SIR", level, 1, allocate(problem, BatchedOptimal())))
@@ -69,11 +70,11 @@ def draw(path: Path, rows: list[Row]) -> None:
     figure = Figure(figsize=(9.0, 3.6), dpi=130, layout="constrained")
     panels = (("sicnr_db_p10", "10th percentile"), ("sicnr_db_median", "median"))
     for axes, (column, name) in zip(figure.subplots(1, 2), panels, strict=True):
-        for kind, passes, mark in (("none (upc)", 1, "ks"), ("SIR", 1, "o-"), ("SICNR", 1, "^-"), ("SICNR", 3, "v--")):
-            chosen = [row for row in rows if row["rows"] == kind and row["passes"] == passes]
-            label = f"{kind} rows, {passes} passes" if passes > 1 else kind if kind.startswith("none") else f"{kind} rows"
+        for kind, passes, mark in ((NONE, 1, "ks"), ("SIR", 1, "o-"), ("SICNR", 1, "^-"), ("SICNR", 3, "v--")):
+            chosen = [row for row in rows if row["constraint"] == kind and row["passes"] == passes]
+            label = f"on the {kind}, {passes} passes" if passes > 1 else kind if kind == NONE else f"on the {kind}"
             axes.plot([row["min_rate_mbps"] for row in chosen], [row[column] for row in chosen], mark, label=label)
-            for row in chosen if kind != "none (upc)" else []:
+            for row in chosen if kind != NONE else []:
                 axes.annotate(
                     f"{row['required_db']:g}",
                     (row["min_rate_mbps"], row[column]),
