@@ -33,6 +33,8 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights
 
+STEPS = (0.02, 0.1, 0.5)
+"""Seconds between two slots; the last one is that of the tracking loop."""
 ROUNDS = (0, 1, 2, 4, 8)
 
 
@@ -181,7 +183,10 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
         for name, make in channels.items()
     }
     found["dead_ap"] = dead_ap(learned, problem)
-    found["slots"] = {kind: slots(policies[kind], max(num_drops // 3, 8), seed + 2) for kind in ("distributed", "unfolded")}
+    found["slots"] = {
+        f"{kind}, {step:g} s": slots(policies[kind], max(num_drops // 3, 8), seed + 2, step)
+        for kind, step in (*(("distributed", step) for step in STEPS), ("unfolded", STEPS[-1]))
+    }
     large, top, near = feasible(TrackingScenario.of_size("64x64x8"), max(num_drops // 10, 8), seed + 1)
     found["hearing"] = {
         "all": judged(large, power_of(learned, large, 4), top),

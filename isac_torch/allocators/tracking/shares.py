@@ -136,7 +136,8 @@ def _by_newton_steps(problem: MaxMinSinrProblem, power: Tensor, unclear: Bool[Te
 
 def newton_steps(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
     """Powers (W) after the Newton steps of the runtime, in numpy, from the given ones."""
-    found, _ = met_by_steps(map_tensors(problem, _numpy), _numpy(power).copy())
+    arrays: Any = map_tensors(problem, _numpy)
+    found, _ = met_by_steps(arrays, _numpy(power).copy())
     return torch.from_numpy(found).to(power)
 
 
