@@ -275,7 +275,7 @@ def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[s
     else:
         before, _ = load_network(path, DistributedNetwork)
     weights, shape = before.state_dict(), before.shape
-    if network.shape.get("following") and not shape["following"]:  # the further cell begins as the last one
+    if network.shape.get("following") and "following" not in shape:  # the further cell begins as the last one
         last = f"cells.{shape['rounds'] - 1}."
         further = {name.replace(last, "following.0."): value for name, value in weights.items() if name.startswith(last)}
         weights, shape = weights | further, {**shape, "following": 1}

@@ -93,14 +93,9 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
                 the last of the `rounds` there.
         """
         super().__init__()
-        self.shape = {
-            "hidden": hidden,
-            "rounds": rounds,
-            "floats": floats,
-            "prices": prices,
-            "layers": layers,
-            "following": following,
-        }
+        self.shape = {"hidden": hidden, "rounds": rounds, "floats": floats, "prices": prices, "layers": layers}
+        if following:
+            self.shape["following"] = following
         self.encode = _two_layers(ALONE, hidden, hidden)
         self.alone = nn.ModuleList(_AtAp(hidden) for _ in range(layers))
         self.first = _still(_two_layers(hidden, hidden, 1))
