@@ -3,6 +3,7 @@
 
 #define SOLVES 6           /* most solutions for an active set; what is not settled then is left to the caller */
 #define RIDGED (1.0 + 1e-9)
+#define SINGULAR 1e-6 /* smallest pivot, over the largest entry, of equations whose solution can be trusted */
 
 /* The equations at the shares of `w->share`: `terms`, with the excess and floors of the nodes' logits. */
 static void terms(const Drop *drop, const Model *model, Work *w) {
@@ -86,13 +87,15 @@ static int wanted(Work *w, double load, double *level) {
     return settled;
 }
 
-/* x in place of the right side of A x = b with rows of `sides` entries, by elimination with pivots; 0 where A is singular. */
+/* x in place of the right side of A x = b with rows of `sides` entries, by elimination with pivots; 0 where A is nearly singular. */
 static int solve(int64_t size, int64_t sides, double *a, double *b) {
+    double largest = 0.0;
+    for (int64_t i = 0; i < size * size; i++) largest = most(largest, fabs(a[i]));
     for (int64_t i = 0; i < size; i++) {
         int64_t pivot = i;
         for (int64_t r = i + 1; r < size; r++)
             if (fabs(a[r * size + i]) > fabs(a[pivot * size + i])) pivot = r;
-        if (!(fabs(a[pivot * size + i]) > 0.0)) return 0;
+        if (!(fabs(a[pivot * size + i]) > SINGULAR * largest)) return 0;
         for (int64_t c = 0; pivot != i && c < size; c++) {
             double kept = a[i * size + c];
             a[i * size + c] = a[pivot * size + c], a[pivot * size + c] = kept;
