@@ -54,8 +54,8 @@ typedef struct {
 } Model;
 
 /* What became of a drop: the network's powers are good, or the caller has to go on without the core, or they were improved,
-   or repaired. */
-enum { SETTLED = 0, LEFT = 1, IMPROVED = 2, REPAIRED = 3 };
+   or repaired, as far as any powers can meet the sensing constraints. */
+enum { SETTLED = 0, LEFT = 1, IMPROVED = 2, REPAIRED = 3, NEARLY = 4 };
 
 static inline double most(double a, double b) { return a > b ? a : b; }
 static inline double least(double a, double b) { return a < b ? a : b; }

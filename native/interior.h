@@ -28,7 +28,7 @@ static void program(const Drop *drop, Work *w, const double *given) {
     for (int64_t o = 0; o < w->wide; o++) n->right[o] = 0.0;
     for (int64_t e = 0; e < w->links; e++)
         for (int64_t o = 0; o < w->wide; o++) {
-            double heard = w->heard[e * w->wide + o], row = heard - (1.0 + ROOM) * w->required[e * w->wide + o];
+            double heard = w->heard[e * w->wide + o], row = heard - (1.0 + ROOM) * n->share * w->required[e * w->wide + o];
             n->fixed[e * w->wide + o] = (o < w->ues ? -heard : row) * w->limit[e];
             n->right[o] = most(n->right[o], fabs(n->fixed[e * w->wide + o]));
         }

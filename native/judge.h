@@ -109,11 +109,12 @@ static double measured(const Drop *drop, Work *w, const double *power) {
     return weakest;
 }
 
-/* Largest relative shortfall of a sensing constraint at the powers that were measured last: `problem.violations`. */
+/* Largest relative shortfall of a sensing constraint, at `w->newton.share` of SIR0, at the powers that were measured last:
+   `problem.violations`. */
 static double shortfall(const Drop *drop, const Work *w) {
-    double worst = 0.0;
+    double worst = 0.0, asked = w->newton.share * drop->sir_min;
     for (int64_t l = 0; l < w->rows; l++) {
-        double lacks = 1.0 - (drop->sir[l] + DBL_MIN) / (drop->sir_min + DBL_MIN);
+        double lacks = 1.0 - (drop->sir[l] + DBL_MIN) / (asked + DBL_MIN);
         worst = lacks <= worst ? worst : lacks;
     }
     return worst;

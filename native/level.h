@@ -22,7 +22,8 @@ static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {
     if (outage || unheard(drop, w)) return LEFT;
     network(model, w);
     if (!balance(drop, model, w) || !served(drop, w)) return LEFT;
-    if (missed(drop, w)) return repaired(drop, w) ? REPAIRED : LEFT;
+    w->newton.share = 1.0;
+    if (missed(drop, w)) return repaired(drop, w);
     if (!drop->refine) return SETTLED;
     return improved(drop, w) ? IMPROVED : LEFT;
 }

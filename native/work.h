@@ -19,8 +19,9 @@ typedef float vf __attribute__((vector_size(BYTES)));
 typedef struct {
     int64_t ratios, rows, pairs;
     double level, residual;
+    double share; /* of SIR0, that is asked for */
     double *lead, *partner, *product, *change, *wish;           /* [pair] */
-    double *amplitude, *theta, *inverse, *asked, *cost, *before, *width; /* [link] */
+    double *amplitude, *theta, *inverse, *asked, *cost, *before, *width, *mixture, *other; /* [link] */
     double *fixed, *slope, *weighted;                           /* [link][wide] */
     double *shared, *eased;                                     /* [ap][wide] */
     double *stiffness, *load;                                   /* [ap] */
@@ -177,7 +178,8 @@ static void lay_out_newton(Arena *arena, Work *w) {
     n->rows = n->ratios + w->aps;
     n->pairs = n->rows + w->links;
     double **by_pair[] = {&n->lead, &n->partner, &n->product, &n->change, &n->wish};
-    double **by_link[] = {&n->amplitude, &n->theta, &n->inverse, &n->asked, &n->cost, &n->before, &n->width};
+    double **by_link[] = {&n->amplitude, &n->theta, &n->inverse, &n->asked, &n->cost, &n->before, &n->width,
+                         &n->mixture, &n->other};
     double **matrices[] = {&n->fixed, &n->slope, &n->weighted};
     for (size_t i = 0; i < sizeof by_pair / sizeof *by_pair; i++) *by_pair[i] = taken(arena, n->pairs, sizeof(double));
     for (size_t i = 0; i < sizeof by_link / sizeof *by_link; i++) *by_link[i] = taken(arena, w->links, sizeof(double));

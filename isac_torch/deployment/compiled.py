@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from isac_torch.deployment.card import REFINED, UNITS, Seen
-from isac_torch.deployment.guard import Guarded, PathTaken, missed_words
-from isac_torch.deployment.native import IMPROVED, LEFT, REPAIRED, SETTLED, NativeCore, Solved
+from isac_torch.deployment.guard import OUT_OF_REACH, Guarded, PathTaken, missed_words
+from isac_torch.deployment.native import IMPROVED, LEFT, NEARLY, SETTLED, NativeCore, Solved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,8 +62,11 @@ def _told(solved: Solved) -> tuple[list[PathTaken], list[str]]:
     path: list[PathTaken] = ["network"] * len(solved.outcome)
     reason = [""] * len(path)
     for drop in np.flatnonzero(solved.outcome).tolist():
-        if solved.outcome[drop] == REPAIRED:
-            path[drop], reason[drop] = "repaired", missed_words(int(solved.missed[drop, 0]), solved.missed[drop, 1])
-        elif solved.outcome[drop] == IMPROVED:
+        outcome = solved.outcome[drop]
+        if outcome == IMPROVED:
             path[drop] = "refined"
+        elif outcome != LEFT:
+            path[drop] = "best_effort" if outcome == NEARLY else "repaired"
+            reason[drop] = missed_words(int(solved.missed[drop, 0]), solved.missed[drop, 1])
+            reason[drop] += OUT_OF_REACH if outcome == NEARLY else ""
     return path, reason

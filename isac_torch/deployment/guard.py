@@ -20,6 +20,8 @@ PathTaken = Literal["network", "refined", "repaired", "fallback_fpc", "best_effo
 
 FALLBACK = (0.0, 1.0)
 """Exponents of fractional power control where an answer cannot be used: those that do best of the rules that need no solver."""
+OUT_OF_REACH = ", and no powers meet every sensing constraint"
+"""What a reason says of best efforts."""
 _LARGEST = 1e30
 """Powers (W) from here on are no powers."""
 
@@ -100,7 +102,7 @@ def _mended(problem: Coefficients, power: ndarray) -> tuple[ndarray, list[PathTa
         kept[missed], share = repair(some, kept[missed])
         for drop, text, met in zip(missed, words, share >= 1.0, strict=True):
             if not met:
-                path[drop], text = "best_effort", f"{text}, and no powers meet every sensing constraint"
+                path[drop], text = "best_effort", text + OUT_OF_REACH
             elif path[drop] == "network":
                 path[drop] = "repaired"
             reason[drop] = "; ".join(filter(None, (reason[drop], text)))

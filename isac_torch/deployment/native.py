@@ -2,8 +2,7 @@
 
 It does what `DeployedAllocator` does by numpy and onnxruntime, which stay the reference: statistics, network, balancing and the
 guard's check with its repair of an unmet sensing constraint and its Newton steps, in one call for a batch and without the
-interpreter's lock. The rest it leaves to them: constraints that no powers meet, a UE out of an AP's reach, powers that do not
-settle. An installation without a compiler has no
+interpreter's lock. The rest it leaves to them: a UE out of an AP's reach, powers that do not settle. An installation without a compiler has no
 library; everything then runs by numpy.
 """
 
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
     from isac_torch.deployment.snapshot import Snapshot
     from isac_torch.tracking.balancing import Constants
 
-SETTLED, LEFT, IMPROVED, REPAIRED = range(4)
+SETTLED, LEFT, IMPROVED, REPAIRED, NEARLY = range(5)
 """What became of a drop, as in native/core.h."""
 LEVELS = ("baseline", "AVX2", "AVX-512")
 """Instruction sets that the library holds code for; the processor's best is taken."""
@@ -63,7 +62,7 @@ class Solved:
         sir: of each target with a sensing constraint, linear.
         quantity: by which networks are told from those of the training, in the order of `card.UNITS`.
         outcome: SETTLED where the powers are good as the network gave them, IMPROVED or REPAIRED where they were changed;
-            LEFT where the rows hold nothing of use, but for `quantity`.
+            NEARLY where no powers meet every sensing constraint and these are near the best; LEFT where the rows hold nothing of use, but for `quantity`.
         missed: of each drop, the target whose sensing constraint the network's powers met least, and the SIR there over SIR0.
     """
 
