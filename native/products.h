@@ -1,19 +1,30 @@
 /* Products of small dense matrices: blocks of results stay in registers. */
 
+typedef float vf_anywhere __attribute__((vector_size(BYTES), aligned(4), may_alias));
+
 /* Two vectors of `rows` rows of out += left right at once; left(i, p) is at i * row + p * column. */
 static inline __attribute__((always_inline)) void block_f(
     int rows, int64_t count, const float *left, int64_t row, int64_t column, const float *right, float *out) {
-    vf sum[6][2], line[2];
-    for (int i = 0; i < rows; i++) memcpy(sum[i], out + i * HIDDEN, sizeof line);
+    vf first[6], second[6];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        first[i] = *(const vf_anywhere *)(out + i * HIDDEN);
+        second[i] = *(const vf_anywhere *)(out + i * HIDDEN + FLANES);
+    }
     for (int64_t p = 0; p < count; p++) {
-        memcpy(line, right + p * HIDDEN, sizeof line);
+        vf line = *(const vf_anywhere *)(right + p * HIDDEN), next = *(const vf_anywhere *)(right + p * HIDDEN + FLANES);
+#pragma GCC unroll 6
         for (int i = 0; i < rows; i++) {
             float by = left[i * row + p * column];
-            sum[i][0] += by * line[0];
-            sum[i][1] += by * line[1];
+            first[i] += by * line;
+            second[i] += by * next;
         }
     }
-    for (int i = 0; i < rows; i++) memcpy(out + i * HIDDEN, sum[i], sizeof line);
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        *(vf_anywhere *)(out + i * HIDDEN) = first[i];
+        *(vf_anywhere *)(out + i * HIDDEN + FLANES) = second[i];
+    }
 }
 
 /* out += left right, where right and out have HIDDEN columns. */
