@@ -2,8 +2,8 @@
 
 It does what `DeployedAllocator` does by numpy and onnxruntime, which stay the reference: statistics, network, balancing and the
 guard's check with its repair of an unmet sensing constraint and its Newton steps, in one call for a batch and without the
-interpreter's lock. The rest it leaves to them: a UE out of an AP's reach, powers that do not settle. An installation without a compiler has no
-library; everything then runs by numpy.
+interpreter's lock. The rest it leaves to them: a UE out of an AP's reach, powers that do not settle. An installation without a
+compiler has no library; everything then runs by numpy.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ class Solved:
         sir: of each target with a sensing constraint, linear.
         quantity: by which networks are told from those of the training, in the order of `card.UNITS`.
         outcome: SETTLED where the powers are good as the network gave them, IMPROVED or REPAIRED where they were changed;
-            NEARLY where no powers meet every sensing constraint and these are near the best; LEFT where the rows hold nothing of use, but for `quantity`.
+            NEARLY where no powers meet every sensing constraint and these are near the best; LEFT where the rows hold nothing
+            of use, but for `quantity`.
         missed: of each drop, the target whose sensing constraint the network's powers met least, and the SIR there over SIR0.
     """
 
