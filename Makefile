@@ -16,7 +16,7 @@ PROCESSES ?= 2
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights native native-check native-arm tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
+.PHONY: help setup test test-slow check format demo demo-sir weights native native-check native-arm mutations tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -51,6 +51,9 @@ native-arm: ## does the core compile for aarch64? needs aarch64-linux-gnu-gcc
 
 test: $(STAMP) ## every fast test
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
+
+mutations: $(STAMP) ## change one random place of the code at a time and see whether a test notices (about an hour)
+	$(BIN)/python benchmarks/mutations.py --json runs/mutations.json
 
 test-slow: $(STAMP) ## the slow tests: full-size Monte Carlo and the like
 	$(BIN)/pytest -m slow

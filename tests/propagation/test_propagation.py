@@ -11,7 +11,7 @@ from torch.testing import assert_close
 from isac_torch.propagation.arrays import response_lags, steering, toeplitz, toeplitz_weights, turned, turned_back, weights_of
 from isac_torch.propagation.correlation import local_scattering_lags, normal_quadrature, pointing_lags
 from isac_torch.propagation.estimation import mmse_matrix, observation_lags
-from isac_torch.propagation.geometry import angles, array_axis, distance
+from isac_torch.propagation.geometry import angles, array_axis, distance, offsets
 from isac_torch.propagation.path_loss import bistatic_gain, three_slope_gain, umi_los_gain, umi_nlos_gain
 from isac_torch.propagation.pilots import greedy_pilots, pilot_gram, round_robin_pilots
 from tests.oracles import estimation as loop_estimation
@@ -261,3 +261,12 @@ def test_greedy_pilots_are_orthogonal_when_they_suffice_and_hurt_less_when_they_
     assert int(greedy.min()) >= 0
     assert int(greedy.max()) < 4
     assert worst_contamination(greedy) < worst_contamination(round_robin_pilots(60, 12, 4, gain)) - math.log(1.5)
+
+
+def test_offsets_are_vectors_from_each_origin_to_each_target(generator: torch.Generator) -> None:
+    origin, target = _points(generator, 4), _points(generator, 5)
+    found = offsets(origin, target)
+    assert found.shape == (1, 4, 5, 3)
+    for i in range(4):
+        for j in range(5):
+            assert torch.equal(found[0, i, j], target[0, j] - origin[0, i])
