@@ -31,10 +31,10 @@ def _call(command: Command, argv: list[str]) -> None:
         """Keeps the lines of the examples."""
 
     function, positional = command.load(), bool(command.words)
-    kind = get_type_hints(function).get("scenario")
-    chosen = kind
-    if kind is not None:
-        argv, chosen = with_scenario(argv, kind)
+    declared = get_type_hints(function).get("scenario")
+    scenario = command.scenario_of(declared)
+    if scenario is not None:
+        argv, scenario = with_scenario(argv, scenario)
     parser = ArgumentParser(
         prog=f"isac-torch {command.name}",
         epilog="\n".join(["examples:", *(f"  {line}" for line in command.lines)]),
@@ -45,10 +45,10 @@ def _call(command: Command, argv: list[str]) -> None:
     )
     if not positional:
         parser.add_argument("--config", action="config", help="YAML file with any of the options below.")
-    others: set[str | int] = set() if chosen is kind else {"scenario"}
+    others: set[str | int] = set() if scenario is declared else {"scenario"}
     parser.add_function_arguments(function, as_positional=positional, fail_untyped=True, skip=others)
-    if chosen is not kind:
-        parser.add_class_arguments(chosen, "scenario", fail_untyped=True)
+    if others:
+        parser.add_class_arguments(scenario, "scenario", fail_untyped=True)
     values = vars(parser.instantiate(parser.parse_args(_with_flags(function, argv))))
     function(**{key: _at_home(key, value) for key, value in values.items() if key != "config"})
 

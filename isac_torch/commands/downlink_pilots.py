@@ -1,4 +1,4 @@
-"""Commands of the downlink-pilot system: as `isac_torch.commands.tracking`, with its scenario and its allocators."""
+"""Commands of the downlink-pilot system alone; those of both systems are in `isac_torch.commands.tracking`."""
 
 from __future__ import annotations
 
@@ -6,34 +6,6 @@ from pathlib import Path
 from typing import Any
 
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
-
-
-def generate(
-    scenario: DownlinkPilotScenario,
-    num_drops: int,
-    output: Path,
-    seed: int = 0,
-    shard_size: int = 250,
-    workers: int = 0,
-    scheduler: str | None = None,
-    variants: list[dict[str, Any]] | None = None,
-) -> None:
-    """Write a data set of random roads with the pilot powers of least largest NMSE; resumes what an interrupted run left.
-
-    Args:
-        scenario: The road.
-        num_drops: Drops in the data set, of each variant if there are any.
-        output: Folder of the data set.
-        seed: Shard i is drawn from seed + i; keep the ranges of several data sets apart.
-        shard_size: Drops in each file.
-        workers: Processes on this machine; 0 is one per core.
-        scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
-        variants: What to change in the road, one entry a size class: [{num_ues: 6}, {downlink_symbols: 4, uplink_symbols: 16}].
-    """
-    from isac_torch.datasets.generate import generate_dataset
-    from isac_torch.variants import scenario_variants
-
-    generate_dataset(scenario_variants(scenario, variants), num_drops, output, seed, shard_size, workers, scheduler)
 
 
 def evaluate(

@@ -22,6 +22,7 @@ class Command:
         words: names of the options that are given as words, without `--`, as help shows them.
         extra: extras of the package that the command needs besides the base installation.
         parses: the function takes the list of arguments and parses it itself.
+        scenario: `module:class` of its scenario, where the function takes one of any system.
     """
 
     name: str
@@ -31,17 +32,26 @@ class Command:
     words: tuple[str, ...] = ()
     extra: str = "train"
     parses: bool = False
+    scenario: str = ""
 
     def load(self) -> Callable[..., Any]:
         """The function, imported now."""
-        module, _, name = self.function.partition(":")
-        loaded: Callable[..., Any] = getattr(import_module(f"isac_torch.{module}"), name)
+        loaded: Callable[..., Any] = _imported(self.function)
         return loaded
+
+    def scenario_of(self, declared: type | None) -> type | None:
+        """Class of the scenario, where the function declares one of type `declared`; None where it takes none."""
+        return _imported(self.scenario) if declared is not None and self.scenario else declared
 
     @property
     def lines(self) -> list[str]:
         """The examples as one types them."""
         return [f"isac-torch {self.name} {example}" for example in self.examples]
+
+
+def _imported(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(f"isac_torch.{module}"), name)
 
 
 COMMANDS: dict[str, Command] = {
@@ -55,6 +65,7 @@ COMMANDS: dict[str, Command] = {
                 "--config configs/demo/generate.yaml --output runs/drops",
                 "--scenario.num_aps 32 --num_drops 1000 --seed 7 --output runs/large",
             ),
+            scenario="tracking.scenario:TrackingScenario",
         ),
         Command(
             "dataset info",
@@ -138,9 +149,10 @@ COMMANDS: dict[str, Command] = {
         ),
         Command(
             "downlink-pilots generate",
-            "commands.downlink_pilots:generate",
+            "commands.tracking:generate",
             "write a labelled data set of random roads for the downlink-pilot system",
             ("--config configs/downlink_pilots/generate_val.yaml --output runs/downlink_pilots/val",),
+            scenario="downlink_pilots.scenario:DownlinkPilotScenario",
         ),
         Command(
             "downlink-pilots train",

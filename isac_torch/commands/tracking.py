@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.evaluation.studies.liesegang_cases import Reading
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -15,7 +16,7 @@ DEFAULT_READING = Reading()
 
 
 def generate(
-    scenario: TrackingScenario,
+    scenario: TrackingScenario | DownlinkPilotScenario,
     num_drops: int,
     output: Path,
     seed: int = 0,
@@ -27,14 +28,14 @@ def generate(
     """Write a data set of random drops with the powers of the certified optimum; resumes what an interrupted run left.
 
     Args:
-        scenario: The network.
+        scenario: The network, of either system.
         num_drops: Drops in the data set, of each variant if there are any.
         output: Folder of the data set.
         seed: Shard i is drawn from seed + i; keep the ranges of several data sets apart.
         shard_size: Drops in each file.
         workers: Processes on this machine; 0 is one per core.
         scheduler: Address of a running Dask scheduler, such as tcp://host:8786, in place of local workers.
-        variants: What to change in the network, one entry a size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
+        variants: What to change in the network, one entry per size class: [{num_ues: 8}, {num_aps: 32, num_ues: 16}].
     """
     from isac_torch.datasets.generate import generate_dataset
     from isac_torch.variants import scenario_variants

@@ -272,3 +272,10 @@ def test_running_scheduler_is_used_and_left_running(made, tmp_path):
         with Client(cluster, set_as_default=False) as client:
             assert client.submit(int, 3).result() == 3
     assert content(folder) == content(made)
+
+
+def test_the_text_of_a_recipe_does_not_depend_on_the_order_of_its_entries():
+    """Else a data set begun by another version would count as one of another recipe."""
+    recipe = Recipe((SMALL,), 10, 0, 4, "upc")
+    for text in (recipe.to_json(), recipe.shard_config(recipe.tasks[0])):
+        assert text == json.dumps(json.loads(text), sort_keys=True)

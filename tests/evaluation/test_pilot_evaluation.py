@@ -3,6 +3,8 @@
 import csv
 import json
 from dataclasses import replace
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -16,9 +18,11 @@ from isac_torch.commands.downlink_pilots import evaluate
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.downlink_pilots.metrics import broken_bounds, score
+from isac_torch.evaluation.benchmark import Benchmark
+from isac_torch.evaluation.downlink_pilots.metrics import active_drops, broken_bounds, score
 from isac_torch.evaluation.downlink_pilots.view import VIEW
 from isac_torch.evaluation.tables import text_table
+from isac_torch.systems import DOWNLINK_PILOTS
 from tests.paths import ROOT
 
 
@@ -122,3 +126,19 @@ def test_configuration_of_the_table_names_nine_settings(tmp_path):
     settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
     assert len(settings) == 9
     assert {setting["num_drops"] for setting in settings.values()} == {6}
+
+
+def test_active_drops_are_those_with_a_bound_at_its_limit():
+    scenario = DownlinkPilotScenario(crb_max=0.31)
+    sample = scenario.sample(4, generator=torch.Generator().manual_seed(2))
+    problem = power_problem(sample, scenario)
+    loose = equal_split(problem)
+    bound = problem.crb(loose).amax(-1)  # at twice the limit, at it, within a thousandth of it, a hundredth below
+    tightness = torch.tensor([2.0, 1.0, 1.0 - 5e-4, 0.99], dtype=bound.dtype)
+    problem = replace(problem, crb_max=(bound / tightness)[:, None].expand_as(problem.crb_max))
+    answer = replace(allocate(problem, FullPower()), power=loose)
+    certified = {DOWNLINK_PILOTS.allocators.certified[0]: answer}
+    infeasible = torch.tensor([True, False, False, False])
+    found = Mock(spec=Benchmark, problem=problem)
+    found.plain, found.optimum = SimpleNamespace(certified=certified), SimpleNamespace(infeasible=infeasible)
+    assert active_drops(found).tolist() == [False, True, True, False]

@@ -427,3 +427,21 @@ def test_ten_thousand_aps():
     assert allocated.path == "fair"
     assert allocated.missed.mean() < 0.2  # most rows are certain at -5 dB; all but a few are met, see docs/scalability.md
     assert np.percentile(np.log2(1 + allocated.sinr), 5) > 0.25
+
+
+def test_drawn_networks_fill_their_area_and_all_azimuths():
+    """Uniform laws: the ends of each range are come near to, and never passed."""
+    size = {"num_aps": 900, "num_ues": 500, "num_targets": 500, "num_receive_aps": 1}
+    scenario = TrackingScenario(**size, pilot_length=32, coherence_length=200)
+    drawn = sample_network(scenario, 5)
+    heights = (scenario.target_height_min, scenario.target_height_max)
+    for value, low, high in (
+        (drawn.tx_orientation, 0.0, 2.0 * math.pi),
+        (drawn.tx_position[:, :2], 0.0, scenario.side),
+        (drawn.ue_position[:, :2], 0.0, scenario.side),
+        (drawn.target_position[:, 2], *heights),
+    ):
+        assert low <= value.min() < low + 0.02 * (high - low)
+        assert high - 0.02 * (high - low) < value.max() <= high
+        assert value.mean() == pytest.approx(0.5 * (low + high), rel=0.1)
+    assert set(drawn.ue_position[:, 2]) == {scenario.ue_height}
