@@ -33,7 +33,7 @@ from isac_torch.evaluation.tracking.metrics import SIR_MARGIN
 from isac_torch.graph import LinkGraph
 from isac_torch.nn.layers import Tokens
 from isac_torch.nn.tracking.balance import balance
-from isac_torch.nn.tracking.merit import MAX_MIN, Aim, row_shortfall, training_loss
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim, sensing_shortfall, training_loss
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.graph import link_graph
@@ -66,7 +66,7 @@ class Blind(AllocationNetwork):
 def linear_rate_loss(problem: MaxMinSinrProblem, logits: Tensor) -> Tensor:
     """The rate itself in place of its logarithm."""
     balanced = balance(problem, logits)
-    return 4.0 * row_shortfall(problem, balanced.power).sum(-1) - torch.log2(1.0 + balanced.level)
+    return 4.0 * sensing_shortfall(problem, balanced.power).sum(-1) - torch.log2(1.0 + balanced.common_sinr)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Variant:
     layers: int = 2
     refinements: int = 2
     steps: int = 10
-    row_weight: float = 4.0
+    sensing_weight: float = 4.0
     multiplier_step: float = 0.0
     supervised_share: float = 0.0
     linear: bool = False
@@ -155,7 +155,7 @@ def train(variant: Variant, pool: list[tuple[MaxMinSinrProblem, Tensor]], seed: 
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(network.parameters(), 2e-3, weight_decay=1e-2)
     dice = torch.Generator().manual_seed(seed)
-    weight, step, start = variant.row_weight, 0, time.process_time()
+    weight, step, start = variant.sensing_weight, 0, time.process_time()
     while (spent := (time.process_time() - start) / seconds) < 1.0:
         problem, label = pool[int(torch.randint(len(pool), (), generator=dice))]
         optimizer.param_groups[0]["lr"] = 2e-3 * min(1.0, (step + 1) / 20) * (0.51 + 0.49 * math.cos(math.pi * spent))
@@ -195,7 +195,7 @@ def _pull(loss: Callable[[Tensor], Tensor], point: Tensor, clip: bool) -> Tensor
 
 
 def _next_weight(weight: float, step: float, problem: MaxMinSinrProblem, logits: Tensor) -> float:
-    missed = row_shortfall(problem, balance(problem, logits.detach()).power, margin=0.0) > 1e-4
+    missed = sensing_shortfall(problem, balance(problem, logits.detach()).power, margin=0.0) > 1e-4
     return min(max(weight * math.exp(step * (float(missed.float().mean()) - 0.005)), 0.1), 100.0)
 
 

@@ -1,6 +1,6 @@
 """Do the tests notice a mistake? Changes one random place of the code at a time and runs the tests of its folder.
 
-    python benchmarks/mutations.py                                      # 3 mutations a folder, about an hour of one core
+    python benchmarks/mutations.py                                      # 3 mutations per folder, about an hour of one core
     python benchmarks/mutations.py --rooms sensing roles --count 10 --seed 4 --json runs/mutations.json
 
 All happens in a copy of the tree in a temporary folder. A mutation is *caught* where some test fails or hangs. Each line
@@ -96,7 +96,7 @@ def places(tree: ast.Module) -> list[ast.expr]:
 
 def _left_alone(node: ast.AST) -> list[ast.AST]:
     """What of a node is no calculation: annotations, errors, texts, axes."""
-    found: list[ast.AST] = [part for name in ("annotation", "returns") if (part := getattr(node, name, None)) is not None]
+    found = [part for name in ("annotation", "returns") if (part := getattr(node, name, None)) is not None]
     if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert):
         found.append(node)
     if isinstance(node, ast.Subscript):
@@ -178,8 +178,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder).resolve()
         for name in COPIED:
-            copy_one = shutil.copytree if (ROOT / name).is_dir() else shutil.copy2
-            copy_one(ROOT / name, copy / name, **({"symlinks": True} if (ROOT / name).is_dir() else {}))
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, copy / name, symlinks=True)
+            else:
+                shutil.copy2(ROOT / name, copy / name, follow_symlinks=False)
         for turn in range(options.count):
             for room in options.rooms:
                 done = one_mutation(copy, room, random.Random(f"{options.seed} {turn} {room}"), options.limit)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from isac_torch.errors import IsacError
-from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, MAX_MIN, Aim
+from isac_torch.nn.tracking.merit import FIRST_SENSING_WEIGHT, MAX_MIN, Aim
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.nn.tracking.own import OwnNetwork, class_path
@@ -82,7 +82,7 @@ class AllocationTraining(AveragedTraining):
         early = points[self.network.corrections - 1]
         total, value = self._pull(problem, label, points[-1], aim, float(self.row_weight))
         if early is not points[-1]:
-            total = total + self.settings.early_weight * self._pull(problem, label, early, aim, FIRST_ROW_WEIGHT)[0]
+            total = total + self.settings.early_weight * self._pull(problem, label, early, aim, FIRST_SENSING_WEIGHT)[0]
         if aim == MAX_MIN:
             self._log_training(problem, points[-1].detach(), value)
         return total

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-from isac_torch.nn.downlink_pilots.shares import merit, powers, row_shortfall
+from isac_torch.nn.downlink_pilots.shares import localisation_shortfall, merit, powers
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
 from isac_torch.trainers.ranks import gathered
@@ -70,7 +70,7 @@ class DownlinkPilotTraining(AveragedTraining):
         size = problem.num_drops
         self.log("train/loss", value, prog_bar=True, batch_size=size)
         self.log("train/largest_nmse_db", -10.0 * problem.objective(power).log10().mean(), batch_size=size)
-        self.log("train/crb_shortfall", row_shortfall(problem, power, margin=0.0).mean(), batch_size=size)
+        self.log("train/crb_shortfall", localisation_shortfall(problem, power, margin=0.0).mean(), batch_size=size)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=size)  # type: ignore[union-attr]
         return scalar
 

@@ -39,8 +39,8 @@ class Command:
         loaded: Callable[..., Any] = _imported(self.function)
         return loaded
 
-    def scenario_of(self, declared: type | None) -> type | None:
-        """Class of the scenario, where the function declares one of type `declared`; None where it takes none."""
+    def scenario_of(self, declared: Any) -> Any:
+        """Class of the scenario, where the function declares one of the type `declared`; None where it takes none."""
         return _imported(self.scenario) if declared is not None and self.scenario else declared
 
     @property

@@ -88,8 +88,8 @@ def _scales(
 def _solved(problem: NodeProblem[ndarray], found: Terms[ndarray], scale: ndarray, asking: Wanted[ndarray]) -> ndarray:
     """Powers that meet the active set exactly: each target's constraint or bound, and the budget of the AP with the least left.
 
-    Then targets follow from the UEs, tau = N t, by a small linear system, and the UEs ask for t = level G t, with noise in
-    proportion to the load of that AP: t is the dominant eigenvector of G, found by squaring level G.
+    Then targets follow from the UEs, tau = N t, by a small linear system, and the UEs ask for t = gamma G t, with noise in
+    proportion to the load of that AP: t is the dominant eigenvector of G, found by squaring gamma G.
     """
     ues, eye = problem.nodes.ues, problem.nodes.eye
     line = found.load[np.arange(len(scale)), asking.load[:, 0].argmax(1)]
@@ -98,7 +98,7 @@ def _solved(problem: NodeProblem[ndarray], found: Terms[ndarray], scale: ndarray
     held = asking.free[:, 0, ues:, None] != bound
     of_target = np.where(held, bound * problem.is_ue, found.asks[:, ues:])
     follow = solved(_RIDGED * eye[ues:, ues:] - of_target[..., ues:], of_target[..., :ues])
-    power = (of_ue[..., :ues] + of_ue[..., ues:] @ follow) * asking.level
+    power = (of_ue[..., :ues] + of_ue[..., ues:] @ follow) * asking.common_sinr
     for _ in range(_DOUBLINGS if ues <= _MANY_UES else _DOUBLINGS_OF_MANY):
         power = power @ power
     old = scale[..., :ues]

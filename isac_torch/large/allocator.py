@@ -114,15 +114,15 @@ def judged(problem: LargeProblem, power: ndarray, path: Literal["fair", "fallbac
     """Powers with their bounds; `start` is a reading of time.perf_counter."""
     users, sensing = problem.users.signal.shape, len(power) - problem.num_comm_links
     targets = problem.network.num_targets
-    owner = [np.repeat(np.arange(users[0]), users[1])]
+    node = [np.repeat(np.arange(users[0]), users[1])]
     if sensing:
-        owner.append(np.repeat(np.arange(targets), sensing // targets))
+        node.append(np.repeat(np.arange(targets), sensing // targets))
     sir = problem.sir(power)
     return LargeAllocated(
         power=power,
         link_ap=problem.link_ap,
         owner_kind=np.repeat(["ue", "target"], [problem.num_comm_links, sensing]),
-        owner_index=np.concatenate(owner),
+        owner_index=np.concatenate(node),
         sinr=problem.sinr(power),
         sir=sir,
         missed=sir < problem.network.sir_min,

@@ -71,15 +71,15 @@ class Archive(nn.Module):
     def forward(
         self,
         signal: Float[Tensor, "drop 1 link"],
-        heard: Float[Tensor, "drop owner link"],
-        required: Float[Tensor, "drop owner link"],
-        coherent: Float[Tensor, "drop owner link"],
+        heard: Float[Tensor, "drop node link"],
+        required: Float[Tensor, "drop node link"],
+        coherent: Float[Tensor, "drop node link"],
         budget: Float[Tensor, "drop 1 ap"],
         sent: Float[Tensor, "drop ap link"],
-        owner: Float[Tensor, "owner link"],
-        is_ue: Float[Tensor, "1 owner"],
+        owner: Float[Tensor, "node link"],
+        is_ue: Float[Tensor, "1 node"],
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits of links and of owners and a start for balancing, [drop, 1, n]."""
+        """Logits of links and of nodes and a start for balancing, [drop, 1, n]."""
         problem = DenseProblem(signal, heard, required, coherent, budget, sent, owner, is_ue)
         found = self.network.directions(problem)
         return found.link, found.owner, found.scale

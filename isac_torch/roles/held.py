@@ -118,9 +118,9 @@ class Held:
         self, sets: Int[Tensor, "drop set rx"], measure: Callable[[MaxMinSinrProblem], Tensor]
     ) -> Float[Tensor, "drop set"]:
         """What `measure` makes of the problem of every set."""
-        owner, flat = torch.arange(len(sets)).repeat_interleave(sets.shape[1]), sets.flatten(0, 1)
+        drop, flat = torch.arange(len(sets)).repeat_interleave(sets.shape[1]), sets.flatten(0, 1)
         pieces = torch.arange(len(flat)).split(TOGETHER)
-        return torch.cat([measure(self.problem(owner[piece], flat[piece])[1]) for piece in pieces]).unflatten(0, sets.shape[:2])
+        return torch.cat([measure(self.problem(drop[piece], flat[piece])[1]) for piece in pieces]).unflatten(0, sets.shape[:2])
 
     def best(self, sets: Int[Tensor, "drop set rx"], allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
         """Of some sets for every network the one with the largest minimum SINR under the whole requirement.

@@ -85,12 +85,12 @@ def transmitted(
 
 
 def _table(value: Tensor, link_ap: Tensor, num_aps: int) -> Tensor:
-    """Values of links [drop, block, owner, link, x] as a table [drop, block, ap, owner, x], 0 where there is no link."""
-    drops, owners, _ = link_ap.shape
+    """Values of links [drop, block, node, link, x] as a table [drop, block, ap, node, x], 0 where there is no link."""
+    drops, nodes, _ = link_ap.shape
     drop = torch.arange(drops, device=value.device)[:, None, None]
-    owner = torch.arange(owners, device=value.device)[None, :, None]
-    empty = value.new_zeros(drops, num_aps, owners, value.shape[1], value.shape[-1])
-    return empty.index_put((drop, link_ap, owner), value.permute(0, 2, 3, 1, 4)).permute(0, 3, 1, 2, 4)
+    node = torch.arange(nodes, device=value.device)[None, :, None]
+    empty = value.new_zeros(drops, num_aps, nodes, value.shape[1], value.shape[-1])
+    return empty.index_put((drop, link_ap, node), value.permute(0, 2, 3, 1, 4)).permute(0, 3, 1, 2, 4)
 
 
 def _data_beams(

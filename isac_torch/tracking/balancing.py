@@ -7,11 +7,11 @@ targets:
     A_kj = sum_s N_kjs w_js + (sum_s c_kjs sqrt w_js)^2,        A_lj = sum_s (S - SIR0 I)_ljs w_js,
 
 where w are the shares of the links in the power of the node that they serve, and target l meets its sensing constraint where
-(A x)_l >= 0. Balanced powers give all UEs one common SINR, UE k times its own 1 + excess_k, each target the least power that
-meets its constraint, and one AP its whole budget. They are a fixed point: each node **asks** for power in proportion to that of
-the others,
+(A x)_l >= 0. Balanced powers give all UEs one common SINR gamma, UE k times its own 1 + excess_k, each target the least power
+that meets its constraint, and one AP its whole budget. They are a fixed point: each node **asks** for power in proportion to
+that of the others,
 
-    t_k = level (1 + e_k) / G_k ((A x)_k + 1),        tau_l = sum_j!=l -A_lj x_j / A_ll,
+    t_k = gamma (1 + e_k) / G_k ((A x)_k + 1),        tau_l = sum_j!=l -A_lj x_j / A_ll,
 
 the targets within bounds that are relative to the power of all UEs. `docs/learning.md` derives it. Arrays of torch or numpy;
 vectors are rows [drop, 1, n]. Sums and maxima name their axis from the front, because onnxruntime miscounts a negative one
@@ -153,13 +153,13 @@ class Wanted(Generic[Array]):
     Attributes:
         load: of each AP over its budget.
         free: what nodes ask for before the targets' bounds; the UEs' adds up to one over the common SINR.
-        level: common SINR of the UEs, linear.
+        common_sinr: of the UEs, linear.
         aim: what they get, the UEs' adding up to one.
     """
 
     load: Float[Array, "drop 1 ap"]
     free: Float[Array, "drop 1 node"]
-    level: Float[Array, "drop 1 1"]
+    common_sinr: Float[Array, "drop 1 1"]
     aim: Float[Array, "drop 1 node"]
 
 

@@ -1,9 +1,9 @@
 """A problem as graph tensors for a network: what stands on each link, UE, target and AP, and who disturbs whom.
 
-One token a link. A link knows its AP (`problem.link_ap`) and its owner (links are ordered by owner), so both gathers are index
-lists; who disturbs or illuminates whom is dense within a drop and comes as blocks for a batched matrix product. Every
-feature is a noise-normalised quantity in dB, or a count, standardised with the fixed constants below, so that one set of
-weights serves every size.
+One token per link. A link knows its AP (`problem.link_ap`) and the node that it serves (links are ordered by node), so both
+gathers are index lists; who disturbs or illuminates whom is dense within a drop and comes as blocks for a batched matrix
+product. Every feature is a noise-normalised quantity in dB, or a count, standardised with the fixed constants below, so that
+one set of weights serves every size.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def link_graph(problem: MaxMinSinrProblem) -> LinkGraph:
     """Graph of every drop, without gradients.
 
     link: serving link (1) or sensing link (0); own gain a^2 P (serving), or own echo over the other targets' echoes and SIR0
-    (sensing); the same relative to the owner's best link; total and worst disturbance N P at the other UEs; best and worst
+    (sensing); the same relative to the node's best link; total and worst disturbance N P at the other UEs; best and worst
     S / (SIR0 I) over the targets; share of self-made noise in what the UE receives over it; number of links of its AP.
     ue: best gain; sum of all N P; interference of shared pilots.
     target: best and worst S / (SIR0 I) of its own beams; best of the UEs' streams.
@@ -76,14 +76,14 @@ def _link_features(problem: MaxMinSinrProblem, leak: Tensor, advantage: Tensor, 
     power_gain = problem.signal.square()
     gain = (power_gain * problem.serving_power(limit)).flatten(1)
     own = own_constraints(problem, advantage)
-    at_owner = own_entries(problem, leak).flatten(1)
-    total, worst = leak.sum(1), _without_owner(problem, leak).amax(1)
-    total = torch.cat([total[:, :comm] - at_owner, total[:, comm:]], 1)
+    at_own = own_entries(problem, leak).flatten(1)
+    total, worst = leak.sum(1), _without_own(problem, leak).amax(1)
+    total = torch.cat([total[:, :comm] - at_own, total[:, comm:]], 1)
     kind = torch.zeros_like(total)
     kind[:, :comm] = 1.0
     best, least = (advantage.amax(1), advantage.amin(1)) if problem.num_targets else (torch.ones_like(total),) * 2
     self_noise = torch.zeros_like(total)
-    self_noise[:, :comm] = at_owner / (at_owner + gain).clamp_min(1e-30)
+    self_noise[:, :comm] = at_own / (at_own + gain).clamp_min(1e-30)
     strength = torch.cat([standardised(gain, _LEVEL), standardised(own.flatten(1))], 1)
     relative = torch.cat([_to_best(power_gain), _to_best(own)], 1)
     busy = torch.zeros_like(problem.budget).scatter_add(1, problem.link_ap, torch.ones_like(total)).gather(1, problem.link_ap)
@@ -92,15 +92,15 @@ def _link_features(problem: MaxMinSinrProblem, leak: Tensor, advantage: Tensor, 
     return torch.stack(columns, -1)
 
 
-def _without_owner(problem: MaxMinSinrProblem, leak: Tensor) -> Tensor:
+def _without_own(problem: MaxMinSinrProblem, leak: Tensor) -> Tensor:
     """Disturbance by each link, zero at the UE that the link serves."""
-    owner = torch.arange(problem.num_ues, device=leak.device).repeat_interleave(problem.serving)
-    mine = torch.nn.functional.pad(owner, (0, problem.num_links - problem.num_comm_links), value=-1)
+    node = torch.arange(problem.num_ues, device=leak.device).repeat_interleave(problem.serving)
+    mine = torch.nn.functional.pad(node, (0, problem.num_links - problem.num_comm_links), value=-1)
     return leak * (mine != torch.arange(problem.num_ues, device=leak.device)[:, None])
 
 
 def _to_best(block: Tensor) -> Tensor:
-    """Each link relative to its owner's best one."""
+    """Each link relative to its node's best one."""
     if not block.numel():
         return block.flatten(1)
     return standardised(block / block.amax(-1, keepdim=True).clamp_min(1e-30)).flatten(1)

@@ -96,10 +96,10 @@ def test_boxes_cover_every_ratio_that_the_target_allows():
     problem = roads(num_ues=3)
     drops, share = drops_of(problem), shares(problem)
     target = problem.objective((share * problem.budget.unsqueeze(1)).flatten(1))
-    owner, low, high = _boxes(drops, share, target, 1e-3)
-    assert owner.bincount().max() == 2 * 3 + 1
+    drop_of, low, high = _boxes(drops, share, target, 1e-3)
+    assert drop_of.bincount().max() == 2 * 3 + 1
     for drop in range(4):
-        mine = owner == drop
+        mine = drop_of == drop
         bottom, top = low[mine].amin(0), high[mine].amax(0)
         omega = bottom + (top - bottom) * prices((500, 3), drop).sub(0.1)
         inside = ((omega[:, None] >= low[mine]) & (omega[:, None] <= high[mine])).all(-1)

@@ -5,7 +5,7 @@ import torch
 
 from isac_torch.nn.ascent import LearnedSteps, Momentum, Slope, ascend
 from isac_torch.nn.tracking.balance import start_logits
-from isac_torch.nn.tracking.merit import FIRST_ROW_WEIGHT, LAST_ROW_WEIGHT, DirectionsHill, row_weight_at
+from isac_torch.nn.tracking.merit import FIRST_SENSING_WEIGHT, LAST_SENSING_WEIGHT, DirectionsHill, sensing_weight_at
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 
@@ -88,9 +88,9 @@ def test_untrained_learned_steps_climb_and_end_with_the_best(training):
 
 
 def test_the_weight_of_the_sensing_constraints_rises_along_a_search(monkeypatch):
-    weights = [row_weight_at(step / 8) for step in range(9)]
-    assert weights[0] == pytest.approx(FIRST_ROW_WEIGHT)
-    assert weights[-1] == pytest.approx(LAST_ROW_WEIGHT)
+    weights = [sensing_weight_at(step / 8) for step in range(9)]
+    assert weights[0] == pytest.approx(FIRST_SENSING_WEIGHT)
+    assert weights[-1] == pytest.approx(LAST_SENSING_WEIGHT)
     assert weights == sorted(weights)
     assert weights[-1] > 10.0 * weights[0]
     told = []
@@ -101,6 +101,6 @@ def test_the_weight_of_the_sensing_constraints_rises_along_a_search(monkeypatch)
     scenario = TrackingScenario.of_size("4x2x2")
     problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(1)), scenario)
     ascend(DirectionsHill(problem), start_logits(problem), 4, 0.2)
-    assert told[0] == pytest.approx(FIRST_ROW_WEIGHT)
-    assert told[-1] == pytest.approx(LAST_ROW_WEIGHT)
+    assert told[0] == pytest.approx(FIRST_SENSING_WEIGHT)
+    assert told[-1] == pytest.approx(LAST_SENSING_WEIGHT)
     assert told == sorted(told)

@@ -78,7 +78,7 @@ def test_gradient_is_that_of_the_fixed_point():
 
     def answer(leaf):
         found = balance(problem, leaf, iterations=60, newton=3)
-        return found.power / problem.budget.amax(), found.level.log()
+        return found.power / problem.budget.amax(), found.common_sinr.log()
 
     # Finite differences of a converged fixed point; steps small beside the distance to the next change of active rows.
     assert torch.autograd.gradcheck(answer, (logits,), eps=1e-6, atol=1e-6, rtol=1e-4)
@@ -97,29 +97,29 @@ def test_powers_scale_with_the_noise(problem):
     )
     again = balance(weaker, logits, **CONVERGED)
     assert_close(again.power, 2.0 * found.power, rtol=1e-7, atol=1e-15)
-    assert_close(again.level, found.level, rtol=1e-7, atol=0.0)
+    assert_close(again.common_sinr, found.common_sinr, rtol=1e-7, atol=0.0)
 
 
 def test_a_near_start_needs_few_iterations(problem):
     logits = start_logits(problem)
     far = balance(problem, logits, **CONVERGED)
     near = balance(problem, logits + 1e-3, far.scale, iterations=2, newton=2)
-    assert_close(near.level, far.level, rtol=1e-3, atol=0.0)
+    assert_close(near.common_sinr, far.common_sinr, rtol=1e-3, atol=0.0)
 
 
 def test_default_effort_is_enough_for_nearly_all_drops():
     """Single precision and 16 iterations, as in training: the level is right to 1 % on at least 95 % of the drops."""
     problem = make_problem(drops=100)
-    truth = balance(problem, start_logits(problem), **CONVERGED).level
+    truth = balance(problem, start_logits(problem), **CONVERGED).common_sinr
     single = problem.cast(torch.float32)
-    quick = balance(single, start_logits(single)).level
+    quick = balance(single, start_logits(single)).common_sinr
     assert ((quick.double() / truth - 1).abs() < 0.01).double().mean() >= 0.95
 
 
 def test_extreme_logits_stay_finite(problem):
     logits = perturbed(problem, 60.0).float().requires_grad_()
     found = balance(problem.cast(torch.float32), logits)
-    found.level.clamp_min(1e-12).log().sum().backward()
+    found.common_sinr.clamp_min(1e-12).log().sum().backward()
     assert bool(found.power.isfinite().all())
     assert bool((problem.violations(found.power.double()).budget < 1e-5).all())
 
@@ -152,6 +152,6 @@ def test_coefficients_may_be_differentiated_twice_over(problem):
     strong = replace(problem, budget=budget)
     with torch.no_grad():
         balance(strong, start_logits(strong))
-    slopes = [torch.autograd.grad(balance(strong, start_logits(strong)).level.sum(), budget)[0] for _ in range(2)]
+    slopes = [torch.autograd.grad(balance(strong, start_logits(strong)).common_sinr.sum(), budget)[0] for _ in range(2)]
     assert bool((slopes[0] > 0).any())
     assert_close(slopes[0], slopes[1], rtol=0.0, atol=0.0)

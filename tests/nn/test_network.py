@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from isac_torch.nn.tracking.balance import balance, logit_size, start_logits
-from isac_torch.nn.tracking.merit import merit, merit_gradient, row_shortfall
+from isac_torch.nn.tracking.merit import merit, merit_gradient, sensing_shortfall
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
@@ -158,7 +158,7 @@ def test_merit_gradient_points_uphill():
 def test_shortfall_is_zero_exactly_where_rows_are_met():
     problem = make_problem(drops=16)
     power = balance(problem, start_logits(problem), None, 100, 3).power
-    short = row_shortfall(problem, power, margin=0.0)
+    short = sensing_shortfall(problem, power, margin=0.0)
     assert bool(((short > 1e-12) == (problem.sir(power) < problem.sir_min * (1 - 1e-12))).all())
     silent = map_tensors(problem, torch.clone)
-    assert bool(row_shortfall(silent, torch.zeros_like(power)).isfinite().all())
+    assert bool(sensing_shortfall(silent, torch.zeros_like(power)).isfinite().all())

@@ -50,7 +50,7 @@ def test_prices_are_the_gradient_of_the_level(size, pilots):
     dense = DenseProblem.of(problem)
     point = priced_point(dense, logits[:, None, : problem.num_links].exp(), ENOUGH, 9)
     assert_close((point.scale / point.per_watt).squeeze(1), balanced.scale, rtol=1e-4, atol=1e-5)
-    assert_close(point.level.flatten(), balanced.level, rtol=1e-5, atol=0.0)
+    assert_close(point.common_sinr.flatten(), balanced.common_sinr, rtol=1e-5, atol=0.0)
     slope = point.useful - point.harm
     found = (slope - point.share * ((slope @ dense.owner.mT) @ dense.owner)).squeeze(1)
     wanted = gradient[:, : problem.num_links]
@@ -66,7 +66,7 @@ def test_few_repetitions_are_near():
     exact = balance(problem, start_logits(problem), iterations=ENOUGH)
     for repetitions, error in ((2, 0.2), (4, 0.05), (8, 0.005)):
         near = priced_point(dense, start_weights(dense), repetitions)
-        assert float((near.level.flatten() / exact.level - 1).abs().median()) < error
+        assert float((near.common_sinr.flatten() / exact.common_sinr - 1).abs().median()) < error
 
 
 @pytest.fixture(scope="module")

@@ -131,12 +131,12 @@ def _certify(
     target = value / (1.0 - 0.99 * gap)  # so that the stated gap is met after rounding
     drops = drops_of(problem)
     share = problem.per_ue(power) / problem.budget.unsqueeze(1)
-    owner, low, high = _boxes(drops, share, target, gap)
-    boxes = LeastNmse(drops.select(owner), target[owner], low, high)
-    start = 0.98 * share[owner] + 0.01 / problem.num_ues
-    found = solve(boxes, start, torch.zeros_like(target[owner]), tolerance=1e-9, max_iterations=40, leave=_decided)
+    drop_of, low, high = _boxes(drops, share, target, gap)
+    boxes = LeastNmse(drops.select(drop_of), target[drop_of], low, high)
+    start = 0.98 * share[drop_of] + 0.01 / problem.num_ues
+    found = solve(boxes, start, torch.zeros_like(target[drop_of]), tolerance=1e-9, max_iterations=40, leave=_decided)
     empty = _proven(boxes, found.point)
-    missing = torch.zeros_like(target).index_add(0, owner, (~empty).to(target))
+    missing = torch.zeros_like(target).index_add(0, drop_of, (~empty).to(target))
     bound = torch.where(missing == 0, target, torch.inf)
     for index in (missing > 0).nonzero()[:, 0].tolist():
         chosen = torch.tensor([index])

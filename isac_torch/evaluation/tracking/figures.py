@@ -119,8 +119,8 @@ def network_map(drop: TrackingDrop, problem: MaxMinSinrProblem, outcome: Outcome
     figure, axes = new_axes()
     tx, ue, target = drop.tx_position[index], drop.ue_position[index], drop.target_position[index]
     power, ap, comm = outcome.power[index], problem.link_ap[index], problem.num_comm_links
-    owner = torch.cat([_repeat(ue, drop.serving_ap.shape[2]), _repeat(target, drop.sensing_ap.shape[2])])
-    segment = torch.stack([tx[ap], owner], dim=1)[..., :2].numpy()
+    node = torch.cat([_repeat(ue, drop.serving_ap.shape[2]), _repeat(target, drop.sensing_ap.shape[2])])
+    segment = torch.stack([tx[ap], node], dim=1)[..., :2].numpy()
     width = (6.0 * (power / problem.budget[index].max()).clamp_min(0.0).sqrt()).numpy()
     for part, colour in ((slice(0, comm), COLOURS[5]), (slice(comm, None), COLOURS[4])):
         axes.add_collection(LineCollection(list(segment[part]), linewidths=width[part], colors=colour, zorder=1))

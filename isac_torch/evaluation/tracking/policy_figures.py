@@ -208,12 +208,12 @@ def _power_share(problem: MaxMinSinrProblem, power: Tensor, index: int) -> Tenso
     """Power over the AP's budget [AP, UE then target]; NaN where there is no link."""
     links, ues, targets = problem.num_links, problem.num_ues, problem.num_targets
     sensing = (links - problem.num_comm_links) // targets if targets else 0
-    owner = torch.cat([
+    node = torch.cat([
         torch.arange(ues).repeat_interleave(problem.serving), ues + torch.arange(targets).repeat_interleave(sensing),
     ])  # fmt: skip
     ap, budget = problem.link_ap[index], problem.budget[index]
     share = torch.full((problem.num_aps, ues + targets), torch.nan, dtype=power.dtype)
-    share[ap, owner] = power / budget[ap]
+    share[ap, node] = power / budget[ap]
     return share
 
 

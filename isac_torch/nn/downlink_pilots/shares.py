@@ -11,9 +11,9 @@ from isac_torch.nn.ascent import Slope
 
 SILENCE = -6.0
 """Logit of keeping power back: an AP whose links all lie far above it spends its whole budget."""
-ROW_MARGIN = 0.02
+LOCALISATION_MARGIN = 0.02
 """Localisation is pushed until log(Gamma / CRB) passes this, so that a small error does not break a bound."""
-ROW_WEIGHT = 3.0
+LOCALISATION_WEIGHT = 3.0
 """Nepers of NMSE that a neper of missing accuracy is worth."""
 _SHARPNESS = 30.0
 """Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
@@ -38,30 +38,30 @@ def start_logits(problem: MinMaxNmseProblem) -> Float[Tensor, "drop link"]:
     return (0.5 * strength.log() - 1.5 * total - (0.5 * strength.log() - 1.5 * total).mean(1, keepdim=True)).flatten(1)
 
 
-def row_shortfall(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], margin: float = ROW_MARGIN
+def localisation_shortfall(
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], margin: float = LOCALISATION_MARGIN
 ) -> Float[Tensor, "drop ue"]:
     """relu(margin - log(Gamma / CRB)) of each UE; `power` in W. A bound above a million times Gamma counts as that."""
     return (margin - (problem.crb_max / problem.crb(power)).clamp_min(1e-6).log()).clamp_min(0.0)
 
 
 def merit(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], row_weight: float = ROW_WEIGHT
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], localisation_weight: float = LOCALISATION_WEIGHT
 ) -> Float[Tensor, " drop"]:
-    """-log of the (smooth) largest weighted NMSE less `row_weight` times the missing accuracy: what to maximise."""
+    """-log of the (smooth) largest weighted NMSE less `localisation_weight` times the missing accuracy: what to maximise."""
     loss = (problem.weight * problem.nmse(power)).log()
     worst = (_SHARPNESS * loss).logsumexp(-1) / _SHARPNESS
-    return -worst - row_weight * row_shortfall(problem, power).sum(-1)
+    return -worst - localisation_weight * localisation_shortfall(problem, power).sum(-1)
 
 
 def merit_gradient(
-    problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"], row_weight: float = ROW_WEIGHT
+    problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"], localisation_weight: float = LOCALISATION_WEIGHT
 ) -> tuple[Float[Tensor, "drop link"], Float[Tensor, "drop link"]]:
     """Gradient of `merit` in the logits and the powers (W) there, detached; zeros where it is not finite."""
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
         power = powers(problem, leaf)
-        (gradient,) = torch.autograd.grad(merit(problem, power, row_weight).sum(), leaf)
+        (gradient,) = torch.autograd.grad(merit(problem, power, localisation_weight).sum(), leaf)
     return torch.where(gradient.isfinite().all(-1, keepdim=True), gradient, 0.0), power.detach()
 
 
@@ -70,20 +70,20 @@ def strict_score(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) 
 
     Compares points of a drop: one that meets every localisation bound wins wherever there is any.
     """
-    missing = row_shortfall(problem, power, margin=1e-5).sum(-1)
+    missing = localisation_shortfall(problem, power, margin=1e-5).sum(-1)
     return (problem.objective(power).log() - _STRICT_WEIGHT * missing).nan_to_num(-torch.inf)
 
 
 class SharesHill:
     """Logits of one batch, to be climbed by `isac_torch.nn.ascent`."""
 
-    def __init__(self, problem: MinMaxNmseProblem, row_weight: float = ROW_WEIGHT) -> None:
-        """`row_weight` as in `merit`."""
-        self.problem, self.row_weight = problem, row_weight
+    def __init__(self, problem: MinMaxNmseProblem, localisation_weight: float = LOCALISATION_WEIGHT) -> None:
+        """`localisation_weight` as in `merit`."""
+        self.problem, self.localisation_weight = problem, localisation_weight
 
     def slope(self, logits: Float[Tensor, "drop link"], progress: float) -> Slope:
         """Gradient of `merit` and `strict_score`; nothing changes with `progress`."""
-        gradient, power = merit_gradient(self.problem, logits, self.row_weight)
+        gradient, power = merit_gradient(self.problem, logits, self.localisation_weight)
         return Slope(gradient, strict_score(self.problem, power))
 
     def score(self, logits: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:

@@ -30,13 +30,13 @@ class Balanced:
 
     Attributes:
         power: W, of each link; no AP above its budget, one at it.
-        level: SINR (linear) that every UE reaches, UE k times its 1 + excess.
+        common_sinr: SINR (linear) that every UE reaches, UE k times its 1 + excess.
         scale: W, power of each UE and then of each target over its links: a start for the next call.
     """
 
     power: Float[Tensor, "drop link"]
-    level: Float[Tensor, " drop"]
-    scale: Float[Tensor, "drop owner"]
+    common_sinr: Float[Tensor, " drop"]
+    scale: Float[Tensor, "drop node"]
 
 
 def logit_size(problem: MaxMinSinrProblem) -> int:
@@ -50,7 +50,7 @@ def start_logits(problem: MaxMinSinrProblem, spread: float = 0.0) -> Float[Tenso
 
     Args:
         problem: any sizes.
-        spread: nepers that a UE asks for above the common level, a neper of its gain (sum of a^2) above the weakest UE's.
+        spread: nepers that a UE asks for above the common SINR, a neper of its gain (sum of a^2) above the weakest UE's.
     """
     comm = problem.signal.clamp_min(_tiny(problem.signal)).log().flatten(1)
     sensing = comm.new_zeros(problem.num_drops, problem.num_links - problem.num_comm_links)
@@ -69,7 +69,7 @@ def start_logits(problem: MaxMinSinrProblem, spread: float = 0.0) -> Float[Tenso
 def balance(
     problem: MaxMinSinrProblem,
     logits: Float[Tensor, "drop logit"],
-    start: Float[Tensor, "drop owner"] | None = None,
+    start: Float[Tensor, "drop node"] | None = None,
     iterations: int = 16,
     newton: int = 1,
     least_net_gain: float = CONSTANTS.least_net_gain,
@@ -80,7 +80,7 @@ def balance(
         problem: any sizes, also without targets or sensing constraints; pilot reuse is exact: coherent terms are linear
             in the scales.
         logits: directions, as laid out by `logit_size`: shares of each node's links by softmax; log(1 + excess)
-            by softplus, so that no UE asks for less than the common level; floor by softplus, a target's least scale over
+            by softplus, so that no UE asks for less than the common SINR; floor by softplus, a target's least scale over
             the UEs' sum.
         start: scales (W) of an earlier call near these logits.
         iterations: steps of the fixed point; 16 from nothing, 4 from a near start.
@@ -88,7 +88,7 @@ def balance(
         least_net_gain: see `Constants`.
 
     Returns:
-        Powers, common level and scales, differentiable in `logits` (once). A constraint that these directions cannot meet stops
+        Powers, common SINR and scales, differentiable in `logits` (once). A constraint that these directions cannot meet stops
         at the cap of the targets' powers; `problem.violations` shows it.
     """
     exact = _terms(problem, logits, least_net_gain)
@@ -96,16 +96,16 @@ def balance(
     with torch.no_grad():
         scale = frozen.noise.new_ones(frozen.noise.shape[0], frozen.noise.shape[2]) if start is None else start.detach()
         scale = scale / _apply(frozen.load, scale).amax(-1, keepdim=True)
-        level = torch.ones_like(scale[:, 0])
+        sinr = torch.ones_like(scale[:, 0])
         for _ in range(iterations):
-            scale, level = _step(frozen, scale, problem.num_ues)
+            scale, sinr = _step(frozen, scale, problem.num_ues)
         for _ in range(newton - 1):
-            scale, level = _newton(frozen, frozen, scale, level, problem.num_ues)
-            scale, level = _step(frozen, scale, problem.num_ues)
-    scale, level = _newton(exact, frozen, scale, level, problem.num_ues)
+            scale, sinr = _newton(frozen, frozen, scale, sinr, problem.num_ues)
+            scale, sinr = _step(frozen, scale, problem.num_ues)
+    scale, sinr = _newton(exact, frozen, scale, sinr, problem.num_ues)
     power = exact.share[:, 0] * spread_to_links(problem, scale)
     overload = problem.ap_load(power.detach()).div(problem.budget).amax(-1, keepdim=True)
-    return Balanced(power / overload, level, scale.detach())
+    return Balanced(power / overload, sinr, scale.detach())
 
 
 def beam_efficiency(problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"]) -> Float[Tensor, "drop constraint"]:
@@ -157,12 +157,12 @@ def _step(found: Terms[Tensor], scale: Tensor, ues: int) -> tuple[Tensor, Tensor
     first, _ = _demand(found, ue, target)
     second, _ = _demand(found, ue, first)
     new = torch.cat([ue, 0.5 * (first + second)], -1)
-    level = 1.0 / _apply(found.load, new).amax(-1)
-    return new * level[:, None], level
+    sinr = 1.0 / _apply(found.load, new).amax(-1)
+    return new * sinr[:, None], sinr
 
 
-def _newton(exact: Terms[Tensor], frozen: Terms[Tensor], scale: Tensor, level: Tensor, ues: int) -> tuple[Tensor, Tensor]:
-    """One Newton step on the active equations at (scale, level); the gradient flows through the residual alone.
+def _newton(exact: Terms[Tensor], frozen: Terms[Tensor], scale: Tensor, sinr: Tensor, ues: int) -> tuple[Tensor, Tensor]:
+    """One Newton step on the active equations at (scale, common SINR); the gradient flows through the residual alone.
 
     With the Jacobian held constant, x - J^-1 R(x; shares) has the derivative of the exact fixed point (implicit function
     theorem). A step that would more than halve a power is shortened, one that is not finite is left out.
@@ -170,18 +170,18 @@ def _newton(exact: Terms[Tensor], frozen: Terms[Tensor], scale: Tensor, level: T
     nodes = scale.shape[1]
     ue, target = scale[:, :ues], scale[:, ues:]
     active = _Active.of(frozen, ue, target)
-    residual = _residual(exact, scale, level, active)
+    residual = _residual(exact, scale, sinr, active)
     size = torch.cat([ue, torch.maximum(target, 1e-3 * ue.mean(-1, keepdim=True))], -1)
-    columns = torch.cat([size, level[:, None]], -1)
-    lines = torch.cat([size, torch.ones_like(level)[:, None]], -1)
-    system = _jacobian(frozen, scale, level, active) * columns[:, None, :] / lines[:, :, None]
+    columns = torch.cat([size, sinr[:, None]], -1)
+    lines = torch.cat([size, torch.ones_like(sinr)[:, None]], -1)
+    system = _jacobian(frozen, scale, sinr, active) * columns[:, None, :] / lines[:, :, None]
     factor, pivot, _ = torch.linalg.lu_factor_ex(system)
     change = torch.linalg.lu_solve(factor, pivot, (residual / lines).unsqueeze(-1)).squeeze(-1)
     longest = change.detach().abs().amax(-1, keepdim=True)
     shortened = change * (0.5 / longest.clamp_min(0.5))
     change = torch.where(longest.isfinite(), shortened, torch.zeros_like(change))
     moved = scale - change[:, :nodes] * size
-    return moved.clamp_min(0.0), level * (1.0 - change[:, nodes])
+    return moved.clamp_min(0.0), sinr * (1.0 - change[:, nodes])
 
 
 @dataclass(frozen=True)
@@ -210,21 +210,21 @@ class _Active:
         return found.load.gather(1, self.tight[:, None, None].expand(-1, 1, found.load.shape[2])).squeeze(1)
 
 
-def _residual(found: Terms[Tensor], scale: Tensor, level: Tensor, active: _Active) -> Tensor:
-    """What is not yet met at (scale, level): UEs' SINR, targets' constraints or bounds, the tightest budget."""
+def _residual(found: Terms[Tensor], scale: Tensor, sinr: Tensor, active: _Active) -> Tensor:
+    """What is not yet met at (scale, common SINR): UEs' SINR, targets' constraints or bounds, the tightest budget."""
     asks = _apply(found.asks, scale) + found.noise[:, 0]
     ues = scale.shape[1] - active.capped.shape[1]
     bound = active.bound(found) * scale[:, :ues].sum(-1, keepdim=True)
-    goal = [level[:, None] * asks[:, :ues], torch.where(active.constrained, asks[:, ues:], bound)]
+    goal = [sinr[:, None] * asks[:, :ues], torch.where(active.constrained, asks[:, ues:], bound)]
     return torch.cat([scale - torch.cat(goal, -1), (active.line(found) * scale).sum(-1, keepdim=True) - 1.0], -1)
 
 
-def _jacobian(found: Terms[Tensor], scale: Tensor, level: Tensor, active: _Active) -> Tensor:
-    """Derivative of `_residual` with respect to (scale, level)."""
+def _jacobian(found: Terms[Tensor], scale: Tensor, sinr: Tensor, active: _Active) -> Tensor:
+    """Derivative of `_residual` with respect to (scale, common SINR)."""
     drops, nodes = scale.shape
     ues = nodes - active.capped.shape[1]
     matrix = scale.new_zeros(drops, nodes + 1, nodes + 1)
-    matrix[:, :ues, :nodes] = -level[:, None, None] * found.asks[:, :ues]
+    matrix[:, :ues, :nodes] = -sinr[:, None, None] * found.asks[:, :ues]
     matrix[:, :ues, nodes] = -(_apply(found.asks[:, :ues], scale) + found.noise[:, 0, :ues])
     bound = nn.functional.pad(active.bound(found)[..., None].expand(-1, -1, ues), (0, nodes - ues))
     matrix[:, ues:nodes, :nodes] = -torch.where(active.constrained[..., None], found.asks[:, ues:], bound)

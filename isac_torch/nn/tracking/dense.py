@@ -37,13 +37,13 @@ class DenseProblem:
     """
 
     signal: Float[Tensor, "drop 1 link"]
-    heard: Float[Tensor, "drop owner link"]
-    required: Float[Tensor, "drop owner link"]
-    coherent: Float[Tensor, "drop owner link"]
+    heard: Float[Tensor, "drop node link"]
+    required: Float[Tensor, "drop node link"]
+    coherent: Float[Tensor, "drop node link"]
     budget: Float[Tensor, "drop 1 ap"]
     sent: Float[Tensor, "drop ap link"]
-    owner: Float[Tensor, "owner link"]
-    is_ue: Float[Tensor, "1 owner"]
+    owner: Float[Tensor, "node link"]
+    is_ue: Float[Tensor, "1 node"]
 
     @classmethod
     def of(cls, problem: MaxMinSinrProblem) -> DenseProblem:
@@ -51,12 +51,12 @@ class DenseProblem:
         return cls(**problem.by_node.matrices(problem.signal.dtype))
 
     @cached_property
-    def is_target(self) -> Float[Tensor, "1 owner"]:
+    def is_target(self) -> Float[Tensor, "1 node"]:
         """1 for each target, 0 for each UE."""
         return 1.0 - self.is_ue
 
     @cached_property
-    def net(self) -> Float[Tensor, "drop owner link"]:
+    def net(self) -> Float[Tensor, "drop node link"]:
         """N of each UE, S - SIR0 I of each target."""
         return self.heard - self.required
 
@@ -76,7 +76,7 @@ class DenseProblem:
         return self.budget @ self.sent
 
     @cached_property
-    def itself(self) -> Float[Tensor, "owner owner"]:
+    def itself(self) -> Float[Tensor, "node node"]:
         """1 where both are the same target."""
         return (self.owner @ self.owner.mT).clamp_max(1.0) * self.is_target
 
@@ -85,10 +85,10 @@ class DenseProblem:
         """UEs."""
         return self.is_ue.sum(1, keepdim=True)
 
-    def total(self, value: Float[Tensor, "drop row link"]) -> Float[Tensor, "drop row owner"]:
+    def total(self, value: Float[Tensor, "drop row link"]) -> Float[Tensor, "drop row node"]:
         """Sums over the links that serve each node."""
         return value @ self.owner.mT
 
-    def load(self, share: Float[Tensor, "drop 1 link"]) -> Float[Tensor, "drop ap owner"]:
+    def load(self, share: Float[Tensor, "drop 1 link"]) -> Float[Tensor, "drop ap node"]:
         """Share of each AP's budget that a watt of each node takes, 1/W."""
         return self.total(self.per_budget * share)

@@ -17,10 +17,10 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 Objective = Literal["max_min", "proportional_fair"]
 """What powers are to maximise: the smallest SINR, or the mean logarithm of the rates."""
 
-ROW_MARGIN = 0.02
+SENSING_MARGIN = 0.02
 """Sensing constraints are pushed until log(SIR / SIR0) passes this, so that a small error does not break them."""
-FIRST_ROW_WEIGHT, LAST_ROW_WEIGHT = 0.5, 10.0
-"""Nepers of level that a neper of missing SIR is worth, at the start of a search and at its end: early on, a light weight
+FIRST_SENSING_WEIGHT, LAST_SENSING_WEIGHT = 0.5, 10.0
+"""Nepers of common SINR that a neper of missing SIR is worth, at the start of a search and at its end: early on, a light weight
 lets directions cross regions where constraints are missed, of which a heavy one makes local optima."""
 COLD_ITERATIONS, WARM_ITERATIONS, FINAL_ITERATIONS = 16, 4, 24
 """Fixed-point steps of the balancing layer: enough from nothing; from the scales of the point before; and, with FINAL_NEWTON
@@ -67,13 +67,13 @@ FRUGAL_NET_GAIN = 0.3
 """`least_net_gain` of frugal aims: share of a beam's echo that must be left over after what it costs its own constraint."""
 
 
-def row_weight_at(progress: float) -> float:
-    """Weight of the constraints at `progress` (0 to 1) of a search, geometric from FIRST_ROW_WEIGHT to LAST_ROW_WEIGHT."""
-    return FIRST_ROW_WEIGHT * (LAST_ROW_WEIGHT / FIRST_ROW_WEIGHT) ** progress
+def sensing_weight_at(progress: float) -> float:
+    """Weight of the constraints at `progress` (0 to 1) of a search: geometric, FIRST_SENSING_WEIGHT to LAST_SENSING_WEIGHT."""
+    return FIRST_SENSING_WEIGHT * (LAST_SENSING_WEIGHT / FIRST_SENSING_WEIGHT) ** progress
 
 
-def row_shortfall(
-    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], margin: float = ROW_MARGIN
+def sensing_shortfall(
+    problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], margin: float = SENSING_MARGIN
 ) -> Float[Tensor, "drop constraint"]:
     """relu(margin - log(SIR / SIR0)) of each sensing constraint; `power` in W. An SIR below -60 dB counts as -60 dB."""
     return (margin - (problem.sir(power).clamp_min(1e-6) / problem.sir_min).log()).clamp_min(0.0)
@@ -85,34 +85,36 @@ def mean_log_rate(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"])
 
 
 def merit(
-    problem: MaxMinSinrProblem, balanced: Balanced, row_weight: float = LAST_ROW_WEIGHT, aim: Aim = MAX_MIN
+    problem: MaxMinSinrProblem, balanced: Balanced, sensing_weight: float = LAST_SENSING_WEIGHT, aim: Aim = MAX_MIN
 ) -> Float[Tensor, " drop"]:
-    """What a single drop should maximise: log of the common SINR level, or `mean_log_rate`, less the weighted shortfalls."""
-    utility = balanced.level.clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, balanced.power)
-    return utility - row_weight * row_shortfall(problem, balanced.power).sum(-1)
+    """What a single drop should maximise: log of the common SINR, or `mean_log_rate`, less the weighted shortfalls."""
+    utility = (
+        balanced.common_sinr.clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, balanced.power)
+    )
+    return utility - sensing_weight * sensing_shortfall(problem, balanced.power).sum(-1)
 
 
 def training_loss(
-    problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+    problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
 ) -> Float[Tensor, " drop"]:
-    """-log(rate in bit/s/Hz + 0.001) + row_weight * (shortfall of the sensing constraints), needing no label.
+    """-log(rate in bit/s/Hz + 0.001) + sensing_weight * (shortfall of the sensing constraints), needing no label.
 
     The rate is the smallest one of the drop, or with `proportional_fair` every UE's, the logarithms averaged.
     """
     balanced = balance(problem, logits, least_net_gain=aim.least_net_gain)
     if aim.objective == "max_min":
-        gain = (torch.log2(1.0 + balanced.level) + _RATE_FLOOR).log()
+        gain = (torch.log2(1.0 + balanced.common_sinr) + _RATE_FLOOR).log()
     else:
         gain = (torch.log2(1.0 + problem.sinr(balanced.power)) + _RATE_FLOOR).log().mean(-1)
-    return row_weight * row_shortfall(problem, balanced.power).sum(-1) - gain
+    return sensing_weight * sensing_shortfall(problem, balanced.power).sum(-1) - gain
 
 
 def merit_gradient(
     problem: MaxMinSinrProblem,
     logits: Float[Tensor, "drop logit"],
-    start: Float[Tensor, "drop owner"] | None = None,
+    start: Float[Tensor, "drop node"] | None = None,
     iterations: int = 16,
-    row_weight: float = LAST_ROW_WEIGHT,
+    sensing_weight: float = LAST_SENSING_WEIGHT,
     aim: Aim = MAX_MIN,
 ) -> tuple[Float[Tensor, "drop logit"], Float[Tensor, " drop"], Balanced]:
     """Gradient of `merit` in the logits, the merit, and the balanced powers, all detached.
@@ -122,11 +124,11 @@ def merit_gradient(
     with torch.enable_grad():
         leaf = logits.detach().requires_grad_()
         balanced = balance(problem, leaf, start, iterations, 1, aim.least_net_gain)
-        value = merit(problem, balanced, row_weight, aim)
+        value = merit(problem, balanced, sensing_weight, aim)
         (gradient,) = torch.autograd.grad(value.sum(), leaf)
     sound = gradient.isfinite().all(-1, keepdim=True)
     gradient = torch.where(sound, gradient, torch.zeros_like(gradient))
-    return gradient, value.detach(), Balanced(balanced.power.detach(), balanced.level.detach(), balanced.scale)
+    return gradient, value.detach(), Balanced(balanced.power.detach(), balanced.common_sinr.detach(), balanced.scale)
 
 
 def strict_score(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], aim: Aim = MAX_MIN) -> Float[Tensor, " drop"]:
@@ -135,21 +137,19 @@ def strict_score(problem: MaxMinSinrProblem, power: Float[Tensor, "drop link"], 
     Compares points of one drop: one that meets the constraints wins wherever there is any.
     """
     value = problem.objective(power).clamp_min(1e-12).log() if aim.objective == "max_min" else mean_log_rate(problem, power)
-    return (value - _STRICT_WEIGHT * row_shortfall(problem, power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)
+    return (value - _STRICT_WEIGHT * sensing_shortfall(problem, power, margin=0.0).sum(-1)).nan_to_num(-torch.inf)
 
 
 class DirectionsHill:
     """Directions of one batch, to be climbed by `isac_torch.nn.ascent`: each point starts from the scales of the one before."""
 
-    def __init__(
-        self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN, scale: Float[Tensor, "drop owner"] | None = None
-    ) -> None:
-        """`scale`: W, [drop, owner], of a point near the first one, if there is any."""
+    def __init__(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN, scale: Float[Tensor, "drop node"] | None = None) -> None:
+        """`scale`: W, [drop, node], of a point near the first one, if there is any."""
         self.problem, self.aim, self._scale = problem, aim, scale
 
     def slope(self, logits: Float[Tensor, "drop logit"], progress: float) -> Slope:
         """Gradient of `merit` with the weight of the constraints that belongs to `progress`, and `strict_score`."""
-        weight, iterations = row_weight_at(progress), self._iterations
+        weight, iterations = sensing_weight_at(progress), self._iterations
         gradient, _, point = merit_gradient(self.problem, logits, self._scale, iterations, weight, self.aim)
         self._scale = point.scale
         return Slope(gradient, strict_score(self.problem, point.power, self.aim))

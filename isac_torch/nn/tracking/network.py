@@ -16,7 +16,7 @@ from isac_torch.nn.tracking.balance import Balanced, start_logits
 from isac_torch.nn.tracking.merit import (
     ALL_AIMS,
     COLD_ITERATIONS,
-    FIRST_ROW_WEIGHT,
+    FIRST_SENSING_WEIGHT,
     MAX_MIN,
     WARM_ITERATIONS,
     Aim,
@@ -77,14 +77,14 @@ class AllocationNetwork(nn.Module):
         """Directions after each correction and each step; in evaluation mode the best of the steps comes once more, last."""
         logits = start_logits(problem, aim.start_spread)
         tokens = self._encode(graph, aim)
-        gradient, _, point = merit_gradient(problem, logits, None, COLD_ITERATIONS, FIRST_ROW_WEIGHT, aim)
+        gradient, _, point = merit_gradient(problem, logits, None, COLD_ITERATIONS, FIRST_SENSING_WEIGHT, aim)
         extra = _point_features(problem, gradient, point)
         for layer in self.layers:
             tokens = layer(tokens, problem, graph, extra)
         logits = logits + self.heads[0](tokens, problem)
         yield logits
         for layer, head in zip(self.refinements, self.heads[1:], strict=True):
-            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * WARM_ITERATIONS, FIRST_ROW_WEIGHT, aim)
+            gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * WARM_ITERATIONS, FIRST_SENSING_WEIGHT, aim)
             tokens = layer(tokens, problem, graph, _point_features(problem, gradient, point))
             logits = logits + head(tokens, problem)
             yield logits
@@ -103,10 +103,10 @@ class AllocationNetwork(nn.Module):
         return directed_power(problem, logits, aim)
 
     def loss(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
     ) -> Float[Tensor, " drop"]:
         """What training minimises, per drop."""
-        return training_loss(problem, logits, row_weight, aim)
+        return training_loss(problem, logits, sensing_weight, aim)
 
     @property
     def corrections(self) -> int:

@@ -54,8 +54,8 @@ class Directions:
     """
 
     link: Float[Tensor, "drop 1 link"]
-    owner: Float[Tensor, "drop 1 owner"]
-    scale: Float[Tensor, "drop 1 owner"]
+    owner: Float[Tensor, "drop 1 node"]
+    scale: Float[Tensor, "drop 1 node"]
 
 
 class OneShotNetwork(nn.Module):
@@ -97,10 +97,10 @@ class OneShotNetwork(nn.Module):
         return directed_power(problem, logits, aim)
 
     def loss(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
     ) -> Float[Tensor, " drop"]:
         """What training minimises, per drop."""
-        return training_loss(problem, logits, row_weight, aim)
+        return training_loss(problem, logits, sensing_weight, aim)
 
     def directions(self, problem: DenseProblem) -> Directions:
         """Directions for `balance`."""

@@ -78,10 +78,10 @@ class OwnNetwork(nn.Module):
         return directed_power(problem, logits, aim)
 
     def loss(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], row_weight: float, aim: Aim = MAX_MIN
+        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
     ) -> Float[Tensor, " drop"]:
         """What training minimises, per drop."""
-        return training_loss(problem, logits, row_weight, aim)
+        return training_loss(problem, logits, sensing_weight, aim)
 
 
 def class_path(kind: type) -> str:

@@ -1,19 +1,20 @@
-"""The balanced point and the gradient of its level in closed form: plain products, no solver and no autograd.
+"""The balanced point and the gradient of its common SINR in closed form: plain products, no solver and no autograd.
 
 With the shares of every node (UE or target) held, the balanced scales x = (t, tau) of `balance` satisfy
 
-    t = level (D x + n),   tau = need(x) where a constraint is active,   load_m x = 1 at the tightest AP m,
+    t = gamma (D x + n),   tau = need(x) where a constraint is active,   load_m x = 1 at the tightest AP m,
 
-with D, n the disturbances and the noise that each UE is asked to overcome. Multipliers y = (lambda, omega) of these equations,
-the **price** of each node, the relative common SINR per further watt of it, satisfy the transposed ones,
+with gamma the common SINR, D and n the disturbances and the noise that each UE is asked to overcome. Multipliers
+y = (lambda, omega) of these equations, the **price** of each node, the relative common SINR per further watt of it, satisfy the
+transposed ones,
 
-    y = level D^T lambda + (d need / d x)^T omega + nu load_m,   sum_k lambda_k t_k = 1,
+    y = gamma D^T lambda + (d need / d x)^T omega + nu load_m,   sum_k lambda_k t_k = 1,
 
-where nu = level lambda^T n is the price of the tightest budget. Both are fixed points of maps that contract at the same
+where nu = gamma lambda^T n is the price of the tightest budget. Both are fixed points of maps that contract at the same
 pace; a few repetitions give what a network needs to know. The second map is linear: squaring its matrix doubles them. Then, for
 link e of power p_e,
 
-    d log level / d log p_e = lambda_k t_k f_e [e serves k] - p_e (level N_e^T lambda' + nu [e at AP m] / P_m - C_e^T omega'),
+    d log gamma / d log p_e = lambda_k t_k f_e [e serves k] - p_e (gamma N_e^T lambda' + nu [e at AP m] / P_m - C_e^T omega'),
 
 f_e the link's part of its UE's amplitude, lambda' and omega' the prices over the nodes' own gains. Constraints that their own
 beams cannot meet do not enter. Unlike `merit_gradient` this can be exported: it has no matrix factorisation.
@@ -39,16 +40,16 @@ _EXTRA = math.log1p(math.exp(CONSTANTS.excess_at_zero))
 
 @dataclass(frozen=True)
 class PricedPoint:
-    """A balanced point with the prices of its owners, as rows. Scales, powers and prices are relative to all UEs' power.
+    """A balanced point with the prices of its nodes, as rows. Scales, powers and prices are relative to all UEs' power.
 
     Attributes:
         share: of each link in the power of the node that it serves.
         power: of each link; one over the sum of the UEs'.
         scale: power of each node, the UEs' adding up to one.
         per_watt: 1 / W: the sum of all UEs' power is one over this.
-        level: SINR that all UEs reach, each times its 1 + excess.
-        price: relative level per unit of each node's power.
-        budget_price: part of the level that the tightest AP's budget decides; 0 at the others.
+        common_sinr: SINR that all UEs reach, each times its 1 + excess.
+        price: relative common SINR per unit of each node's power.
+        budget_price: part of the common SINR that the tightest AP's budget decides; 0 at the others.
         load: power of each AP over its budget.
         tight: 1 at the tightest AP.
         row: power that reaches each UE from others, over noise and per_watt; at a target S p - SIR0 I p.
@@ -59,15 +60,15 @@ class PricedPoint:
 
     share: Float[Tensor, "drop 1 link"]
     power: Float[Tensor, "drop 1 link"]
-    scale: Float[Tensor, "drop 1 owner"]
+    scale: Float[Tensor, "drop 1 node"]
     per_watt: Float[Tensor, "drop 1 1"]
-    level: Float[Tensor, "drop 1 1"]
-    price: Float[Tensor, "drop 1 owner"]
+    common_sinr: Float[Tensor, "drop 1 1"]
+    price: Float[Tensor, "drop 1 node"]
     budget_price: Float[Tensor, "drop 1 ap"]
     load: Float[Tensor, "drop 1 ap"]
     tight: Float[Tensor, "drop 1 ap"]
-    row: Float[Tensor, "drop 1 owner"]
-    active: Float[Tensor, "drop 1 owner"]
+    row: Float[Tensor, "drop 1 node"]
+    active: Float[Tensor, "drop 1 node"]
     useful: Float[Tensor, "drop 1 link"]
     harm: Float[Tensor, "drop 1 link"]
 
@@ -90,10 +91,10 @@ def priced_point(
     load = scale @ found.load.mT
     per_watt = load.amax(2, keepdim=True)
     tight = (load >= per_watt).to(scale.dtype)
-    price, nu = _prices(found, problem, scale, last.level, free, tight, doublings)
+    price, nu = _prices(found, problem, scale, last.common_sinr, free, tight, doublings)
     active, spread = free.to(scale.dtype), scale @ problem.owner
     power = share * spread
-    lift = price * found.noise * last.level
+    lift = price * found.noise * last.common_sinr
     harm = (lift - price * active * found.per_gain) @ problem.net + nu * tight @ problem.per_budget
     shared = torch.zeros_like(share)
     if found.pilot is not None and problem.coherent is not None:
@@ -103,7 +104,7 @@ def priced_point(
         power=power,
         scale=scale,
         per_watt=per_watt,
-        level=last.level,
+        common_sinr=last.common_sinr,
         price=price,
         budget_price=nu * per_watt * tight,
         load=load / per_watt,
@@ -119,18 +120,18 @@ def _prices(
     found: Terms[Tensor],
     problem: DenseProblem,
     scale: Tensor,
-    level: Tensor,
+    common_sinr: Tensor,
     free: Tensor,
     tight: Tensor,
     doublings: int,
-) -> tuple[Float[Tensor, "drop 1 owner"], Float[Tensor, "drop 1 1"]]:
+) -> tuple[Float[Tensor, "drop 1 node"], Float[Tensor, "drop 1 1"]]:
     """Prices y of the nodes, and nu."""
     load = tight @ found.load
-    passed = (found.asks + found.noise.mT * load) * (level * problem.is_ue + problem.is_target).mT
+    passed = (found.asks + found.noise.mT * load) * (common_sinr * problem.is_ue + problem.is_target).mT
     passed = torch.where(free.mT, passed, found.least.mT * problem.is_ue)
     for _ in range(doublings):
         passed = passed @ passed
     price = load @ passed
     # The UEs' worth adds up to one. Far from the fixed point prices may be negative, and their sum next to nothing.
     price = price / (price.abs() @ (scale * problem.is_ue).mT).clamp_min(TINY)
-    return price, price @ found.noise.mT * level
+    return price, price @ found.noise.mT * common_sinr

@@ -122,9 +122,11 @@ class ShareNetwork(nn.Module):
         """Powers (W) of the logits that the network gives."""
         return share_power(ShareProblem.of(problem), logits)
 
-    def loss(self, problem: MaxMinSinrProblem, logits: Logits, row_weight: float, aim: Aim = MAX_MIN) -> Float[Tensor, " drop"]:
+    def loss(
+        self, problem: MaxMinSinrProblem, logits: Logits, sensing_weight: float, aim: Aim = MAX_MIN
+    ) -> Float[Tensor, " drop"]:
         """What training minimises, per drop."""
-        return training_loss(ShareProblem.of(problem), logits, row_weight)
+        return training_loss(ShareProblem.of(problem), logits, sensing_weight)
 
 
 def _link_features(problem: ShareProblem) -> Float[Tensor, "drop link feature"]:

@@ -194,6 +194,6 @@ def _between(ends: tuple[float, float], progress: float) -> float:
     return first * (last / first) ** progress
 
 
-def training_loss(problem: ShareProblem, logits: Logits, row_weight: float) -> Float[Tensor, " drop"]:
-    """-`merit` of the shares with `row_weight`, per drop, differentiable: what a network minimises, without labels."""
-    return -merit(problem.at(_divided(problem, logits)[0]), row_weight, _TRAINING_SHARPNESS)
+def training_loss(problem: ShareProblem, logits: Logits, sensing_weight: float) -> Float[Tensor, " drop"]:
+    """-`merit` of the shares with `sensing_weight`, per drop, differentiable: what a network minimises, without labels."""
+    return -merit(problem.at(_divided(problem, logits)[0]), sensing_weight, _TRAINING_SHARPNESS)

@@ -104,7 +104,7 @@ def _pattern(ues: int, serving: int, rows: int, links: int, aps: int) -> _Patter
     """Rows: K equalities, K signals, L sensing rows, M budgets, signs of sensing links, one 3-cone a serving link."""
     comm = ues * serving
     x, z, s, gain = np.arange(links), links + np.arange(comm), links + comm + np.arange(ues), links + comm + ues
-    owner = np.repeat(np.arange(ues), serving)
+    node = np.repeat(np.arange(ues), serving)
     sensing = np.arange(comm, links)
     first = 2 * ues + rows + aps + len(sensing)
     cone = first + 3 * np.arange(comm)
@@ -113,15 +113,15 @@ def _pattern(ues: int, serving: int, rows: int, links: int, aps: int) -> _Patter
         (np.repeat(np.arange(ues), links), np.tile(x, ues)),
         (np.arange(ues), np.full(ues, gain)),
         (ues + np.arange(ues), s),
-        (ues + owner, z),
+        (ues + node, z),
         (2 * ues + np.repeat(np.arange(rows), links), np.tile(x, rows)),
         # an AP's row holds every link, with zeros at other APs' ones: the pattern must not depend on the drop
         (2 * ues + rows + np.repeat(np.arange(aps), links), np.tile(x, aps)),
         (2 * ues + rows + aps + np.arange(len(sensing)), sensing),
         (cone, x[:comm]),
-        (cone, s[owner]),
+        (cone, s[node]),
         (cone + 1, x[:comm]),
-        (cone + 1, s[owner]),
+        (cone + 1, s[node]),
         (cone + 2, z),
     ]
     return _Pattern(

@@ -76,8 +76,8 @@ def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
     echo = problem.echo.double().cpu().numpy()
     required = (problem.cross_echo * problem.sir_min[..., None]).double().cpu().numpy()
     noise = (problem.constraint_noise * problem.sir_min).double().cpu().numpy()
-    budget, owner = problem.budget.double().cpu().numpy(), problem.link_ap.cpu().numpy()
-    solved = [_limit(echo[i], required[i], noise[i], budget[i], owner[i]) for i in range(problem.num_drops)]
+    budget, ap = problem.budget.double().cpu().numpy(), problem.link_ap.cpu().numpy()
+    solved = [_limit(echo[i], required[i], noise[i], budget[i], ap[i]) for i in range(problem.num_drops)]
     like = problem.budget
     power = torch.as_tensor(np.stack([s[2] for s in solved]), dtype=like.dtype, device=like.device)
     load = (problem.ap_load(power) / like).amax(-1, keepdim=True)
@@ -90,16 +90,16 @@ def largest_sir(problem: MaxMinSinrProblem) -> SensingLimit:
     )
 
 
-def _limit(echo: Array, required: Array, noise: Array, budget: Array, owner: NDArray[np.int64]) -> tuple[float, float, Array]:
+def _limit(echo: Array, required: Array, noise: Array, budget: Array, ap: NDArray[np.int64]) -> tuple[float, float, Array]:
     """The limit of one drop: (margin, bound, powers). Constraints that ask for nothing do not count."""
     asks = (required.max(1) > 0.0) | (noise > 0.0)
     if not asks.any():
-        return float("inf"), float("inf"), budget[owner] / np.bincount(owner, minlength=len(budget))[owner]
+        return float("inf"), float("inf"), budget[ap] / np.bincount(ap, minlength=len(budget))[ap]
     echo, required, noise = echo[asks], required[asks], noise[asks]
     if not (echo.max(1) > 0.0).all():
         return 0.0, 0.0, np.zeros(echo.shape[1])
     if noise.any():
-        return _largest_noisy_margin(echo, required, noise, budget, owner)
+        return _largest_noisy_margin(echo, required, noise, budget, ap)
     return _largest_margin(echo, required)
 
 
@@ -137,7 +137,7 @@ def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
 
 
 def _largest_noisy_margin(
-    echo: Array, required: Array, noise: Array, budget: Array, owner: NDArray[np.int64]
+    echo: Array, required: Array, noise: Array, budget: Array, ap: NDArray[np.int64]
 ) -> tuple[float, float, Array]:
     """The same with noise in the constraints: max_p min_l echo_l.p / (required_l.p + noise_l) within the budgets.
 
@@ -146,13 +146,13 @@ def _largest_noisy_margin(
     """
     from scipy.optimize import linprog
 
-    limit = budget[owner]
+    limit = budget[ap]
     scale = 1.0 / np.maximum((echo * limit).max(1, keepdims=True), np.finfo(float).tiny)
     own, other, least = echo * limit * scale, required * limit * scale, noise * scale[:, 0]
     rows, links = own.shape
-    load = (np.arange(len(budget))[:, None] == owner[None]).astype(float)
+    load = (np.arange(len(budget))[:, None] == ap[None]).astype(float)
     used = load.any(1)
-    share = 1.0 / load.sum(1)[owner]
+    share = 1.0 / load.sum(1)[ap]
     margin, bound = float(((own @ share) / (other @ share + least)).min()), np.inf
     best = share
     for _ in range(_MAX_ROUNDS):

@@ -88,11 +88,11 @@ class DropCones:
         import cvxpy as cp
 
         ues, links = self._signal.shape
-        owner = np.repeat(np.arange(ues), links)
+        node = np.repeat(np.arange(ues), links)
         root = cp.Variable(ues * links)
-        share, need = self._share[: ues * links], needed[owner]
+        share, need = self._share[: ues * links], needed[node]
         gathered = np.zeros((ues, ues * links))
-        gathered[owner, np.arange(ues * links)] = self._signal.reshape(-1)
+        gathered[node, np.arange(ues * links)] = self._signal.reshape(-1)
         self._cone = cp.SOC(share + need, cp.vstack([2.0 * root, share - need]), axis=0)
         return [self._cone, gathered @ root >= needed]
 
