@@ -44,13 +44,7 @@ ROOMS = {
 }
 """Folder: where its code is, and the tests that shall notice."""
 
-_OPERATOR: dict[type[ast.operator], type[ast.operator]] = {
-    ast.Add: ast.Sub,
-    ast.Sub: ast.Add,
-    ast.Mult: ast.Div,
-    ast.Div: ast.Mult,
-    ast.Pow: ast.Mult,
-}
+_OPERATOR = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult}
 _COMPARISON: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.GtE,
     ast.GtE: ast.Lt,
@@ -72,7 +66,7 @@ _SHAPE = {"dim", "axis", "start_dim", "end_dim", "encoding", "strict", "copy", "
 
 @dataclass(frozen=True)
 class Mutation:
-    """What was changed, and whether a test failed (`failed`), hung (`hung`) or none did (`survived`)."""
+    """What was changed; outcome: `failed` or `hung` tests, or `survived`."""
 
     room: str
     file: str
@@ -86,9 +80,8 @@ class Mutation:
 def places(tree: ast.Module) -> list[ast.expr]:
     """Expressions that can be mutated."""
     kept: set[int] = set()
-    for node in ast.walk(tree):
-        for part in _left_alone(node):
-            kept.update(id(inner) for inner in ast.walk(part))
+    for part in (part for node in ast.walk(tree) for part in _left_alone(node)):
+        kept.update(id(inner) for inner in ast.walk(part))
     return [
         node for node in ast.walk(tree) if isinstance(node, ast.expr) and id(node) not in kept and mutated(node) is not None
     ]
@@ -159,8 +152,9 @@ def one_mutation(copy: Path, room: str, dice: random.Random, limit: float) -> Mu
         outcome = "hung"
     finally:
         file.write_text(source)
-    name = str(file.relative_to(copy))
-    return Mutation(room, name, node.lineno, " ".join(old.split()), new, outcome, round(time.monotonic() - start, 1))
+    return Mutation(
+        room, str(file.relative_to(copy)), node.lineno, " ".join(old.split()), new, outcome, round(time.monotonic() - start, 1)
+    )
 
 
 def main() -> int:

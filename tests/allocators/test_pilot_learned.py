@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.allocation import Status, allocate
+from isac_torch.allocation import Status, allocate, equal_split
 from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse
 from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrder, DownlinkPilotLearned
@@ -20,7 +20,7 @@ from isac_torch.errors import CheckpointError
 from isac_torch.evaluation.downlink_pilots.metrics import score
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-from isac_torch.nn.downlink_pilots.shares import merit, powers, start_logits
+from isac_torch.nn.downlink_pilots.shares import localisation_shortfall, merit, powers, start_logits
 from isac_torch.weights import shipped_weights
 
 
@@ -69,6 +69,18 @@ def test_numbering_of_ues_and_aps_does_not_matter():
     with torch.no_grad():
         here, there = (powers(p, network(p, link_graph(p))) for p in (problem, moved))
     assert_close(there, problem.per_ue(here)[:, ues][:, :, aps].flatten(1), rtol=1e-2, atol=1e-4)
+
+
+def test_missing_localisation_is_in_nepers_of_the_bound():
+    """A bound falls as 1 / power, so that a tenth of the power misses ten times the limit by log 10; silence counts as 1e6."""
+    problem = drops(num_drops=2, num_ues=3)
+    power = equal_split(problem)
+    problem = replace(problem, crb_max=problem.crb(power))  # just met
+    for share, missing in ((1.0, 0.0), (0.1, 2.302585), (10.0, 0.0), (0.0, 13.815511)):
+        short = localisation_shortfall(problem, share * power, margin=0.0)
+        assert_close(short, torch.full_like(short, missing), rtol=1e-6, atol=1e-9)
+    wanted = localisation_shortfall(problem, power)
+    assert bool(((wanted > 0.0) & (wanted < 0.1)).all())  # a margin above the limit
 
 
 def test_gradient_of_the_merit():
