@@ -171,7 +171,7 @@ def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Ten
 
 
 def _proven(boxes: LeastNmse, point: Point) -> Bool[Tensor, " drop"]:
-    """Boxes in which the prices rule out the target."""
+    """Boxes in which the dual variables prove that no shares meet the target."""
     bound, size = boxes.bound(point.share, point.price)
     return bound < -_ROUNDING * size
 

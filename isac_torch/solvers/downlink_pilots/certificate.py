@@ -141,7 +141,7 @@ class _Branching:
         return rows, -factor * contaminated
 
     def _solve(self, box: _Box) -> Solution:
-        """Largest margin d by which every error row of the box can be kept, d <= 1."""
+        """Largest margin d by which every error constraint of the box can be kept, d <= 1."""
         layout, drop = self._layout, self._drop
         rows, offset = self._error_rows(box)
         full = self._strength.copy()

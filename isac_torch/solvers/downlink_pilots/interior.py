@@ -3,7 +3,7 @@
     maximise t   subject to   g_i(x, t) >= 0,   x > 0,   g_i concave in the shares x [ue, ap] near the current point
 
 The Newton system of the method that `isac_torch.interior_point` drives. Steps are relative to x, so that nothing is divided by
-a vanishing share. With prices y, slacks s, A = (curvature + diag(z x)) one block per UE, J = x dg/dx, j = dg/dt,
+a vanishing share. With dual variables y, slacks s, A = (curvature + diag(z x)) one block per UE, J = x dg/dx, j = dg/dt,
 
     (J A^-1 J^T + diag(s / y)) dy + j dt = m / y - g - J A^-1 (J^T y + n),     j^T dy = -(1 + j^T y),
     dx = x A^-1 (J^T (y + dy) + n)
@@ -43,7 +43,7 @@ class Rows:
         value: g_i, of order one.
         slope: x dg_i/dx.
         raising: dg_i/dt.
-        size: magnitude against which a shortfall of the row is judged.
+        size: magnitude against which a shortfall of the constraint is judged.
     """
 
     value: Float[Tensor, "drop constraint"]
@@ -67,13 +67,13 @@ class Programme(Protocol):
     def curvature(
         self, share: Float[Tensor, "drop ue ap"], price: Float[Tensor, "drop constraint"]
     ) -> Float[Tensor, "drop ue ap ap"]:
-        """Minus the priced sum of the rows' second derivatives, times x on either side; positive semidefinite."""
+        """-sum_i y_i x (second derivative of g_i) x, y the dual variables `price`; positive semidefinite."""
         ...
 
 
 @dataclass(frozen=True)
 class Point:
-    """Shares, level, slacks and prices of the rows, prices of x > 0 times x."""
+    """Shares, objective t (`level`), slacks and dual variables of the constraints, dual variables of x > 0 times x."""
 
     share: Float[Tensor, "drop ue ap"]
     level: Float[Tensor, " drop"]
@@ -106,7 +106,7 @@ def solve(
     max_iterations: int = 50,
     leave: Callable[[ProgrammeT, Point], Bool[Tensor, " drop"]] | None = None,
 ) -> Found:
-    """Solve a batch from shares inside the budgets and a level; the other rows need not be met there.
+    """Solve a batch from shares inside the budgets and an objective t; the other constraints need not be met there.
 
     Args:
         programme: the batch.
@@ -171,7 +171,7 @@ def _point(iterate: Iterate, shape: torch.Size) -> Point:
 
 
 def _start(programme: Programme, share: Tensor, level: Tensor) -> Point:
-    """Slacks kept off zero, prices on the central path that balances the level."""
+    """Slacks kept off zero, dual variables on the central path that meet the condition on t."""
     rows = programme.rows(share, level)
     slack = torch.maximum(rows.value, 0.1 * rows.size)
     centre = 1.0 / (-rows.raising / slack).sum(-1, keepdim=True)
@@ -179,7 +179,7 @@ def _start(programme: Programme, share: Tensor, level: Tensor) -> Point:
 
 
 def _converged(point: Point, rows: Rows, tolerance: float) -> Tensor:
-    """Complementarity, the rows' shortfall, and the conditions on shares and level, all within the tolerance."""
+    """Complementarity, the constraints' shortfall, and the conditions on shares and t, all within the tolerance."""
     products = (point.price * point.slack).sum(-1) + point.bound.sum((-1, -2))
     short = ((point.slack - rows.value).abs() / rows.size).amax(-1)
     dual = torch.einsum("dr,drkm->dkm", point.price, rows.slope) + point.bound
@@ -232,7 +232,7 @@ class _Newton:
 
     @property
     def residual(self) -> Tensor:
-        """Priced shortfall of the rows."""
+        """Shortfall of the constraints, weighted with the dual variables."""
         return (self.point.price * (self.rows.value - self.point.slack).abs()).sum(-1)
 
     def select(self, index: Tensor) -> _Newton:

@@ -84,7 +84,7 @@ def localised(drops: Drops, share: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _place(block: Tensor) -> Tensor:
-    """Rows of one UE each, [drop, row = ue, ap], over all shares, [drop, row, ue, ap]."""
+    """Slopes of one constraint per UE, [drop, ue, ap], as slopes over all shares, [drop, constraint, ue, ap]."""
     return torch.diag_embed(block.movedim(1, -1), dim1=1, dim2=2)
 
 
@@ -96,7 +96,7 @@ def _cone_rows(drops: Drops, share: Tensor) -> Rows:
 
 
 def _cone_curvature(drops: Drops, share: Tensor, price: Tensor) -> Tensor:
-    """Price times x (second derivative of the side's length) x, [drop, ue, ap, ap]."""
+    """Dual variable times x (second derivative of the side's length) x, [drop, ue, ap, ap]."""
     difference, cross = (drops.xx - drops.yy) * share, 2.0 * drops.xy * share
     side = torch.stack([difference.sum(-1), cross.sum(-1), drops.quality], -1)
     length = side.norm(dim=-1)
@@ -202,7 +202,7 @@ class LeastNmse:
         return Rows(value, every, raising, (goal * error).clamp_min(1e-300))
 
     def margin(self) -> Tensor:
-        """How much of each UE's error row a unit of a box's margin is worth."""
+        """How much of each UE's error constraint a unit of a box's margin is worth."""
         return self.unit.unsqueeze(-1) * self.drops.weight / self.drops.scale * self.high / (1.0 + self.high)
 
     def _fence_rows(self, share: Tensor) -> Rows:
@@ -225,7 +225,7 @@ class LeastNmse:
         return 0.5 * price[:, :ues, None, None] * whole + cones
 
     def bound(self, share: Tensor, price: Tensor) -> tuple[Tensor, Tensor]:
-        """Upper bound on a box's margin from any prices, by weak duality (P22), and the rounding error that it may hold."""
+        """Upper bound on a box's margin from any dual variables (weak duality, P22), and the rounding error in it at most."""
         drops, ues, aps = self.drops, share.shape[1], share.shape[2]
         error, cone = price[:, :ues], price[:, ues : 2 * ues] / drops.quality
         above, below = price[:, 2 * ues + aps :].split(ues, 1)
@@ -248,13 +248,13 @@ class LeastNmse:
 
 
 def cone_slope(drops: Drops, price: Tensor, unit: Tensor) -> Tensor:
-    """Slope [drop, ue, ap] in the shares of the priced cone rows, for sides whose unit vector is `unit`."""
+    """Slope [drop, ue, ap] in the shares of the cones, weighted with dual variables; `unit`: vector of each side."""
     rows = drops.xx + drops.yy - unit[..., 0, None] * (drops.xx - drops.yy) - 2.0 * unit[..., 1, None] * drops.xy
     return price.unsqueeze(-1) * rows
 
 
 def quality_bound(drops: Drops, share: Tensor, price: Tensor) -> Tensor:
-    """Bound on the smallest Gamma_k / CRB_k that any powers reach, from any prices of the cones, by weak duality."""
+    """Bound on the smallest Gamma_k / CRB_k that any powers reach, from any dual variables of the cones, by weak duality."""
     price = price / drops.quality
     unit = localised(drops, share)[1]
     cost = (price * drops.quality * (1.0 + unit[..., 2])).sum(-1)
