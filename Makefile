@@ -45,9 +45,11 @@ native-check: $(STAMP) ## the core's tests under AddressSanitizer and UndefinedB
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  ISAC_TORCH_NATIVE=build/_native_checked.so $(BIN)/pytest tests/deployment/test_native.py
 
-native-arm: ## does the core compile for aarch64? needs aarch64-linux-gnu-gcc
+# A cross compiler of GCC, or that of zig, which `pip install ziglang` brings.
+native-arm: ## does the core compile for aarch64? needs aarch64-linux-gnu-gcc, or ziglang for PYTHON
 	@mkdir -p build
-	aarch64-linux-gnu-gcc -O3 -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -o build/_native_aarch64.so native/*.c -lm
+	$$(command -v aarch64-linux-gnu-gcc || echo "$(or $(PYTHON),$(BIN)/python) -m ziglang cc -target aarch64-linux-gnu") \
+	  -O3 -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -o build/_native_aarch64.so native/*.c -lm
 
 test: $(STAMP) ## every fast test
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,8 +21,8 @@ CLEAN = {name: value for name, value in os.environ.items() if name not in ("PYTH
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
-def call(*command: object, cwd: Path) -> str:
-    run = subprocess.run([str(word) for word in command], cwd=cwd, env=CLEAN, capture_output=True, text=True, check=False)
+def call(*command: object, cwd: Path, **variables: str) -> str:
+    run = subprocess.run([str(word) for word in command], cwd=cwd, env=CLEAN | variables, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"{command}: {run.stdout[-2000:]}\n{run.stderr[-2000:]}"
     return run.stdout
 
@@ -71,6 +72,29 @@ def test_the_sources_build_the_same_wheel(built, tmp_path):
     )
     (again,) = tmp_path.glob("*.whl")
     assert set(zipfile.ZipFile(again).namelist()) == set(zipfile.ZipFile(wheel).namelist())
+
+
+@pytest.mark.parametrize("core", ["0", "1"])
+def test_wheels_of_both_kinds_allocate_in_an_empty_folder(tmp_path, core):
+    if core == "1" and shutil.which("cc") is None:
+        pytest.skip("no C compiler")
+    build = [UV, "build", "--quiet", "--wheel", *LINKS, "--build-constraint", ROOT / "constraints.txt"]
+    sources = tmp_path / "sources"  # a build leaves its files in the folder of the sources
+    shutil.copytree(ROOT, sources, symlinks=True, ignore=shutil.ignore_patterns(".*", "*.so", "build", "runs", "*.egg-info"))
+    call(*build, "--python", sys.executable, "--out-dir", tmp_path, sources, cwd=tmp_path, ISAC_TORCH_NATIVE=core)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert ("isac_torch/deployment/_native.so" in names) == (core == "1")
+    assert wheel.name.endswith("-py3-none-any.whl") == (core == "0")
+    call(UV, "venv", "--quiet", "--python", sys.executable, tmp_path / "venv", cwd=tmp_path)
+    python = tmp_path / "venv" / "bin" / "python"
+    constraints = ["--constraint", ROOT / "constraints.txt"]
+    call(UV, "pip", "install", "--quiet", "--python", python, *LINKS, *constraints, f"{wheel}[runtime]", cwd=tmp_path)
+    code = "from isac_torch import DeployedAllocator, Snapshot; from isac_torch.deployment.schema import EXAMPLE; "
+    code += "a = DeployedAllocator.load(); print(a(Snapshot.from_mapping(EXAMPLE)).path, a.computes_by)"
+    path, kind = call(python, "-c", code, cwd=tmp_path).split()[:2]
+    assert path == "network"
+    assert kind == ("compiled" if core == "1" else "numpy")
 
 
 def test_the_commands_of_the_readme_work_in_an_empty_folder(built, tmp_path):
