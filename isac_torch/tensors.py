@@ -30,7 +30,7 @@ else:
 BatchT = TypeVar("BatchT", bound=Any)
 
 
-_NAMESPACES: dict[type, Any] = {}
+_NAMESPACES: dict[type, Any] = {np.ndarray: np}  # array_api_compat.numpy is the same and loads half of numpy's tools
 
 
 def namespace(array: Array) -> Any:
