@@ -125,6 +125,7 @@ static int served(const Drop *drop, Work *w) {
     int good = kept(drop, w);
     measured(drop, w, drop->power);
     for (int64_t k = 0; k < w->ues; k++) good &= drop->sinr[k] > 0.0 && drop->sinr[k] <= DBL_MAX;
+    for (int64_t l = 0; l < w->rows; l++) good &= drop->sir[l] >= 0.0; /* no NaN */
     return good;
 }
 
