@@ -21,8 +21,9 @@ CLEAN = {name: value for name, value in os.environ.items() if name not in ("PYTH
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
-def call(*command: object, cwd: Path, **variables: str) -> str:
-    run = subprocess.run([str(word) for word in command], cwd=cwd, env=CLEAN | variables, capture_output=True, text=True, check=False)
+def call(*command: object, cwd: Path, **more: str) -> str:
+    words = [str(word) for word in command]
+    run = subprocess.run(words, cwd=cwd, env=CLEAN | more, capture_output=True, text=True, check=False)
     assert run.returncode == 0, f"{command}: {run.stdout[-2000:]}\n{run.stderr[-2000:]}"
     return run.stdout
 
