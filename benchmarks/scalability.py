@@ -141,6 +141,9 @@ def draw(path: Path, sizes: list[int], rows: dict[str, Any], operations_sizes: l
         axis.set_title(title, fontsize=9)
     for axis in axes:
         axis.set_xlabel("APs")
+        marks = operations_sizes if axis is axes[3] else sizes
+        axis.set_xticks(marks, labels=[str(size) for size in marks])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
         axis.legend(fontsize=6)
     with written_whole(path) as partial:
