@@ -217,7 +217,7 @@ def draw(path: Path, title: str, curves: Sequence[Curve]) -> None:
     figure = Figure(figsize=(5.0 * len(panels), 4.0), dpi=130, layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False).flat, panels, strict=True):
         _draw_panel(axes, panel, [curve for curve in curves if curve.panel == panel])
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(title, fontsize=10 if len(panels) > 1 else 8)
     with written_whole(path) as partial:
         figure.savefig(partial, metadata={"Software": None})
 

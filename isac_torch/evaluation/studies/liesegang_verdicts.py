@@ -25,7 +25,7 @@ def _same(reading: Reading) -> Reading:
 
 @dataclass(frozen=True)
 class Favourable:
-    """The reading of the paper that favours a claim most and contradicts nothing that the paper says of it.
+    """The reading of the paper that favours a claim most; its words name every departure from the text.
 
     Attributes:
         words: what differs from the default reading.
