@@ -17,7 +17,7 @@ from isac_torch.tracking.sensing import echo_coefficients
 from isac_torch.units import db_to_linear
 
 if TYPE_CHECKING:
-    from isac_torch.tracking.channel import ChannelStatistics
+    from isac_torch.tracking.channel import LinkStatistics
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.physics import Physics
     from isac_torch.tracking.requirements import Standard
@@ -55,13 +55,14 @@ def power_problem(
 def network_problem(
     drop: TrackingDrop[Array],
     physics: Physics,
-    statistics: ChannelStatistics[Array],
+    statistics: LinkStatistics[Array],
     budget: Float[Array, "drop ap"],
     sir_min: Float[Array, " drop"],
 ) -> MaxMinSinrProblem[Array]:
     """The max-min SINR problem of every drop under constraints on the SIR, for any budgets (W) and SIR0 (linear).
 
-    Tensors or numpy arrays; `statistics` are `channel_statistics` of the drop.
+    Tensors or numpy arrays; `statistics` are `channel_statistics` of the drop, or
+    those of other arrays (`covariances.link_statistics`).
     """
     xp = namespace(drop.ue_gain)
     noise = physics.noise_power

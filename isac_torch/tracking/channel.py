@@ -25,32 +25,41 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ChannelStatistics(Generic[Array]):
-    """All that power control needs of the channels. Nodes are the UEs, then the targets; links as in the power problem.
+class LinkStatistics(Generic[Array]):
+    """What the power problem needs of the channels. Nodes are the UEs, then the targets; links as in the power problem.
 
     Attributes:
         link_ap: transmit AP of every link.
-        lags: of C[k, m] between transmit AP m and UE k, and of a a^H towards the true position of target l.
-        observation_lags: of Gamma[k, s], the despread pilot observation of UE k at its s-th serving AP, W.
-        turned_mmse: turned Lambda[k, s].
-        turned_estimate: turned Phi[k, s] = Lambda C, covariance of that estimate.
-        beam_lags: of W[l, s] = E[w_0 w_0^H] of the unit-norm beam at target l from its s-th sensing AP, unit trace.
-        energy: tr Phi[k, s].
+        energy: tr Phi[k, s], Phi = Lambda C the covariance of the estimate of UE k's channel at its s-th serving AP.
         heard: tr(C X_e) at a UE, a^H X_e a at a target, where X_e = Phi / tr Phi or W of link e, C and a those at its AP.
         contamination: tr(C[k, m] Lambda[j, s]) for the s-th link of UE j, at AP m; None where no UEs share a pilot.
         gram: |pi_j^H pi_k| of the uplink pilots.
     """
 
     link_ap: Int[Array, "drop link"]
+    energy: Float[Array, "drop ue serving"]
+    heard: Float[Array, "drop node link"]
+    contamination: Float[Array, "drop ue serving ue"] | None
+    gram: Float[Array, "drop ue ue"]
+
+
+@dataclass(frozen=True)
+class ChannelStatistics(LinkStatistics[Array]):
+    """The same with the matrices of uniform linear arrays.
+
+    Attributes:
+        lags: of C[k, m] between transmit AP m and UE k, and of a a^H towards the true position of target l.
+        observation_lags: of Gamma[k, s], the despread pilot observation of UE k at its s-th serving AP, W.
+        turned_mmse: turned Lambda[k, s].
+        turned_estimate: turned Phi[k, s].
+        beam_lags: of W[l, s] = E[w_0 w_0^H] of the unit-norm beam at target l from its s-th sensing AP, unit trace.
+    """
+
     lags: Float[Array, "drop ap node lag"]
     observation_lags: Float[Array, "drop ue serving lag"]
     turned_mmse: Float[Array, "drop ue serving antenna antenna"]
     turned_estimate: Float[Array, "drop ue serving antenna antenna"]
     beam_lags: Float[Array, "drop target sensing lag"]
-    energy: Float[Array, "drop ue serving"]
-    heard: Float[Array, "drop node link"]
-    contamination: Float[Array, "drop ue serving ue"] | None
-    gram: Float[Array, "drop ue ue"]
 
     @property
     def covariance(self) -> Complex[Array, "drop ue ap antenna antenna"]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jaxtyping import Float
 
 from isac_torch.tensors import Array, all_but_own, namespace
-from isac_torch.tracking.channel import ChannelStatistics
+from isac_torch.tracking.channel import LinkStatistics
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
@@ -20,18 +20,18 @@ def trace(matrix: Array) -> Array:
     return xp.real(xp.sum(xp.linalg.diagonal(matrix), axis=-1))
 
 
-def signal_amplitude(statistics: ChannelStatistics[Array], noise_power: float) -> Float[Array, "drop ue serving"]:
+def signal_amplitude(statistics: LinkStatistics[Array], noise_power: float) -> Float[Array, "drop ue serving"]:
     """a[k, s] = sqrt(tr Phi / noise): amplitude gain of a serving link, 1/sqrt(W), eq. (10)."""
     return namespace(statistics.energy).sqrt(statistics.energy / noise_power)
 
 
-def leakage_gain(statistics: ChannelStatistics[Array], noise_power: float) -> Float[Array, "drop ue link"]:
+def leakage_gain(statistics: LinkStatistics[Array], noise_power: float) -> Float[Array, "drop ue link"]:
     """N[k, e]: mean power over noise that a watt on link e brings to UE k without coherence, 1/W, eqs. (11) and (12)."""
     return statistics.heard[:, : statistics.energy.shape[1]] / noise_power
 
 
 def coherent_amplitude(
-    statistics: ChannelStatistics[Array], drop: TrackingDrop[Array], noise_power: float
+    statistics: LinkStatistics[Array], drop: TrackingDrop[Array], noise_power: float
 ) -> Float[Array, "drop ue ue serving"]:
     """c[k, j, s]: amplitude that the s-th link of a UE j on k's pilot adds coherently at UE k, 1/sqrt(W), eq. (13).
 

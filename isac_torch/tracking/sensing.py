@@ -11,12 +11,12 @@ from isac_torch.propagation.path_loss import bistatic_leg, umi_los_gain
 from isac_torch.tensors import Array, all_but_own, at_rows, namespace
 
 if TYPE_CHECKING:
-    from isac_torch.tracking.channel import ChannelStatistics
+    from isac_torch.tracking.channel import LinkStatistics
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.physics import Physics
 
 
-def illumination(statistics: ChannelStatistics[Array]) -> Float[Array, "drop target link"]:
+def illumination(statistics: LinkStatistics[Array]) -> Float[Array, "drop target link"]:
     """a^H E[w w^H] a: mean gain with which a watt on link e lights target l, linear, eq. (16)."""
     return statistics.heard[:, statistics.energy.shape[1] :]
 
@@ -35,7 +35,7 @@ def echo_gain(drop: TrackingDrop[Array], physics: Physics) -> Float[Array, "drop
 
 
 def echo_coefficients(
-    statistics: ChannelStatistics[Array], drop: TrackingDrop[Array], physics: Physics, gap: Float[Array, "drop allap target"]
+    statistics: LinkStatistics[Array], drop: TrackingDrop[Array], physics: Physics, gap: Float[Array, "drop allap target"]
 ) -> tuple[Float[Array, "drop constraint link"], Float[Array, "drop constraint link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 

@@ -15,6 +15,8 @@ from isac_torch.errors import ScenarioError
 from isac_torch.systems import power_problem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.oracles import metrics, ragged
+from tests.oracles.world import power_tables
 from tests.paths import ROOT
 
 OWN = ROOT / "examples" / "own"
@@ -101,3 +103,32 @@ def test_requirements_in_watts_need_the_package_s_channel_model(scenarios):
         scenarios.MixedArrays(**SIZE, requirement=Requirement(kind="dominate"))
     with pytest.raises(ScenarioError, match="model that is not here"):
         TrackingScenario.from_mapping({"class_path": "scenarios.MixedArrays", "num_aps": 8})
+
+
+def test_mixed_arrays_are_those_of_loops(scenarios):
+    small = {**SIZE, "num_aps": 5, "num_ues": 3, "num_receive_aps": 2, "pilot_length": 3}
+    mixed = scenarios.MixedArrays(**small, antennas=(3, 2), circles=(True, False), rx_antennas=(4, 1), ue_gain_db=(0.0, 6.0))
+    drop = drawn(mixed, count=1)
+    problem = power_problem(drop, mixed)
+    power = allocate(problem, TRACKING.named("upc")).power
+    world = ragged.world(drop, mixed, 0, [(3, True), (2, False)], (4, 1))
+    data = power_tables(power, drop)
+    for mine, loop in ((problem.sinr, metrics.sinr), (problem.sir, metrics.sir)):
+        assert mine(power)[0].tolist() == pytest.approx([loop(i, world, *data) for i in range(3)], rel=1e-8)
+    plain = drawn(TrackingScenario(**small), count=1)
+    torch.testing.assert_close(drop.ue_gain[:, 1], 10.0**0.6 * plain.ue_gain[:, 1])
+
+
+def test_a_network_is_trained_and_judged_on_it(tmp_path):
+    drops, run, table = tmp_path / "drops", tmp_path / "run", tmp_path / "table"
+    config = ["--config", str(OWN / "generate.yaml")]
+    assert cli.main(["generate", *config, "--num_drops=12", "--shard_size=4", "--workers=1", f"--output={drops}"]) == 0
+    quick = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", f"--trainer.logger.init_args.save_dir={run}"]
+    data = [f"--data.init_args.path={drops}", "--data.init_args.batch_size=4"]
+    assert cli.main(["train", "--config", str(OWN / "train.yaml"), *data, *quick, f"--output={run}"]) == 0
+    assert "val" in next(run.glob("csv/version_0/metrics.csv")).read_text().splitlines()[0]
+    names = "[upc, 'networks:ApNetwork', opc_batched]"
+    count = ["--num_drops=4", "--seed=1", f"--allocators={names}", f"--checkpoint={run / 'model.pt'}"]
+    assert cli.main(["evaluate", *config, *count, f"--output={table}"]) == 0
+    rows = json.loads((table / "summary.json").read_text())["allocators"]
+    assert rows["networks:ApNetwork"]["ratio_mean"] <= 1.0 + 1e-3
