@@ -57,6 +57,15 @@ def test_physics_imports_fast_and_plain():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_container_gets_all_that_its_build_needs():
+    words = [line.split()[1:-1] for line in (ROOT / "Dockerfile").read_text().splitlines() if line.startswith("COPY ")]
+    copied = {name for line in words for name in line if not name.startswith(("-", "/"))}
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert copied == let_in
+    assert {"isac_torch", "native", "configs", "datasets", "trainers", "setup.py", "pyproject.toml"} <= copied
+    assert all((ROOT / name).exists() for name in copied)
+
+
 def test_constraints_are_versions_only():
     lines = [line for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
     assert all(re.fullmatch(r"[a-z0-9-]+==[0-9][0-9a-z.]*", line) for line in lines)
