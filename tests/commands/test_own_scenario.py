@@ -119,16 +119,24 @@ def test_mixed_arrays_are_those_of_loops(scenarios):
     torch.testing.assert_close(drop.ue_gain[:, 1], 10.0**0.6 * plain.ue_gain[:, 1])
 
 
+@pytest.mark.slow  # training and figures: ten seconds
 def test_a_network_is_trained_and_judged_on_it(tmp_path):
     drops, run, table = tmp_path / "drops", tmp_path / "run", tmp_path / "table"
     config = ["--config", str(OWN / "generate.yaml")]
-    assert cli.main(["generate", *config, "--num_drops=12", "--shard_size=4", "--workers=1", f"--output={drops}"]) == 0
+    assert cli.main(["generate", *config, "--num_drops=6", "--shard_size=3", "--workers=1", f"--output={drops}"]) == 0
     quick = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", f"--trainer.logger.init_args.save_dir={run}"]
-    data = [f"--data.init_args.path={drops}", "--data.init_args.batch_size=4"]
+    data = [f"--data.init_args.path={drops}", "--data.init_args.batch_size=3"]
     assert cli.main(["train", "--config", str(OWN / "train.yaml"), *data, *quick, f"--output={run}"]) == 0
     assert "val" in next(run.glob("csv/version_0/metrics.csv")).read_text().splitlines()[0]
     names = "[upc, 'networks:ApNetwork', opc_batched]"
-    count = ["--num_drops=4", "--seed=1", f"--allocators={names}", f"--checkpoint={run / 'model.pt'}"]
+    count = [
+        "--num_drops=2",
+        "--seed=1",
+        "--sensed_drops=0",
+        "--tensorboard=false",
+        f"--allocators={names}",
+        f"--checkpoint={run / 'model.pt'}",
+    ]
     assert cli.main(["evaluate", *config, *count, f"--output={table}"]) == 0
     rows = json.loads((table / "summary.json").read_text())["allocators"]
     assert rows["networks:ApNetwork"]["ratio_mean"] <= 1.0 + 1e-3

@@ -54,11 +54,19 @@ def test_a_run_becomes_a_row_per_allocator_and_replaces_its_own(run, tmp_path, c
     assert capsys.readouterr().out.endswith(table + "\n")
 
 
+def test_a_run_of_an_earlier_version_with_fewer_fields_counts(run, tmp_path):
+    changed(run / "provenance.json", lambda c: c["scenario"]["requirement"].pop("enough_db"))
+    submit(run, tmp_path / "board.jsonl", "one")
+    assert len(read_board(tmp_path / "board.jsonl")) == 2
+
+
 @pytest.mark.parametrize(
     ("name", "change", "says"),
     [
         ("provenance.json", lambda c: c.update(seed=1), "not the public setting"),
         ("provenance.json", lambda c: c["scenario"].update(num_ues=4), "not the public setting"),
+        ("provenance.json", lambda c: c["scenario"].update(unknown=4), "not the public setting"),
+        ("provenance.json", lambda c: c.update(scenario=[3]), "not the public setting"),
         ("summary.json", lambda c: c.update(num_drops=11), "not the public setting"),
         ("provenance.json", lambda c: c["contradictions"].update(upc=1), "beats a certificate"),
         ("summary.json", lambda c: c["allocators"]["upc"].update(min_rate_ratio_mean=0.99), "by drops.csv"),
