@@ -119,6 +119,8 @@ wheel: $(VENV)/.release ## wheel and sdist in dist/, checked
 wheel-check: $(STAMP) ## install the wheel into a fresh environment and run the README's commands in an empty folder
 	$(BIN)/pytest -m slow tests/test_wheel.py
 
+# Package indexes refuse wheels of `linux_x86_64`, so the wheel is one for every platform; the sdist has the compiled core's sources.
+release: export ISAC_TORCH_NATIVE := 0
 release: check wheel ## rehearse a release: versions agree, wheel and checksums in dist/; prints what is left to do, changes nothing
 	@version=$$($(BIN)/python -c 'import isac_torch; print(isac_torch.__version__)'); \
 	grep -q "^version: $$version$$" CITATION.cff || { echo "make: CITATION.cff names another version than $$version" >&2; exit 1; }; \
