@@ -9,7 +9,7 @@ hold by construction.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol
 
 from jaxtyping import Float
 
@@ -42,48 +42,48 @@ _FIRST_TARGET = -3.5
 """Log share of the budget with which a target's link starts."""
 
 
-@runtime_checkable
-class AtAp(Protocol):
-    """Layers by which the links of one AP meet. Nothing leaves the AP."""
+if TYPE_CHECKING:
 
-    norm: Layer
-    mix: Layer
-    out: Layer
+    class AtAp(Protocol):
+        """Layers by which the links of one AP meet. Nothing leaves the AP."""
 
+        norm: Layer
+        mix: Layer
+        out: Layer
 
-@runtime_checkable
-class Cell(Protocol):
-    """Layers and numbers of one round."""
+    class Cell(Protocol):
+        """Layers and numbers of one round."""
 
-    norm_link: Layer
-    norm_ue: Layer
-    norm_target: Layer
-    up_ue: Layer
-    up_target: Layer
-    ue: Layer
-    target: Layer
-    ue_price: Layer
-    target_price: Layer
-    down_ue: Layer
-    down_target: Layer
-    fairness: Any
-    log_length: Any
-    own_step: Any
-    own_rest: Any
-    read: Layer
-    at_ap: AtAp
-    move: Layer
+        norm_link: Layer
+        norm_ue: Layer
+        norm_target: Layer
+        up_ue: Layer
+        up_target: Layer
+        ue: Layer
+        target: Layer
+        ue_price: Layer
+        target_price: Layer
+        down_ue: Layer
+        down_target: Layer
+        fairness: Any
+        log_length: Any
+        own_step: Any
+        own_rest: Any
+        read: Layer
+        at_ap: AtAp
+        move: Layer
 
+    class Start(Protocol):
+        """Layers before the first round."""
 
-@runtime_checkable
-class Start(Protocol):
-    """Layers before the first round."""
+        encode: Layer
+        alone: Any
+        first: Layer
+        probe: Layer
+        encode_near: Layer
 
-    encode: Layer
-    alone: Any
-    first: Layer
-    probe: Layer
-    encode_near: Layer
+else:  # Since Python 3.12 a protocol does not see the layers of a torch module: nothing can be checked when the program runs.
+    AtAp = Cell = Start = Any
 
 
 def begun(
