@@ -30,6 +30,7 @@ _AT_THE_APS = {
 }
 """These policies: the name of each one's system in the files of weights, and that of the shipped weights."""
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
+_ALPHA_FAIR = re.compile(r"fair_(\d+(?:\.\d+)?)")
 _OPTIMAL = re.compile(
     r"opc_(?P<kind>batched|global|paper)(?:_(?P<tie>most_power|lexicographic|fair|none))?(?:_(?P<gap>0\.\d+))?"
     r"(?:_(?P<priority>sensing)(?:_(?P<sensing_slack>0\.\d+))?)?"
@@ -136,6 +137,11 @@ def _fractional(name: str) -> Any:
     return _made("tracking.heuristics:Fractional", comm_exponent=comm, sensing_exponent=sensing)()
 
 
+def _alpha_fair(name: str) -> Any:
+    match = _ALPHA_FAIR.fullmatch(name)
+    return None if match is None else _made("tracking.alpha_fair:AlphaFair", alpha=float(match[1]))()
+
+
 def _optimal(name: str) -> Any:
     """Optimal power control by a name that tells its second stage, gap and priority; None where it is no such name."""
     match = _OPTIMAL.fullmatch(name)
@@ -149,7 +155,7 @@ def _optimal(name: str) -> Any:
 
 
 def _family(name: str) -> Any:
-    return _fractional(name) or _optimal(name)
+    return _fractional(name) or _optimal(name) or _alpha_fair(name)
 
 
 def _network(path: Path) -> Any:
@@ -230,7 +236,11 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         **{f"{kind}_r{rounds}": weights for kind, weights in _AT_THE_APS.items() for rounds in _ROUNDS},
     },
     family=_family,
-    families=("fpc_<kappa_c>_<kappa_s>", "opc_batched[_most_power|_lexicographic|_fair|_none][_<gap>][_sensing[_<slack>]]"),
+    families=(
+        "fpc_<kappa_c>_<kappa_s>",
+        "fair_<alpha>",
+        "opc_batched[_most_power|_lexicographic|_fair|_none][_<gap>][_sensing[_<slack>]]",
+    ),
 )
 DOWNLINK_PILOTS: Catalogue[MinMaxNmseProblem] = Catalogue(
     system="downlink_pilots",

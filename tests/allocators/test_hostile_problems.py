@@ -33,6 +33,7 @@ TRACKING = {
     "gnn_dominate": (2, 40),
     "opc_dominate": (2, 40),
     "opc_dominate_fair": (1, 20),
+    "fair_1": (1, 20),
     "distributed_r0": (6, 80),
     "distributed_r4": (6, 80),
     "distributed_r16": (2, 40),

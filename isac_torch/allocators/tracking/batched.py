@@ -114,13 +114,16 @@ class BatchedOptimal:
     def _propose(self, problem: MaxMinSinrProblem, start: Tensor | None) -> Proposal:
         def answer(part: MaxMinSinrProblem, index: Tensor) -> Proposal:
             units = scaled(part)
-            found = self._solve(units.problem, None if start is None else start[index].to(units.unit))
+            found = self._solve(units.problem, units.unit, None if start is None else start[index].to(units.unit))
             return units.restored(found)
 
         return in_parts(problem, self.chunk, answer)
 
-    def _solve(self, problem: MaxMinSinrProblem, start: Tensor | None) -> Proposal:
-        """One chunk: first stage, best effort where SIR0 is out of reach, reference where the gap is missed, second stage."""
+    def _solve(self, problem: MaxMinSinrProblem, unit: Tensor, start: Tensor | None) -> Proposal:
+        """One chunk: first stage, best effort where SIR0 is out of reach, reference where the gap is missed, second stage.
+
+        The problem is in the units of `scaled`: its SINRs are those of the network over `unit` squared.
+        """
         infeasible = torch.zeros(problem.num_drops, dtype=torch.bool, device=problem.budget.device)
         best_sir = torch.full_like(problem.budget[:, 0], torch.nan)
         if self.priority == "sensing":
@@ -136,6 +139,8 @@ class BatchedOptimal:
         found = _refer(problem, found, stage_gap)
         power = found.power
         if generous:
+            if self.tie == "fair":  # a mean log rate is one of the network's own SINRs
+                problem = replace(problem, signal=problem.signal * unit[:, None, None])
             least_sinr = (1.0 - _GIVEN_SHARE * self.gap) * problem.objective(power)
             floor = least_sinr.unsqueeze(-1).expand(-1, problem.num_ues).contiguous()
             power = fair_powers(problem, floor, power).power if self.tie == "fair" else most_power(problem, floor, power)
