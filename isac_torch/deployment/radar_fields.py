@@ -11,7 +11,7 @@ from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.field_specs import FieldSpec, reals, wholes, words
 from isac_torch.deployment.numbers import as_number, within
 from isac_torch.errors import DropError, ScenarioError
-from isac_torch.tracking.requirement import KINDS, Requirement
+from isac_torch.tracking.requirement import KINDS, RANGES, Requirement
 from isac_torch.tracking.scan import cell_count
 from isac_torch.tracking.setup import SensingSetup
 
@@ -22,22 +22,34 @@ PLAIN = ("none", "sir")
 """Kinds that need neither the clutter's filter nor the orientation of receive APs."""
 MOST_CELLS = 2500
 """Scan cells of one network, at most: what is kept of each grows with its links."""
-_FACTOR: dict[str, Any] = {"least": 0.0, "most": 1e3, "unit": "a factor"}
-_LENGTH: dict[str, Any] = {"least": 1e-3, "most": 1e6, "unit": "metres"}
+
+
+def _number(name: str, meaning: str, unit: str) -> Mapping[str, FieldSpec]:
+    """A number of a requirement, in the range that `Requirement` itself keeps to."""
+    least, most = RANGES[name]
+    kind = wholes if name == "blocks" else reals
+    return kind(meaning, least=least, most=most, unit=unit)
+
+
 _REQUIREMENT: dict[str, Mapping[str, FieldSpec]] = {
     "kind": words("what is asked for, docs/requirements.md", *KINDS),
-    "sicnr_min_db": reals("of `sicnr`: SICNR of every target, dB", least=-100.0, most=100.0, unit="dB"),
-    "miss": reals("of `detection`: largest miss probability", least=1e-6, most=1.0 - 1e-6, unit="a probability"),
-    "position_error": reals("of `position`: largest error bound, m", **_LENGTH),
-    "scan": reals("of `dominate`: factor of the scan cells", **_FACTOR),
-    "sicnr": reals("of `dominate`: factor of the SICNR", **_FACTOR),
-    "position": reals("of `dominate`: factor of the position information", **_FACTOR),
-    "margin": reals("of `dominate`: raises the SICNR where detection is uncertain", **_FACTOR),
-    "enough_db": reals("of `dominate`: echo over noise at which a cell is heard well, dB", least=-100.0, most=100.0, unit="dB"),
-    "cell": reals("distance between scan cells, m", **_LENGTH),
-    "blocks": wholes("coherence blocks of one look", least=1, most=1_000_000, unit="blocks"),
-    "prior_horizontal": reals("what is known of a horizontal coordinate before the look, m", **_LENGTH),
-    "prior_vertical": reals("the same of the height, m", **_LENGTH),
+    **{
+        name: _number(name, meaning, unit)
+        for name, meaning, unit in (
+            ("sicnr_min_db", "of `sicnr`: SICNR of every target, dB", "dB"),
+            ("miss", "of `detection`: largest miss probability", "a probability"),
+            ("position_error", "of `position`: largest error bound, m", "metres"),
+            ("scan", "of `dominate`: factor of the scan cells", "a factor"),
+            ("sicnr", "of `dominate`: factor of the SICNR", "a factor"),
+            ("position", "of `dominate`: factor of the position information", "a factor"),
+            ("margin", "of `dominate`: raises the SICNR where detection is uncertain", "a factor"),
+            ("enough_db", "of `dominate`: echo over noise at which a cell is heard well, dB", "dB"),
+            ("cell", "distance between scan cells, m", "metres"),
+            ("blocks", "coherence blocks of one look", "blocks"),
+            ("prior_horizontal", "what is known of a horizontal coordinate before the look, m", "metres"),
+            ("prior_vertical", "the same of the height, m", "metres"),
+        )
+    },
 }
 _SENSING: dict[str, Mapping[str, FieldSpec]] = {
     "rcs_variance_dbsm": reals("variance of the reflectivity, dB over 1 m2", least=-100.0, most=100.0, unit="dB over 1 m2"),

@@ -1,13 +1,32 @@
 """What power control asks of the radar, as flat parameters in plain Python. docs/requirements.md says how to choose."""
 
-import math
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
+from numbers import Real
+from types import MappingProxyType
 from typing import Literal
 
 from isac_torch.errors import ScenarioError
 
 KINDS = ("none", "sir", "sicnr", "detection", "position", "dominate")
-_POSITIVE = ("position_error", "cell", "prior_horizontal", "prior_vertical")
+_FACTOR, _LENGTH, _DECIBEL = (0.0, 1e3), (1e-3, 1e6), (-100.0, 100.0)
+RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
+    {
+        "sicnr_min_db": _DECIBEL,
+        "miss": (1e-6, 1.0 - 1e-6),
+        "position_error": _LENGTH,
+        "scan": _FACTOR,
+        "sicnr": _FACTOR,
+        "position": _FACTOR,
+        "margin": _FACTOR,
+        "enough_db": _DECIBEL,
+        "cell": _LENGTH,
+        "blocks": (1, 1_000_000),
+        "prior_horizontal": _LENGTH,
+        "prior_vertical": _LENGTH,
+    }
+)
+"""Smallest and largest value of each number; beyond them arithmetic in double precision, or the question, makes no sense."""
 
 
 @dataclass(frozen=True)
@@ -72,20 +91,15 @@ class Requirement:
         """Refuse, in one line each, values that ask for nothing sensible."""
         if self.kind not in KINDS:
             raise ScenarioError(f"requirement.kind={self.kind!r} must be one of {', '.join(map(repr, KINDS))}")
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ScenarioError(f"requirement.{item.name}={value} must be a finite number")
-        for name in _POSITIVE:
-            if getattr(self, name) <= 0.0:
-                raise ScenarioError(f"requirement.{name}={getattr(self, name)} is a length in m and must be positive")
-        for name in ("scan", "sicnr", "position", "margin"):
-            if getattr(self, name) < 0.0:
-                raise ScenarioError(f"requirement.{name}={getattr(self, name)} must not be negative; 0 leaves it out")
-        if not 0.0 < self.miss < 1.0:
-            raise ScenarioError(f"requirement.miss={self.miss} is a probability between 0 and 1")
-        if self.blocks < 1:
-            raise ScenarioError(f"requirement.blocks={self.blocks} must be at least 1")
+        for name, (least, most) in RANGES.items():
+            value = getattr(self, name)
+            if value is None and name == "enough_db":
+                continue
+            if isinstance(value, bool) or not isinstance(value, Real):
+                raise ScenarioError(f"requirement.{name}={value!r} must be a number in {least:g}..{most:g}")
+            if not least <= value <= most:  # NaN does not
+                remedy = "; 0 leaves it out" if (least, most) == _FACTOR else ""
+                raise ScenarioError(f"requirement.{name}={value} must lie in {least:g}..{most:g}{remedy}")
 
     @property
     def name(self) -> str:

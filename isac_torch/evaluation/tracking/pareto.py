@@ -162,11 +162,12 @@ def trade_off(points: Sequence[_PointT], level: Callable[[_PointT], float], word
         upper.plot(across, [p.min_rate_mbps_valid_mean for p in own], label=name, marker=".", linewidth=1.5, **style)
         lower.plot(across, [p.valid_share for p in own], marker=".", linewidth=1.5, **style)
     upper.set_title(f"Rate against sensing, {points[0].num_drops} drops", fontsize=10)
-    upper.set_ylabel("mean minimum rate (Mbit/s),\n0 where a target is missed", fontsize=8)
+    upper.set_ylabel("mean smallest rate (Mbit/s),\n0 where sensing is missed", fontsize=8)
     lower.set_ylabel("share of drops\nwithout violation", fontsize=8)
-    lower.set(xlabel=words, ylim=(-0.05, 1.05))
+    lower.set_ylim(-0.05, 1.05)
+    lower.set_xlabel(words, fontsize=9)
     upper.set_ylim(bottom=0.0)
-    upper.legend(fontsize=7)
+    figure.legend(fontsize=7, ncols=2, loc="outside lower center")
     for axes in (upper, lower):
         axes.grid(alpha=0.3, linewidth=0.5)
     return figure

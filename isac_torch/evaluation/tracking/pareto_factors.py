@@ -131,7 +131,7 @@ def pareto_factors(
     points.sort(key=attrgetter("factor"))
     write_points(folder / "pareto.csv", points)
     figures.save(
-        trade_off(points, attrgetter("factor"), "scan echoes, SICNR and position information over uniform power's"),
+        trade_off(points, attrgetter("factor"), "required sensing, as a multiple of what uniform power gives"),
         folder / "pareto.png",
     )
     tqdm.write(f"look at {folder}/pareto.csv and pareto.png")
