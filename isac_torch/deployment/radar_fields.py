@@ -27,8 +27,9 @@ MOST_CELLS = 2500
 def _number(name: str, meaning: str, unit: str) -> Mapping[str, FieldSpec]:
     """A number of a requirement, in the range that `Requirement` itself keeps to."""
     least, most = RANGES[name]
-    kind = wholes if name == "blocks" else reals
-    return kind(meaning, least=least, most=most, unit=unit)
+    if name == "blocks":
+        return wholes(meaning, least=int(least), most=int(most), unit=unit)
+    return reals(meaning, least=least, most=most, unit=unit)
 
 
 _REQUIREMENT: dict[str, Mapping[str, FieldSpec]] = {

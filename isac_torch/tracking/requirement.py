@@ -19,7 +19,7 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "sicnr": _FACTOR,
         "position": _FACTOR,
         "margin": _FACTOR,
-        "enough_db": _DECIBEL,
+        "enough_db": (-300.0, 300.0),
         "cell": _LENGTH,
         "blocks": (1, 1_000_000),
         "prior_horizontal": _LENGTH,
@@ -97,7 +97,7 @@ class Requirement:
                 continue
             if isinstance(value, bool) or not isinstance(value, Real):
                 raise ScenarioError(f"requirement.{name}={value!r} must be a number in {least:g}..{most:g}")
-            if not least <= value <= most:  # NaN does not
+            if not least <= float(value) <= most:  # NaN does not
                 remedy = "; 0 leaves it out" if (least, most) == _FACTOR else ""
                 raise ScenarioError(f"requirement.{name}={value} must lie in {least:g}..{most:g}{remedy}")
 
