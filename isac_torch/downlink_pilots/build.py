@@ -38,4 +38,5 @@ def power_problem(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, crb_
         link_gain=drop.gain.flatten(1),
         fading=scenario.crb,
         outage_percent=scenario.crb_outage_percent,
+        receiver=scenario.receiver,
     )

@@ -17,6 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isac_torch.downlink_pilots.fading import bound, expected_bound, outage_bound
+from isac_torch.downlink_pilots.receiver import Parts, lmmse_weights, noise, own_weights, residual
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
 from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
@@ -44,6 +45,9 @@ class MinMaxNmseProblem:
         fading: which CRB is bounded: that of the mean beam power ("mean_power", as in the paper), its mean over the fading
             ("expected"), or what `outage_percent` of the blocks exceed ("outage").
         outage_percent: share of the blocks that may exceed Gamma, %; for "outage" only.
+        receiver: how a UE estimates its channel: by the linear MMSE estimate from the whole received pilot ("lmmse"), from its
+            correlation with the UE's own pilot ("projection", as in the paper), or from that with the weight that is best for
+            orthogonal pilots ("ignorant").
 
     Example:
         >>> import torch
@@ -73,6 +77,7 @@ class MinMaxNmseProblem:
     merit: Literal["worst", "sum"] = "worst"
     fading: Literal["mean_power", "expected", "outage"] = "mean_power"
     outage_percent: int = 5
+    receiver: Literal["lmmse", "projection", "ignorant"] = "lmmse"
 
     @property
     def num_drops(self) -> int:
@@ -131,31 +136,56 @@ class MinMaxNmseProblem:
         root = self.per_ue(power).sqrt()
         return torch.einsum("dkm,djm,dim->dkji", self.gain, root, root) * self.same_pilot.unsqueeze(1)
 
-    def combiner(self, power: Float[Tensor, "drop link"]) -> tuple[Float[Tensor, "drop ue"], Float[Tensor, "drop ue"]]:
-        """Real and imaginary part of the linear MMSE weight w of each UE's observation, eq. (P6). `power` in W."""
-        mixed, parts = self.mixing(power), (self.gram_real, self.gram_imag)
-        observed = 1.0 + _quadratic(parts, mixed)
-        own = torch.einsum("dkki->dki", mixed)
-        real, imag = (torch.einsum("dki,dki->dk", part, own) / observed for part in parts)
-        return real, -imag
+    def heard(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue ue"]:
+        """Cov(a_kj, a_kj): c F_kj of (P8), energy over noise of UE j's beams at UE k. `power` in W."""
+        return torch.einsum("dkm,djm->dkj", self.gain, self.per_ue(power))
 
-    def residual_streams(
-        self, combiner: tuple[Float[Tensor, "drop ue"], Float[Tensor, "drop ue"]]
-    ) -> tuple[Float[Tensor, "drop ue ue"], Float[Tensor, "drop ue ue"]]:
-        """Real and imaginary part of [k = j] - w_k psi_k^H psi_j: what weights w leave of stream j in UE k's error."""
-        real, imag = (part.unsqueeze(-1) for part in combiner)
-        own = torch.eye(self.num_ues, dtype=real.dtype, device=real.device)
-        left = own - real * self.gram_real + imag * self.gram_imag
-        return left, -(real * self.gram_imag + imag * self.gram_real)
+    @property
+    def gram(self) -> Parts:
+        """Real and imaginary part of psi_k^H psi_j."""
+        return self.gram_real, self.gram_imag
+
+    @property
+    def separated(self) -> bool:
+        """Whether the UEs' pilots are orthogonal, up and down: then all receivers are the same."""
+        crossed = self.gram_real.square() + self.gram_imag.square()
+        return not (self.has_shared_uplink or bool(torch.triu(crossed, 1).any()))
+
+    def combiner(self, power: Float[Tensor, "drop link"]) -> Parts:
+        """Real and imaginary part of the weights that each UE's receiver gives to the correlations z_j, [drop, ue, j],
+        eqs. (P6a)-(P6c). `power` in W.
+        """
+        receiver = "ignorant" if self.separated else self.receiver
+        if receiver == "lmmse":
+            return lmmse_weights(self.gram, self.mixing(power))
+        heard = self.heard(power)
+        own = heard.diagonal(dim1=1, dim2=2)
+        if receiver == "ignorant":
+            return own_weights(own, torch.zeros_like(own), 1.0 + own)
+        if not self.has_shared_uplink:
+            observed = 1.0 + ((self.gram_real.square() + self.gram_imag.square()) * heard).sum(-1)
+            return own_weights(own, torch.zeros_like(own), observed)
+        mixed = self.mixing(power)
+        cross = torch.einsum("dkki->dki", mixed)
+        real, imag = ((part * cross).sum(-1) for part in self.gram)
+        return own_weights(real, imag, 1.0 + _quadratic(self.gram, mixed))
 
     def error(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
         """Mean squared error of the UE's linear MMSE estimate of a_k, in units of the pilot's noise, eq. (P7). `power` in W.
 
-        Written as the error of the weights w, which is flat around them: E|a_k|^2 less what is known would cancel digits.
+        Written as the error of the receiver's weights, which is flat around the best ones: E|a_k|^2 less what is known would
+        cancel digits.
         """
-        combiner, mixed = self.combiner(power), self.mixing(power)
-        parts = self.residual_streams(combiner)
-        return _quadratic(parts, mixed) + combiner[0].square() + combiner[1].square()
+        return self.error_of(self.combiner(power), power)
+
+    def error_of(self, combiner: Parts, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+        """Mean squared error of the estimate that the weights `combiner` make, in units of the pilot's noise. `power` in W."""
+        parts = residual(combiner, self.gram)
+        if self.has_shared_uplink:
+            left = _quadratic(parts, self.mixing(power))
+        else:
+            left = ((parts[0].square() + parts[1].square()) * self.heard(power)).sum(-1)
+        return left + noise(combiner, self.gram)
 
     def nmse(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
         """Normalised mean squared error of each UE's channel estimate; 1 where it gets no power. `power` in W. Eq. (P8)."""
@@ -215,6 +245,8 @@ class MinMaxNmseProblem:
             raise ProblemError(f"fading={self.fading!r} must be mean_power, expected or outage")
         if not 1 <= self.outage_percent <= 50:
             raise ProblemError(f"outage_percent={self.outage_percent} must lie in 1 to 50")
+        if self.receiver not in ("lmmse", "projection", "ignorant"):
+            raise ProblemError(f"receiver={self.receiver!r} must be lmmse, projection or ignorant")
         for name, value in tensor_fields(self).items():
             if value.is_floating_point() and not bool(value.isfinite().all()):
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")

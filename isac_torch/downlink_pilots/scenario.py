@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 
+RECEIVERS = ("lmmse", "projection", "ignorant")
 CRB_READINGS = ("mean_power", "expected", "outage")
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _POSITIVE = (
@@ -50,6 +51,9 @@ class DownlinkPilotScenario:
         crb: which bound Gamma limits: of the mean beam power ("mean_power", as in the paper), its mean over the fading
             ("expected"), or what `crb_outage_percent` of the blocks exceed ("outage").
         crb_outage_percent: share of the blocks that may exceed Gamma, %; for "outage" only.
+        receiver: how a vehicle estimates its channel: from the whole received pilot ("lmmse"), from its correlation with its
+            own pilot ("projection", as in the paper), or from that as if the pilots were orthogonal ("ignorant"). All are the
+            same where they are.
         shadowing_db: standard deviation of log-normal shadowing beyond 50 m, dB.
         data_snr: normalised power P_d of the downlink payload, linear.
 
@@ -82,6 +86,7 @@ class DownlinkPilotScenario:
     crb_max: float = 1.0
     crb: Literal["mean_power", "expected", "outage"] = "mean_power"
     crb_outage_percent: int = 5
+    receiver: Literal["lmmse", "projection", "ignorant"] = "lmmse"
     shadowing_db: float = 0.0
     data_snr: float = 10.0
 
@@ -99,6 +104,8 @@ class DownlinkPilotScenario:
                 raise ScenarioError(f"{name}={getattr(self, name)} must be positive")
         if self.crb not in CRB_READINGS:
             raise ScenarioError(f"crb={self.crb!r} must be one of {', '.join(CRB_READINGS)}")
+        if self.receiver not in RECEIVERS:
+            raise ScenarioError(f"receiver={self.receiver!r} must be one of {', '.join(RECEIVERS)}")
         if not 1 <= self.crb_outage_percent <= 50:
             raise ScenarioError(f"crb_outage_percent={self.crb_outage_percent} must lie in 1 to 50")
         if self.shadowing_db < 0:
@@ -128,6 +135,7 @@ class DownlinkPilotScenario:
         name = f"{self.num_aps}x{self.num_ues}_dl{self.downlink_symbols}_ul{self.uplink_symbols}_crb{self.crb_max:g}"
         name += "" if self.crb == "mean_power" else f"_{self.crb}"
         name += "" if self.downlink_correlation == 0 else f"_r{self.downlink_correlation:g}"
+        name += "" if self.receiver == "lmmse" else f"_{self.receiver}"
         return name if self.shadowing_db == 0 else f"{name}_shadow{self.shadowing_db:g}"
 
     @property

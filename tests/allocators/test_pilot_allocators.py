@@ -19,6 +19,7 @@ from isac_torch.solvers.downlink_pilots.certificate import upper_bound
 from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
 from isac_torch.solvers.downlink_pilots.model import drop_arrays
 from isac_torch.solvers.downlink_pilots.paper import sequential_taylor, sufficient_condition
+from isac_torch.solvers.downlink_pilots.relaxed import relaxed
 from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
 
 ALLOCATORS = [
@@ -70,7 +71,7 @@ def test_contract(allocator):
     [
         {"downlink_symbols": 4, "uplink_symbols": 16},
         {"num_ues": 6},
-        {"num_ues": 2, "downlink_correlation": 0.6},
+        {"num_ues": 2, "downlink_correlation": 0.6, "receiver": "projection"},
     ],
     ids=["tight", "dense", "contaminated"],
 )
@@ -275,3 +276,44 @@ def test_paper_through_cvxpy():
         assert (programme.status == "optimal") == expected == (got is not None)
         if got is not None:
             np.testing.assert_allclose(got, share.value, atol=0.05)
+
+
+@pytest.mark.parametrize("correlation", [0.3, 0.6])
+def test_whole_pilot_is_certified_by_a_relaxation(correlation):
+    """Value, bound and random powers in order; the batched engine agrees with the drop-by-drop one."""
+    problem = drops(num_drops=2, num_ues=2, downlink_correlation=correlation)
+    best = allocate(problem, BatchedMinMaxNmse())
+    assert (best.status <= Status.FEASIBLE).all()
+    assert (best.gap < 0.1).all()
+    assert_close(allocate(problem, MinMaxNmse(max_boxes=0)).value, best.value, rtol=1e-5, atol=0)
+    generator = torch.Generator().manual_seed(2)
+    for _ in range(50):
+        assert (problem.objective(random_power(problem, generator)) <= best.upper_bound).all()
+    other = allocate(replace(problem, receiver="projection"), BatchedMinMaxNmse(max_boxes=0))
+    assert (problem.objective(other.power) <= best.value * (1 + 1e-6)).all()
+    assert (best.value > 1.5 * other.value).all()  # most of the contamination is the projection's doing
+
+
+def test_relaxation_is_never_worse():
+    """Powers at least as good as the known ones have at most the same NMSE in the relaxed problem."""
+    problem = drops(num_drops=4, num_ues=3, downlink_correlation=0.4)
+    known = equal_split(problem)
+    wider = relaxed(problem, known)
+    assert wider.separated
+    generator, compared = torch.Generator().manual_seed(3), 0
+    for _ in range(60):
+        power = random_power(problem, generator) * 0.5 + 0.5 * known
+        better = problem.objective(power) >= problem.objective(known)
+        compared += int(better.sum())
+        assert (wider.nmse(power) <= problem.nmse(power) * (1 + 1e-9))[better].all()
+    assert compared > 10
+
+
+def test_ignorant_receiver_is_optimised_without_losing():
+    """Steps along tangents never lose; the value lies under the projection's bound and above other receivers' powers."""
+    problem = drops(num_drops=2, num_ues=2, downlink_correlation=0.3, receiver="ignorant")
+    best = allocate(problem, MinMaxNmse())
+    assert (best.value <= best.upper_bound).all()
+    assert (best.value >= problem.objective(equal_split(problem))).all()
+    for index in range(2):
+        assert kkt_residual(first(problem, index), best.power[index, None]) < 1e-2

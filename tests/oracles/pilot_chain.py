@@ -30,11 +30,13 @@ def simulated_nmse(
     downlink_energy: float,
     trials: int,
     seed: int,
+    receiver: str = "projection",
 ) -> Array:
-    """Error of the best affine estimate of every UE's effective channel over its mean power, from `trials` simulated frames.
+    """Error of an affine estimate of every UE's effective channel over its mean power, from `trials` simulated frames.
 
-    beta[k, m]: channel gains; share[k, m]: AP m's mean transmit share for UE k; pilot: uplink pilot of each UE; gram:
-    psi_k^H psi_j; energies: whole pilot over noise.
+    The estimate is the best one from the whole received pilot ("lmmse"), from its correlation with the UE's own pilot
+    ("projection"), or from that by the weight that noise alone asks for ("ignorant"). beta[k, m]: channel gains; share[k, m]:
+    AP m's mean transmit share for UE k; pilot: uplink pilot of each UE; gram: psi_k^H psi_j; energies: whole pilot over noise.
     """
     rng = np.random.default_rng(seed)
     ues, aps = beta.shape
@@ -56,10 +58,13 @@ def simulated_nmse(
         effective = np.einsum("tm,m,tm->t", channel[:, k], scale[k], estimate[:, k].conj())
         heard = np.sqrt(downlink_energy) * np.einsum("tm,tms->ts", channel[:, k], sent)
         heard = heard + _noise(rng, trials, heard.shape[1])
-        observed = heard @ downlink[:, k].conj()
-        a, y = effective - effective.mean(), observed - observed.mean()
-        weight = (a * y.conj()).mean() / (abs(y) ** 2).mean()
-        nmse[k] = (abs(a - weight * y) ** 2).mean() / (abs(effective) ** 2).mean()
+        observed = heard if receiver == "lmmse" else heard @ downlink[:, k, None].conj()
+        a, y = effective - effective.mean(), observed - observed.mean(0)
+        weight = np.linalg.lstsq(y, a, rcond=None)[0]
+        if receiver == "ignorant":
+            spread = (abs(a) ** 2).mean()
+            weight = np.array([np.sqrt(downlink_energy) * spread / (downlink_energy * spread + 1.0)])
+        nmse[k] = (abs(a - y @ weight) ** 2).mean() / (abs(effective) ** 2).mean()
     return nmse
 
 

@@ -18,11 +18,12 @@ from isac_torch.allocation import Proposal, equal_split
 from isac_torch.allocators.downlink_pilots.classical import MinMaxNmse
 from isac_torch.allocators.parts import in_parts
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
-from isac_torch.solvers.downlink_pilots.ascent import descend
+from isac_torch.solvers.downlink_pilots.ascent import descend, linearised
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
 from isac_torch.solvers.downlink_pilots.feasibility import MARGIN, best_localisation, restore
 from isac_torch.solvers.downlink_pilots.interior import Point, solve
 from isac_torch.solvers.downlink_pilots.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
+from isac_torch.solvers.downlink_pilots.relaxed import is_relaxed, relaxed
 
 _CHUNK = 256
 """Drops that go through at once."""
@@ -38,8 +39,9 @@ _WIDEST = 3.0
 class BatchedMinMaxNmse:
     """Smallest largest NMSE of all drops at once with a certificate. Powers (W) as those of the drop-by-drop `MinMaxNmse`.
 
-    Drops whose localisation bounds are proven out of reach get the powers that locate the worst UE best. Problems with shared
-    uplink pilots or the sum of NMSE are solved drop by drop, without certificate; those with the expected or the outage CRB
+    Drops whose localisation bounds are proven out of reach get the powers that locate the worst UE best. Correlated pilots
+    under the LMMSE receiver are certified by a relaxation, whose gap is shown. Problems with shared uplink pilots or the sum of
+    NMSE are solved drop by drop, without certificate; those with the expected or outage CRB and those of the ignorant receiver
     drop by drop, as `MinMaxNmse` does.
 
     Attributes:
@@ -106,7 +108,7 @@ def _locate(problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "drop link"], Boo
 def _descend(problem: MinMaxNmseProblem, located: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
     """Powers (W) at which the largest NMSE is stationary, meeting every bound; `located` (W) meets them."""
     power = torch.full_like(located, torch.nan)
-    if problem.merit == "worst" and not problem.has_shared_uplink:
+    if problem.merit == "worst" and not problem.has_shared_uplink and not linearised(problem):
         drops = drops_of(problem)
         drops = replace(drops, quality=drops.quality * _TIGHTER)
         share = problem.per_ue(0.45 * (located + equal_split(problem))) / problem.budget.unsqueeze(1)
@@ -128,9 +130,14 @@ def _certify(
 ) -> Float[Tensor, " drop"]:
     """A value that no powers exceed: value / (1 - gap) where all boxes are proven empty, else what the search finds."""
     value = problem.objective(power)
+    wider, best = problem, power
+    if is_relaxed(problem):
+        wider = relaxed(problem, power)
+        best = _descend(wider, power)
+        value = torch.maximum(value, wider.objective(best))
     target = value / (1.0 - 0.99 * gap)  # so that the stated gap is met after rounding
-    drops = drops_of(problem)
-    share = problem.per_ue(power) / problem.budget.unsqueeze(1)
+    drops = drops_of(wider)
+    share = problem.per_ue(best) / problem.budget.unsqueeze(1)
     drop_of, low, high = _boxes(drops, share, target, gap)
     boxes = LeastNmse(drops.select(drop_of), target[drop_of], low, high)
     start = 0.98 * share[drop_of] + 0.01 / problem.num_ues

@@ -98,7 +98,7 @@ def points(study: str) -> list[Point]:
             for percent, half in halves
         ]
     ues = int(study.removeprefix("correlation_"))
-    base = DownlinkPilotScenario(num_ues=ues)
+    base = DownlinkPilotScenario(num_ues=ues, receiver="projection")
     return [Point(study, tenth / 10, replace(base, downlink_correlation=tenth / 10)) for tenth in range(11)]
 
 

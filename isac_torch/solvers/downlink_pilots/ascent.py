@@ -10,7 +10,8 @@ is the majorised step and the Dinkelbach step in one; g_k + e_k = E|a_k|^2 is co
 of the paper's footnote 1 is thereby written as second-order cones. d > 0 until the powers are stationary.
 
 Shared uplink pilots add products sqrt(p_i p_j) to T_k. A negative one is convex and kept (one cone more), a positive one is
-bounded by its tangent. Docs: (P19)-(P21) of docs/downlink_pilots.md.
+bounded by its tangent. Docs: (P19)-(P21) of docs/downlink_pilots.md. The receiver that ignores the pilots' correlation has no
+least error: its V_k is replaced by the tangent, and steps are halved until they gain.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.receiver import noise, residual
 from isac_torch.solvers.downlink_pilots.cones import Programme
 from isac_torch.solvers.downlink_pilots.cuts import Cuts, no_cuts, tangents
 from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
@@ -32,6 +35,7 @@ _POWER_FLOOR = 1e-9
 _CUT_TOLERANCE = 1e-6
 """How far a programme's powers must exceed Gamma for another tangent."""
 _MAX_CUTS = 100
+_HALVINGS = 10
 
 
 def descend(
@@ -77,6 +81,8 @@ def descend(
             inside = best_localisation(problem).power if inside is None else inside
             passed = tangents(problem, power, above=1.0 + _CUT_TOLERANCE)
             power = restore(problem, power, inside)
+        if linearised(problem) and best > 0.0:
+            power = _shortened(problem, reached, power, best)
         value = float(problem.objective(power))
         if value > best:
             reached, gain, best = power, value / max(best, 1e-300) - 1.0, value
@@ -92,6 +98,15 @@ def descend(
     if best == 0.0:
         return start if inside is None else inside
     return reached
+
+
+def _shortened(problem: MinMaxNmseProblem, reached: Tensor, power: Tensor, best: float) -> Tensor:
+    """The step from `reached` to `power` (W) halved until the value exceeds `best`, at most _HALVINGS times."""
+    for _ in range(_HALVINGS):
+        if float(problem.objective(power)) > best:
+            break
+        power = 0.5 * (power + reached)
+    return power
 
 
 def _programme(problem: MinMaxNmseProblem, cuts: Cuts) -> tuple[DropArrays, _SumStep | _WorstStep]:
@@ -121,8 +136,8 @@ class Majoriser:
 def majorise(drop: DropArrays, problem: MinMaxNmseProblem, power: Float[Tensor, "1 link"]) -> Majoriser:
     """The majoriser of every UE's error at `power` (W)."""
     combiner = problem.combiner(power)
-    left = np.stack([part[0].double().cpu().numpy() for part in problem.residual_streams(combiner)])
-    constant = sum(part[0].double().cpu().numpy() ** 2 for part in combiner)
+    left = np.stack([part[0].double().cpu().numpy() for part in residual(combiner, problem.gram)])
+    constant = noise(combiner, problem.gram)[0].double().cpu().numpy()
     linear = np.einsum("ckj,km->kjm", left**2, drop.gain)
     share = np.maximum(drop.share(power), _POWER_FLOOR)
     product = np.zeros((drop.num_ues, len(drop.pairs), drop.num_aps))
@@ -132,15 +147,35 @@ def majorise(drop: DropArrays, problem: MinMaxNmseProblem, power: Float[Tensor, 
         tangent = 0.5 * np.maximum(mixed, 0.0)
         linear[:, i] += tangent * np.sqrt(share[j] / share[i])
         linear[:, j] += tangent * np.sqrt(share[i] / share[j])
+    if linearised(problem):
+        slope, own = (value[0].double().cpu().numpy() for value in _ignorant_slope(problem, power))
+        linear[np.diag_indices(drop.num_ues)] += slope[:, None] * drop.gain
+        constant = constant - slope * own
     error, strength = (value[0].double().cpu().numpy() for value in (problem.error(power), problem.strength(power)))
     flat = (drop.num_ues, -1)
     return Majoriser(
         linear.reshape(flat),
         product.reshape(drop.num_ues, len(drop.pairs) * drop.num_aps),
-        np.asarray(constant),
+        constant,
         error,
         strength,
     )
+
+
+def linearised(problem: MinMaxNmseProblem) -> bool:
+    """Whether the majoriser of `problem` is a tangent only: the ignorant receiver's weights are not the best ones."""
+    return problem.receiver == "ignorant" and not problem.separated
+
+
+def _ignorant_slope(problem: MinMaxNmseProblem, power: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope of V_k in F_kk through the weight w_k = F_kk / (1 + F_kk) of (P6c), and F_kk, at `power` (W)."""
+    own = problem.heard(power).diagonal(dim1=1, dim2=2)
+    weight = (own / (1.0 + own)).requires_grad_()
+    with torch.enable_grad():
+        weights = (torch.diag_embed(weight), torch.zeros_like(problem.gram_real))
+        error = problem.error_of(weights, power)
+        (slope,) = torch.autograd.grad(error.sum(), weight)
+    return slope / (1.0 + own).square(), own
 
 
 def error_rows(drop: DropArrays, layout: Layout, majoriser: Majoriser) -> tuple[Array, Array]:

@@ -10,7 +10,8 @@ over the APs,
     (sum_m sqrt(est_km x_km))^2 <= sum_m est_km x_km / theta_km                                  (Cauchy)
 
 makes the weighted sum of all rows linear in the shares, and each AP spends its budget on its largest coefficient at best: a
-negative maximum proves emptiness. Eq. (P22) of docs/downlink_pilots.md.
+negative maximum proves emptiness. Eq. (P22) of docs/downlink_pilots.md. That is the projection's error; for other receivers
+`relaxed` gives a problem of this kind that bounds theirs.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.solvers.downlink_pilots.ascent import descend
 from isac_torch.solvers.downlink_pilots.cones import Solution
 from isac_torch.solvers.downlink_pilots.cuts import tangents
 from isac_torch.solvers.downlink_pilots.feasibility import cone_slope, into_cone
 from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, Layout, common_constraints, drop_arrays, strength_rows
+from isac_torch.solvers.downlink_pilots.relaxed import is_relaxed, relaxed
 
 _ROUNDING = 1e-11
 """A proof's negative maximum has to exceed this share of the terms it is made of."""
@@ -50,13 +53,18 @@ def upper_bound(
         max_boxes: boxes to look at for each gap.
 
     Returns:
-        The bound; inf where uplink pilots are shared, for the sum of NMSE, or where nothing could be proven.
+        The bound, which is that of the relaxation where the receiver needs one; inf where uplink pilots are shared, for the sum
+        of NMSE, or where nothing could be proven.
     """
     if problem.has_shared_uplink or problem.merit == "sum":
         return float("inf")
     value = float(problem.objective(power))
-    drop = drop_arrays(problem, tangents(problem, power))
     gap *= 0.99  # so that the stated gap is met after rounding
+    if is_relaxed(problem):
+        problem = relaxed(problem, power)
+        power = descend(problem, power, power)
+        value = max(value, float(problem.objective(power)))
+    drop = drop_arrays(problem, tangents(problem, power))
     while gap < 0.9:
         if _Branching(drop, problem, power, value / (1.0 - gap)).proves_empty(max_boxes):
             return value / (1.0 - gap)

@@ -1,8 +1,8 @@
 """Downlink pilots: programmes for the batched engine: best localisation, least largest NMSE, a box of the certificate.
 
 Scales as in `isac_torch.solvers.downlink_pilots.model`: shares of an AP's budget, gains over S_k^2, information over the trace
-at full power. Uplink pilots are orthogonal, so that V_k = F_k I_k / (F_k + I_k) with F_k = sum_m gain_km x_km and I_k = 1 +
-sum_{j != k} |psi_k^H psi_j|^2 sum_m gain_km x_jm.
+at full power. Uplink pilots are orthogonal, so that the projection has V_k = F_k I_k / (F_k + I_k), F_k = sum_m gain_km x_km,
+I_k = 1 + sum_{j != k} |psi_k^H psi_j|^2 sum_m gain_km x_jm. Boxes of the certificate are for the projection.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.receiver import lmmse_weights, residual
+from isac_torch.downlink_pilots.receiver import noise as receiver_noise
 from isac_torch.solvers.downlink_pilots.interior import Rows
 from isac_torch.tensors import map_tensors
 
@@ -30,6 +32,8 @@ class Drops:
         quality: 2 / (Gamma_k trace).
         leak: |psi_k^H psi_j|^2, 0 for k = j.
         weight: of each UE's NMSE.
+        gram_real, gram_imag: psi_k^H psi_j.
+        joint: whether the receiver looks at the whole pilot, (P6a), and not at the UE's own one, (P6b).
     """
 
     gain: Float[Tensor, "drop ue ap"]
@@ -41,6 +45,9 @@ class Drops:
     quality: Float[Tensor, "drop ue"]
     leak: Float[Tensor, "drop ue ue"]
     weight: Float[Tensor, "drop ue"]
+    gram_real: Float[Tensor, "drop ue ue"]
+    gram_imag: Float[Tensor, "drop ue ue"]
+    joint: bool
 
     def select(self, index: Int[Tensor, " chosen"]) -> Drops:
         """The drops at `index`."""
@@ -49,7 +56,11 @@ class Drops:
     def received(self, share: Float[Tensor, "drop ue ap"]) -> tuple[Tensor, Tensor]:
         """F_k and I_k."""
         own = (self.gain * share).sum(-1)
-        return own, 1.0 + torch.einsum("dkj,dkm,djm->dk", self.leak, self.gain, share)
+        return own, 1.0 + (self.leak * self.heard(share)).sum(-1)
+
+    def heard(self, share: Float[Tensor, "drop ue ap"]) -> Float[Tensor, "drop ue ue"]:
+        """F_kj, energy over noise of UE j's beams at UE k."""
+        return self.gain @ share.mT
 
 
 def drops_of(problem: MinMaxNmseProblem) -> Drops:
@@ -72,6 +83,9 @@ def drops_of(problem: MinMaxNmseProblem) -> Drops:
         quality=2.0 / (problem.crb_max * trace[..., 0]),
         leak=leak,
         weight=problem.weight,
+        gram_real=problem.gram_real,
+        gram_imag=problem.gram_imag,
+        joint=problem.receiver == "lmmse" and not problem.separated,
     )
 
 
@@ -175,6 +189,17 @@ class LeastNmse:
         total = own + noise
         return (noise / total).square(), (own / total).square()
 
+    def plane(self, share: Tensor) -> tuple[Tensor, Tensor]:
+        """Slopes [drop, ue, ue] in F_kj and constant [drop, ue] of the error: the chord in the box, else the tangent."""
+        drops = self.drops
+        if drops.joint:
+            gram = drops.gram_real, drops.gram_imag
+            weights = lmmse_weights(gram, torch.diag_embed(drops.heard(share)))
+            left = residual(weights, gram)
+            return left[0].square() + left[1].square(), receiver_noise(weights, gram)
+        a, b = self.chord(*drops.received(share))
+        return torch.diag_embed(a) + b.unsqueeze(-1) * drops.leak, b
+
     def rows(self, share: Tensor, level: Tensor) -> Rows:
         """NMSE of every UE, cones, budgets, and the box."""
         parts = [self._error_rows(share, level), _cone_rows(self.drops, share)]
@@ -183,19 +208,19 @@ class LeastNmse:
 
     def _error_rows(self, share: Tensor, level: Tensor) -> Rows:
         drops = self.drops
-        own, noise = drops.received(share)
-        a, b = self.chord(own, noise)
+        plane, constant = self.plane(share)
+        heard = drops.heard(share)
+        own = heard.diagonal(dim1=1, dim2=2)
         amplitude = drops.root * share.sqrt()
         coherent = amplitude.sum(-1)
         goal = self.unit.unsqueeze(-1) * drops.weight / drops.scale
         if not self.fenced:
             goal = goal * level.unsqueeze(-1)
-        error = a * own + b * noise
+        error = (plane * heard).sum(-1) + constant
         value = coherent.square() + own / drops.scale - goal * error
-        energy = drops.gain * share
-        slope = coherent.unsqueeze(-1) * amplitude + (1.0 / drops.scale - goal * a).unsqueeze(-1) * energy
-        others = (goal * b).unsqueeze(-1) * drops.leak
-        every = _place(slope) - others.unsqueeze(-1) * (drops.gain.unsqueeze(2) * share.unsqueeze(1))
+        slope = coherent.unsqueeze(-1) * amplitude + drops.gain * share / drops.scale.unsqueeze(-1)
+        loss = goal.unsqueeze(-1) * plane
+        every = _place(slope) - loss.unsqueeze(-1) * (drops.gain.unsqueeze(2) * share.unsqueeze(1))
         raising = -self.margin() if self.fenced else -error * self.unit.unsqueeze(-1) * drops.weight / drops.scale
         if self.fenced:
             value = value + raising * level.unsqueeze(-1)
