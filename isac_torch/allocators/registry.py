@@ -191,7 +191,7 @@ def _refined(path: Path) -> Any:
     return Refined(_network(path))
 
 
-def _pilot_network(**options: int) -> Callable[[Path], Any]:
+def _pilot_network(**options: bool) -> Callable[[Path], Any]:
     def load(path: Path) -> Any:
         from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotLearned
         from isac_torch.nn.checkpoint import load_network
@@ -248,11 +248,13 @@ DOWNLINK_PILOTS: Catalogue[MinMaxNmseProblem] = Catalogue(
         "full": _made("downlink_pilots.classical:FullPower"),
         "full_ngo": _made("downlink_pilots.classical:FullPower", split="estimate"),
         "sca_paper": _made("downlink_pilots.classical:PaperSca"),
+        "untrained": _made("downlink_pilots.learned:DownlinkPilotFirstOrder", steps=0),
         "first_order": _made("downlink_pilots.learned:DownlinkPilotFirstOrder"),
         "nmse_optimal": _made("downlink_pilots.classical:MinMaxNmse"),
         "nmse_batched": _made("downlink_pilots.batched:BatchedMinMaxNmse"),
+        "nmse_uncertified": _made("downlink_pilots.batched:BatchedMinMaxNmse", max_boxes=0),
     },
-    learned={"gnn": _pilot_network(), "gnn_raw": _pilot_network(rescue_steps=0)},
+    learned={"gnn": _pilot_network(), "gnn_raw": _pilot_network(repair=False)},
     certified=("nmse_batched",),
 )
 

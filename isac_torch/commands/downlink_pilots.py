@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.errors import ScenarioError
+from isac_torch.evaluation.settings import Setting
 
 
 def evaluate(
@@ -16,6 +18,7 @@ def evaluate(
     output: Path,
     checkpoint: Path | None = None,
     variants: list[dict[str, Any]] | None = None,
+    settings: list[Setting] | None = None,
     tensorboard: bool = True,
 ) -> dict[str, Any]:
     """Run allocators on the same roads: table on the terminal, summary.json, CSV, figures, TensorBoard.
@@ -28,14 +31,17 @@ def evaluate(
         output: Folder of the results.
         checkpoint: Weights (model.pt) of the learned allocator; default those shipped with the package.
         variants: What to change in the road, one entry a setting: [{num_ues: 6}, {crb_max: 0.5}].
+        settings: The same with names and numbers of drops: [{name: dense, scenario: {num_ues: 6}, num_drops: 50}].
         tensorboard: Whether to write event files too.
 
     Returns:
         The content of summary.json.
     """
     from isac_torch.evaluation.downlink_pilots.view import VIEW
-    from isac_torch.evaluation.settings import Setting
     from isac_torch.evaluation.suite import run
+
+    if variants is not None and settings is not None:
+        raise ScenarioError("variants and settings both say what to judge on; give one of them")
 
     return run(
         VIEW,
@@ -45,5 +51,5 @@ def evaluate(
         output=output,
         checkpoint=checkpoint,
         tensorboard=tensorboard,
-        settings=[Setting(change) for change in ([{}] if variants is None else variants)],
+        settings=settings or [Setting(change) for change in ([{}] if variants is None else variants)],
     )

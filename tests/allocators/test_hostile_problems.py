@@ -50,7 +50,7 @@ DOWNLINK_PILOTS: dict[str, tuple[Any, int, int]] = {
     "nmse_optimal": (MinMaxNmse(max_boxes=20), 3, 100),
     "nmse_batched": (BatchedMinMaxNmse(max_boxes=20), 3, 100),
     "first_order": (DownlinkPilotFirstOrder(steps=3), 2, 100),
-    "gnn": (DownlinkPilotLearned(DownlinkPilotNetwork(), rescue_steps=3), 2, 100),
+    "gnn": (DownlinkPilotLearned(DownlinkPilotNetwork()), 2, 100),
 }
 SIR_ONLY = ("gnn", "first_order", "distributed", "unfolded", "prices", "sinr_tracking")
 """Allocators that refuse sensing constraints with noise, in one line."""

@@ -117,6 +117,18 @@ def test_weights_survive_storage_and_bad_files_are_refused(tmp_path):
         load_network(tmp_path / "missing.pt", DownlinkPilotNetwork)
 
 
+def test_missed_bounds_are_repaired_by_the_engine():
+    """Random weights under a limit that binds: every bound that can be met is met, and such drops have the engine's powers."""
+    problem, network = drops(num_drops=8, num_ues=3, crb_max=0.6), random_network()
+    raw, repaired = (allocate(problem, DownlinkPilotLearned(network, repair=one)) for one in (False, True))
+    missed, best = problem.violations(raw.power).sensing > 1e-6, allocate(problem, BatchedMinMaxNmse(max_boxes=0))
+    assert missed.any()
+    assert_close(repaired.value[missed], best.value[missed], rtol=1e-6, atol=0)
+    assert_close(repaired.power[~missed], raw.power[~missed], rtol=0, atol=0)
+    feasible = best.status != Status.INFEASIBLE
+    assert (problem.violations(repaired.power).sensing[feasible] <= 1e-6).all()
+
+
 def test_nan_weights_fall_back_to_untrained_shares():
     network = random_network()
     with torch.no_grad():

@@ -159,7 +159,7 @@ def test_training_improves_and_resumes(labelled, tmp_path, capsys):
     problem = power_problem(scenario.sample(12, generator=torch.Generator().manual_seed(4)), scenario)
     torch.manual_seed(1)
     untrained = DownlinkPilotNetwork(hidden=16, layers=1, refinements=1, steps=2)
-    trained, start = (allocate(problem, DownlinkPilotLearned(one, rescue_steps=0)).value.log() for one in (network, untrained))
+    trained, start = (allocate(problem, DownlinkPilotLearned(one, repair=False)).value.log() for one in (network, untrained))
     assert (trained - start).mean() > 0
     assert train(labelled, output, 16, "--ckpt_path", "last") == 0
     assert load_network(output / "model.pt", DownlinkPilotNetwork)[1]["steps"] == 16

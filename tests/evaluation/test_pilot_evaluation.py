@@ -21,6 +21,7 @@ from isac_torch.errors import IsacError
 from isac_torch.evaluation.benchmark import Benchmark
 from isac_torch.evaluation.downlink_pilots.metrics import active_drops, broken_bounds, score
 from isac_torch.evaluation.downlink_pilots.view import VIEW
+from isac_torch.evaluation.settings import Setting
 from isac_torch.evaluation.tables import text_table
 from isac_torch.systems import DOWNLINK_PILOTS
 from tests.paths import ROOT
@@ -103,8 +104,8 @@ def test_command_line_judges_variants(tmp_path, capsys):
 def test_shipped_weights_are_the_default():
     learned = named_allocator("gnn", system="downlink_pilots")
     assert isinstance(learned, DownlinkPilotLearned)
-    assert learned.rescue_steps > 0
-    assert named_allocator("gnn_raw", system="downlink_pilots").rescue_steps == 0
+    assert learned.repair
+    assert not named_allocator("gnn_raw", system="downlink_pilots").repair
 
 
 def test_errors_in_one_line(tmp_path):
@@ -116,6 +117,17 @@ def test_errors_in_one_line(tmp_path):
         evaluate(DownlinkPilotScenario(crb_max=0.01), ["full"], 2, 1, tmp_path)
     with pytest.raises(IsacError, match="name of its own"):
         evaluate(DownlinkPilotScenario(), ["full"], 2, 1, tmp_path, variants=[{}, {}])
+    with pytest.raises(IsacError, match="give one of them"):
+        evaluate(DownlinkPilotScenario(), ["full"], 2, 1, tmp_path, variants=[{}], settings=[Setting()])
+
+
+def test_settings_have_names_and_numbers_of_drops(tmp_path):
+    settings = [Setting({"num_ues": 3}, name="three", num_drops=2), Setting(name="two")]
+    evaluate(DownlinkPilotScenario(), ["untrained", "nmse_uncertified"], 3, 1, tmp_path, settings=settings, tensorboard=False)
+    found = json.loads((tmp_path / "summary.json").read_text())["settings"]
+    assert {name: setting["num_drops"] for name, setting in found.items()} == {"three": 2, "two": 3}
+    row = found["two"]["allocators"]
+    assert row["nmse_uncertified"]["nmse_ratio_mean"] <= 1.001 < row["untrained"]["nmse_ratio_mean"]
 
 
 def test_configuration_of_the_table_names_nine_settings(tmp_path):

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.allocation import Proposal
+from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
 from isac_torch.allocators.parts import in_parts
 from isac_torch.downlink_pilots.graph import link_graph
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
@@ -19,8 +20,8 @@ from isac_torch.nn.downlink_pilots.shares import STEP_LENGTH, SharesHill, powers
 
 _CHUNK = 256
 """Drops that go through at once: more only costs memory."""
-_RESCUE_WEIGHT = 30.0
-"""Weight of missed localisation while a drop is being rescued."""
+_MISSED = 0.5e-6
+"""Relative shortfall of a localisation bound from which on a drop is given to the engine."""
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,16 @@ class DownlinkPilotFirstOrder:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W) of every link."""
-        return _propose(problem, lambda part: ascend(SharesHill(part), start_logits(part), self.steps, STEP_LENGTH), 0)
+        return _propose(problem, lambda part: ascend(SharesHill(part), start_logits(part), self.steps, STEP_LENGTH), False)
 
 
 @dataclass(frozen=True)
 class DownlinkPilotLearned:
-    """A trained network; localisation bounds that it misses are worked on by plain ascent, NaNs are replaced.
+    """A trained network; drops whose localisation bounds it misses are answered by the batched engine, NaNs are replaced.
 
     Attributes:
         network: predicts logits of shares; budgets hold by construction.
-        rescue_steps: ascent steps on drops whose bounds the network misses; 0 leaves them as they are.
+        repair: whether drops whose bounds the network misses go to the engine, without certificate.
 
     Example:
         >>> import torch
@@ -62,32 +63,30 @@ class DownlinkPilotLearned:
     """
 
     network: DownlinkPilotNetwork
-    rescue_steps: int = 40
+    repair: bool = True
     name: str = field(default="gnn", init=False)
     gap: float = field(default=0.0, init=False)
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W) of every link."""
         self.network.eval()
-        return _propose(problem, lambda part: self.network(part, link_graph(part)), self.rescue_steps)
+        return _propose(problem, lambda part: self.network(part, link_graph(part)), self.repair)
 
 
-def _propose(problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], rescue_steps: int) -> Proposal:
+def _propose(problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], repair: bool) -> Proposal:
     """Powers of each part of the batch; logits are found in single precision."""
     with torch.no_grad():
-        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, logits, rescue_steps)))
+        return in_parts(problem, _CHUNK, lambda part, _: Proposal(_answer(part, logits, repair)))
 
 
 def _answer(
-    problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], rescue_steps: int
+    problem: MinMaxNmseProblem, logits: Callable[[MinMaxNmseProblem], Tensor], repair: bool
 ) -> Float[Tensor, "drop link"]:
     single = problem.cast(torch.float32)
     found = logits(single)
     found = torch.where(found.isfinite().all(-1, keepdim=True), found, start_logits(single))
     power = powers(problem, found.to(problem.budget.dtype))
-    missed = (problem.violations(power).sensing > 0.5e-6).nonzero().squeeze(-1)
-    if rescue_steps and len(missed):
-        hill = SharesHill(single.select(missed), _RESCUE_WEIGHT)
-        better = ascend(hill, found[missed], rescue_steps, STEP_LENGTH)
-        power[missed] = powers(problem.select(missed), better.to(power.dtype))
+    missed = (problem.violations(power).sensing > _MISSED).nonzero().squeeze(-1)
+    if repair and len(missed):
+        power[missed] = BatchedMinMaxNmse(max_boxes=0).propose(problem.select(missed)).power.to(power.dtype)
     return power
