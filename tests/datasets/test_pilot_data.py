@@ -62,7 +62,12 @@ def test_shards_give_back_what_was_drawn_and_labelled(labelled):
 
 def test_every_tensor_has_a_unit_and_axes():
     for group, kind in (("drop", DownlinkPilotDrop), ("problem", MinMaxNmseProblem)):
-        names = {item.name for item in fields(kind)} - {"merit", "fading", "outage_percent"}  # settings, in the header
+        names = {item.name for item in fields(kind)} - {
+            "merit",
+            "fading",
+            "outage_percent",
+            "receiver",
+        }  # settings, in the header
         assert {f"{group}/{name}" for name in names} == {name for name in DOWNLINK_PILOT_FIELDS if name.startswith(f"{group}/")}
 
 

@@ -50,7 +50,7 @@ def test_one_figure(tmp_path):
 def test_power_map_and_traces(tmp_path):
     claims = reproduce(tmp_path, figure="2")
     assert [(claim["id"], claim["status"]) for claim in claims] == [("A-2", "confirmed")]
-    scenario = DownlinkPilotScenario(downlink_correlation=0.3)
+    scenario = DownlinkPilotScenario(downlink_correlation=0.3, receiver="projection")
     problem = power_problem(scenario.sample(1, generator=torch.Generator().manual_seed(3)), scenario)
     ours = traces(problem)["ours"]
     assert all(value <= bound for value, bound, _ in ours)
