@@ -6,7 +6,7 @@ Everything heavy is imported inside, so that reading a command line costs nothin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.evaluation.studies.liesegang_cases import Reading
@@ -133,20 +133,39 @@ def reproduce_liao(
     num_drops: int | None = None,
     seed: int = 1,
     workers: int = 1,
+    shadowing_db: float = 0.0,
+    eps: float = 1e-4,
+    existing: Literal["sca", "full"] = "sca",
+    receiver: Literal["projection", "ignorant"] = "projection",
 ) -> None:
     """Draw the figures of Liao et al. (PNG and CSV) and judge the paper's claims (claims.json).
 
     Args:
-        output: Folder of the results.
+        output: Folder of the results; the powers of a run that was interrupted are read from it.
         figure: One figure, such as 4a, instead of all.
         quick: Few drops a point: minutes instead of hours.
         num_drops: Drops at every point, in place of either.
         seed: Of the drops.
         workers: Processes; the results do not depend on them.
+        shadowing_db: Standard deviation of the shadowing beyond 50 m, dB.
+        eps: Tolerance of the paper's algorithm, relative to its first bracket.
+        existing: Whose radar SNR the scheme Existing has: that of the paper's algorithm (sca) or of full power (full).
+        receiver: The UE knows the correlation of the pilots (projection) or not (ignorant).
     """
     from isac_torch.evaluation.studies.liao import reproduce
 
-    reproduce(output, figure=figure, quick=quick, num_drops=num_drops, seed=seed, workers=workers)
+    reproduce(
+        output,
+        figure=figure,
+        quick=quick,
+        num_drops=num_drops,
+        seed=seed,
+        workers=workers,
+        shadowing_db=shadowing_db,
+        eps=eps,
+        existing=existing,
+        receiver=receiver,
+    )
 
 
 def reproduce_liesegang(

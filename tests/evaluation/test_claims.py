@@ -8,13 +8,12 @@ import pytest
 import torch
 
 from isac_torch.evaluation.studies import liao_claims, liesegang_claims
-from isac_torch.evaluation.studies.claims import judge_claims
 from isac_torch.evaluation.studies.liao_study import QUANTITIES, Sample, points
 from isac_torch.evaluation.studies.liesegang_cases import NO_SENSING, Case, Policy, Reading, Sweeps
 from isac_torch.evaluation.studies.liesegang_study import Result
 
 LIESEGANG = {claim.id: claim for claim in liesegang_claims.CLAIMS}
-LIAO = {claim.id: claim for claim in liao_claims.CLAIMS}
+LIAO = {judged.claim.id: judged for judged in liao_claims.CLAIMS}
 
 
 @dataclass
@@ -281,9 +280,9 @@ LIAO_CASES: dict[str, tuple[list[Values], list[Values]]] = {
     ),
     "A-4b": ([{(SCA, "rate"): [1.1] * RATIOS}], [{(SCA, "rate"): [1.04] * RATIOS}, {(SCA, "rate"): [1.16] * RATIOS}]),
     "A-5-1": (
-        [{(scheme, "worst_crb"): [1.1, *[0.5] * 6] for scheme in (FULL, SCA, OLD)}],
+        [{(scheme, "crb"): [1.01, *[0.5] * 6] for scheme in (FULL, SCA, OLD)}],
         [
-            {(scheme, "worst_crb"): [1.1 if scheme != one else 0.9, *[0.5] * 6] for scheme in (FULL, SCA, OLD)}
+            {(scheme, "crb"): [1.01 if scheme != one else 1.0, *[0.5] * 6] for scheme in (FULL, SCA, OLD)}
             for one in (FULL, SCA, OLD)
         ],
     ),
@@ -320,12 +319,16 @@ LIAO_CASES: dict[str, tuple[list[Values], list[Values]]] = {
         [{(SCA, "rate"): [1.0, *[1.06] * 8]}],
     ),
     "A-8-1": (
-        [{(scheme, "worst_crb"): [2, 2, 2, *[0.5] * 6] for scheme in (FULL, SCA)}],
+        [{(scheme, "crb"): [2, 2, 2, *[0.5] * 6] for scheme in (FULL, SCA)}],
         [
-            {(FULL, "worst_crb"): [2, 2, 2, *[0.5] * 6], (SCA, "worst_crb"): [2, 2, 2, 2, *[0.5] * 5]},
-            {(scheme, "worst_crb"): [2, 2, *[0.5] * 7] for scheme in (FULL, SCA)},
-            {(scheme, "worst_crb"): [2] * PROPORTIONS for scheme in (FULL, SCA)},
+            {(FULL, "crb"): [2, 2, 2, *[0.5] * 6], (SCA, "crb"): [2, 2, 2, 2, *[0.5] * 5]},
+            {(scheme, "crb"): [2, 2, *[0.5] * 7] for scheme in (FULL, SCA)},
+            {(scheme, "crb"): [2] * PROPORTIONS for scheme in (FULL, SCA)},
         ],
+    ),
+    "A-T": (
+        [{(scheme, "nmse"): [9, 8, 7, 6, 5, 4, 4.1] for scheme in (FULL, SCA)}],
+        [{(scheme, "nmse"): [9, 8, 7, 6, 5, 4, 4.1 if scheme == one else 4] for scheme in (FULL, SCA)} for one in (FULL, SCA)],
     ),
     "A-8-2": (
         [{(FULL, "crb"): [7, 6, 5, 4, 3, 2, 1, 0.8, 0.6]}],
@@ -366,26 +369,73 @@ LIAO_CASES: dict[str, tuple[list[Values], list[Values]]] = {
 }
 # Where both meet every constraint on the first point only, that point decides.
 LIAO_CASES["O-1"][0][1][(OURS, "nmse")] = [1.1, *[1.0] * 6]
+LIAO_FAVOURABLE: dict[str, tuple[list[Values], list[Values]]] = {
+    "A-5-1": (
+        [{(scheme, "worst_crb"): [1.1, *[0.5] * 6] for scheme in (FULL, SCA, OLD)}],
+        [
+            {(scheme, "worst_crb"): [1.1 if scheme != one else 0.9, *[0.5] * 6] for scheme in (FULL, SCA, OLD)}
+            for one in (FULL, SCA, OLD)
+        ],
+    ),
+    "A-8-1": (
+        [{(scheme, "worst_crb"): [2, 2, 2, *[0.5] * 6] for scheme in (FULL, SCA)}],
+        [
+            {(FULL, "worst_crb"): [2, 2, 2, *[0.5] * 6], (SCA, "worst_crb"): [2, 2, 2, 2, *[0.5] * 5]},
+            {(scheme, "worst_crb"): [2, 2, *[0.5] * 7] for scheme in (FULL, SCA)},
+            {(scheme, "worst_crb"): [2] * PROPORTIONS for scheme in (FULL, SCA)},
+        ],
+    ),
+    "A-4a-3": (
+        [{(SCA, "nmse"): [9, 8, 7, 6, 5, 3, 2], (FULL, "nmse"): [1.9] * RATIOS}],
+        [{(SCA, "nmse"): [9, 8, 7, 6, 5, 3, 2], (FULL, "nmse"): [2.1] * RATIOS}],
+    ),
+    "A-T": (
+        [{(scheme, "nmse"): [4, 3, 2, 3] for scheme in (FULL, SCA)}],
+        [{(FULL, "nmse"): [4, 3, 2, 3], (SCA, "nmse"): [4, 3, 2, 1]}],
+    ),
+    "A-10b": LIAO_CASES["A-10b"],
+}
 
 
 @pytest.mark.parametrize("name", LIAO)
 def test_verdicts_on_liao_et_al(name: str) -> None:
-    claim = LIAO[name]
+    study = LIAO[name].claim.study
     holding, failing = LIAO_CASES[name]
-    for values in holding:
-        assert claim.line(made_up(claim.study, values), {})["status"] == "confirmed"
-    for values in failing:
-        assert claim.line(made_up(claim.study, values), {})["status"] == "not_confirmed"
+    for verdict, cases in (("confirmed", holding), ("not_confirmed", failing)):
+        for values in cases:
+            assert LIAO[name].claim.line(made_up(study, values), {})["status"] == verdict
+
+
+@pytest.mark.parametrize("name", LIAO_FAVOURABLE)
+def test_favourable_verdicts_on_liao_et_al(name: str) -> None:
+    judged = LIAO[name]
+    study, _ = judged.source()
+    ours = made_up(judged.claim.study, {})
+    for verdict, cases in zip(("confirmed", "not_confirmed"), LIAO_FAVOURABLE[name], strict=True):
+        for values in cases:
+            line = judged.line(ours, made_up(study, values), 4, 7)
+            assert line["favourable"] == verdict
+            assert line["reading"]
+            assert line["default"] == judged.claim.line(ours, {})["status"]
 
 
 @pytest.mark.parametrize(("share", "status"), [(0.51, "confirmed"), (0.5, "not_confirmed")])
 def test_verdict_on_the_power_map(share: float, status: str) -> None:
-    assert liao_claims.POWER_MAP.line({"full": 0.5, "sca_paper": share}, {})["status"] == status
+    shares = {"full": 0.5, "sca_paper": share}
+    assert liao_claims.POWER_MAP.line(shares, shares, 1, 7)["default"] == status
+
+
+def test_verdict_on_the_convergence() -> None:
+    """Nine of ten drops must end at a KKT point."""
+    near, far = [0.01] * 9 + [0.4], [0.01] * 8 + [0.4] * 2
+    line = liao_claims.STATIONARY.line({"printed": far, "reopened": near}, {"printed": far, "reopened": near}, 10, 7)
+    assert (line["default"], line["favourable"]) == ("not_confirmed", "confirmed")
 
 
 def test_lines_hold_facts_and_no_nan() -> None:
-    assert len(LIESEGANG) + len(LIAO) == 38
-    lines = judge_claims(liao_claims.CLAIMS, {"correlation_6": made_up("correlation_6", {})}, lambda _: {"seed": 7})
+    assert len(LIESEGANG) + len(LIAO) == 39
+    samples = made_up("correlation_6", {})
+    lines = liao_claims.judge_claims({"correlation_6": samples}, lambda study, reading: samples, 7)
     assert [line["id"] for line in lines] == ["A-10b", "O-4"]
     assert lines[0]["our_number"] is None  # never crossed: NaN
     assert lines[0]["seed"] == 7

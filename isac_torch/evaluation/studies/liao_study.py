@@ -9,36 +9,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from isac_torch.allocation import Allocator, Status, allocate, equal_split
-from isac_torch.allocators.downlink_pilots.classical import FullPower, MinMaxNmse, PaperSca, second_stage
+from isac_torch.allocation import equal_split
 from isac_torch.downlink_pilots.build import power_problem
 from isac_torch.downlink_pilots.communication import blind_nmse, downlink_rate, printed_nmse
 from isac_torch.downlink_pilots.localisation import echo_snr
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.evaluation.studies.liao_powers import CHUNK, Chunk
+from isac_torch.evaluation.studies.liao_reading import Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
 
     from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
-
-CHUNK = 25
-"""Drops that are drawn together: results depend on the seed and on this, not on the number of workers."""
 
 QUANTITIES = ("nmse", "printed_nmse", "rate", "crb", "worst_crb", "power", "fallback", "infeasible", "met", "certified")
 """Columns of `Sample.values`: largest NMSE, the same by the printed formula, mean rate (bit/s), mean and largest localisation
 bound (m2), power of all APs (W), 1 where the paper's algorithm fell back to full power, 1 where the localisation bounds are
 proven out of reach, 1 where they are met, 1 where the NMSE is proven to lie within GAP of the least possible."""
 
-GAP = 1e-3
-CERTIFIED_UES = 2
-"""Up to so many UEs `ours` is certified; with six contaminated ones the search seldom ends (docs/downlink_pilots.md)."""
-
-
-def allocators(scenario: DownlinkPilotScenario) -> dict[str, Allocator[MinMaxNmseProblem]]:
-    """Schemes that answer from scratch; `ours_slack_5` and `ours_as_full` save power from `ours`, others allocate nothing."""
-    boxes = MinMaxNmse.max_boxes if scenario.num_ues <= CERTIFIED_UES else 0
-    return {"full": FullPower(), "sca_paper": PaperSca(), "ours": MinMaxNmse(gap=GAP, max_boxes=boxes)}
+PAPER_SCHEMES = ("full", "sca_paper", "existing", "no_dl")
+"""What the paper shows; `ours`, `ours_slack_5` and `ours_as_full` are added where asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +38,7 @@ class Point:
     """One operating point of a study.
 
     Attributes:
-        study: ratio, proportion, correlation_2 or correlation_6.
+        study: ratio, ratio_to_the_end, proportion, correlation_2 or correlation_6.
         x: what the figure's horizontal axis shows.
         scenario: the road.
     """
@@ -84,11 +76,12 @@ class Sample:
 
 
 def points(study: str) -> list[Point]:
-    """Operating points of a study: pilot ratios DL:UL 2:8 to 8:2, proportions 10 % to 50 %, correlations 0 to 1."""
-    if study == "ratio":
-        return [
-            Point(study, dl / 20, DownlinkPilotScenario(downlink_symbols=dl, uplink_symbols=20 - dl)) for dl in range(4, 17, 2)
-        ]
+    """Operating points of a study: pilot ratios DL:UL 2:8 to 8:2 (or on to 19:1), proportions 10 % to 50 %, correlations 0
+    to 1.
+    """
+    if study in ("ratio", "ratio_to_the_end"):
+        downlink = range(4, 17, 2) if study == "ratio" else range(16, 20)
+        return [Point(study, dl / 20, DownlinkPilotScenario(downlink_symbols=dl, uplink_symbols=20 - dl)) for dl in downlink]
     if study == "proportion":
         # Half of the pilots go down, half up, rounded up.
         frame = DownlinkPilotScenario().frame_symbols
@@ -103,23 +96,47 @@ def points(study: str) -> list[Point]:
 
 
 def run_points(
-    chosen: Sequence[Point], num_drops: int, seed: int, workers: int, progress: Callable[[int, int], None] | None = None
+    chosen: Sequence[Point],
+    num_drops: int,
+    seed: int,
+    workers: int,
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    reading: Reading | None = None,
+    ours: bool = True,
+    folder: Path | None = None,
 ) -> list[Sample]:
-    """Every scheme on the same `num_drops` roads at every point; `progress` is told (chunks done, chunks)."""
-    chunks = [(i, start) for i in range(len(chosen)) for start in range(0, num_drops, CHUNK)]
-    tasks = [(chosen[i].scenario, min(CHUNK, num_drops - start), (seed, start // CHUNK)) for i, start in chunks]
+    """Every scheme on the same `num_drops` roads at every point.
+
+    Args:
+        chosen: operating points.
+        num_drops: of every point.
+        seed: of the drops.
+        workers: processes.
+        progress: is told (chunks done, chunks).
+        reading: of the paper; the printed one if left out.
+        ours: whether our own schemes are run, too.
+        folder: keeps the powers of every chunk.
+    """
+    reading = reading or Reading()
+    # All points of a chunk, then the next chunk: an interrupted run has the same drops at every point.
+    order = [(i, start) for start in range(0, num_drops, CHUNK) for i in range(len(chosen))]
+    tasks = [
+        (Chunk(reading.of(chosen[i].scenario), min(CHUNK, num_drops - start), (seed, start // CHUNK), folder), reading, ours)
+        for i, start in order
+    ]
     parts: list[list[dict[str, Tensor]]] = [[] for _ in chosen]
-    for done, ((i, _), part) in enumerate(zip(chunks, _answers(tasks, workers), strict=True), 1):
+    for done, ((i, _), part) in enumerate(zip(order, _answers(tasks, workers), strict=True), 1):
         parts[i].append(part)
         if progress is not None:
-            progress(done, len(chunks))
+            progress(done, len(order))
     return [
         Sample(point, {name: torch.cat([part[name] for part in own]) for name in own[0]})
         for point, own in zip(chosen, parts, strict=True)
     ]
 
 
-def _answers(tasks: list[tuple[DownlinkPilotScenario, int, tuple[int, int]]], workers: int) -> Iterator[dict[str, Tensor]]:
+def _answers(tasks: list[tuple[Chunk, Reading, bool]], workers: int) -> Iterator[dict[str, Tensor]]:
     """Results of `run_chunk` in order, from this process or from several."""
     if workers <= 1:
         yield from (run_chunk(*task) for task in tasks)
@@ -133,38 +150,51 @@ def _answers(tasks: list[tuple[DownlinkPilotScenario, int, tuple[int, int]]], wo
         yield from pool.map(run_chunk, *zip(*tasks, strict=True))
 
 
-def run_chunk(
-    scenario: DownlinkPilotScenario, num_drops: int, seed: tuple[int, int]
-) -> dict[str, Float[Tensor, "drop quantity"]]:
-    """Every scheme on one chunk of drops. The same (seed, chunk) gives the same positions at every point of a study."""
-    generator = torch.Generator().manual_seed(1_000_003 * seed[0] + seed[1])
-    drop = scenario.sample(num_drops, generator=generator)
+def run_chunk(chunk: Chunk, reading: Reading, ours: bool) -> dict[str, Float[Tensor, "drop quantity"]]:
+    """Every scheme on one chunk of drops, without our own where `ours` is false."""
+    drop, scenario = chunk.drops(), chunk.scenario
     problem = power_problem(drop, scenario)
-    answers = {name: allocate(problem, allocator) for name, allocator in allocators(scenario).items()}
-    ours = answers["ours"]
-    flags = {"infeasible": ours.status == Status.INFEASIBLE, "certified": ours.status == Status.OPTIMAL}
-    values = {name: _judge(problem, scenario, answer.power) for name, answer in answers.items()}
-    values["ours"] = _judge(problem, scenario, ours.power, flags)
-    fallback = (answers["sca_paper"].power == equal_split(problem)).all(-1)
-    values["sca_paper"] = _judge(problem, scenario, answers["sca_paper"].power, {"fallback": fallback})
-    for name, saved in (
-        ("ours_slack_5", second_stage(problem, ours.power, slack=0.05)),
-        ("ours_as_full", second_stage(problem, ours.power, keep="full")),
-    ):
-        values[name] = _judge(problem, scenario, saved, {"infeasible": flags["infeasible"]})
-    values["existing"] = _existing(drop, scenario, problem, answers["sca_paper"].power)
+    powers = {"full": equal_split(problem), "sca_paper": chunk.sca(problem, reading.eps)}
+    flags = {"sca_paper": {"fallback": (powers["sca_paper"] == powers["full"]).all(-1)}}
+    if ours:
+        found = chunk.ours(problem)
+        powers["ours"] = found["power"]
+        flags["ours"] = {name: found[name] for name in ("infeasible", "certified")}
+        if scenario.downlink_correlation == 0.0:  # the figures of power have orthogonal pilots
+            saved = chunk.saving(problem, found["power"])
+            powers |= saved
+            flags |= {name: {"infeasible": found["infeasible"]} for name in saved}
+    values = {name: _judge(problem, scenario, power, reading.receiver, flags.get(name)) for name, power in powers.items()}
+    reference = powers["full" if reading.existing == "full" else "sca_paper"]
+    values["existing"] = _existing(drop, scenario, problem, reference)
     values["no_dl"] = _without_pilots(drop, scenario)
     return values
+
+
+def ignorant_nmse(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
+    """NMSE of UEs that weigh their projection as if all pilots were orthogonal; (P7) with w_k = c F_kk / (1 + c F_kk).
+
+    `power` in W. For orthogonal uplink pilots.
+    """
+    heard = torch.einsum("dkm,djm->dkj", problem.gain, problem.per_ue(power))  # c F_kj
+    own = heard.diagonal(dim1=1, dim2=2)
+    squared = problem.gram_real.square() + problem.gram_imag.square()
+    observed = 1.0 + (squared * heard).sum(-1) - own  # noise and the other UEs' pilots, over the noise
+    weight = own / (1.0 + own)
+    error = (1.0 - weight).square() * own + weight.square() * observed
+    return error / problem.strength(power)
 
 
 def _judge(
     problem: MinMaxNmseProblem,
     scenario: DownlinkPilotScenario,
     power: Float[Tensor, "drop link"],
+    receiver: str,
     flags: dict[str, Tensor] | None = None,
 ) -> Float[Tensor, "drop quantity"]:
     """QUANTITIES of powers (W); those that the powers do not tell come as `flags`, 0 where left out."""
-    nmse, crb = problem.nmse(power), problem.crb(power)
+    nmse = ignorant_nmse(problem, power) if receiver == "ignorant" else problem.nmse(power)
+    crb = problem.crb(power)
     none = torch.zeros(problem.num_drops, dtype=torch.bool)
     columns = dict.fromkeys(("fallback", "infeasible", "certified"), none) | (flags or {})
     columns |= {
@@ -191,7 +221,7 @@ def _existing(
     equal = equal_split(problem)
     scale = wanted / (snr * problem.per_ue(equal)).sum(-1)
     power = (problem.per_ue(equal) * scale.unsqueeze(-1)).flatten(1)
-    values = _judge(problem, scenario, power)
+    values = _judge(problem, scenario, power, "projection")
     blind = _without_pilots(drop, scenario)
     for name in ("nmse", "printed_nmse", "rate"):
         values[:, QUANTITIES.index(name)] = blind[:, QUANTITIES.index(name)]

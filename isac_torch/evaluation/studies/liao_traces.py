@@ -1,4 +1,4 @@
-"""What each iterative allocator of the downlink-pilot system reaches, step by step."""
+"""What each iterative allocator of the downlink-pilot system reaches, step by step, and where the paper's algorithm ends."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from isac_torch.allocators.downlink_pilots.learned import DownlinkPilotFirstOrde
 from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import Tensor
 
     from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
@@ -48,3 +50,22 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
         name: [(float(problem.objective(power)), bound, kkt_residual(problem, power)) for power in powers]
         for name, powers in iterates.items()
     }
+
+
+def final_residuals(num_drops: int, seed: int, eps: float, folder: Path | None = None) -> dict[str, list[float]]:
+    """KKT residual at the end of the paper's algorithm on drops of DL:UL 5:5: `printed`, and with the bracket `reopened`
+    for each of 12 passes. Powers are kept in `folder`.
+    """
+    from isac_torch.downlink_pilots.build import power_problem
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+    from isac_torch.evaluation.studies.liao_powers import CHUNK, Chunk
+    from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
+
+    found: dict[str, list[float]] = {"printed": [], "reopened": []}
+    for start in range(0, num_drops, CHUNK):
+        chunk = Chunk(DownlinkPilotScenario(), min(CHUNK, num_drops - start), (seed, start // CHUNK), folder)
+        problem = power_problem(chunk.drops(), chunk.scenario)
+        for name, power in (("printed", chunk.sca(problem, eps)), ("reopened", chunk.sca(problem, eps, reopened=12))):
+            drops = (problem.select(torch.tensor([index])) for index in range(chunk.count))
+            found[name] += [kkt_residual(drop, power[index, None]) for index, drop in enumerate(drops)]
+    return found
