@@ -181,8 +181,8 @@ def road_map(folder: Path, seed: int) -> None:
     for n, receiver in enumerate(aps):
         label = "its echoes to all APs" if n == 0 else None
         axes.plot(*zip(ues[0], receiver, strict=True), color=COLOURS[0], linewidth=0.8, linestyle=":", label=label)
-    axes.scatter(*aps.T, marker="^", s=45, color="black", label="APs", zorder=3)
-    axes.scatter(*ues.T, marker="s", s=35, color=COLOURS[2], label="vehicles (UEs, targets)", zorder=3)
+    axes.scatter(aps[:, 0], aps[:, 1], marker="^", s=45, color="black", label="APs", zorder=3)
+    axes.scatter(ues[:, 0], ues[:, 1], marker="s", s=35, color=COLOURS[2], label="vehicles (UEs, targets)", zorder=3)
     for kind, places in (("AP", aps), ("UE", ues)):
         for index, (x, y) in enumerate(places, 1):
             axes.annotate(f"{kind} {index}", (x, y), xytext=(4, 4), textcoords="offset points", fontsize=7)

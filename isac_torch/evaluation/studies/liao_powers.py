@@ -69,7 +69,7 @@ class Chunk:
             pass
         answer = compute()
         with written_whole(path) as partial, partial.open("wb") as file:
-            np.savez(file, **{key: value.numpy() for key, value in answer.items()})
+            np.savez(file, allow_pickle=False, **{key: value.numpy() for key, value in answer.items()})
         return answer
 
     def sca(self, problem: MinMaxNmseProblem, eps: float, reopened: int = 0) -> Float[Tensor, "drop link"]:
