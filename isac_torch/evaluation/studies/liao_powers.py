@@ -69,7 +69,8 @@ class Chunk:
             pass
         answer = compute()
         with written_whole(path) as partial, partial.open("wb") as file:
-            np.savez(file, allow_pickle=False, **{key: value.numpy() for key, value in answer.items()})
+            arrays = {key: value.numpy() for key, value in answer.items()}
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # it takes arrays by any name
         return answer
 
     def sca(self, problem: MinMaxNmseProblem, eps: float, reopened: int = 0) -> Float[Tensor, "drop link"]:
