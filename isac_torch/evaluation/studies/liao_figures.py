@@ -204,7 +204,7 @@ def convergence(folder: Path, seed: int) -> None:
 
     cases = {
         "2 UEs, orthogonal pilots": DownlinkPilotScenario(),
-        "2 UEs, correlation 0.3": DownlinkPilotScenario(downlink_correlation=0.3),
+        "2 UEs, correlation 0.3": DownlinkPilotScenario(downlink_correlation=0.3, receiver="projection"),
     }
     figure = Figure(figsize=(7.0, 5.0), dpi=150, layout="constrained")
     panels = figure.subplots(2, len(cases), sharex=True, squeeze=False)
