@@ -49,3 +49,13 @@ def fisher_gain(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario) -> Fis
     accuracy = 8.0 * math.pi**2 * scenario.rms_bandwidth**2 / SPEED_OF_LIGHT**2 * echo_snr(drop, scenario)
     x, y = slope.unbind(-1)
     return FisherGain((accuracy * x * x).sum(-1), (accuracy * y * y).sum(-1), (accuracy * x * y).sum(-1))
+
+
+def error_covariance(
+    drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, power: Float[Tensor, "drop link"], frames: int = 1
+) -> Float[Tensor, "drop ue 2 2"]:
+    """Least covariance (m2) of unbiased positions, the inverse of (P13); `power` in W, pilots of `frames` frames added up."""
+    gain, per_ue = fisher_gain(drop, scenario), power.unflatten(-1, (scenario.num_ues, scenario.num_aps))
+    xx, yy, xy = (frames * (term * per_ue).sum(-1) for term in (gain.xx, gain.yy, gain.xy))
+    information = torch.stack([torch.stack([xx, xy], -1), torch.stack([xy, yy], -1)], -2)
+    return torch.linalg.inv(information)
