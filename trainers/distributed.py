@@ -84,7 +84,6 @@ class DistributedTraining(AveragedTraining):
         beam_db: float = 1.5,
         average_decay: float = 0.995,
         start: str | None = None,
-        following: bool = False,
     ) -> None:
         """Policy and optimiser settings.
 
@@ -112,8 +111,6 @@ class DistributedTraining(AveragedTraining):
             beam_db: of what the beams of other targets cause, dB.
             average_decay: of the running average of the weights that is validated and stored.
             start: weights (model.pt) of such a training to go on from; default new ones.
-            following: train a cell for the slots that follow, and nothing else: the other weights stay those of `start`. Every
-                batch goes on over `most_slots` slots, which are up to twice as far apart as `slot_db` and `beam_db` say.
         """
         super().__init__(average_decay)
         wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
@@ -121,20 +118,12 @@ class DistributedTraining(AveragedTraining):
             raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")
         if isinstance(margin, list) and len(margin) != len(exit_rounds):
             raise IsacError(f"margin={margin} must be one number, or one for each of exit_rounds={list(exit_rounds)}")
-        if following and (network == "unfolded" or start is None or not most_slots):
-            raise IsacError(
-                f"following=True needs network distributed, start and most_slots; here {network}, {start}, {most_slots}"
-            )
         self.save_hyperparameters()
         self.network: DistributedNetwork | UnfoldedPrices = (
-            UnfoldedPrices(rounds)
-            if network == "unfolded"
-            else DistributedNetwork(hidden, rounds, floats, prices, following=int(following))
+            UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
         )
         if start is not None:
             self.network.load_state_dict(_weights(Path(start), self.network))
-        if following and isinstance(self.network, DistributedNetwork):
-            self.network.requires_grad_(False).following.requires_grad_(True)
         self.average: DistributedNetwork | UnfoldedPrices = deepcopy(self.network).requires_grad_(False)
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
@@ -150,46 +139,38 @@ class DistributedTraining(AveragedTraining):
         if chance[2] < self.hparams["disturbed"]:
             hears = loudest_pairs(problem, 1.0 - (1.0 - self.hparams["least_heard"]) * chance[3])
         disturbance = Disturbance(channel, hears, generator)
-        followed = self.hparams["following"]
         scalar, state = self._from_nothing(problem, disturbance)
-        if followed or (self.global_step % _FOLLOWED == 0 and self.hparams["most_slots"]):
+        if self.global_step % _FOLLOWED == 0 and self.hparams["most_slots"]:
             scalar = scalar + self._over_slots(problem, state, disturbance)
         self.log("train/learning_rate", self.optimizers().param_groups[0]["lr"], batch_size=problem.num_drops)  # type: ignore[union-attr]
         return scalar
 
     def _from_nothing(self, problem: MaxMinSinrProblem, met: Disturbance) -> tuple[Tensor, LocalState]:
-        """The part of the exits of the first rounds, and the state after them; no part where only a further cell is trained."""
-        with torch.set_grad_enabled(not self.hparams["following"]):
-            known = neighbourhoods(problem, met.hears)
-            state = self.network.begin(problem, known, None)
-            scalar = state.share.new_zeros(())
-            for number in range(self.hparams["rounds"] + 1):
-                if number == 1:
-                    state = self.network.begin(problem, known, met.channel)
-                if number:
-                    state = self.network.advance(problem, known, state, number - 1, met.channel)
-                if number in self.hparams["exit_rounds"] and not self.hparams["following"]:
-                    part, value = self._part(problem, state.share, self._margin(number))
-                    scalar = scalar + part
-                    self.log(f"train/loss_r{number}", value.mean(), batch_size=problem.num_drops)
-                    self.log("train/loss", value.mean(), prog_bar=True, batch_size=problem.num_drops)
+        """The part of the exits of the first rounds, and the state after them."""
+        known = neighbourhoods(problem, met.hears)
+        state = self.network.begin(problem, known, None)
+        scalar = state.share.new_zeros(())
+        for number in range(self.hparams["rounds"] + 1):
+            if number == 1:
+                state = self.network.begin(problem, known, met.channel)
+            if number:
+                state = self.network.advance(problem, known, state, number - 1, met.channel)
+            if number in self.hparams["exit_rounds"]:
+                part, value = self._part(problem, state.share, self._margin(number))
+                scalar = scalar + part
+                self.log(f"train/loss_r{number}", value.mean(), batch_size=problem.num_drops)
+        self.log("train/loss", value.mean(), prog_bar=True, batch_size=problem.num_drops)
         return scalar, state
 
     def _over_slots(self, problem: MaxMinSinrProblem, state: LocalState, met: Disturbance) -> Tensor:
-        """The part of slots that follow: of the last one, or of each where a cell for them is trained."""
-        alone, most = self.hparams["following"], self.hparams["most_slots"]
-        size = 2.0 * float(torch.rand((), generator=met.generator)) if alone else 1.0
-        count = most if alone else int(torch.randint(1, most + 1, (), generator=met.generator))
-        scalar = problem.budget.new_zeros(())
-        for number in range(count):
-            problem = moved(problem, size * self.hparams["slot_db"], size * self.hparams["beam_db"], met.generator)
+        """The part of the last of a few slots that follow, with one round in each."""
+        for number in range(int(torch.randint(1, self.hparams["most_slots"] + 1, (), generator=met.generator))):
+            problem = moved(problem, self.hparams["slot_db"], self.hparams["beam_db"], met.generator)
             known = neighbourhoods(problem, met.hears)
             state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, met.channel)
-            if alone or number == count - 1:
-                part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
-                scalar = scalar + (part / count if alone else part)
-        self.log("train/loss_followed", value.mean(), prog_bar=alone, batch_size=problem.num_drops)
-        return scalar
+        part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
+        self.log("train/loss_followed", value.mean(), batch_size=problem.num_drops)
+        return part
 
     def _margin(self, rounds: int) -> float:
         """Nepers above what is required, after so many rounds."""
@@ -224,10 +205,8 @@ class DistributedTraining(AveragedTraining):
         problem, label = batch
         best = torch.log2(1.0 + label["value"].to(problem.budget)).clamp_min(1e-9)
         with torch.no_grad():
-            further = [2 * self.hparams["rounds"]] if self.hparams["following"] else []
-            numbers = [*self.hparams["exit_rounds"], *further]
-            found = self.average.exits(problem, max(numbers))
-            for number in numbers:
+            found = self.average.exits(problem)
+            for number in self.hparams["exit_rounds"]:
                 power = found[number].exp() * problem.link_budget
                 ratio = torch.log2(1.0 + problem.objective(power)) / best
                 missed = problem.violations(power).sensing > _MISSED
@@ -274,11 +253,6 @@ def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[s
         before, _ = load_network(path, UnfoldedPrices)
     else:
         before, _ = load_network(path, DistributedNetwork)
-    weights, shape = before.state_dict(), before.shape
-    if network.shape.get("following") and "following" not in shape:  # the further cell begins as the last one
-        last = f"cells.{shape['rounds'] - 1}."
-        further = {name.replace(last, "following.0."): value for name, value in weights.items() if name.startswith(last)}
-        weights, shape = weights | further, {**shape, "following": 1}
-    if shape != network.shape:
-        raise CheckpointError(f"{path}: a policy of {shape}, where {network.shape} is trained; give those sizes")
-    return weights
+    if before.shape != network.shape:
+        raise CheckpointError(f"{path}: a policy of {before.shape}, where {network.shape} is trained; give those sizes")
+    return before.state_dict()

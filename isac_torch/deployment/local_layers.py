@@ -28,11 +28,10 @@ class LocalCells(LocalPolicy[Numpy]):
         """Around the weights of a network, named as torch names them. KeyError or ValueError where they are none."""
         self._layers = _layers(weights)
         self._cells: list[Any] = self._layers.cells
-        self._last = [*self._cells, *getattr(self._layers, "following", [])][-1]
 
     @property
     def rounds(self) -> int:
-        """Rounds that are trained from nothing."""
+        """Rounds that are trained."""
         return len(self._cells)
 
     def begin(
@@ -51,8 +50,7 @@ class LocalCells(LocalPolicy[Numpy]):
         air: MaxMinSinrProblem[Numpy] | None = None,
     ) -> LocalState[Numpy]:
         """States and log shares after one more round."""
-        cell = self._cells[index] if index < self.rounds else self._last
-        return advanced(cell, problem, known, state, channel, air or problem)
+        return advanced(self._cells[min(index, self.rounds - 1)], problem, known, state, channel, air or problem)
 
 
 def _layers(weights: Mapping[str, ndarray]) -> SimpleNamespace:

@@ -40,32 +40,6 @@ def test_every_exit_improves(problem, network):
     assert all(after < first for after, first in zip(loss(), before, strict=True))
 
 
-def test_a_cell_for_slots_that_follow_is_all_that_changes(problem, tmp_path):
-    save_network(tmp_path / "before.pt", DistributedNetwork(8, 2, 2), {})
-    module = DistributedTraining(
-        rounds=2,
-        hidden=8,
-        floats=2,
-        exit_rounds=[2],
-        most_slots=2,
-        following=True,
-        start=str(tmp_path / "before.pt"),
-        warmup_steps=1,
-    )
-    first = {name: value.clone() for name, value in module.network.state_dict().items()}
-    for name in (name for name in first if name.startswith("following")):
-        torch.testing.assert_close(first[name], first[name.replace("following.0", "cells.1")])
-    fit(module, (problem, {}), 3)
-    changed = {name.split(".")[0] for name, value in module.network.state_dict().items() if not torch.equal(value, first[name])}
-    assert changed == {"following"}
-
-
-@pytest.mark.parametrize("wrong", [{"following": True}, {"following": True, "most_slots": 3}])
-def test_a_cell_for_slots_needs_a_policy_to_follow(wrong):
-    with pytest.raises(IsacError, match="start and most_slots"):
-        DistributedTraining(**wrong)
-
-
 @pytest.mark.parametrize("wrong", [{"exit_rounds": [9]}, {"exit_rounds": []}, {"average_decay": 1.0}])
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(IsacError, match=next(iter(wrong))):
@@ -79,13 +53,12 @@ def test_every_configuration_runs(config, drops, tmp_path):
     small = ["--model.hidden=8", "--model.floats=2", "--model.disturbed=1.0"]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
     quiet = [f"--output={tmp_path}", "--trainer.enable_progress_bar=false"]
-    if config.stem in ("tune", "follow"):
+    if config.stem == "tune":
         save_network(tmp_path / "before.pt", DistributedNetwork(8, 8, 2), {})
         quiet.append(f"--model.start={tmp_path / 'before.pt'}")
     train(["--config", str(config), *small, *data, *limits, *quiet], "tracking-distributed")
     network, facts = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
     assert network.rounds == 8
-    assert network.shape.get("following", 0) == (config.stem == "follow")
     assert "val/strict_ratio_r8" in facts["metrics"]
     events = EventAccumulator(str(tmp_path / "logs"))
     events.Reload()

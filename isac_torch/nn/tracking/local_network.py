@@ -78,35 +78,28 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
     SYSTEM: ClassVar[str] = "tracking-distributed"
     FEATURE_VERSION: ClassVar[int] = 2
 
-    def __init__(
-        self, hidden: int = 32, rounds: int = 8, floats: int = 8, prices: int = 2, layers: int = 2, following: int = 0
-    ) -> None:
+    def __init__(self, hidden: int = 32, rounds: int = 8, floats: int = 8, prices: int = 2, layers: int = 2) -> None:
         """Cells of width `hidden` for `rounds` rounds.
 
         Args:
             hidden: width of the private states.
-            rounds: rounds that are trained from nothing.
+            rounds: rounds that are trained; beyond them the last one is repeated.
             floats: learned numbers of a link's message, each way; 0 leaves the messages of the price steps.
             prices: further prices that every UE announces, besides the classical one.
             layers: layers over each AP's own links before any message.
-            following: 1 for a further cell, which all rounds beyond `rounds` share: those of the slots that follow; 0 repeats
-                the last of the `rounds` there.
         """
         super().__init__()
         self.shape = {"hidden": hidden, "rounds": rounds, "floats": floats, "prices": prices, "layers": layers}
-        if following:
-            self.shape["following"] = following
         self.encode = _two_layers(ALONE, hidden, hidden)
         self.alone = nn.ModuleList(_AtAp(hidden) for _ in range(layers))
         self.first = _still(_two_layers(hidden, hidden, 1))
         self.probe = _still(_two_layers(hidden, hidden, 1))
         self.encode_near = _two_layers(NEAR, hidden, hidden)
         self.cells = nn.ModuleList(_Round(hidden, floats, prices) for _ in range(rounds))
-        self.following = nn.ModuleList(_Round(hidden, floats, prices) for _ in range(following))
 
     @property
     def rounds(self) -> int:
-        """Rounds that are trained from nothing."""
+        """Rounds that are trained."""
         return len(self.cells)
 
     def begin(self, problem: MaxMinSinrProblem, known: Neighbourhoods, channel: Channel | None = clear) -> LocalState:
@@ -123,5 +116,5 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
         air: MaxMinSinrProblem | None = None,
     ) -> LocalState:
         """States and log shares after one more round."""
-        cell = self.cells[index] if index < self.rounds else [*self.cells, *self.following][-1]
+        cell = self.cells[min(index, self.rounds - 1)]
         return advanced(cell, problem, known, state, channel, air or problem)  # type: ignore[arg-type]  # layers are modules

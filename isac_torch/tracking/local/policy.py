@@ -50,7 +50,7 @@ class LocalPolicy(Generic[Array]):
         channel: Channel = clear,
         air: MaxMinSinrProblem[Array] | None = None,
     ) -> LocalState[Array]:
-        """What the nodes hold after round number `index` (from 0). Beyond `rounds` all rounds are alike.
+        """What the nodes hold after round number `index` (from 0). Beyond the trained rounds the last one is repeated.
 
         The problem may have changed a little since the round before: with the state of the last slot, one round a slot follows
         UEs and targets that move.
