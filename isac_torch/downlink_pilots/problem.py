@@ -147,9 +147,14 @@ class MinMaxNmseProblem:
 
     @property
     def separated(self) -> bool:
-        """Whether the UEs' pilots are orthogonal, up and down: then all receivers are the same."""
+        """Whether the UEs' pilots are known to be orthogonal, up and down: then all receivers are the same."""
         crossed = self.gram_real.square() + self.gram_imag.square()
-        return not (self.has_shared_uplink or bool(torch.triu(crossed, 1).any()))
+        return not (self._may_share_uplink or bool(torch.triu(crossed, 1).any()))
+
+    @property
+    def _may_share_uplink(self) -> bool:
+        """`has_shared_uplink`; on an accelerator always true, as one would wait for its answer: the general formulas hold."""
+        return self.same_pilot.device.type != "cpu" or self.has_shared_uplink
 
     def combiner(self, power: Float[Tensor, "drop link"]) -> Parts:
         """Real and imaginary part of the weights that each UE's receiver gives to the correlations z_j, [drop, ue, j],
@@ -162,7 +167,7 @@ class MinMaxNmseProblem:
         own = heard.diagonal(dim1=1, dim2=2)
         if receiver == "ignorant":
             return own_weights(own, torch.zeros_like(own), 1.0 + own)
-        if not self.has_shared_uplink:
+        if not self._may_share_uplink:
             observed = 1.0 + ((self.gram_real.square() + self.gram_imag.square()) * heard).sum(-1)
             return own_weights(own, torch.zeros_like(own), observed)
         mixed = self.mixing(power)
@@ -181,7 +186,7 @@ class MinMaxNmseProblem:
     def error_of(self, combiner: Parts, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
         """Mean squared error of the estimate that the weights `combiner` make, in units of the pilot's noise. `power` in W."""
         parts = residual(combiner, self.gram)
-        if self.has_shared_uplink:
+        if self._may_share_uplink:
             left = _quadratic(parts, self.mixing(power))
         else:
             left = ((parts[0].square() + parts[1].square()) * self.heard(power)).sum(-1)
