@@ -11,6 +11,7 @@ import httpx
 import numpy as np
 import pytest
 
+from isac_torch.deployment import native
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.decoding import Decoders
 from isac_torch.deployment.files import encode_json
@@ -170,7 +171,7 @@ def slow_network() -> Snapshot:
 
 
 def test_a_deadline_ends_the_computation(monkeypatch):
-    monkeypatch.setenv("ISAC_TORCH_NATIVE", "0")  # the compiled core is done before a deadline is looked at
+    monkeypatch.setattr(native, "_library", lambda: None)  # the compiled core is done before a deadline is looked at
     allocator = DeployedAllocator.load()
     answers = iter([True, True, True])
     with while_wanted(lambda: next(answers, False)), pytest.raises(Abandoned):
