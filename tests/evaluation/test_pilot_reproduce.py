@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from isac_torch.evaluation.studies.liao_claims import CLAIMS
 from isac_torch.evaluation.studies.liao_figures import PLOTS
 from isac_torch.evaluation.studies.liao_powers import Chunk
 from isac_torch.evaluation.studies.liao_reading import Reading
-from isac_torch.evaluation.studies.liao_study import ignorant_nmse, points, run_chunk, run_points
+from isac_torch.evaluation.studies.liao_study import points, run_chunk, run_points
 from isac_torch.evaluation.studies.liao_traces import traces
 from tests.paths import ROOT
 
@@ -121,11 +122,11 @@ def test_kept_powers_are_read_again(tmp_path, monkeypatch):
 
 def test_a_receiver_that_ignores_correlation():
     """As a simulated one: its weight for orthogonal pilots on what it really receives; never better than one that knows."""
-    scenario = points("correlation_6")[6].scenario
+    scenario = Reading().of(points("correlation_6")[6].scenario)
     drop = scenario.sample(1, generator=torch.Generator().manual_seed(3))
     problem = power_problem(drop, scenario)
     power = torch.rand(1, 48, generator=torch.Generator().manual_seed(4), dtype=torch.float64) / 40.0  # W
-    got = ignorant_nmse(problem, power)
+    got = replace(problem, receiver="ignorant").nmse(power)
     assert bool((got >= problem.nmse(power) - 1e-12).all())
     number = torch.Generator().manual_seed(5)
     heard = torch.einsum("km,jm->kj", problem.gain[0], problem.per_ue(power)[0])

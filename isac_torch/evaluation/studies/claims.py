@@ -14,6 +14,12 @@ Verdict: TypeAlias = tuple[float, bool, str]
 """Number that decides, whether the claim holds, in words."""
 
 
+def told(verdict: Verdict) -> tuple[float | None, str, str]:
+    """A verdict as claims.json has it: number, None where it is not finite; status; in words."""
+    number, holds, how = verdict
+    return number if math.isfinite(number) else None, "confirmed" if holds else "not_confirmed", how
+
+
 @dataclass(frozen=True)
 class Claim(Generic[EvidenceT]):
     """A statement of a paper and the rule that decides it.
@@ -41,15 +47,15 @@ class Claim(Generic[EvidenceT]):
             evidence: the numbers that decide.
             facts: how many drops, which seed.
         """
-        number, holds, how = self.judge(evidence)
+        number, status, how = told(self.judge(evidence))
         return {
             "id": self.id,
             "claim": self.claim,
             "figure": self.figure,
             "threshold": self.threshold,
-            "our_number": number if math.isfinite(number) else None,
+            "our_number": number,
             **facts,
-            "status": "confirmed" if holds else "not_confirmed",
+            "status": status,
             "how": how,
         }
 

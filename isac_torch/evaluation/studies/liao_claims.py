@@ -5,12 +5,11 @@ Ids as in docs/downlink_pilots.md; the rules are in `liao_rules`.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from isac_torch.evaluation.studies import liao_rules as rules
-from isac_torch.evaluation.studies.claims import Claim
+from isac_torch.evaluation.studies.claims import Claim, told
 from isac_torch.evaluation.studies.liao_reading import Reading
 
 if TYPE_CHECKING:
@@ -59,10 +58,8 @@ class Judged(Generic[EvidenceT]):
         line["default"] = line.pop("status")
         line |= {"favourable": line["default"], "reading": "", "favourable_number": line["our_number"], "favourable_how": ""}
         if self.favourable is not None:
-            number, holds, how = (self.favourable.judge or self.claim.judge)(other)
-            line["favourable"] = "confirmed" if holds else "not_confirmed"
-            line["favourable_number"] = number if math.isfinite(number) else None
-            line |= {"reading": self.favourable.text, "favourable_how": how}
+            number, status, how = told((self.favourable.judge or self.claim.judge)(other))
+            line |= {"favourable": status, "favourable_number": number, "reading": self.favourable.text, "favourable_how": how}
         return line | {"word": self.word}
 
     def source(self) -> tuple[str, Reading | None]:

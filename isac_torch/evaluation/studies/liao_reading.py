@@ -42,5 +42,5 @@ class Reading:
                 raise IsacError(f"{name}={getattr(self, name)!r} must be one of {', '.join(known)}")
 
     def of(self, scenario: DownlinkPilotScenario) -> DownlinkPilotScenario:
-        """The scenario under this reading."""
-        return replace(scenario, shadowing_db=self.shadowing_db)
+        """The scenario under this reading. Powers are always those for the projection, which the paper's formulas have."""
+        return replace(scenario, shadowing_db=self.shadowing_db, receiver="projection")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from jaxtyping import Float
@@ -91,7 +91,7 @@ def points(study: str) -> list[Point]:
             for percent, half in halves
         ]
     ues = int(study.removeprefix("correlation_"))
-    base = DownlinkPilotScenario(num_ues=ues, receiver="projection")
+    base = DownlinkPilotScenario(num_ues=ues)
     return [Point(study, tenth / 10, replace(base, downlink_correlation=tenth / 10)) for tenth in range(11)]
 
 
@@ -171,29 +171,15 @@ def run_chunk(chunk: Chunk, reading: Reading, ours: bool) -> dict[str, Float[Ten
     return values
 
 
-def ignorant_nmse(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
-    """NMSE of UEs that weigh their projection as if all pilots were orthogonal; (P7) with w_k = c F_kk / (1 + c F_kk).
-
-    `power` in W. For orthogonal uplink pilots.
-    """
-    heard = torch.einsum("dkm,djm->dkj", problem.gain, problem.per_ue(power))  # c F_kj
-    own = heard.diagonal(dim1=1, dim2=2)
-    squared = problem.gram_real.square() + problem.gram_imag.square()
-    observed = 1.0 + (squared * heard).sum(-1) - own  # noise and the other UEs' pilots, over the noise
-    weight = own / (1.0 + own)
-    error = (1.0 - weight).square() * own + weight.square() * observed
-    return error / problem.strength(power)
-
-
 def _judge(
     problem: MinMaxNmseProblem,
     scenario: DownlinkPilotScenario,
     power: Float[Tensor, "drop link"],
-    receiver: str,
+    receiver: Literal["projection", "ignorant"],
     flags: dict[str, Tensor] | None = None,
 ) -> Float[Tensor, "drop quantity"]:
     """QUANTITIES of powers (W); those that the powers do not tell come as `flags`, 0 where left out."""
-    nmse = ignorant_nmse(problem, power) if receiver == "ignorant" else problem.nmse(power)
+    nmse = replace(problem, receiver=receiver).nmse(power)
     crb = problem.crb(power)
     none = torch.zeros(problem.num_drops, dtype=torch.bool)
     columns = dict.fromkeys(("fallback", "infeasible", "certified"), none) | (flags or {})

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from isac_torch.evaluation.studies.claims import Claim
+from isac_torch.evaluation.studies.claims import Claim, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -59,11 +59,11 @@ class ReadClaim(Claim["Study"]):
         if other is None:
             return row | {"favourable": row["status"], "favourable_reading": "the same", "fault": self.fault}
         study = evidence.under(other.reading(evidence.reading))
-        number, holds, how = other.judge(study)
+        number, status, how = told(other.judge(study))
         return row | {
-            "favourable": "confirmed" if holds else "not_confirmed",
+            "favourable": status,
             "favourable_reading": other.words,
-            "favourable_number": number if math.isfinite(number) else None,
+            "favourable_number": number,
             "favourable_standard_error": standard_error(study, other.judge),
             "favourable_how": how,
             "fault": self.fault,
