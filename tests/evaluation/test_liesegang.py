@@ -157,6 +157,15 @@ def test_bad_options_are_refused_in_one_line(options: dict[str, object], word: s
         reproduce(tmp_path, quick=True, **options)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    "sweep",
+    [{"ues": (2, 8)}, {"ues": (4,)}, {"samples": (1, 50)}, {"samples": (10, 50)}, {"samples": (20, 10, 1)}, {"tuples": ()}],
+)
+def test_sweeps_that_claims_cannot_be_judged_by_are_refused(sweep: dict[str, tuple[int, ...]]) -> None:
+    with pytest.raises(IsacError, match=next(iter(sweep))):
+        Sweeps(**sweep)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", ["quick", "paper"])
 def test_the_configurations_run(name: str, tmp_path: Path) -> None:
     config = ROOT / "configs" / "reproduce" / f"liesegang_{name}.yaml"

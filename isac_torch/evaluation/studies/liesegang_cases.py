@@ -116,10 +116,16 @@ class Sweeps:
     optimal: tuple[str, ...] = ("opc_communication", "opc_sensing", "opc_dominate")
 
     def __post_init__(self) -> None:
-        """Refuse empty sweeps, and a sweep of samples without the 10 that a claim is about."""
+        """Refuse empty sweeps, and those without the values that claims are about: 4 UEs, and 10 samples among others."""
         for name in ("rcs_dbsm", "clutter", "ues", "samples", "regions", "tuples", "fair_tuples", "optimal"):
             if not getattr(self, name):
                 raise ScenarioError(f"{name} is empty; give at least one value")
+        if 4 not in self.ues or len(set(self.ues)) < 2:
+            raise ScenarioError(f"ues={list(self.ues)} must hold 4, which a claim is about, and another number")
+        if list(self.samples) != sorted(set(self.samples)) or 10 not in self.samples[1:-1]:
+            raise ScenarioError(
+                f"samples={list(self.samples)} must rise and hold 10, which a claim is about, between two others"
+            )
 
 
 @dataclass(frozen=True)
