@@ -19,7 +19,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isac_torch import TrackingScenario, named_allocator, power_problem
-from isac_torch.evaluation.studies.network_load import Association, Load, counted_load, expected_load, network_scenario, slope
+from isac_torch.evaluation.studies.liesegang_cases import Association
+from isac_torch.evaluation.studies.network_load import Load, counted_load, expected_load, network_scenario, slope
 from isac_torch.files import written_whole
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.tracking.local_network import DistributedNetwork

@@ -46,9 +46,7 @@ def maximum_likelihood(
     position = _search(profile, ap_position.unsqueeze(1), scenario)
     for _ in range(_STEPS):
         reach, slope = _paths(position, ap_position.unsqueeze(1))
-        value, first, second = profile.at(reach)
-        rate = 2.0 * (value.conj() * first).real
-        bend = -2.0 * (first.abs().square() + (value.conj() * second).real)
+        _, rate, bend = profile.at(reach)
         gradient = torch.einsum("dkmn,dkmnx->dkx", rate, slope)
         hessian = torch.einsum("dkmn,dkmnx,dkmny->dkxy", bend, slope, slope)
         position = position + _step(hessian, gradient)
@@ -97,14 +95,14 @@ class _Profile:
     def near(self, length: Tensor) -> Tensor:
         """Energy at path lengths (m), [drop, ue, place, tx, rx], to the nearest tabulated delay."""
         index = (length / self._resolution).round().long() % self._count
-        drops, ues = index.shape[:2]
-        flat = index.permute(0, 1, 3, 4, 2)
-        return self.energy.expand(drops, ues, -1, -1, -1).gather(-1, flat).permute(0, 1, 4, 2, 3)
+        return self.energy.gather(-1, index.permute(0, 1, 3, 4, 2)).permute(0, 1, 4, 2, 3)
 
     def at(self, length: Float[Tensor, "drop ue tx rx"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Matched filter at path lengths (m), and its first and second derivative by the length."""
+        """Energy of the matched filter at path lengths (m), its slope by the length, and its curvature, positive at a peak."""
         turned = self._matched * torch.exp(1j * self._wave * length.unsqueeze(-1))
-        return turned.sum(-1), (1j * self._wave * turned).sum(-1), (self._wave.square() * -turned).sum(-1)
+        value, first, second = turned.sum(-1), (1j * self._wave * turned).sum(-1), (self._wave.square() * -turned).sum(-1)
+        bend = -2.0 * (first.abs().square() + (value.conj() * second).real)
+        return value.abs().square(), 2.0 * (value.conj() * first).real, bend
 
     def peaks(self) -> tuple[Float[Tensor, "drop ue tx rx"], Float[Tensor, "drop ue tx rx"]]:
         """Length (m) at which each path's energy is largest, refined by Newton's steps, and that energy, next to nothing
@@ -112,12 +110,10 @@ class _Profile:
         """
         length = self.energy.argmax(-1).to(torch.float64) * self._resolution
         for _ in range(6):
-            value, first, second = self.at(length)
-            rate = 2.0 * (value.conj() * first).real
-            bend = -2.0 * (first.abs().square() + (value.conj() * second).real)
+            _, rate, bend = self.at(length)
             safe = torch.where(bend > 0.0, bend, torch.inf)
             length = length + (rate / safe).clamp(-self._resolution, self._resolution)
-        energy = self.at(length)[0].abs().square()
+        energy, _, _ = self.at(length)
         return length, torch.where(energy > _HEARD, energy, 1e-9)
 
 

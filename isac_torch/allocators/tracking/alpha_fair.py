@@ -13,7 +13,7 @@ from isac_torch.allocators.parts import in_parts
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.errors import AllocationError
 from isac_torch.solvers.tracking.fair_powers import fair_powers
-from isac_torch.solvers.tracking.scaling import scaled
+from isac_torch.solvers.tracking.scaling import own_sinrs, scaled
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 LARGEST_ALPHA = 20.0
@@ -76,9 +76,9 @@ class AlphaFair:
         power = found.power.clone()
         if len(reachable):
             units = scaled(part.select(reachable))
-            # A utility is one of the network's own SINRs.
-            own = replace(units.problem, signal=units.problem.signal * units.unit[:, None, None])
-            fair = fair_powers(own, None, power[reachable].to(units.unit), alpha=self.alpha).power
+            fair = fair_powers(
+                own_sinrs(units.problem, units.unit), None, power[reachable].to(units.unit), alpha=self.alpha
+            ).power
             usable = fair.isfinite().all(-1, keepdim=True)
             power[reachable] = torch.where(usable, fair.to(power), power[reachable])
         return replace(found, power=power, upper_bound=None)

@@ -25,7 +25,7 @@ from isac_torch.solvers.tracking.fair_powers import fair_powers
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
 from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.solvers.tracking.objectives import least_power, lexicographic, most_power
-from isac_torch.solvers.tracking.scaling import scaled
+from isac_torch.solvers.tracking.scaling import own_sinrs, scaled
 from isac_torch.solvers.tracking.settling import settled
 from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -139,8 +139,8 @@ class BatchedOptimal:
         found = _refer(problem, found, stage_gap)
         power = found.power
         if generous:
-            if self.tie == "fair":  # a mean log rate is one of the network's own SINRs
-                problem = replace(problem, signal=problem.signal * unit[:, None, None])
+            if self.tie == "fair":
+                problem = own_sinrs(problem, unit)
             least_sinr = (1.0 - _GIVEN_SHARE * self.gap) * problem.objective(power)
             floor = least_sinr.unsqueeze(-1).expand(-1, problem.num_ues).contiguous()
             power = fair_powers(problem, floor, power).power if self.tie == "fair" else most_power(problem, floor, power)

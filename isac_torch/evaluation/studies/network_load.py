@@ -19,17 +19,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.tensors import sum_at
+
 if TYPE_CHECKING:
+    from isac_torch.evaluation.studies.liesegang_cases import Association
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
-
-Association = Literal["utc", "tc", "uc", "cf"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,8 @@ def expected_load(scenario: TrackingScenario, association: Association, near: in
 def _members(sets: Tensor, count: int) -> Float[Tensor, "drop ap"]:
     """How many nodes each AP works for."""
     flat = sets.flatten(1)
-    return torch.zeros(len(flat), count, dtype=torch.float64).scatter_add(1, flat, torch.ones_like(flat, dtype=torch.float64))
+    members: Tensor = sum_at(torch.ones_like(flat, dtype=torch.float64), flat, count)
+    return members
 
 
 def _load(served: Tensor, lit: Tensor, heard: Tensor, known: float, scenario: TrackingScenario) -> Load:

@@ -20,6 +20,7 @@ from isac_torch.errors import ScenarioError
 from isac_torch.evaluation import figures
 from isac_torch.evaluation.suite import check_run
 from isac_torch.evaluation.tracking.pareto import trade_off, write_points
+from isac_torch.evaluation.tracking.policies import dominating
 from isac_torch.evaluation.tracking.view import fresh_problem
 from isac_torch.files import writable_folder
 from isac_torch.roles.held import Held, default_standard
@@ -27,10 +28,10 @@ from isac_torch.roles.search import search_roles
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import all_aps
-from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.requirement import RANGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from jaxtyping import Int
@@ -39,11 +40,8 @@ if TYPE_CHECKING:
     from isac_torch.allocation import Allocation
     from isac_torch.roles.search import Search
     from isac_torch.tracking.drop import TrackingDrop
-    from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.scenario import TrackingScenario
 
-LARGEST_FACTOR = 1e3
-"""No powers give a thousand times what uniform power gives; larger factors are refused as slips of the pen."""
 _FINDS_ROLES = "opc_batched"
 _TOGETHER = 10
 
@@ -107,8 +105,9 @@ def pareto_factors(
     from tqdm import tqdm
 
     check_run(allocators, num_drops, seed)
-    if not factors or not all(math.isfinite(value) and 0.0 < value <= LARGEST_FACTOR for value in factors):
-        raise ScenarioError(f"factors={list(factors)} must list at least one number above 0, at most {LARGEST_FACTOR:g}")
+    largest = RANGES["scan"][1]
+    if not factors or not all(math.isfinite(value) and 0.0 < value <= largest for value in factors):
+        raise ScenarioError(f"factors={list(factors)} must list at least one number above 0, at most {largest:g}")
     named = {name: named_allocator(name, checkpoint) for name in allocators}
     folder = writable_folder(output)
     drop, plain = fresh_problem(scenario, num_drops, seed)
@@ -118,13 +117,13 @@ def pareto_factors(
     points = []
     # From the largest factor down: roles that meet it meet every smaller one, so that no line falls where less is asked for.
     for factor in tqdm(sorted(set(factors), reverse=True), unit="factor", leave=False):
-        asked = asking(scenario, factor)
+        held = _held(drop, asking(scenario, factor))
         choices = {"": default}
         if search is not None:
-            kept = _chosen(drop, asked, kept, search)
+            kept = _chosen(held, kept, search)
             choices[", roles chosen"] = kept
         for words, receive in choices.items():
-            problem = cat_tensors(list(_problems(drop, asked, receive)))
+            problem = cat_tensors([one.problem(torch.arange(len(piece)), receive[piece])[1] for piece, one in held])
             changed = (receive.sort(-1).values != default.sort(-1).values).any(-1)
             for name, allocator in named.items():
                 points.append(_point(name + words, factor, allocate(problem, allocator), changed, scenario, uniform))
@@ -140,33 +139,25 @@ def pareto_factors(
 
 def asking(scenario: TrackingScenario, factor: float) -> TrackingScenario:
     """The scenario under `dominate` with this factor for scan cells, SICNR and position information."""
-    own = scenario.requirement if scenario.requirement.kind == "dominate" else Requirement("dominate")
-    return replace(scenario, requirement=replace(own, scan=factor, sicnr=factor, position=factor))
+    asked = dominating(scenario)
+    return replace(asked, requirement=replace(asked.requirement, scan=factor, sicnr=factor, position=factor))
 
 
-def _held(drop: TrackingDrop, scenario: TrackingScenario) -> Iterator[tuple[Tensor, Held]]:
+def _held(drop: TrackingDrop, scenario: TrackingScenario) -> list[tuple[Tensor, Held]]:
     """The drops in parts, with the places of each, held to uniform power with the default roles."""
-    for piece in torch.arange(drop.num_drops).split(_TOGETHER):
-        some = drop.select(piece)
-        yield piece, Held(some, scenario, default_standard(some, scenario))
+    pieces = torch.arange(drop.num_drops).split(_TOGETHER)
+    parts = [(piece, drop.select(piece)) for piece in pieces]
+    return [(piece, Held(some, scenario, default_standard(some, scenario))) for piece, some in parts]
 
 
-def _problems(drop: TrackingDrop, scenario: TrackingScenario, receive: Int[Tensor, "drop rx"]) -> Iterator[MaxMinSinrProblem]:
-    """The problems of the drops with these receive APs."""
-    for piece, held in _held(drop, scenario):
-        yield held.problem(torch.arange(len(piece)), receive[piece])[1]
-
-
-def _chosen(
-    drop: TrackingDrop, scenario: TrackingScenario, known: Int[Tensor, "drop rx"], search: Search
-) -> Int[Tensor, "drop rx"]:
+def _chosen(held: list[tuple[Tensor, Held]], known: Int[Tensor, "drop rx"], search: Search) -> Int[Tensor, "drop rx"]:
     """The best receive APs for every drop: those that a search finds, those known already, or the default ones."""
     judge = TRACKING.named(_FINDS_ROLES)
     parts = []
-    for piece, held in _held(drop, scenario):
-        found = search_roles(held.drop, scenario, judge, search)
-        default = all_aps(held.drop).receive
-        parts.append(held.best(torch.stack([default, found.receive, known[piece]], dim=1), judge).receive)
+    for piece, one in held:
+        found = search_roles(one.drop, one.scenario, judge, search, standard=one.standard)
+        default = all_aps(one.drop).receive
+        parts.append(one.best(torch.stack([default, found.receive, known[piece]], dim=1), judge).receive)
     return torch.cat(parts)
 
 

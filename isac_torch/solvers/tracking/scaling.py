@@ -51,6 +51,11 @@ class Scaled:
         )
 
 
+def own_sinrs(problem: MaxMinSinrProblem, unit: Float[Tensor, " drop"]) -> MaxMinSinrProblem:
+    """A scaled problem whose SINRs are those of the original again: for objectives that are no matter of order alone."""
+    return replace(problem, signal=problem.signal * unit[:, None, None])
+
+
 def scaled(problem: MaxMinSinrProblem) -> Scaled:
     """`problem` in units in which an equal split reaches a smallest SINR near one and every constraint's largest term is one.
 
