@@ -23,9 +23,10 @@ _GRID = 2.0
 """Spacing (m) of the positions that are tried first; well within the main lobe of the likelihood."""
 _FINER = 8
 """Delays at which the matched filter is evaluated, per inverse bandwidth."""
-_STEPS = 12
-_LONGEST = 1.0
-"""Longest step of the refinement, m."""
+_STEPS, _LONGEST = 12, 1.0
+"""Steps of the refinement of the likelihood, and the longest of them, m: the search ends in the main lobe."""
+_FIT_STEPS, _FIT_LONGEST = 60, 10.0
+"""The same of the fit to differences of arrival: its search ends anywhere along a narrow valley of the cost."""
 _HEARD = 20.0
 """Energy over the noise from which on the peak of one path is believed; noise alone passes it about once in a million paths."""
 _TRIED = 2**22
@@ -49,7 +50,7 @@ def maximum_likelihood(
         _, rate, bend = profile.at(reach)
         gradient = torch.einsum("dkmn,dkmnx->dkx", rate, slope)
         hessian = torch.einsum("dkmn,dkmnx,dkmny->dkxy", bend, slope, slope)
-        position = position + _step(hessian, gradient)
+        position = position + _step(hessian, gradient, _LONGEST)
     return position
 
 
@@ -67,7 +68,7 @@ def tdoa(
     length, weight = _Profile(echo, waveform).peaks()
     span = SPEED_OF_LIGHT / waveform.spacing
     position = _coarse(length, weight, span, ap_position.unsqueeze(1), scenario)
-    for _ in range(_STEPS):
+    for _ in range(_FIT_STEPS):
         reach, slope = _paths(position, ap_position.unsqueeze(1))
         miss = _wrapped(length - reach, span)
         # Differences: whatever all receivers of a transmitter have in common tells nothing.
@@ -75,7 +76,7 @@ def tdoa(
         slope = slope - _mean(slope, weight.unsqueeze(-1), axis=-2)
         gradient = torch.einsum("dkmn,dkmn,dkmnx->dkx", weight, miss, slope)
         hessian = torch.einsum("dkmn,dkmnx,dkmny->dkxy", weight, slope, slope)
-        position = position + _step(hessian, gradient)
+        position = position + _step(hessian, gradient, _FIT_LONGEST)
     return position
 
 
@@ -168,11 +169,13 @@ def _mean(value: Tensor, weight: Tensor, axis: int = -1) -> Tensor:
     return (weight * value).sum(axis, keepdim=True) / weight.sum(axis, keepdim=True)
 
 
-def _step(hessian: Float[Tensor, "drop ue 2 2"], gradient: Float[Tensor, "drop ue 2"]) -> Float[Tensor, "drop ue 2"]:
-    """Newton's step (m) uphill where the curvature is sound, else one along the gradient; at most _LONGEST."""
+def _step(
+    hessian: Float[Tensor, "drop ue 2 2"], gradient: Float[Tensor, "drop ue 2"], longest: float
+) -> Float[Tensor, "drop ue 2"]:
+    """Newton's step (m) uphill where the curvature is sound, else one along the gradient; at most `longest`."""
     values, vectors = torch.linalg.eigh(hessian)
     sound = values.abs().clamp_min(1e-12 * values.abs().amax(-1, keepdim=True).clamp_min(1e-300))
     along = torch.einsum("dkxi,dkx->dki", vectors, gradient) / sound
     step = torch.einsum("dkxi,dki->dkx", vectors, along)
     size = torch.linalg.vector_norm(step, dim=-1, keepdim=True)
-    return step * (_LONGEST / size.clamp_min(_LONGEST))
+    return step * (longest / size.clamp_min(longest))

@@ -25,6 +25,20 @@ def heard(generator, bound=1e-3):
     return drop, power, waveform, simulate_echoes(drop, SCENARIO, power, waveform, generator)
 
 
+def tdoa_bound(drop, power):
+    """CRB (m2) of the first road's position with an unknown clock per transmitter."""
+    snr = (echo_snr(drop, SCENARIO) * power[:, None, :, None])[0, 0]
+    vector = drop.ue_position[0, 0] - drop.ap_position[0]
+    unit = vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
+    information = torch.zeros(2, 2, dtype=torch.float64)
+    for sender in range(4):  # only the receivers' directions differ between a transmitter's paths
+        away = unit - (snr[sender, :, None] * unit).sum(0) / snr[sender].sum()
+        for receiver in range(4):
+            information += snr[sender, receiver] * torch.outer(away[receiver], away[receiver])
+    information *= 8.0 * torch.pi**2 * SCENARIO.rms_bandwidth**2 / SPEED_OF_LIGHT**2
+    return float(torch.linalg.inv(information).trace())
+
+
 def squared(position, drop):
     return float((position - drop.ue_position).square().sum(-1).mean())
 
@@ -53,18 +67,18 @@ def test_both_estimators_reach_their_bounds(generator):
     area = drop.ap_position
     assert squared(maximum_likelihood(echo, area, SCENARIO, waveform), drop) == pytest.approx(1e-3, rel=0.10)
     assert float(problem.crb(power)[0, 0]) == pytest.approx(1e-3)
-    snr = (echo_snr(drop, SCENARIO) * power[:, None, :, None])[0, 0]
-    vector = drop.ue_position[0, 0] - drop.ap_position[0]
-    unit = vector / torch.linalg.vector_norm(vector, dim=-1, keepdim=True)
-    information = torch.zeros(2, 2, dtype=torch.float64)
-    for sender in range(4):  # only the receivers' directions differ between a transmitter's paths
-        away = unit - (snr[sender, :, None] * unit).sum(0) / snr[sender].sum()
-        for receiver in range(4):
-            information += snr[sender, receiver] * torch.outer(away[receiver], away[receiver])
-    information *= 8.0 * torch.pi**2 * SCENARIO.rms_bandwidth**2 / SPEED_OF_LIGHT**2
-    bound = float(torch.linalg.inv(information).trace())
+    bound = tdoa_bound(drop, power)
     assert bound > 1e-3
     assert squared(tdoa(echo, area, SCENARIO, waveform), drop) == pytest.approx(bound, rel=0.15)
+
+
+@pytest.mark.parametrize("seed", [1, 2, 8, 18])
+def test_differences_lead_to_the_vehicle_wherever_it_is(seed):
+    """Roads at whose ends differences tell little across one direction: 100 times the CRB, and a search that starts far off."""
+    drop, power, waveform, echo = heard(torch.Generator().manual_seed(seed), bound=1e-5)
+    few = torch.arange(100)
+    found = tdoa(echo[few], drop.ap_position[few], SCENARIO, waveform)
+    assert squared(found, drop.select(few)) < 2.0 * tdoa_bound(drop, power)
 
 
 def test_a_clock_offset_hurts_the_one_that_believes_clocks(generator):
