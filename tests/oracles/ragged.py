@@ -92,22 +92,27 @@ def world(drop: Any, scenario: Any, index: int, arrays: Sequence[tuple[int, bool
             towards[t, m] = response(places[m], azimuth, elevation)
             error = scenario.angle_error
             beam[t, m] = mean_outer(places[m], azimuth, elevation, error, error) / len(places[m])
-    pilots = estimation.pilot_book(of("pilot"), scenario.pilot_symbols)
-    mmse, estimate = estimates(covariance, pilots, of("pilot_power"), scenario.noise_power)
-    heard = echo_gains(drop, index, geometry.SPEED_OF_LIGHT / scenario.carrier_frequency)
-    for r in range(heard.shape[1]):
-        heard[:, r] *= rx_antennas[r % len(rx_antennas)]
+    found = world_of(drop, scenario, index, covariance, towards, beam)
+    for r in range(found["echo_gain"].shape[1]):
+        found["echo_gain"][:, r] *= rx_antennas[r % len(rx_antennas)]
+    return found
+
+
+def world_of(drop: Any, scenario: Any, index: int, covariance: Any, towards: Any, beam: Any) -> World:
+    """The oracles' tables of one drop from tables of matrices by row and AP."""
+    pilots, power = estimation.pilot_book(drop.pilot[index].numpy(), scenario.pilot_symbols), drop.pilot_power[index].numpy()
+    mmse, estimate = estimates(covariance, pilots, power, scenario.noise_power)
     return {
         "covariance": covariance,
         "mmse": mmse,
         "estimate": estimate,
         "beam": beam,
         "response": towards,
-        "echo_gain": heard,
+        "echo_gain": echo_gains(drop, index, geometry.SPEED_OF_LIGHT / scenario.carrier_frequency),
         "rcs": 1.0,
-        "listening": of("listening_ap").tolist(),
+        "listening": drop.listening_ap[index].tolist(),
         "pilots": pilots,
-        "pilot_power": of("pilot_power"),
+        "pilot_power": power,
         "noise_power": scenario.noise_power,
     }
 

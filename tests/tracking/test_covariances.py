@@ -14,7 +14,7 @@ from isac_torch.tracking.build import network_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.covariances import link_statistics
 from isac_torch.tracking.scenario import TrackingScenario
-from tests.oracles import estimation, geometry, metrics, ragged
+from tests.oracles import metrics, ragged
 from tests.oracles.world import power_tables
 
 SIZE = {"num_aps": 7, "num_ues": 5, "num_targets": 3, "num_receive_aps": 2}
@@ -66,26 +66,6 @@ def problem_of(drop, scenario, tables):
     return network_problem(drop, scenario, statistics_of(drop, scenario, tables), scenario.ap_budgets(drop), level)
 
 
-def world_of(drop, scenario, tables, index):
-    covariance, towards, beam = tables[index]
-    pilots = estimation.pilot_book(drop.pilot[index].numpy(), scenario.pilot_symbols)
-    power = drop.pilot_power[index].numpy()
-    mmse, estimate = ragged.estimates(covariance, pilots, power, scenario.noise_power)
-    return {
-        "covariance": covariance,
-        "mmse": mmse,
-        "estimate": estimate,
-        "beam": beam,
-        "response": towards,
-        "echo_gain": ragged.echo_gains(drop, index, geometry.SPEED_OF_LIGHT / scenario.carrier_frequency),
-        "rcs": 1.0,
-        "listening": drop.listening_ap[index].tolist(),
-        "pilots": pilots,
-        "pilot_power": power,
-        "noise_power": scenario.noise_power,
-    }
-
-
 def some_power(problem, seed=7):
     shape = len(problem.budget), problem.num_links
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -100,7 +80,7 @@ def test_sinr_and_sir_are_those_of_loops_over_matrices_of_different_sizes(option
     problem = problem_of(drop, scenario, tables)
     power = some_power(problem)
     for d in range(2):
-        world, data = world_of(drop, scenario, tables, d), power_tables(power, drop, d)
+        world, data = ragged.world_of(drop, scenario, d, *tables[d]), power_tables(power, drop, d)
         expected = [metrics.sinr(k, world, *data) for k in range(problem.num_ues)]
         np.testing.assert_allclose(problem.sinr(power)[d].numpy(), expected, rtol=1e-9)
         expected = [metrics.sir(t, world, *data) for t in range(3)]
@@ -114,7 +94,7 @@ def test_with_shared_pilots_the_sinr_is_a_lower_bound():
     tables = random_tables(drop)
     problem = problem_of(drop, scenario, tables)
     power = some_power(problem)
-    world, data = world_of(drop, scenario, tables, 0), power_tables(power, drop, 0)
+    world, data = ragged.world_of(drop, scenario, 0, *tables[0]), power_tables(power, drop, 0)
     exact = np.array([metrics.sinr(k, world, *data) for k in range(problem.num_ues)])
     bound = problem.sinr(power)[0].numpy()
     assert (bound <= exact * (1 + 1e-12)).all()
