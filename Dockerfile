@@ -1,7 +1,8 @@
 # The HTTP service of `isac-torch serve`, without torch: docker build -t isac-torch . && docker run --rm -p 8000:8000 isac-torch
 # A bundle of your own: docker run --rm -p 8000:8000 -v "$PWD/runs/bundle:/bundle:ro" isac-torch serve /bundle --host 0.0.0.0
 FROM python:3.13-slim AS build
-# For the compiled core; the image that is kept has no compiler.
+# For the compiled core; the image that is kept has no compiler. Its version is that of the base image:
+# hadolint ignore=DL3008
 RUN apt-get update \
  && apt-get install --yes --no-install-recommends gcc libc6-dev \
  && rm -rf /var/lib/apt/lists/*

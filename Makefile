@@ -126,6 +126,7 @@ release: check wheel ## rehearse a release: versions agree, wheel and checksums 
 	grep -q "^version: $$version$$" CITATION.cff || { echo "make: CITATION.cff names another version than $$version" >&2; exit 1; }; \
 	grep -q "^## \[.*$$version" CHANGELOG.md || { echo "make: CHANGELOG.md has no heading for $$version" >&2; exit 1; }; \
 	(cd dist && sha256sum *.whl *.tar.gz | tee SHA256SUMS); \
+	grep -q '^\[project.urls\]' pyproject.toml || echo "No public address yet: [project.urls] in pyproject.toml (Source, Documentation, Issues, Changelog) and repository-code in CITATION.cff."; \
 	echo "Left to do for $$version: make test-slow and make wheel-check; date in CHANGELOG.md and CITATION.cff; git tag -a v$$version; publish dist/."
 
 clean: ## remove caches; .venv and runs stay
