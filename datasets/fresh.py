@@ -101,6 +101,30 @@ class FactorMix:
 
 
 @dataclass(frozen=True)
+class EitherMix:
+    """A SIR0 for drops whose scenario requires a SIR, factors for those with any other requirement.
+
+    Attributes:
+        sir: from what SIR0 is drawn.
+        factor: from what the factors are drawn.
+    """
+
+    sir: SirMix
+    factor: FactorMix
+
+    def _of(self, problem: MaxMinSinrProblem) -> SirMix | FactorMix:
+        return self.factor if problem.asks_for_watts else self.sir
+
+    def limit(self, problem: MaxMinSinrProblem) -> Float[Tensor, " drop"]:
+        """What the one that fits has to know of the drops."""
+        return self._of(problem).limit(problem)
+
+    def vary(self, problem: MaxMinSinrProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MaxMinSinrProblem:
+        """The same drops with newly drawn requirements."""
+        return self._of(problem).vary(problem, limit, generator)
+
+
+@dataclass(frozen=True)
 class BudgetMix:
     """How the budgets of fresh drops differ from AP to AP.
 
@@ -157,7 +181,7 @@ class FreshBatches:
         *,
         seed: int,
         dtype: torch.dtype = torch.float32,
-        mix: SirMix | FactorMix | CrbMix | None = None,
+        mix: SirMix | FactorMix | EitherMix | CrbMix | None = None,
         budgets: BudgetMix | None = None,
         uses: int = 1,
         share: Share = ALL,

@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 import torch
 
-from isac_torch.datasets.fresh import BudgetMix, CrbMix, FactorMix, FreshBatches, SirMix
+from isac_torch.datasets.fresh import BudgetMix, CrbMix, EitherMix, FactorMix, FreshBatches, SirMix
 from isac_torch.datasets.loader import ShardBatches, ShardFile, shard_files, split_shards
 from isac_torch.datasets.manifest import read_manifest
 from isac_torch.datasets.share import ALL, Share
@@ -85,7 +85,7 @@ class _StoredOrFresh(lightning.LightningDataModule):
     def _draws(
         self,
         scenarios: Sequence[Scenario],
-        mix: SirMix | FactorMix | CrbMix | None,
+        mix: SirMix | FactorMix | EitherMix | CrbMix | None,
         uses: int = 1,
         budgets: BudgetMix | None = None,
     ) -> None:
@@ -199,15 +199,15 @@ class PowerDataModule(_StoredOrFresh):
         Args:
             fresh_scenarios: what to draw fresh drops from, in turns; default the paper's network.
             fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
-            fresh_factor: factors on the requirements of fresh drops, drawn per drop; instead of `fresh_sir`.
+            fresh_factor: factors on the requirements of fresh drops, drawn per drop; with `fresh_sir` only where the scenario
+                requires something else than a SIR.
             fresh_budgets: power budgets of the APs of fresh drops; default the scenario's.
             fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
             options: as of both systems.
         """
         super().__init__(**options)
-        if fresh_sir is not None and fresh_factor is not None:
-            raise DatasetError("fresh_sir and fresh_factor both say what fresh drops are asked for; give one of them")
-        self._draws(fresh_scenarios or [TrackingScenario()], fresh_sir or fresh_factor, fresh_uses, fresh_budgets)
+        both = EitherMix(fresh_sir, fresh_factor) if fresh_sir is not None and fresh_factor is not None else None
+        self._draws(fresh_scenarios or [TrackingScenario()], both or fresh_sir or fresh_factor, fresh_uses, fresh_budgets)
 
 
 class DownlinkPilotDataModule(_StoredOrFresh):

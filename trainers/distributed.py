@@ -20,7 +20,7 @@ from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import to_db
 from isac_torch.tracking.local.policy import LocalState
-from isac_torch.tracking.local.rounds import Channel, clear, neighbourhoods
+from isac_torch.tracking.local.rounds import Channel, clear, neighbourhoods, on_common_scale
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
@@ -128,7 +128,7 @@ class DistributedTraining(AveragedTraining):
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the losses of all exits, clipped per drop at the log shares."""
-        problem, _ = batch
+        problem = on_common_scale(batch[0])
         generator = torch.Generator().manual_seed(self.global_step)
         chance = torch.rand(4, generator=generator).tolist()
         channel, hears = clear, None

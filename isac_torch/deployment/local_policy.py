@@ -21,7 +21,6 @@ from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.guard import FALLBACK, Guarded, PathTaken
 from isac_torch.deployment.local_layers import LocalCells
-from isac_torch.deployment.radar_fields import PLAIN
 from isac_torch.deployment.repair import ROW_TOLERANCE, within_budget
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
@@ -30,6 +29,7 @@ from isac_torch.errors import AllocationError, BundleError, DropError, IsacError
 from isac_torch.files import write_whole
 from isac_torch.npz import read_npz
 from isac_torch.tracking.fractional import fractional_power
+from isac_torch.tracking.requirement import Requirement
 from isac_torch.weights import shipped_policy
 
 if TYPE_CHECKING:
@@ -124,13 +124,14 @@ class DeployedPolicy(DeployedAllocator):
         return Guarded(power, path, [_missed(quality) for quality in sir / problem.sir_min], sinr, sir)
 
     def many(self, snapshots: Sequence[Snapshot]) -> list[Allocated]:
-        """As `DeployedAllocator.many`. DropError also where a network asks for more than a SIR."""
+        """As `DeployedAllocator.many`. DropError also where something is required of scan cells or of positions."""
         for index, snapshot in enumerate(snapshots):
-            if snapshot.requirement.kind not in PLAIN:
+            if not _of_targets_alone(snapshot.requirement):
                 place = f"drop {index}: " if len(snapshots) > 1 else ""
                 raise DropError(
-                    f"{place}requirement.kind={snapshot.requirement.kind!r}: the APs' policy was trained for a sensing SIR; "
-                    "ask for 'sir' or 'none', or take policy=central"
+                    f"{place}requirement.kind={snapshot.requirement.kind!r}: the APs' policy knows constraints on the SIR or "
+                    "SICNR of targets only; give scan=0 and position=0 with 'dominate', ask for another kind, or take "
+                    "policy=central"
                 )
         return super().many(snapshots)
 
@@ -139,11 +140,18 @@ class DeployedPolicy(DeployedAllocator):
         return [()] * problem.num_drops
 
 
+def _of_targets_alone(requirement: Requirement) -> bool:
+    """Whether all that is required is of the targets' SIR or SICNR."""
+    if requirement.kind == "dominate":
+        return requirement.scan == 0.0 and requirement.position == 0.0
+    return requirement.kind != "position"
+
+
 def _missed(quality: Float[ndarray, " constraint"]) -> str:
     """In words: targets whose sensing constraint is missed."""
     short = np.flatnonzero(quality < 1.0 - ROW_TOLERANCE)
-    worst = ", ".join(f"{target} at {max(float(quality[target]), 0.0):.3g} of SIR0" for target in short)
-    return f"sensing SIR of target {worst}; no centre repairs it" if worst else ""
+    worst = ", ".join(f"{target} at {max(float(quality[target]), 0.0):.3g} of what is required" for target in short)
+    return f"sensing constraint of target {worst}; no centre repairs it" if worst else ""
 
 
 def _read(path: Path) -> tuple[dict[str, ndarray], dict[str, Any]]:

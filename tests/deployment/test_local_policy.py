@@ -153,9 +153,22 @@ def test_an_exported_policy_needs_no_torch(tmp_path):
     assert json.loads(run.stdout)["drops"][0]["path"] == "distributed"
 
 
-def test_requirements_in_watts_are_refused_in_one_line(tmp_path, capsys):
-    drop = json.loads((ROOT / "examples" / "drop.json").read_text()) | {"requirement": {"kind": "dominate"}}
+def _asking(tmp_path, **requirement):
+    drop = json.loads((ROOT / "examples" / "drop.json").read_text())
+    drop |= {"requirement": requirement, "rx_orientation": [0.5] * len(drop["rx_position"])}
     (tmp_path / "drop.json").write_text(json.dumps(drop))
+
+
+def test_the_sicnr_of_targets_may_be_required(tmp_path, capsys):
+    for requirement in ({"kind": "sicnr", "sicnr_min_db": -3.0}, {"kind": "dominate", "scan": 0.0, "position": 0.0}):
+        _asking(tmp_path, **requirement)
+        assert cli.main(["allocate", str(tmp_path / "drop.json"), "--policy=distributed", "--rounds=8"]) == 0
+        (answer,) = json.loads(capsys.readouterr().out)["drops"]
+        assert answer["path"] == "distributed"
+
+
+def test_requirements_on_cells_and_positions_are_refused_in_one_line(tmp_path, capsys):
+    _asking(tmp_path, kind="dominate")
     assert cli.main(["allocate", str(tmp_path / "drop.json"), "--policy=distributed"]) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert len(said) == 1

@@ -21,6 +21,7 @@ from isac_torch.tracking.local.rounds import (
     budget_price,
     measured,
     neighbourhoods,
+    on_common_scale,
     own_beam_factor,
     own_beams,
     worth_and_cost,
@@ -28,6 +29,7 @@ from isac_torch.tracking.local.rounds import (
 from isac_torch.tracking.requirement import Requirement
 
 SIZES = ("8x6x2", "6x5x0", "9x4x1")
+SICNR = Requirement("dominate", scan=0.0, position=0.0, sicnr=0.9)
 
 
 def problem_of(size="8x6x2", drops=3, **options):
@@ -273,10 +275,37 @@ def test_more_rounds_track_a_common_sinr():
     assert spread[1] < 0.7 * spread[0]
 
 
-def test_requirements_in_watts_are_refused_in_one_line():
+def test_what_is_required_is_the_same_on_the_common_scale():
+    problem = problem_of(requirement=SICNR)
+    alike = on_common_scale(problem)
+    power = problem.link_budget * torch.rand(
+        3, problem.num_links, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
+    assert bool((alike.sir_min == 10**-0.5).all())
+    torch.testing.assert_close(alike.sir(power) / alike.sir_min, problem.sir(power) / problem.sir_min)
+    torch.testing.assert_close(alike.sinr(power), problem.sinr(power))
+    assert torch.equal(on_common_scale(problem_of()).sir_min, problem_of().sir_min)
+
+
+def test_noisy_constraints_are_weighed_and_other_units_of_the_echo_change_nothing(policy):
+    problem = problem_of(requirement=SICNR)
+    scale = torch.tensor([3.0, 0.2])
+    other = replace(
+        problem,
+        echo=problem.echo * scale[:, None],
+        cross_echo=problem.cross_echo * scale[:, None],
+        echo_noise=problem.echo_noise * scale,
+    )
+    harder = replace(problem, sir_min=problem.sir_min * 4.0)
+    found, again, more = (policy.exits(each)[-1] for each in (problem, other, harder))
+    torch.testing.assert_close(again, found, rtol=1e-6, atol=1e-9)
+    assert not torch.allclose(more, found, rtol=1e-3)
+
+
+def test_requirements_on_cells_and_positions_are_refused_in_one_line():
     problem = problem_of(requirement=Requirement("dominate"))
-    for allocator in (Distributed(UnfoldedPrices(1)), SinrTracking()):
-        with pytest.raises(AllocationError, match="requirement sir or none"):
+    for allocator, words in ((Distributed(UnfoldedPrices(1)), "leave scan cells"), (SinrTracking(), "requirement sir or none")):
+        with pytest.raises(AllocationError, match=words):
             allocate(problem, allocator)
     with pytest.raises(AllocationError, match="rounds=-1"):
         allocate(problem_of(), Distributed(UnfoldedPrices(1), -1))
@@ -341,11 +370,14 @@ def run_in_threads(policy, problem, programs, rounds, hears=None):
     return torch.stack(parts).sum(0), channels
 
 
-@pytest.mark.parametrize(("size", "options"), [("8x6x2", {}), ("6x5x0", {}), ("8x6x2", {"pilot_length": 3})], ids=str)
+PROGRAMS = [("8x6x2", {}), ("6x5x0", {}), ("8x6x2", {"pilot_length": 3}), ("8x6x2", {"requirement": SICNR})]
+
+
+@pytest.mark.parametrize(("size", "options"), PROGRAMS, ids=["sir", "no targets", "shared pilots", "sicnr"])
 @pytest.mark.parametrize("heard", [1.0, 0.4])
 def test_programs_that_exchange_messages_find_the_same_powers_to_the_bit(policy, size, options, heard):
     problem = problem_of(size, 1, **options)
-    assert problem.has_pilot_reuse == bool(options)
+    assert problem.has_pilot_reuse == ("pilot_length" in options)
     hears = torch.rand(1, problem.num_ues, problem.num_aps, generator=torch.Generator().manual_seed(4)) < heard
     whole = policy.exits(problem, 3, hears)[-1].exp() * problem.link_budget
     found, channels = run_in_threads(policy, problem, 3, 3, hears)

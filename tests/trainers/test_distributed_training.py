@@ -53,7 +53,7 @@ def test_every_configuration_runs(config, drops, tmp_path):
     small = ["--model.hidden=8", "--model.floats=2", "--model.disturbed=1.0"]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
     quiet = [f"--output={tmp_path}", "--trainer.enable_progress_bar=false"]
-    if config.stem == "tune":
+    if config.stem in ("tune", "sicnr"):
         save_network(tmp_path / "before.pt", DistributedNetwork(8, 8, 2), {})
         quiet.append(f"--model.start={tmp_path / 'before.pt'}")
     train(["--config", str(config), *small, *data, *limits, *quiet], "tracking-distributed")

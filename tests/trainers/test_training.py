@@ -8,8 +8,7 @@ from lightning import Trainer
 
 from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
-from isac_torch.datasets.fresh import FactorMix, SirMix
-from isac_torch.datasets.module import PowerDataModule
+from isac_torch.datasets.fresh import EitherMix, FactorMix, SirMix
 from isac_torch.errors import IsacError
 from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.balance import start_logits
@@ -123,8 +122,17 @@ def test_factors_are_drawn_per_drop_and_scale_every_constraint():
     own = factor[:, 0] == 1.0
     assert 8 < int(own.sum()) < 32
     assert bool(((factor[~own] >= 0.7) & (factor[~own] <= 0.9)).all())
-    with pytest.raises(IsacError, match="give one of them"):
-        PowerDataModule(path=ROOT, fresh_sir=SirMix(), fresh_factor=mix)
+
+
+def test_either_a_sir_or_a_factor_is_drawn_as_the_scenario_requires():
+    mix = EitherMix(SirMix(-8.0, -7.0, tight_share=0.0), FactorMix(0.7, 0.9, own_share=0.0))
+    asked = []
+    for kind in ("sir", "dominate"):
+        scenario = TrackingScenario.of_size("8x4x2", requirement=Requirement(kind))
+        problem = power_problem(scenario.sample(6, generator=torch.Generator().manual_seed(1_800_000_003)), scenario)
+        asked.append(mix.vary(problem, mix.limit(problem), torch.Generator().manual_seed(1)).sir_min / problem.sir_min)
+    assert bool((asked[0] <= 10 ** (-0.7 + 0.5)).all())  # SIR0 from -8 to -7 dB, or the most that is possible, over -5 dB
+    assert bool(((asked[1] >= 0.7) & (asked[1] <= 0.9)).all())
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)

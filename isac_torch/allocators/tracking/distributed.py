@@ -66,14 +66,14 @@ class Distributed:
         """Powers (W) of every link.
 
         Raises:
-            AllocationError: the sensing constraints ask for watts (SICNR, scan cells, positions), or rounds are negative.
+            AllocationError: something is required of scan cells or of positions, or rounds are negative.
         """
         if self.rounds < 0:
             raise AllocationError(f"rounds={self.rounds} must be at least 0")
-        if problem.asks_for_watts:
+        if problem.num_cells or problem.position is not None:
             raise AllocationError(
-                f"{self.name} knows sensing constraints on the SIR only; "
-                "give requirement sir or none, or allocator gnn_dominate"
+                f"{self.name} knows constraints on the SIR or SICNR of targets only; "
+                "leave scan cells and positions out (factors 0), or take allocator gnn_dominate"
             )
         with torch.no_grad():
             return in_parts(problem, _CHUNK, lambda part, index: Proposal(self._power(part, index)))

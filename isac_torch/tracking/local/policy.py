@@ -9,7 +9,7 @@ from typing import Any, Generic
 from jaxtyping import Bool, Float
 
 from isac_torch.tensors import Array
-from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear, neighbourhoods
+from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear, neighbourhoods, on_common_scale
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
@@ -73,6 +73,8 @@ class LocalPolicy(Generic[Array]):
             channel: what arrives of the messages.
             air: the coefficients of the air in which nodes measure, where they differ from those that the APs know.
         """
+        problem = on_common_scale(problem)
+        air = None if air is None else on_common_scale(air)
         known = neighbourhoods(problem, hears)
         count = self.rounds if rounds is None else rounds
         found = [self.begin(problem, known, None).share]

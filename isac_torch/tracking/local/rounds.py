@@ -19,7 +19,7 @@ exp(z_e).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from jaxtyping import Bool, Float
@@ -35,6 +35,8 @@ _LEAST_NET = 0.02
 """Net gain of a target's own beams in its constraint, over their echo, below which they cannot meet it by themselves."""
 _FACTOR_RANGE = (-1.0, 2.5)
 """Nepers; range of the logarithm of the own-beam factor."""
+_COMMON = 10.0**-0.5
+"""Quality that constraints with noise ask for on the scale of `on_common_scale`: in the range of the SIR0 of training."""
 _NEWTON = 4
 """Newton steps for the price of a budget; what overload remains is removed by scaling."""
 
@@ -87,6 +89,24 @@ def links_at_aps(problem: MaxMinSinrProblem[Array]) -> Float[Array, "drop ap lin
     """1 where a link starts at an AP."""
     index = counting(problem.num_aps, problem.link_ap)[:, None]
     return number(problem.link_ap[:, None] == index, problem.budget)
+
+
+def on_common_scale(problem: MaxMinSinrProblem[Array]) -> MaxMinSinrProblem[Array]:
+    """The same problem, where each target with a noisy sensing constraint has announced what it requires.
+
+    S p >= g (I p + n) is S p >= g0 (g / g0) (I p + n): the APs scale their coefficients of what disturbs the target, and every
+    such constraint asks for the same quality g0, -5 dB. Which powers meet it does not change. Constraints on the SIR stay as
+    they are: there g itself tells how hard it is to meet.
+    """
+    if problem.echo_noise is None:
+        return problem
+    factor = problem.sir_min / _COMMON
+    return replace(
+        problem,
+        sir_min=problem.sir_min * 0.0 + _COMMON,
+        cross_echo=problem.cross_echo * factor[..., None],
+        echo_noise=problem.echo_noise * factor,
+    )
 
 
 def neighbourhoods(problem: MaxMinSinrProblem[Array], hears: Bool[Array, "drop ue ap"] | None = None) -> Neighbourhoods[Array]:
