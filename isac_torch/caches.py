@@ -7,15 +7,27 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from dataclasses import fields, is_dataclass
 from functools import wraps
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
-CallT = TypeVar("CallT", bound=Callable[..., Any])
+Given = ParamSpec("Given")
+FoundT = TypeVar("FoundT", covariant=True)
 MEBIBYTE = 2**20
 
 
-def kept(max_bytes: int = 8 * MEBIBYTE) -> Callable[[CallT], CallT]:
+@runtime_checkable
+class Kept(Protocol[Given, FoundT]):
+    """A function whose results are kept."""
+
+    def __call__(self, *arguments: Given.args, **named: Given.kwargs) -> FoundT:
+        """The function's result, kept or new."""
+
+    def kept_bytes(self) -> int:
+        """What all kept results take together."""
+
+
+def kept(max_bytes: int = 8 * MEBIBYTE) -> Callable[[Callable[Given, FoundT]], Kept[Given, FoundT]]:
     """A decorator for functions of hashable arguments whose arrays the caller does not change.
 
     Results are kept, the least recently used ones are dropped where all together exceed `max_bytes`, and a result that takes
@@ -32,19 +44,20 @@ def kept(max_bytes: int = 8 * MEBIBYTE) -> Callable[[CallT], CallT]:
         (True, False)
     """
 
-    def decorate(function: CallT) -> CallT:
+    def decorate(function: Callable[Given, FoundT]) -> Kept[Given, FoundT]:
         store: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         lock = threading.Lock()
         total = 0
+        compute: Callable[..., FoundT] = function
 
         @wraps(function)
-        def call(*arguments: Hashable) -> Any:
+        def call(*arguments: Any) -> Any:
             nonlocal total
             with lock:
                 if arguments in store:
                     store.move_to_end(arguments)
                     return store[arguments][0]
-            value = function(*arguments)
+            value = compute(*arguments)
             size = size_of(value)
             if 2 * size > max_bytes:
                 return value

@@ -95,6 +95,7 @@ def test_games_are_solved_with_both_libraries(rule: Rule) -> None:
     for payoff, level in zip(PAYOFF, found.level, strict=True):
         rows = np.hstack([-payoff, np.ones((4, 1))])
         best = linprog([0] * 6 + [-1], A_ub=rows, b_ub=np.zeros(4), A_eq=[[1] * 6 + [0]], b_eq=[1], bounds=[(0, None)] * 7)
+        assert best.fun is not None
         assert level == pytest.approx(-best.fun, rel=1e-7)
 
 

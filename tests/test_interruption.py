@@ -23,7 +23,7 @@ def test_processes_started_there_do_not_hear_of_it():
 
 def test_errors_come_through():
     with pytest.raises(KeyError, match="inside"):
-        without_interrupts(lambda: {}["inside"])
+        without_interrupts(lambda: dict[str, int]()["inside"])
 
 
 def test_who_waits_can_be_interrupted():

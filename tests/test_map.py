@@ -15,8 +15,10 @@ from tests.paths import ROOT
 PACKAGE = ROOT / "isac_torch"
 MAP = (ROOT / "CONTRIBUTING.md").read_text().partition("| folder | holds | may import |")[2].partition("\n\n")[0]
 TABLE = re.findall(r"^\| (`.*?) \| (.*?) \|(.*)\|$", MAP, flags=re.MULTILINE)
-FORBIDDEN = ("torch", "isac_torch.nn.layers", "isac_torch.solvers.tracking.reference", "isac_torch.datasets.shards")
-FORBIDDEN += ("isac_torch.trainers.module", "isac_torch.allocators.registry", "isac_torch.evaluation.run")
+FORBIDDEN = (
+    "torch", "isac_torch.nn.layers", "isac_torch.solvers.tracking.reference", "isac_torch.datasets.shards",
+    "isac_torch.trainers.module", "isac_torch.allocators.registry", "isac_torch.evaluation.run",
+)  # fmt: skip
 
 
 def named() -> list[str]:

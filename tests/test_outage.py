@@ -1,6 +1,7 @@
 """UEs out of everybody's reach: bound against random powers, slices against loops, and nobody else pays for them."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,6 +30,7 @@ def drops(outage: list[list[int]], scenario: TrackingScenario = SCENARIO) -> lis
     found = []
     for index, ues in enumerate(outage):
         snapshot = Snapshot.from_drop(made, index, scenario)
+        assert snapshot.ue_gain is not None
         gain = snapshot.ue_gain.copy()
         gain[ues] = NO_PATH_GAIN
         found.append(dataclasses.replace(snapshot, ue_gain=gain))
@@ -63,6 +65,8 @@ def test_slices_are_those_of_loops(problem, library):
     serving, comm = problem.serving, problem.num_comm_links
     for row, (drop, ues) in enumerate(((1, [1, 2, 3, 4, 5]), (3, [0, 1, 2, 3, 4]))):
         links = [ue * serving + s for ue in ues for s in range(serving)] + list(range(comm, problem.num_links))
+        assert part.problem is not None
+        assert part.link is not None
         small = map_tensors(part.problem, torch.as_tensor)
         assert part.link[row].tolist() == links
         assert torch.equal(small.signal[row], problem.signal[drop, ues])
@@ -81,6 +85,9 @@ def test_requirements_on_the_position_are_sliced_too():
     power = torch.rand(link.shape, generator=torch.Generator().manual_seed(5), dtype=problem.budget.dtype)
     full = torch.zeros_like(problem.leakage[:, 0]).scatter(1, link, power)
     assert problem.position is not None
+    assert small.position is not None
+    assert problem.reference is not None
+    assert small.reference is not None
     torch.testing.assert_close(small.position.h(power), problem.position.h(full), rtol=1e-5, atol=0.0)
     torch.testing.assert_close(small.sir(power), problem.sir(full), rtol=1e-5, atol=0.0)
     torch.testing.assert_close(small.sinr(power), problem.sinr(full).gather(1, kept), rtol=1e-5, atol=0.0)
@@ -96,14 +103,14 @@ def without(snapshot: Snapshot, ues: list[int]) -> Snapshot:
 @pytest.mark.parametrize("name", ["opc_batched", "gnn"])
 def test_the_others_fare_as_if_it_were_not_there(name):
     given = drops([[0], [2, 4], [5], []], TrackingScenario.of_size("8x6x2"))
-    problem = map_tensors(coefficients(given), torch.as_tensor)
+    problem: Any = map_tensors(coefficients(given), torch.as_tensor)
     found = allocate(problem, named_allocator(name))
     assert (found.violation <= 1e-6).all()
     assert (found.value[:3] <= found.upper_bound[:3]).all()
     assert (found.upper_bound[:3] < OUTAGE_SINR).all(), "the certificate of an outage"
     assert found.status[:3].tolist() == [Status.FEASIBLE] * 3
     for drop, ues in enumerate(([0], [2, 4])):
-        alone = map_tensors(coefficients([without(given[drop], ues)]), torch.as_tensor)
+        alone: Any = map_tensors(coefficients([without(given[drop], ues)]), torch.as_tensor)
         best = allocate(alone, named_allocator(name)).value
         others = np.delete(problem.sinr(found.power)[drop].numpy(), ues)
         assert others.min() >= 0.985 * float(best), "the cost of serving those in outage is bounded"
@@ -123,7 +130,7 @@ def test_the_runtime_says_who_is_out_of_reach():
     assert (problem.violations(power).budget <= 1e-12).all()
     for index, (answer, ues) in enumerate(zip(answers, ([0], [2, 4], []), strict=False)):
         np.testing.assert_allclose(answer.sinr, problem.sinr(power)[index], rtol=1e-12)
-        tensors = map_tensors(coefficients([without(given[index], ues)]), torch.as_tensor)
+        tensors: Any = map_tensors(coefficients([without(given[index], ues)]), torch.as_tensor)
         best = float(allocate(tensors, BatchedOptimal()).value)
         assert np.delete(answer.sinr, ues).min() >= 0.85 * best
         assert (answer.sinr > 0).all(), "everybody is sent something"
@@ -160,6 +167,6 @@ def test_unequal_budgets_are_said_and_improved():
     assert uneven.path in {"refined", "repaired"}
     assert "budget_spread" in uneven.reason or uneven.path == "repaired"
     assert not any("budget_spread" in words for words in even.out_of_distribution)
-    problem = map_tensors(coefficients(snapshots), torch.as_tensor)
+    problem: Any = map_tensors(coefficients(snapshots), torch.as_tensor)
     best = allocate(problem, BatchedOptimal()).value
     assert uneven.sinr.min() >= 0.97 * float(best[0])

@@ -74,4 +74,4 @@ def test_wherever_allocator_stands_it_is_the_protocol():
         assert callable(getattr(isac_torch, name).propose)
     for name in ("DeployedAllocator", "LargeAllocator"):
         assert not hasattr(getattr(isac_torch, name), "propose")
-        assert "isac_torch.Allocator" in inspect.getdoc(getattr(isac_torch, name))
+        assert "isac_torch.Allocator" in str(inspect.getdoc(getattr(isac_torch, name)))

@@ -45,7 +45,7 @@ def test_nobody_else_is_fairer(problem: MaxMinSinrProblem, alpha: float) -> None
     [("6x4x2", "sir"), ("6x4x2", "sicnr"), ("6x4x2", "position"), ("6x4x2", "dominate"), ("6x3x0", "none")],
 )
 def test_objectives_go_with_every_requirement(kind: str, size: str) -> None:
-    asked = Requirement(kind, sicnr_min_db=-15.0, position_error=60.0, cell=250.0)  # type: ignore[arg-type]
+    asked = Requirement(kind, sicnr_min_db=-15.0, position_error=60.0, cell=250.0)
     problem = drops(size, 2, requirement=asked, sir_min_db=-15.0)
     best = allocate(problem, named_allocator("opc_batched"))
     for name in (*SECOND_STAGES, "fair_1"):

@@ -18,7 +18,7 @@ from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.files import decode_snapshots
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
-from isac_torch.nn.export import CONSTANTS
+from isac_torch.tracking.balancing import CONSTANTS
 from tests import hostile_drops
 from tests.paths import ROOT
 
@@ -54,7 +54,7 @@ def fuzzer() -> Any:
 
 @pytest.fixture(scope="module")
 def allocator() -> DeployedAllocator:
-    return DeployedAllocator(AnyAnswer(), {"ranges": {}, "balance": asdict(CONSTANTS)})  # type: ignore[arg-type]
+    return DeployedAllocator(AnyAnswer(), {"ranges": {}, "balance": asdict(CONSTANTS)})
 
 
 def test_nothing_goes_wrong(fuzzer, allocator):

@@ -127,7 +127,7 @@ def test_descent_is_monotone_and_ends_stationary(merit, shared):
     problem = replace(
         drops(num_drops=1, num_ues=4, uplink_symbols=3 if shared else 10, downlink_correlation=0.2, crb_max=1.1), merit=merit
     )
-    steps = []
+    steps: list[torch.Tensor] = []
     power = descend(problem, equal_split(problem), steps=steps)
     values = [float(problem.objective(p)) for p in steps[1:]]
     assert all(b >= a for a, b in pairwise(values))
@@ -235,7 +235,7 @@ def test_paper_is_a_bisection_and_falls_back_to_full_power():
     assert (reopened.value >= printed.value * (1 - 1e-9)).all()
     assert (printed.value > full).any()
     # Idle passes: brackets are never reset.
-    steps = []
+    steps: list[torch.Tensor] = []
     sequential_taylor(first(problem), steps=steps)
     assert all(bool((step == steps[1]).all()) for step in steps[2:])
     hopeless = drops(num_drops=1, crb_max=0.05)

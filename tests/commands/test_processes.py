@@ -14,6 +14,7 @@ from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.datasets.generate import generate_dataset
 from isac_torch.datasets.loader import ShardBatches, shard_files
 from isac_torch.datasets.share import ALL, Share
+from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.ranks import gathered
 
@@ -60,7 +61,7 @@ def test_nobody_goes_without_drops():
 def test_fresh_drops_of_different_processes_differ(uses):
     def signals(share):
         batches = FreshBatches([SMALL, OTHER], 2, 6, seed=9, mix=SirMix(), uses=uses, share=share)
-        return [problem.signal for problem, _ in batches]
+        return [tensor_fields(problem)["signal"] for problem, _ in batches]
 
     alone, mine, yours = signals(ALL), signals(Share(0, 2)), signals(Share(1, 2))
     assert [signal.shape for signal in mine] == [signal.shape for signal in yours]

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 import shutil
+from unittest.mock import Mock
 
 import pytest
 
@@ -57,12 +58,10 @@ def test_weights_of_another_network(refused):
 
 def test_weights_for_a_bundle(refused, monkeypatch):
     line = refused("allocate", DROP, "--model", str(WEIGHTS / "one_shot.pt"))
-    written = []
-    monkeypatch.setattr(
-        "isac_torch.nn.export.export_bundle", lambda *where: written.append(where) or {"parity": [{"onnx": 0.0}]}
-    )
+    export = Mock(return_value={"parity": [{"onnx": 0.0}]})
+    monkeypatch.setattr("isac_torch.nn.export.export_bundle", export)
     works(line)
-    assert str(written[0][0]) == str(WEIGHTS / "one_shot.pt")
+    assert str(export.call_args.args[0]) == str(WEIGHTS / "one_shot.pt")
     assert main(["allocate", DROP, "--model", str(WEIGHTS / "one_shot"), "--output", "p.csv"]) == 0
 
 

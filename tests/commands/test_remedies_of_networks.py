@@ -100,7 +100,7 @@ def test_files_that_follow_the_remedy_are_answered(content, words, right, here, 
     assert words in re.sub(r"\s+", " ", capsys.readouterr().err)
     if right is None:
         with (here / "n").open("wb") as file:
-            np.savez(file, **{name: np.asarray(value, float) for name, value in EXAMPLE.items()})  # type: ignore[arg-type]
+            np.savez(file, **{name: np.asarray(value, float) for name, value in EXAMPLE.items()})
     else:
         (here / "n").write_text(json.dumps(right))
     assert main(["allocate", "n", "--output", "p.json"]) == 0

@@ -13,6 +13,8 @@ from isac_torch.datasets.loader import ShardBatches, shard_files, split_shards
 from isac_torch.datasets.module import DownlinkPilotDataModule, PowerDataModule
 from isac_torch.errors import DatasetError
 from isac_torch.solvers.tracking.feasibility import largest_sir
+from isac_torch.tensors import tensor_fields
+from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = TrackingScenario.of_size("4x3x2", sir_min_db=-15.0)
@@ -59,6 +61,7 @@ def test_problem_and_label_of_a_batch_belong_together(path):
     for problem, label in ShardBatches(shard_files(path), 5, dtype=torch.float64):
         torch.testing.assert_close(problem.objective(label["power"]), label["value"], rtol=1e-12, atol=0.0)
     for problem, label in ShardBatches(shard_files(path), 5):
+        assert isinstance(problem, MaxMinSinrProblem)
         assert problem.signal.dtype == label["power"].dtype == torch.float32
         torch.testing.assert_close(problem.objective(label["power"]), label["value"], rtol=1e-4, atol=0.0)
 
@@ -80,7 +83,7 @@ def test_data_module_feeds_training_and_validation(path):
 
 def test_fresh_drops_never_repeat_and_follow_the_seed(path):
     def amplitudes(module: PowerDataModule) -> list[torch.Tensor]:
-        return [problem.signal for problem, label in module.train_dataloader() if not label]
+        return [tensor_fields(problem)["signal"] for problem, label in module.train_dataloader() if not label]
 
     def module() -> PowerDataModule:
         return PowerDataModule(path=path, batch_size=3, fresh_batches=2, fresh_scenarios=[SMALL], seed=9)
@@ -146,6 +149,7 @@ def test_progress_in_checkpoints_of_former_versions_is_understood(path):
 def test_fresh_drops_take_their_sir_from_the_mixture():
     mix = SirMix(low_db=-10.0, high_db=-5.0, tight_share=0.0)
     problem, label = next(iter(FreshBatches([SMALL], 64, 1, seed=1, dtype=torch.float64, mix=mix)))
+    assert isinstance(problem, MaxMinSinrProblem)
     sir_db = 10.0 * problem.sir_min.log10()
     assert label == {}
     assert float(sir_db.max()) <= -5.0
@@ -160,9 +164,10 @@ def test_tight_drops_are_feasible_and_used_again_with_another_sir():
         margin_db = 10.0 * largest_sir(problem).margin.log10()
         assert float(margin_db.min()) > 0.29  # what is left is the LP's tolerance
         assert float(margin_db.max()) < 1.01
-    signals = {tuple(problem.signal.flatten().tolist()) for problem, _ in batches}
+    fields = [tensor_fields(problem) for problem, _ in batches]
+    signals = {tuple(one["signal"].flatten().tolist()) for one in fields}
     assert len(signals) == 2, "four batches of drops that are used twice are two draws"
-    assert len({tuple(problem.sir_min.flatten().tolist()) for problem, _ in batches}) == 4
+    assert len({tuple(one["sir_min"].flatten().tolist()) for one in fields}) == 4
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from isac_torch.datasets.shards import read_shard
 from isac_torch.errors import DatasetError, OutputError
 from isac_torch.files import exclusive_log
 from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import ROOT
 
@@ -54,6 +55,7 @@ def test_shards_hold_the_drops_of_their_seeds(made):
     shard = read_shard(made / "shard-00001.h5")
     drop = SMALL.sample(4, generator=torch.Generator().manual_seed(6))
     assert torch.equal(shard.drop["ue_position"], drop.ue_position)
+    assert isinstance(shard.problem, MaxMinSinrProblem)
     assert torch.equal(shard.problem.leakage, power_problem(drop, SMALL).leakage)
     assert json.loads(shard.header.config)["scenario"]["num_ues"] == 3
 

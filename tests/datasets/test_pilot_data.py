@@ -75,7 +75,9 @@ def test_merit_travels_with_the_shard(labelled, tmp_path):
     shard = read_shard(labelled / "shard-00000.h5")
     path = tmp_path / "x.h5"
     path.write_bytes(encode_shard(replace(shard, problem=replace(shard.problem, merit="sum"))))
-    assert read_shard(path).problem.merit == "sum"
+    read = read_shard(path).problem
+    assert isinstance(read, MinMaxNmseProblem)
+    assert read.merit == "sum"
 
 
 def test_killed_and_damaged_sets_are_finished_with_the_same_bytes(labelled, tmp_path):
@@ -126,6 +128,7 @@ def test_batches_follow_gamma_and_seed(labelled):
     for problem, label in ShardBatches(shard_files(labelled), 3, dtype=torch.float64):
         torch.testing.assert_close(problem.objective(label["power"]), label["value"], rtol=1e-12, atol=0.0)
     problem, label = next(iter(FreshBatches([ROADS[1]], 64, 1, seed=1, dtype=torch.float64, mix=CrbMix(0.5, 2.0))))
+    assert isinstance(problem, MinMaxNmseProblem)
     factor = problem.crb_max / 0.4
     assert label == {}
     assert 0.5 <= float(factor.min()) < 0.7

@@ -12,6 +12,7 @@ from isac_torch.datasets.shards import read_shard
 from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import TrackingDrop
+from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from tests.paths import DATA
 
@@ -43,6 +44,7 @@ def test_physics_gives_the_stored_problems(path):
 
 def test_engine_gives_the_stored_optima():
     shard = read_shard(SHARDS[-1])
+    assert isinstance(shard.problem, MaxMinSinrProblem)
     again = allocate(shard.problem, BatchedOptimal())
     assert torch.equal(again.status, shard.label["status"])
     solved = again.status == Status.OPTIMAL

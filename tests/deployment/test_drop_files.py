@@ -45,7 +45,7 @@ def tables(snapshots: list[Snapshot]) -> list[dict[str, object]]:
 
 def npz(**arrays: object) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

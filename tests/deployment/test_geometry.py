@@ -79,6 +79,7 @@ def test_example_becomes_a_network():
     snapshot = snapshot_of(network, ap_power=1.5)
     snapshot.check()
     assert (snapshot.num_aps, snapshot.num_ues, snapshot.num_targets) == (6, 6, 3)
+    assert snapshot.ap_power is not None
     assert snapshot.ap_power.tolist() == [1.5] * 6
 
 

@@ -56,7 +56,7 @@ def _check_fields(problem: Coefficients, answer: Guarded) -> None:
 def test_rows_are_met_exactly_where_any_powers_meet_them(size: str) -> None:
     """HiGHS decides who is feasible; on the others the best effort keeps its share of the best that HiGHS finds."""
     problem, tensors = _pair(size, 3 if size == "64x32x8" else 20, sir_min_db=-4.0)
-    answer = guard(problem, fractional_power(problem, 0.0, 1.0))  # type: ignore[arg-type]
+    answer = guard(problem, fractional_power(problem, 0.0, 1.0))
     _check(problem, answer.power)
     _check_fields(problem, answer)
     limit = largest_sir(tensors)
@@ -83,11 +83,11 @@ def test_good_powers_pass_untouched() -> None:
 def test_rows_are_added_for_no_more_than_is_needed() -> None:
     """Some row ends exactly at SIR0, and no cheaper addition meets the rows (HiGHS on the same program)."""
     problem, _ = _pair("16x16x4", 20)
-    power = fractional_power(problem, 0.0, 1.0)  # type: ignore[arg-type]
+    power = fractional_power(problem, 0.0, 1.0)
     answer = guard(problem, power)
     repaired = [index for index, path in enumerate(answer.path) if path == "repaired"]
     assert len(repaired) > 5
-    added, share = with_rows(problem.select(np.array(repaired)), power[repaired])  # type: ignore[arg-type]
+    added, share = with_rows(problem.select(np.array(repaired)), power[repaired])
     np.testing.assert_array_equal(share, 1.0)
     ratio = (problem.select(np.array(repaired)).sir(added) / problem.sir_min[repaired]).min(-1)
     np.testing.assert_allclose(ratio, 1.0, rtol=1e-6)
@@ -127,7 +127,7 @@ def test_unusable_powers_are_replaced_by_fractional_power_control(bad: float) ->
     _check(SMALL, answer.power)
     assert answer.path[2] in ("fallback_fpc", "best_effort")
     assert "network's powers" in answer.reason[2]
-    alone = guard(SMALL.select(np.array([0])), power[:1])  # type: ignore[arg-type]
+    alone = guard(SMALL.select(np.array([0])), power[:1])
     np.testing.assert_array_equal(answer.power[0], alone.power[0])
 
 
@@ -136,9 +136,9 @@ def test_the_replacement_has_the_documented_exponents() -> None:
     problem = replace(SMALL, sir_min=SMALL.sir_min * 0.0 + 1e-12)
     answer = guard(problem, np.full((4, problem.num_links), np.nan))
     assert answer.path == ["fallback_fpc"] * 4
-    expected = fractional_power(problem, *EXPONENTS)  # type: ignore[arg-type]
+    expected = fractional_power(problem, *EXPONENTS)
     np.testing.assert_allclose(answer.power, expected, rtol=1e-12)
-    swapped = fractional_power(problem, *EXPONENTS[::-1])  # type: ignore[arg-type]
+    swapped = fractional_power(problem, *EXPONENTS[::-1])
     assert np.abs(answer.power / swapped - 1.0).max() > 0.1
 
 
@@ -146,7 +146,7 @@ def test_fractional_power_control_is_that_of_the_tensors() -> None:
     problem, tensors = _pair("16x16x4", 3)
     for exponents in ((0.0, 1.0), (0.0, 0.0), (-0.7, 40.0)):
         expected = Fractional(*exponents).propose(tensors).power
-        found = fractional_power(problem, *exponents)  # type: ignore[arg-type]
+        found = fractional_power(problem, *exponents)
         np.testing.assert_allclose(found, expected.numpy(), rtol=1e-9, atol=1e-300)
 
 

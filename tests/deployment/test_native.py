@@ -44,7 +44,7 @@ def drawn(size, count, **parameters):
 
 def hostile(seed, count):
     """Networks of mixed sizes, half of them at the edges of what is allowed, that are accepted."""
-    found = []
+    found: list[Snapshot] = []
     while len(found) < count:
         rng = np.random.default_rng([seed, len(found)])
         seed += 1
@@ -71,6 +71,7 @@ def compare(compiled, reference, snapshots):
         full = completed(snapshot)
         assert (one.path, one.reason, one.out_of_distribution) == (other.path, other.reason, other.out_of_distribution)
         np.testing.assert_array_equal(one.link_ap, other.link_ap)
+        assert full.ap_power is not None
         assert np.abs((one.power - other.power) / full.ap_power[native.links_of(full)]).max() <= POWER
         if alone:
             problem = coefficients([full])
@@ -160,6 +161,7 @@ def test_one_alone_in_a_batch_and_in_threads_to_the_last_bit(compiled):
 @built
 def test_what_the_core_leaves_is_answered_all_the_same(compiled, reference):
     snapshot = completed(drawn("8x6x2", 1)[0])
+    assert snapshot.ue_gain is not None
     gain = snapshot.ue_gain.copy()
     gain[0] = 1e-20  # out of everybody's reach
     far = replace(snapshot, ue_gain=gain)
@@ -186,6 +188,7 @@ def test_without_the_library_all_is_computed_by_numpy(monkeypatch, caplog):
 def test_weights_that_are_not_the_graphs_are_refused(tmp_path):
     card = read_card(shipped_bundle())
     weights = load_weights(shipped_bundle(), card)
+    assert weights is not None
     with pytest.raises(BundleError, match=r"link_head\.bias"):
         native.packed_weights(weights | {"link_head.bias": np.zeros(2, np.float32)}, 2)
     with pytest.raises(BundleError, match="unknown"):

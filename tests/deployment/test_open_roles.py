@@ -43,6 +43,7 @@ def allocator():
 
 
 def test_the_rule_is_that_of_the_scenario():
+    assert OPEN.ue_position is not None
     gain = umi_nlos_gain(distance(OPEN.ue_position, OPEN.tx_position), 2e9)
     gap = distance(OPEN.target_position, OPEN.tx_position)
     default = chosen_receivers(replace(OPEN, receive_selection="farthest_point"))
@@ -53,6 +54,7 @@ def test_the_rule_is_that_of_the_scenario():
 
 def test_answer_is_that_of_the_same_roles_given(allocator):
     OPEN.check()
+    assert OPEN.ap_power is not None
     listens = chosen_receivers(OPEN)
     sends = np.delete(np.arange(9), listens)
     given = replace(

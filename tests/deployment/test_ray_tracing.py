@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from isac_torch.deployment.adapters import NO_PATH_GAIN, deepmimo_gain, sionna_cfr_gain, sionna_cir_gain
+from isac_torch.deployment.adapters import deepmimo_gain, sionna_cfr_gain, sionna_cir_gain
+from isac_torch.deployment.snapshot import NO_PATH_GAIN
 from isac_torch.errors import GeometryError
 from tests.paths import DATA
 

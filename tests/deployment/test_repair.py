@@ -27,7 +27,7 @@ def _drops(size: str, count: int, seed: int = 900_500, **options: Any) -> Coeffi
 
 
 def _start(problem: Coefficients) -> np.ndarray:
-    return fractional_power(problem, 0.0, 1.0)  # type: ignore[arg-type,return-value]
+    return fractional_power(problem, 0.0, 1.0)
 
 
 def _check(problem: Coefficients, power: np.ndarray, share: np.ndarray) -> None:
@@ -77,7 +77,7 @@ def test_a_drop_has_one_answer_in_any_batch() -> None:
     for size in (1, 5):
         for first in range(0, 12, size):
             index = np.arange(first, min(first + size, 12))
-            some = guard(problem.select(index), power[index])  # type: ignore[arg-type]
+            some = guard(problem.select(index), power[index])
             np.testing.assert_array_equal(some.power, together.power[index])
             assert some.path == together.path[first : first + size]
 

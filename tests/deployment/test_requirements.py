@@ -65,7 +65,7 @@ def test_dominating_answers_are_the_optimum_without_torch(allocator: DeployedAll
 @pytest.mark.parametrize("kind", ["none", "sicnr", "detection", "position", "dominate"])
 @pytest.mark.parametrize("size", ["6x4x2", "4x3x1", "3x2x0"])
 def test_every_kind_at_every_size_is_answered(allocator: DeployedAllocator, kind: str, size: str) -> None:
-    asked = Requirement(kind, sicnr_min_db=-15.0, miss=0.8, position_error=28.0, margin=0.1)  # type: ignore[arg-type]
+    asked = Requirement(kind, sicnr_min_db=-15.0, miss=0.8, position_error=28.0, margin=0.1)
     problem, snapshots = drawn(size, 3, asked)
     for index, answer in enumerate(allocator.many(snapshots)):
         one, power = problem.select(torch.tensor([index])), torch.from_numpy(answer.power)[None]
@@ -92,6 +92,7 @@ def test_what_nobody_can_meet_is_met_by_one_common_factor(allocator: DeployedAll
 def test_hopeless_proposals_are_replaced_and_repaired() -> None:
     _, snapshots = drawn("6x4x2", 4)
     problem = coefficients(snapshots)
+    assert problem.reference is not None
     for proposal in (np.full_like(problem.reference, np.nan), 0.0 * problem.reference, 1e9 * problem.reference):
         found = guard(problem, proposal)
         assert problem.violations(found.power).worst.max() <= 1e-6

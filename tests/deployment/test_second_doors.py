@@ -123,6 +123,8 @@ def test_gains_of_a_spreadsheet_and_pairs_without_a_path(tmp_path, capsys):
     import_geometry(sites, out, gains, serving_aps=2, sensing_aps=1, listening_aps=1, pilot_power=1e-3)
     (snapshot,) = read_snapshots(out)
     snapshot.check()
+    assert snapshot.pilot_power is not None
+    assert snapshot.ue_gain is not None
     assert (snapshot.serving_aps, snapshot.pilot_power.tolist()) == (2, [1e-3, 1e-3])
     np.testing.assert_allclose(snapshot.ue_gain[0], [1e-8, 10**-9.5, 0.0, 0.0, 0.0])
     gains.write_text("-80,0;-95,5;-inf;-inf;-inf\n-inf;-inf;-inf;-95;-80\n")
@@ -203,6 +205,7 @@ def test_matlab_files_are_read_with_their_axes_in_order(tmp_path):
     write_matlab(tmp_path / "alone.mat", **alone)
     (snapshot,) = read_snapshots(tmp_path / "alone.mat")
     assert snapshot.target_position.shape == (0, 3)
+    assert snapshot.ue_position is not None
     assert snapshot.ue_position.tolist() == [[1.0, 2.0, 1.5]]
 
 

@@ -132,6 +132,7 @@ def test_a_decoding_process_that_dies_is_one_line_and_replaced():
         decoders = Decoders(Limits(), count=1)
         await decoders.decode("json", json.dumps(EXAMPLE).encode())
         process = await decoders._free.get()
+        assert process is not None
         process.kill()
         await process.wait()
         decoders._free.put_nowait(process)

@@ -12,8 +12,10 @@ import pytest
 
 from isac_torch.deployment.batching import Batcher, Busy
 from isac_torch.deployment.files import read_snapshots
+from isac_torch.deployment.limits import Limits
+from isac_torch.deployment.memory import memory_of
 from isac_torch.deployment.schema import EXAMPLE, drop_schema
-from isac_torch.deployment.serving import Limits, create_app, memory_of
+from isac_torch.deployment.serving import create_app
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, RequestError
 from tests.paths import ROOT
@@ -96,7 +98,7 @@ def post(content: bytes, kind: str = "application/json", limits: Limits = DEFAUL
 
 def npz(**arrays: object) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays)
     return buffer.getvalue()
 
 

@@ -25,8 +25,9 @@ def test_the_command_draws_the_example(tmp_path, capsys):
     assert text.count("<circle ") == len(snapshot.ue_position) + len(snapshot.target_position)
     assert text.count("<polygon ") == len(snapshot.tx_position)
     assert text.count("<rect ") == len(snapshot.rx_position)
-    first = float(re.search(r"AP \d+ to UE 0: ([\d.e+-]+) W", text)[1])
-    assert first == pytest.approx(answer.power[0], rel=1e-3)
+    first = re.search(r"AP \d+ to UE 0: ([\d.e+-]+) W", text)
+    assert first
+    assert float(first[1]) == pytest.approx(answer.power[0], rel=1e-3)
     assert "://" not in text.replace("http://www.w3.org/2000/svg", "")
     assert "<script" not in text
 

@@ -88,7 +88,8 @@ def test_refusals_name_the_field_and_the_remedy(change: dict[str, Any], words: s
 
 
 def test_no_targets_in_any_spelling() -> None:
-    for empty in ([], np.zeros((0, 3)), np.zeros(0)):
+    spellings: tuple[list[list[float]] | np.ndarray, ...] = ([], np.zeros((0, 3)), np.zeros(0))
+    for empty in spellings:
         bare = _checked(target_position=empty, sensing_ap=None, listening_ap=None)
         assert bare.target_position.shape == (0, 3)
         assert coefficients([bare]).num_constraints == 0

@@ -60,7 +60,7 @@ def test_coefficients_are_those_of_the_tensors(size: str, options: dict[str, Any
     for metric in ("sinr", "sir", "ap_load", "objective"):
         judged = torch.from_numpy(getattr(found, metric)(power.numpy()))
         assert_close(judged, getattr(expected, metric)(power), rtol=1e-9, atol=0.0)
-    both = expected.violations(power), found.violations(power.numpy())  # type: ignore[arg-type]
+    both = expected.violations(power), found.violations(power.numpy())
     for kind in ("budget", "sensing", "negative", "worst"):
         assert_close(torch.from_numpy(getattr(both[1], kind)), getattr(both[0], kind), rtol=1e-9, atol=1e-12)
 
@@ -116,7 +116,7 @@ def test_angles_stand_in_for_positions() -> None:
 def test_drops_are_built_from_numpy_positions_as_from_tensors() -> None:
     generator = torch.Generator().manual_seed(4)
     for options in ({"num_targets": 3}, {"num_targets": 6, "receive_selection": "nearest_to_target"}):
-        scenario = TrackingScenario(num_aps=9, num_ues=5, **options)  # type: ignore[arg-type]
+        scenario = TrackingScenario(num_aps=9, num_ues=5, **options)
 
         def uniform(*shape: int) -> torch.Tensor:
             return torch.rand(2, *shape, generator=generator, dtype=torch.float64)
@@ -129,7 +129,7 @@ def test_drops_are_built_from_numpy_positions_as_from_tensors() -> None:
             "shadowing_db": 4 * uniform(5, 9),
         }
         expected = build_drops(scenario, **layout)
-        found: Any = build_drops(scenario, **{name: value.numpy() for name, value in layout.items()})  # type: ignore[arg-type]
+        found: Any = build_drops(scenario, **{name: value.numpy() for name, value in layout.items()})
         for name, value in tensor_fields(expected).items():
             assert_close(torch.from_numpy(getattr(found, name)), value, rtol=1e-12, atol=0.0)
 

@@ -188,6 +188,7 @@ def test_no_powers_exceed_the_sir_ceiling():
     scenario = TrackingScenario(num_targets=6, num_receive_aps=2)
     drop, problem = fresh_problem(scenario, 20, 5, progress=False)
     ceiling = sir_ceiling(drop)
+    assert ceiling is not None
     for exponents in ((0.0, 0.0), (1.0, 1.0), (0.0, -2.0), (3.0, 0.5)):
         worst = problem.sir(allocate(problem, Fractional(*exponents)).power).amin(-1)
         assert bool((worst <= ceiling * (1 + 1e-12)).all())

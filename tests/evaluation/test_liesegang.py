@@ -52,7 +52,7 @@ def test_every_claim_belongs_to_a_figure() -> None:
 def test_one_kind_of_beams_gets_the_whole_budget() -> None:
     problem = power_problem(SMALL.sample(3, generator=torch.Generator().manual_seed(0)), SMALL)
     for beams, kept in (("data", slice(0, 8)), ("probe", slice(8, None))):
-        power = policy_power(Policy(0.5, 0.5, beams), problem)  # type: ignore[arg-type]
+        power = policy_power(Policy(0.5, 0.5, beams), problem)
         assert float(power.sum()) == pytest.approx(float(power[:, kept].sum()))
         load = problem.ap_load(power)
         busy = load > 0
@@ -63,7 +63,7 @@ def test_one_kind_of_beams_gets_the_whole_budget() -> None:
 
 @pytest.mark.parametrize("association", ["utc", "tc", "uc", "cf"])
 def test_associations_give_a_value_for_every_cell_and_ue(association: str) -> None:
-    case = Case(scenario=SMALL, setup=SensingSetup(num_regions=4), association=association)  # type: ignore[arg-type]
+    case = Case(scenario=SMALL, setup=SensingSetup(num_regions=4), association=association)
     result = Study(2, 2, 0).run(case, with_miss=True)
     assert result.ratio_db.shape == result.miss.shape == (2, 4)
     assert result.rate.shape == (2, 4)
@@ -124,7 +124,7 @@ def test_receivers_are_the_nearest_one_for_each_cell() -> None:
 def test_averages_differ_as_they_are_written() -> None:
     ratios = {}
     for averaging in ("drop", "energies", "block"):
-        case = Reading(SMALL, conditions=Conditions(averaging=averaging)).tracked()  # type: ignore[arg-type]
+        case = Reading(SMALL, conditions=Conditions(averaging=averaging)).tracked()
         ratios[averaging] = Study(2, 5, 0).run(case).ratio_db
     assert ratios["block"].shape == (2, 15)
     assert_close((10 ** (ratios["block"].reshape(2, 5, 3) / 10)).mean(1).log10() * 10, ratios["drop"])
@@ -154,7 +154,7 @@ def test_allocators_are_judged_by_true_echoes(policy: str) -> None:
 )
 def test_bad_options_are_refused_in_one_line(options: dict[str, object], word: str, tmp_path: Path) -> None:
     with pytest.raises(IsacError, match=word):
-        reproduce(tmp_path, quick=True, **options)  # type: ignore[arg-type]
+        reproduce(tmp_path, quick=True, **options)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_bad_options_are_refused_in_one_line(options: dict[str, object], word: s
 )
 def test_sweeps_that_claims_cannot_be_judged_by_are_refused(sweep: dict[str, tuple[int, ...]]) -> None:
     with pytest.raises(IsacError, match=next(iter(sweep))):
-        Sweeps(**sweep)  # type: ignore[arg-type]
+        Sweeps(**sweep)
 
 
 @pytest.mark.parametrize("name", ["quick", "paper"])

@@ -220,6 +220,7 @@ def test_best_known_takes_valid_values_and_the_smallest_bound():
 def test_sir_ceiling_counts_the_targets_of_a_receive_ap(generator):
     drop = TrackingScenario().sample(30, generator=generator)
     ceiling = sir_ceiling(drop)
+    assert ceiling is not None
     for i, heard_by in enumerate(drop.listening_ap[:, :, 0].tolist()):
         most = max(heard_by.count(ap) for ap in heard_by)
         assert ceiling[i].item() == pytest.approx(1 / (most - 1) if most > 1 else math.inf)

@@ -16,10 +16,10 @@ def scenario_of(size: int) -> TrackingScenario:
 
 @pytest.mark.parametrize("association", ["utc", "tc", "uc", "cf"])
 def test_counts_agree_with_the_formula_in_the_mean(association: str) -> None:
-    scenario = network_scenario(scenario_of(32), association)  # type: ignore[arg-type]
+    scenario = network_scenario(scenario_of(32), association)
     drop = scenario.sample(3, generator=torch.Generator().manual_seed(0))
-    counted = counted_load(drop, scenario, association, 12)  # type: ignore[arg-type]
-    formula = expected_load(scenario, association, 12)  # type: ignore[arg-type]
+    counted = counted_load(drop, scenario, association, 12)
+    formula = expected_load(scenario, association, 12)
     for name in ("transmit_operations", "transmit_fronthaul"):
         assert_close(getattr(counted, name).mean(), getattr(formula, name).mean())
     # a target's receive AP may be shared, so that some have nothing to do
@@ -40,7 +40,7 @@ def test_one_served_ue_and_one_target_by_hand() -> None:
 def test_only_user_and_target_centric_sets_keep_every_cost_finite() -> None:
     growth = {}
     for association in ("utc", "tc", "uc", "cf"):
-        loads = [expected_load(scenario_of(size), association, 12) for size in SIZES]  # type: ignore[arg-type]
+        loads = [expected_load(scenario_of(size), association, 12) for size in SIZES]
         growth[association] = {
             name: slope(SIZES, [float(getattr(load, name)) for load in loads])
             for name in ("transmit_operations", "transmit_fronthaul", "receive_operations", "receive_fronthaul")

@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.registry import named_allocator
+from isac_torch.evaluation.figures import allocator_styles
 from isac_torch.evaluation.optimum import Optimum, best_known
 from isac_torch.evaluation.tracking import figures, policy_figures
 from isac_torch.evaluation.tracking.metrics import Outcome
@@ -110,8 +111,8 @@ def test_pictures_of_nothing_but_infeasible_drops_are_empty_and_not_errors(bench
 
 def test_an_allocator_keeps_its_colour_whoever_else_is_there():
     names = ["upc", "fpc_0_1", "gnn", "gnn_refined", "opc_global", "fpc_0.3_0", "fpc_0.7_0"]
-    alone = [next(figures.allocator_styles([name])) for name in names]
-    together = list(figures.allocator_styles(names))
+    alone = [next(allocator_styles([name])) for name in names]
+    together = list(allocator_styles(names))
     assert [style["color"] for style in alone] == [style["color"] for style in together]
     assert len({(style["color"], style["linestyle"]) for style in together}) == len(names)
 

@@ -3,6 +3,7 @@
 import json
 import math
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 
@@ -72,7 +73,9 @@ class Page(HTMLParser):
 
     def __init__(self, content):
         super().__init__()
-        self.open, self.text, self.attributes = [], [], []
+        self.open: list[str] = []
+        self.text: list[str] = []
+        self.attributes: list[Any] = []
         self.feed(content)
         assert self.open == []
 

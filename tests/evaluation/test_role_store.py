@@ -1,6 +1,7 @@
 """Roles that are kept on disk: searched for once, the same problems again, nothing stale or damaged."""
 
 from dataclasses import replace
+from unittest.mock import create_autospec
 
 import pytest
 import torch
@@ -31,21 +32,21 @@ def _same(one, other):
 
 
 def test_the_second_time_nothing_is_searched(drop, tmp_path, monkeypatch):
-    drop, searched = drop.select(torch.arange(3)), []
+    drop = drop.select(torch.arange(3))
     monkeypatch.setattr(role_store, "TOGETHER", 2)
-    choose = RolePolicy.choose
-    monkeypatch.setattr(RolePolicy, "choose", lambda self, *args: searched.append(self.name) or choose(self, *args))
+    search = create_autospec(RolePolicy.choose, side_effect=RolePolicy.choose)
+    monkeypatch.setattr(RolePolicy, "choose", search)
     first = chosen_roles(POLICY, drop, SMALL, tmp_path)
-    assert len(searched) == len(list(tmp_path.iterdir())) == 2  # two drops and one
+    assert search.call_count == len(list(tmp_path.iterdir())) == 2  # two drops and one
     again = chosen_roles(POLICY, drop, SMALL, tmp_path)
-    assert len(searched) == 2
+    assert search.call_count == 2
     assert _same(first[0], again[0])
     assert _same(first[1], again[1])
     next(iter(tmp_path.iterdir())).write_bytes(b"nothing of use")
     assert _same(chosen_roles(POLICY, drop, SMALL, tmp_path)[1], first[1])
-    assert len(searched) == 3
+    assert search.call_count == 3
     chosen_roles(replace(POLICY, sicnr=1.5), drop, SMALL, tmp_path)
-    assert len(searched) == 5
+    assert search.call_count == 5
 
 
 def test_problems_are_those_of_the_choice(drop, tmp_path):

@@ -76,6 +76,7 @@ def test_echoes_fall_with_the_exponent_of_their_law(law, exponent):
     exact, net = dense("16x16x4", echo_gain=law)
     gap = np.linalg.norm(net.rx_position[net.listening_ap] - net.target_position[:, None], axis=-1)
     problem = large_problem(net, None, WHOLE)
+    assert problem.targets is not None
     np.testing.assert_allclose(problem.targets.own, (gap**-exponent).sum(1), rtol=1e-12)
     power = random_powers(problem, 1)
     np.testing.assert_allclose(problem.sir(power), exact.sir(torch.as_tensor(power)[None])[0].numpy(), rtol=MARGIN)
@@ -357,9 +358,10 @@ def test_what_cannot_be_a_large_network_is_refused_in_one_line():
         with pytest.raises(DropError, match=message) as caught:
             large_problem(bad, None, settings)
         assert "\n" not in str(caught.value)
-    for settings in ({"ue_radius": 0.0}, {"target_radius": math.nan}, {"ue_reach": 2}):
-        with pytest.raises(DropError, match=next(iter(settings))):
-            Settings(**settings)
+    hostile: tuple[dict[str, float], ...] = ({"ue_radius": 0.0}, {"target_radius": math.nan}, {"ue_reach": 2})
+    for one in hostile:
+        with pytest.raises(DropError, match=next(iter(one))):
+            Settings(**one)
     for wrong in ({"fairness": 0.5}, {"steps": 0}):
         with pytest.raises(AllocationError, match=next(iter(wrong))):
             LargeAllocator(**wrong)
@@ -389,6 +391,7 @@ def test_strange_networks_end_in_finite_powers_within_budgets(seed):
     )
     allocated = LargeAllocator(steps=15)(net, Shadowing(4.0, seed))
     assert np.isfinite(allocated.power).all()
+    assert net.ap_power is not None
     assert (np.bincount(allocated.link_ap, allocated.power, aps) <= net.ap_power * (1 + 1e-12)).all()
     assert np.isfinite(allocated.sinr).all()
     assert not np.isnan(allocated.sir).any()
@@ -434,6 +437,7 @@ def test_drawn_networks_fill_their_area_and_all_azimuths():
     size = {"num_aps": 900, "num_ues": 500, "num_targets": 500, "num_receive_aps": 1}
     scenario = TrackingScenario(**size, pilot_length=32, coherence_length=200)
     drawn = sample_network(scenario, 5)
+    assert drawn.ue_position is not None
     heights = (scenario.target_height_min, scenario.target_height_max)
     for value, low, high in (
         (drawn.tx_orientation, 0.0, 2.0 * math.pi),

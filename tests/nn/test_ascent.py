@@ -1,5 +1,7 @@
 """Plain and learned ascent on a hill whose top is known, and the schedule of the tracking system's search."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 
@@ -27,7 +29,8 @@ class Bowl:
 
 
 def test_ascent_reaches_the_top_and_returns_the_best_point():
-    hill, passed = Bowl(), []
+    hill = Bowl()
+    passed: list[torch.Tensor] = []
     found = ascend(hill, torch.zeros(2, 3), 60, 0.3, passed=passed)
     assert float((found - TOP).abs().max()) < 0.05
     assert hill.seen[0] == 0.0
@@ -47,7 +50,7 @@ def test_steps_shrink_on_a_cosine_to_a_tenth_of_the_first():
         def score(self, logits):
             return logits.sum(-1)
 
-    passed = []
+    passed: list[torch.Tensor] = []
     ascend(Slant(), torch.zeros(1, 2, dtype=torch.float64), 10, 0.2, passed=passed)
     steps = (torch.stack(passed).diff(dim=0))[:, 0, 0]
     share = 0.1 + 0.9 * 0.5 * (1.0 + torch.cos(torch.pi * torch.arange(10, dtype=torch.float64) / 10))
@@ -93,14 +96,14 @@ def test_the_weight_of_the_sensing_constraints_rises_along_a_search(monkeypatch)
     assert weights[-1] == pytest.approx(LAST_SENSING_WEIGHT)
     assert weights == sorted(weights)
     assert weights[-1] > 10.0 * weights[0]
-    told = []
     from isac_torch.nn.tracking import merit
 
-    real = merit.merit_gradient
-    monkeypatch.setattr(merit, "merit_gradient", lambda *given: told.append(given[4]) or real(*given))
+    gradient = Mock(side_effect=merit.merit_gradient)
+    monkeypatch.setattr(merit, "merit_gradient", gradient)
     scenario = TrackingScenario.of_size("4x2x2")
     problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(1)), scenario)
     ascend(DirectionsHill(problem), start_logits(problem), 4, 0.2)
+    told = [call.args[4] for call in gradient.call_args_list]
     assert told[0] == pytest.approx(FIRST_SENSING_WEIGHT)
     assert told[-1] == pytest.approx(LAST_SENSING_WEIGHT)
     assert told == sorted(told)

@@ -1,6 +1,7 @@
 """The balancing layer's laws: equal SINR, one tight AP, rows met, exact gradients, any size."""
 
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -136,13 +137,12 @@ def test_owner_views_agree_with_the_link_order(problem):
 
 
 def test_coefficients_are_ordered_by_node_once_per_batch(problem, monkeypatch):
-    built = []
-    real = NodeProblem.of
-    monkeypatch.setattr(NodeProblem, "of", lambda given: built.append(given) or real(given))
+    built = Mock(side_effect=NodeProblem.of)
+    monkeypatch.setattr(NodeProblem, "of", built)
     batch = problem.select(torch.arange(3))
     first = balance(batch, start_logits(batch))
     again = balance(batch, start_logits(batch))
-    assert len(built) == 1
+    assert built.call_count == 1
     assert_close(first.power, again.power, rtol=0.0, atol=0.0)
 
 

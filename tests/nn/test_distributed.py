@@ -3,6 +3,7 @@
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -253,7 +254,7 @@ def test_weights_come_back(kind, tmp_path):
     found, _ = load_network(tmp_path / "model.pt", kind)
     problem = problem_of().cast(torch.float32)
     assert torch.equal(found.exits(problem)[-1], network.eval().exits(problem)[-1])
-    other = UnfoldedPrices if kind is DistributedNetwork else DistributedNetwork
+    other: Any = UnfoldedPrices if kind is DistributedNetwork else DistributedNetwork
     with pytest.raises(CheckpointError, match="weights of"):
         load_network(tmp_path / "model.pt", other)
     assert Distributed.load(tmp_path / "model.pt", 2).rounds == 2
@@ -363,7 +364,9 @@ class Queues:
 
 def run_in_threads(policy, problem, programs, rounds, hears=None):
     groups = groups_of(problem, programs, hears)
-    boxes = {(a, b): queue.Queue() for a in range(programs) for b in range(programs)}
+    boxes: dict[tuple[int, int], queue.Queue[torch.Tensor]] = {
+        (a, b): queue.Queue() for a in range(programs) for b in range(programs)
+    }
     channels = [GroupChannel(groups, program, Queues(program, boxes)) for program in range(programs)]
     with ThreadPoolExecutor(programs) as pool:
         parts = list(pool.map(lambda channel: run_program(policy, problem, rounds, channel, hears), channels))

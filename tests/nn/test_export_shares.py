@@ -23,7 +23,7 @@ from isac_torch.weights import shipped_weights
 
 
 def problem_of(kind: str, size: str):
-    scenario = TrackingScenario.of_size(size, requirement=Requirement(kind))  # type: ignore[arg-type]
+    scenario = TrackingScenario.of_size(size, requirement=Requirement(kind))
     return power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(17)), scenario)
 
 
@@ -67,7 +67,7 @@ def test_a_bundle_of_the_shipped_weights_answers_every_requirement(tmp_path) -> 
     assert card["network"]["steps"] == load_network(weights, ShareNetwork)[0].shape["steps"]
     allocator = DeployedAllocator.load(tmp_path / "bundle")
     for kind in KINDS:
-        asked = Requirement(kind, sicnr_min_db=-9.0, miss=0.6, position_error=25.0)  # type: ignore[arg-type]
+        asked = Requirement(kind, sicnr_min_db=-9.0, miss=0.6, position_error=25.0)
         scenario = TrackingScenario.of_size("8x6x2", requirement=asked)
         drop = scenario.sample(4, generator=torch.Generator().manual_seed(19))
         problem = power_problem(drop, scenario)

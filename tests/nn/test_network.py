@@ -28,6 +28,7 @@ def network():
     """Random heads, as after training: fresh ones are zero and would hide mistakes."""
     torch.manual_seed(5)
     network = AllocationNetwork(hidden=16, layers=2, refinements=1, steps=2).double()
+    assert network.stepper is not None
     with torch.no_grad():
         for head in network.heads:
             for parameter in head.parameters():
@@ -37,6 +38,7 @@ def network():
 
 
 def predict(network, problem):
+    assert network.stepper is not None
     with torch.no_grad():
         return network(problem, link_graph(problem))
 
@@ -133,6 +135,7 @@ def test_training_reaches_every_weight():
     problem = make_problem(drops=16).cast(torch.float32)
     torch.manual_seed(0)
     network = AllocationNetwork(hidden=8, layers=1, refinements=1, steps=2)
+    assert network.stepper is not None
     with torch.no_grad():
         for head in network.heads:
             for parameter in head.parameters():

@@ -41,6 +41,7 @@ def network():
     """Random heads, as after training: fresh ones are zero and would hide mistakes."""
     torch.manual_seed(5)
     network = ShareNetwork(hidden=8, layers=1, refinements=1, steps=3).double()
+    assert network.stepper is not None
     with torch.no_grad():
         for parameter in [*network.link_heads.parameters(), *network.ap_heads.parameters(), network.stepper.outer.weight]:
             parameter.normal_(0.0, 0.2)
@@ -57,6 +58,7 @@ def powers(problem, logits):
 
 
 def predict(network, problem):
+    assert network.stepper is not None
     with torch.no_grad():
         return network(ShareProblem.of(problem))
 
@@ -165,6 +167,7 @@ def test_a_drop_does_not_depend_on_its_batch(network, problem):
 def test_training_reaches_every_weight(problem):
     torch.manual_seed(0)
     network = ShareNetwork(hidden=8, layers=1, refinements=1, steps=2)
+    assert network.stepper is not None
     with torch.no_grad():
         for parameter in [*network.link_heads.parameters(), *network.ap_heads.parameters(), network.stepper.outer.weight]:
             parameter.normal_(0.0, 0.1)

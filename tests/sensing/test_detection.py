@@ -121,7 +121,7 @@ def test_statistic_and_moments_match_the_dense_oracle(test: Glrt, colour: bool) 
 def _weights_sum(found: object, middle: Tensor, d: int, target: int) -> float:
     from isac_torch.sensing.quality import statistic_weights
 
-    return float(statistic_weights(found, middle)[d, 1, target].sum())  # type: ignore[arg-type]
+    return float(statistic_weights(found, middle)[d, 1, target].sum())
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
@@ -216,7 +216,7 @@ def test_the_printed_tracking_test_alarms_too_often_at_the_chi_square_threshold(
     observed = _simulate(scene, sent, 6, (False, True))
     rates = {}
     for form in ("paper", "joint"):
-        test = Glrt(form)  # type: ignore[arg-type]
+        test = Glrt(form)
         found = moments(sent, scene, test)
         size = rank(found.gram, found.reference).sum(-1)
         rates[form] = float((statistic(observed, sent, scene, test) > chi_square_threshold(size, 1e-2))[..., 0].double().mean())
@@ -337,7 +337,7 @@ def test_reflectivities_are_correlated_by_the_angle_of_view() -> None:
 )
 def test_setups_that_describe_no_test_are_refused(change: dict[str, object], word: str) -> None:
     with pytest.raises(ScenarioError, match=word):
-        replace(SETUP, **change)  # type: ignore[arg-type]
+        replace(SETUP, **change)
 
 
 def test_more_samples_than_a_block_has_are_refused() -> None:

@@ -246,4 +246,4 @@ def test_what_counts_as_a_hit_does_not_depend_on_trust(trust: float) -> None:
 def test_bad_rules_are_refused() -> None:
     for bad in ({"confirm_hits": 5}, {"false_alarm": 0.0}, {"cell": 0.0}):
         with pytest.raises(ScenarioError, match=next(iter(bad))):
-            TrackRules(**bad)  # type: ignore[arg-type]
+            TrackRules(**bad)

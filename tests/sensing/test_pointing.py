@@ -21,7 +21,7 @@ DROP = SCENARIO.sample(2, generator=torch.Generator().manual_seed(1))
 
 @pytest.mark.parametrize("density", ["normal", "uniform", "laplace"])
 def test_mean_beams_are_the_mean_of_drawn_ones(density: str) -> None:
-    pointing = Pointing(density=density, elevation_ratio=0.5)  # type: ignore[arg-type]
+    pointing = Pointing(density=density, elevation_ratio=0.5)
     true = angles(DROP.tx_position, DROP.tx_orientation, DROP.target_position)
     azimuth, elevation = (a.transpose(1, 2).gather(2, DROP.sensing_ap).unsqueeze(1) for a in true)
     errors = draw_errors(pointing, 0.1, (2, 40_000, 2, 2), azimuth, torch.Generator().manual_seed(2))
@@ -42,7 +42,7 @@ def test_normal_errors_at_the_true_position_are_those_of_the_statistics() -> Non
 def test_an_error_of_the_target_is_seen_by_all_of_its_aps() -> None:
     like = torch.zeros((), dtype=torch.float64)
     for errs, spread in (("ap", True), ("target", False)):
-        pointing = Pointing(errs=errs)  # type: ignore[arg-type]
+        pointing = Pointing(errs=errs)
         error, _ = draw_errors(pointing, 1.0, (1, 3, 2, 4), like, torch.Generator().manual_seed(0))
         assert bool((error.std(-1) > 0).all()) == spread
 
@@ -61,7 +61,7 @@ def test_correlated_clutter_is_sampled_with_its_covariance() -> None:
 @pytest.mark.parametrize("bad", [{"elevation_ratio": -1.0}, {"positions": -1}])
 def test_errors_that_are_none_are_refused(bad: dict[str, object]) -> None:
     with pytest.raises(ScenarioError, match=next(iter(bad))):
-        Pointing(**bad)  # type: ignore[arg-type]
+        Pointing(**bad)
 
 
 def test_correlations_that_are_none_are_refused() -> None:

@@ -116,7 +116,7 @@ def test_realised_echoes_average_to_the_expected_sir() -> None:
 @pytest.mark.parametrize("form", ["single", "paper", "joint"])
 def test_ratio_matches_the_statistic_of_simulated_echoes(form: str) -> None:
     """Mean statistic with and without target over 8000 draws of clutter, noise, reflectivities: within 4 of its deviations."""
-    test = Glrt(form)  # type: ignore[arg-type]
+    test = Glrt(form)
     drop = _drop(replace(SMALL, num_targets=2), 1)
     scenario, setup = replace(SMALL, num_targets=2), replace(SETUP, rcs_variance_dbsm=-10.0)
     scene = echo_scene(drop, scenario, setup)
@@ -160,7 +160,7 @@ def test_silent_aps_and_single_samples_lower_the_rank() -> None:
     active = [len(set(row.tolist()) - {silent}) for row in links]
     sent = transmitted(_blocks(drop, SMALL, 2), drop, torch.where(links == silent, 0.0, power))
     for form in ("single", "paper", "joint"):
-        found = echo_quality(sent, scene, Glrt(form))  # type: ignore[arg-type]
+        found = echo_quality(sent, scene, Glrt(form))
         assert [int(found.rank[d].amax()) for d in range(2)] == active
         assert bool(found.ratio.isfinite().all())
     one = echo_quality(transmitted(_blocks(drop, SMALL, 2, 1), drop, power), scene, Glrt())
@@ -171,7 +171,7 @@ def test_silence_senses_nothing() -> None:
     drop = _drop()
     for form in ("single", "paper", "joint"):
         for known in (True, False):
-            test = Glrt(form, known)  # type: ignore[arg-type]
+            test = Glrt(form, known)
             report = assess(drop, SMALL, SETUP, 0 * _power(drop), test, num_blocks=2, seed=0, with_miss=True)
             assert float(report.quality.ratio.abs().max()) == 0.0
             assert int(report.quality.rank.max()) == 0
@@ -229,7 +229,7 @@ def test_ratio_is_differentiable_in_the_powers(form: str) -> None:
     scene, blocks = echo_scene(drop, SMALL, SETUP), _blocks(drop, SMALL, 1, 10)
 
     def ratio(power: Tensor) -> Tensor:
-        return echo_quality(transmitted(blocks, drop, power), scene, Glrt(form)).ratio  # type: ignore[arg-type]
+        return echo_quality(transmitted(blocks, drop, power), scene, Glrt(form)).ratio
 
     power = (0.5 + _power(drop)).requires_grad_()
     assert torch.autograd.gradcheck(ratio, (power,), eps=1e-6, rtol=1e-4)

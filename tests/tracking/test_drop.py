@@ -171,7 +171,7 @@ def test_random_selection_follows_the_lottery() -> None:
 
 @pytest.mark.parametrize("selection", ["farthest_point", "nearest_to_target", "least_used", "weakest_ue", "random"])
 def test_numbering_of_aps_changes_nothing(selection: str) -> None:
-    scenario = replace(SMALL, receive_selection=selection, num_targets=5)  # type: ignore[arg-type]
+    scenario = replace(SMALL, receive_selection=selection, num_targets=5)
     layout = _layout(scenario, 8, seed=7)
     order = torch.randperm(7, generator=_seeded(8))
     shuffled = dict(layout)
@@ -232,7 +232,7 @@ def test_every_valid_scenario_has_consistent_drops(
         serving_aps=links,
         sensing_aps=links,
         pilot_length=pilots,
-        pilot_assignment=pilot_assignment,  # type: ignore[arg-type]
+        pilot_assignment=pilot_assignment,
     )
     drop = scenario.sample(2, generator=_seeded(num_aps))
     assert scenario.transmit_aps + scenario.receive_aps == num_aps
@@ -260,7 +260,7 @@ def test_every_valid_scenario_has_consistent_drops(
 )
 def test_numbers_must_be_finite(name: str, value: float) -> None:
     with pytest.raises(ScenarioError) as caught:
-        TrackingScenario(**{name: value})  # type: ignore[arg-type]
+        TrackingScenario(**{name: value})
     assert name in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -293,7 +293,7 @@ def test_numbers_must_be_finite(name: str, value: float) -> None:
 )
 def test_impossible_scenarios_are_refused_in_one_line(bad: dict[str, object]) -> None:
     with pytest.raises(ScenarioError) as caught:
-        TrackingScenario(**bad)  # type: ignore[arg-type]
+        TrackingScenario(**bad)
     message = str(caught.value)
     assert "\n" not in message
     assert any(name in message for name in bad), message

@@ -33,13 +33,13 @@ def random_requirement(source: random.Random) -> Requirement:
         middle = getattr(Requirement(), name)
         numbers[name] = source.choice([least, most, 1.0 if middle is None else middle, None if middle is None else middle])
     numbers["cell"] = source.choice([250.0, 1e6])  # finer grids are many cells, not hostile ones
-    return Requirement(source.choice(KINDS), **numbers)  # type: ignore[arg-type]
+    return Requirement(source.choice(KINDS), **numbers)
 
 
 @pytest.mark.parametrize(("name", "value"), [*BEYOND, ("blocks", 0), ("blocks", -1), ("blocks", 10**9)], ids=str)
 def test_numbers_out_of_range_are_refused_in_one_line(name: str, value: float) -> None:
     with pytest.raises(ScenarioError) as caught:
-        Requirement("dominate", **{name: value})  # type: ignore[arg-type]
+        Requirement("dominate", **{name: value})
     assert str(caught.value).startswith(f"requirement.{name}=")
     assert "\n" not in str(caught.value)
 

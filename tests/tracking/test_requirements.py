@@ -28,7 +28,7 @@ def _drop(count: int = 3, scenario: TrackingScenario = SCENARIO):
 
 
 def _asking(kind: str, scenario: TrackingScenario = SCENARIO, **numbers: float) -> MaxMinSinrProblem:
-    asked = replace(scenario, requirement=Requirement(kind, **numbers))  # type: ignore[arg-type]
+    asked = replace(scenario, requirement=Requirement(kind, **numbers))
     return power_problem(_drop(scenario=scenario), asked)
 
 
@@ -102,7 +102,7 @@ def test_h_is_differentiable(dominate: MaxMinSinrProblem) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_numpy_and_torch_build_the_same(kind: str) -> None:
-    asked = replace(SCENARIO, requirement=Requirement(kind, margin=0.2, enough_db=15.0))  # type: ignore[arg-type]
+    asked = replace(SCENARIO, requirement=Requirement(kind, margin=0.2, enough_db=15.0))
     ours = power_problem(_drop(), asked)
     theirs = power_problem(map_tensors(_drop(), lambda t: t.numpy()), asked)
     assert tensor_fields(ours).keys() == tensor_fields(theirs).keys()
@@ -192,5 +192,5 @@ def test_scenarios_name_and_change_their_requirement() -> None:
 )
 def test_requirements_that_make_no_sense_are_refused_in_one_line(wrong: dict[str, object]) -> None:
     with pytest.raises(ScenarioError, match=f"requirement.{next(iter(wrong))}") as caught:
-        Requirement(**wrong)  # type: ignore[arg-type]
+        Requirement(**wrong)
     assert "\n" not in str(caught.value)

@@ -1,5 +1,7 @@
 """Training of policies that run at the APs: every exit learns, settings are checked, the configurations run."""
 
+from typing import Any
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -57,7 +59,8 @@ def test_every_configuration_runs(config, drops, tmp_path):
         save_network(tmp_path / "before.pt", DistributedNetwork(8, 8, 2), {})
         quiet.append(f"--model.start={tmp_path / 'before.pt'}")
     train(["--config", str(config), *small, *data, *limits, *quiet], "tracking-distributed")
-    network, facts = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
+    kind: Any = stored_kind(tmp_path / "model.pt")
+    network, facts = load_network(tmp_path / "model.pt", kind)
     assert network.rounds == 8
     assert "val/strict_ratio_r8" in facts["metrics"]
     events = EventAccumulator(str(tmp_path / "logs"))

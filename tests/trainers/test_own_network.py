@@ -1,6 +1,7 @@
 """A network from outside the package is trained by the command, with loggers of the user's choice, and judged by its name."""
 
 import csv
+from typing import Any
 
 import pytest
 import torch
@@ -54,7 +55,8 @@ def test_the_file_holds_the_network_which_its_name_gives_back(own, problem):
 
     again = load_own_network(own / "model.pt", networks.ApNetwork)
     assert again.shape == {"class_path": "networks.ApNetwork", "init_args": {"hidden": 8, "layers": 2}}
-    assert any(bool(value.abs().max() > 0) for value in again.module.head.parameters())  # it was zero before the training
+    head: Any = again.module.head
+    assert any(bool(value.abs().max() > 0) for value in head.parameters())  # it was zero before the training
     named = TRACKING.named("networks:ApNetwork", own / "model.pt")
     assert named.name == "networks:ApNetwork"
     found = allocate(problem, named)
@@ -133,7 +135,9 @@ def test_zeros_leave_the_directions_that_need_no_training(problem):
     torch.testing.assert_close(training.network.points(problem)[-1], start_logits(problem))
     loss = training.network.loss(problem, training.network.points(problem)[-1], 1.0)
     loss.sum().backward()
-    assert bool(training.network.module.weight.grad.isfinite().all())
+    (weight,) = training.network.module.parameters()
+    assert weight.grad is not None
+    assert bool(weight.grad.isfinite().all())
 
 
 def refused(kind, act, *words):
@@ -155,7 +159,7 @@ def test_what_does_not_fit_is_refused_in_one_line(own, problem, tmp_path):
     asks = power_problem(scenario.sample(1, generator=torch.Generator().manual_seed(1)), scenario)
     refused(AllocationError, lambda: TRACKING.named(*place).propose(asks), "sir or none")
     changed = OwnNetwork(Constant(), {"extra": 2})
-    changed.module.weight.data[:] = torch.nan
+    next(changed.module.parameters()).data[:] = torch.nan
     save_network(tmp_path / "a.pt", changed, {})
     refused(CheckpointError, lambda: load_own_network(tmp_path / "a.pt", Constant), "not finite")
     save_network(tmp_path / "b.pt", OwnNetwork(Constant(), {"width": 2}), {})

@@ -1,6 +1,7 @@
 """Objectives, the Lightning modules, and every configuration that comes with the project, on tiny runs."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -116,6 +117,8 @@ def test_factors_are_drawn_per_drop_and_scale_every_constraint():
     problem = power_problem(scenario.sample(40, generator=torch.Generator().manual_seed(1_800_000_002)), scenario)
     mix = FactorMix(0.7, 0.9, own_share=0.5)
     asked = mix.vary(problem, mix.limit(problem), torch.Generator().manual_seed(1))
+    assert asked.position is not None
+    assert problem.position is not None
     factor = asked.sir_min / problem.sir_min
     assert bool((factor - factor[:, :1]).abs().max() < 1e-12)
     assert bool(((asked.position.required / problem.position.required - factor[:, :1]).abs() < 1e-12).all())
@@ -144,5 +147,6 @@ def test_every_configuration_runs(config, drops, tmp_path):
     data += ["--data.init_args.batch_size=2", *(["--data.init_args.fresh_batches=1"] if fresh else [])]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
     train(["--config", str(config), *small, *data, *limits, f"--output={tmp_path}", "--trainer.enable_progress_bar=false"])
-    network, _ = load_network(tmp_path / "model.pt", stored_kind(tmp_path / "model.pt"))
+    kind: Any = stored_kind(tmp_path / "model.pt")
+    network, _ = load_network(tmp_path / "model.pt", kind)
     assert network.shape.items() <= TINY.items()

@@ -48,7 +48,7 @@ def forked(argv: list[str], signal_number: int | None = None, step: int = 0) -> 
                         if self.global_step == step:
                             os.kill(os.getpid(), signal_number)
 
-                    AveragedTraining.on_train_batch_end = strike
+                    setattr(AveragedTraining, "on_train_batch_end", strike)  # noqa: B010 - mypy refuses to assign to a method
                 code = cli.main(["train", *argv])
         finally:
             os._exit(code)
