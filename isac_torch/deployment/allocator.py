@@ -32,6 +32,7 @@ from isac_torch.deployment.patience import still_wanted
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients, size_class
+from isac_torch.deployment.together import all_sound
 from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.balancing import Constants
 from isac_torch.tracking.fractional import reference_power
@@ -205,9 +206,11 @@ class DeployedAllocator:
         begin = time.perf_counter()
         groups: dict[Hashable, list[int]] = {}
         full: list[Snapshot] = []
+        sound = all_sound(snapshots)
         for index, snapshot in enumerate(snapshots):
             try:
-                snapshot.check()
+                if not sound:
+                    snapshot.check()
                 full.append(completed(snapshot))
                 groups.setdefault(size_class(full[index]), []).append(index)
             except DropError as error:

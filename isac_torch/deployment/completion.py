@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ _DERIVED = (
     "ue_gain", "pilot_power", "pilot", "serving_ap", "sensing_ap", "listening_ap", "ap_power", "pilot_symbols",
     "rx_orientation",
 )  # fmt: skip
+_READ = attrgetter(*_DERIVED)
 
 
 def completed(snapshot: Snapshot) -> Snapshot:
@@ -28,8 +30,9 @@ def completed(snapshot: Snapshot) -> Snapshot:
     The snapshot has passed `check`. Raises DropError where a derived assignment of receive APs needs SciPy and there is none.
     """
     snapshot = with_given_roles(snapshot)
-    missing = [name for name in _DERIVED if getattr(snapshot, name) is None]
-    unheard = snapshot.ue_gain is not None and snapshot.ue_gain.min() < NO_PATH_GAIN
+    missing = any(value is None for value in _READ(snapshot))
+    gain = snapshot.ue_gain
+    unheard = gain is not None and gain.item(gain.argmin()) < NO_PATH_GAIN
     if not (missing or unheard):
         return snapshot
     found: dict[str, Any] = {name: getattr(snapshot, name) for name in _DERIVED}

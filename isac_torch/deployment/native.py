@@ -14,7 +14,8 @@ import math
 import os
 import struct
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,7 @@ from numpy import ndarray
 
 from isac_torch.caches import MEBIBYTE, kept
 from isac_torch.deployment.card import UNITS
+from isac_torch.deployment.together import rows_of
 from isac_torch.errors import BundleError
 from isac_torch.propagation.arrays import turned_basis
 from isac_torch.propagation.correlation import quadrature_table
@@ -44,10 +46,13 @@ FILE = Path(__file__).with_name("_native.so")
 _DROP = struct.Struct("=14q17Q3d5Q")
 """`Drop` of native/core.h: sizes, arrays, numbers, and where the answers go."""
 _MODEL = struct.Struct("=qQ7d")
-_ARRAYS = (
+_REALS = (
     "tx_position", "tx_orientation", "rx_position", "target_position", "ue_position", "ue_azimuth", "ue_elevation", "ue_gain",
-    "pilot_power", "ap_power", "pilot", "serving_ap", "sensing_ap", "listening_ap",
+    "pilot_power", "ap_power",
 )  # fmt: skip
+_WHOLES = ("pilot", "serving_ap", "sensing_ap", "listening_ap")
+_SIR_MIN = 33
+"""Field of `Drop` that holds SIR0."""
 _LAYER = ("norm_link", "norm_node", "node", "link", "mix")
 _LOG = logging.getLogger(__name__)
 
@@ -97,19 +102,19 @@ class NativeCore:
     def solve(self, snapshots: Sequence[Snapshot], refine: bool = False) -> Solved:
         """Powers of snapshots of one size class that have passed `check` and are `completed`; good ones improved too."""
         first, count = snapshots[0], len(snapshots)
-        ues, targets = first.num_ues, first.num_targets
-        power = np.zeros((count, len(links_of(first))))
-        sinr, sir = np.zeros((count, ues)), np.zeros((count, targets if targets > 1 else 0))
-        quantity, missed, outcome = np.zeros((count, len(UNITS))), np.zeros((count, 2)), np.full(count, LEFT, np.int32)
-        tables = _tables(
-            first.num_antennas, math.radians(first.azimuth_spread_deg), math.sqrt(2.0) * first.angle_error
-        )  # held by name until the call is over
-        shared = (len(tables[0]), len(tables[1]), *map(_address, tables))
-        results = [_rows(array) for array in (power, sinr, sir, quantity, missed)]
-        drops = b"".join(
-            _packed(one, shared, refine, [base + row * step for base, step in results]) for row, one in enumerate(snapshots)
-        )
-        self._run(self._level, count, drops, self._model, outcome.ctypes.data_as(ctypes.POINTER(ctypes.c_int32)))
+        tables = _tables(first.num_antennas, math.radians(first.azimuth_spread_deg), math.sqrt(2.0) * first.angle_error)
+        sizes = (
+            first.num_aps, first.num_ues, first.num_targets, len(first.rx_position), first.num_antennas,
+            first.serving_ap.shape[1], first.sensing_ap.shape[1], first.listening_ap.shape[1], first.pilot_symbols,  # type: ignore[union-attr]  # completed
+            first.ue_azimuth is not None, first.echo_gain == "product", len(tables[0]), len(tables[1]), refine,
+        )  # fmt: skip
+        layout = _layout(sizes, first.carrier_frequency, first.noise_power)
+        answers, outcome = np.zeros((count, layout.results[-1])), np.full(count, LEFT, np.int32)
+        blocks = rows_of(snapshots, layout.reals), rows_of(snapshots, _WHOLES), answers  # as long as the call lasts
+        drops = layout.records([*map(_address, (*blocks, *tables))], count)
+        drops.view(np.float64)[:, _SIR_MIN] = [one.sir_min for one in snapshots]
+        self._run(self._level, count, _address(drops), self._model, _address(outcome))
+        power, sinr, sir, quantity, missed = (answers[:, begin:end] for begin, end in pairwise(layout.results))
         rows = len(UNITS) if sir.shape[1] else len(UNITS) - 2
         return Solved(power, sinr, sir, quantity.T[:rows], outcome, missed)
 
@@ -191,7 +196,7 @@ def _library() -> ctypes.CDLL | None:
     if library is not None:
         library.isac_sizes.restype = ctypes.c_int64
         library.isac_allocate.argtypes = [
-            ctypes.c_int, ctypes.c_int64, ctypes.c_char_p, ctypes.c_char_p, ctypes.POINTER(ctypes.c_int32),
+            ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p,
         ]  # fmt: skip
         if library.isac_sizes() != 1000 * _DROP.size + _MODEL.size:
             library, reason = None, "the compiled core is of another version; `make native` builds it again"
@@ -214,24 +219,51 @@ def _tables(antennas: int, spread: float, error: float) -> tuple[ndarray, ndarra
     return quadrature_table(antennas, spread), quadrature_table(antennas, error), turned_basis(antennas)
 
 
-def _packed(snapshot: Snapshot, shared: tuple[int, ...], refine: bool, results: list[int]) -> bytes:
-    """`Drop` of native/core.h."""
-    arrays = [getattr(snapshot, name) for name in _ARRAYS]
-    scatters, points, scatter, pointing, basis = shared
-    return _DROP.pack(
-        len(arrays[0]), len(arrays[7]), len(arrays[3]), len(arrays[2]), snapshot.num_antennas,
-        arrays[11].shape[1], arrays[12].shape[1], arrays[13].shape[1], snapshot.pilot_symbols,
-        arrays[5] is not None, snapshot.echo_gain == "product", scatters, points, refine,
-        *map(_address, arrays), scatter, pointing, basis,
-        snapshot.carrier_frequency, snapshot.noise_power, snapshot.sir_min, *results,
-    )  # fmt: skip
+@dataclass(frozen=True)
+class _Layout:
+    """Where the parts of drops of one size lie: in a row for each drop of all given reals, of all indices, and of the answers.
+
+    Attributes:
+        record: `Drop` of native/core.h as integers, with offsets in bytes in place of addresses, and 0 for SIR0.
+        block: of each field, to which block its offset belongs: the rows of reals, of indices and of answers, the three
+            tables, and for what is no address a last one.
+        step: of each field, bytes from one drop's row to the next.
+        reals: names of the arrays in the rows of reals.
+        results: where each part of a row of answers begins, and the end.
+    """
+
+    record: Int[ndarray, " field"]
+    block: Int[ndarray, " field"]
+    step: Int[ndarray, " field"]
+    reals: tuple[str, ...]
+    results: tuple[int, ...]
+
+    def records(self, address: list[int], count: int) -> Int[ndarray, "drop field"]:
+        """`Drop` of every drop, from the addresses of the blocks and tables."""
+        one = self.record + np.array([*address, 0])[self.block]
+        return one + np.arange(count)[:, None] * self.step
 
 
-def _address(array: ndarray | None) -> int:
-    address: int = 0 if array is None else array.__array_interface__["data"][0]
+@lru_cache(maxsize=256)
+def _layout(sizes: tuple[int, ...], carrier_frequency: float, noise_power: float) -> _Layout:
+    """Of drops with the first fields of `Drop`."""
+    aps, ues, targets, receivers, _, serving, sensing, listening, *_, by_angles = sizes[:10]
+    links, pairs = ues * serving + targets * sensing, ues * aps
+    lengths = dict(zip(
+        _REALS, (3 * aps, aps, 3 * receivers, 3 * targets, 3 * ues, pairs, pairs, pairs, ues, aps), strict=True
+    ))  # fmt: skip
+    reals = tuple(name for name in _REALS if name not in (("ue_position",) if by_angles else ("ue_azimuth", "ue_elevation")))
+    given = dict(zip(reals, accumulate((lengths[name] for name in reals), initial=0), strict=False))
+    wholes = tuple(accumulate((ues, ues * serving, targets * sensing, targets * listening), initial=0))
+    results = tuple(accumulate((links, ues, targets if targets > 1 else 0, len(UNITS), 2), initial=0))
+    offsets = [8 * given.get(name, 0) for name in _REALS] + [8 * begin for begin in wholes[:-1]] + [0, 0, 0]
+    record = _DROP.pack(*sizes, *offsets, carrier_frequency, noise_power, 0.0, *(8 * begin for begin in results[:-1]))
+    block = [6] * len(sizes) + [0] * len(_REALS) + [1] * len(_WHOLES) + [3, 4, 5] + [6] * 3 + [2] * 5
+    row = np.array([8 * sum(lengths[name] for name in reals), 8 * wholes[-1], 8 * results[-1], 0, 0, 0, 0])
+    return _Layout(np.frombuffer(record, np.int64), np.array(block), row[block], reals, results)
+
+
+def _address(array: ndarray) -> int:
+    """Of the first entry, in memory."""
+    address: int = array.__array_interface__["data"][0]
     return address
-
-
-def _rows(array: Float[ndarray, "drop entry"]) -> tuple[int, int]:
-    """Where the rows of an array begin, and bytes from one to the next."""
-    return _address(array), array.strides[0]

@@ -99,9 +99,9 @@ def chosen_receivers(snapshot: Snapshot) -> Int[np.ndarray, " rx"]:
 
 def with_given_roles(snapshot: Snapshot) -> Snapshot:
     """The same network where the APs that the rule chooses are those of rx_position; itself where roles are given."""
-    listens = chosen_receivers(snapshot)
-    if not len(listens):
+    if snapshot.receive_selection == "given":
         return snapshot
+    listens = chosen_receivers(snapshot)
     kept = {name: value for name in _PER_AP if (value := getattr(snapshot, name)) is not None}
     along = {name: SHAPES[name].index("ap") for name in kept}
     sent = {name: np.delete(value, listens, axis=along[name]) for name, value in kept.items()}

@@ -131,24 +131,25 @@ class Snapshot(SnapshotFields):
 
     def check(self) -> None:
         """Raise DropError, naming the field, its unit and the remedy, where a value describes no network."""
-        for name, (least, most, unit) in _RANGE.items():
+        for name, (least, most, unit) in RANGE.items():
             value = getattr(self, name)
             # Numbers in their range, which is what nearly all are, need no further look; NaN is in none.
             if value is not None and (isinstance(value, ndarray) or not least <= value <= most):
                 within(name, value, least, most, unit)
         self._check_sizes()
         check_radar(self)
-        pilots = self.num_ues if self.pilot_symbols is None else self.pilot_symbols
-        for name, count in (
-            ("pilot", pilots),
-            ("serving_ap", self.num_aps),
-            ("sensing_ap", self.num_aps),
-            ("listening_ap", len(self.rx_position)),
-        ):
+        for name, count in self.index_counts().items():
             value = getattr(self, name)
             if value is not None and value.size:
                 within(name, value, 0, count - 1, "indices that start at 0")
-                _check_distinct(name, value)
+                if value.ndim == 2 and twice_in_a_row(value):
+                    raise DropError(f"{name} names an AP twice in one row; name each AP once")
+
+    def index_counts(self) -> dict[str, int]:
+        """By arrays of indices: of how many pilots or APs they name some."""
+        pilots = self.num_ues if self.pilot_symbols is None else self.pilot_symbols
+        aps, listening = self.num_aps, len(self.rx_position)
+        return {"pilot": pilots, "serving_ap": aps, "sensing_ap": aps, "listening_ap": listening}
 
     def _check_sizes(self) -> None:
         if self.num_aps == 0 or self.num_ues == 0:
@@ -196,16 +197,16 @@ _SCALARS = tuple(name for name, spec in SPECS.items() if not spec.axes and not s
 _OPEN = ("num_receive_aps", "receive_reach")
 """What only matters where a rule chooses who listens."""
 _WORDS = tuple(name for name, spec in SPECS.items() if spec.words)
-_RANGE = {name: (spec.least, spec.most, spec.unit) for name, spec in SPECS.items() if spec.most is not None}
+RANGE = {name: (spec.least, spec.most, spec.unit) for name, spec in SPECS.items() if spec.most is not None}
+"""Least and largest value of every field whose range does not depend on the network, and its unit in words."""
 _SETS = tuple(name for name, spec in SPECS.items() if spec.axes and spec.whole)
 Snapshot.__doc__ = f"{(Snapshot.__doc__ or '').rstrip()}\n\n{attributes_section(SPECS)}\n    "
 
 
-def _check_distinct(name: str, sets: ndarray) -> None:
-    if sets.ndim == 2 and sets.shape[1] > 1:
-        ordered = np.sort(sets, axis=1)
-        if np.count_nonzero(ordered[:, 1:] == ordered[:, :-1]):
-            raise DropError(f"{name} names an AP twice in one row; name each AP once")
+def twice_in_a_row(sets: ndarray) -> bool:
+    """Whether a row of `sets`, along its last axis, holds a value twice."""
+    ordered = np.sort(sets, axis=-1)
+    return bool(np.count_nonzero(ordered[..., 1:] == ordered[..., :-1]))
 
 
 def _to_numpy(value: Any) -> ndarray:

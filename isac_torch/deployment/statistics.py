@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -30,10 +31,11 @@ _STACKED = (
     "tx_position", "tx_orientation", "rx_position", "rx_orientation", "target_position", "ue_gain", "pilot_power", "pilot",
     "serving_ap", "sensing_ap", "listening_ap",
 )  # fmt: skip
-_SHARED = (
-    "num_antennas", "carrier_frequency", "noise_power", "pilot_symbols", "azimuth_spread_deg", "angle_error", "echo_gain",
-)  # fmt: skip
-_RADAR = ("requirement", "sensing", "block_length", "listening_aps", "scanned_area", "scan_height")
+_SHAPES = attrgetter("rx_position.shape", "ue_gain.shape", "serving_ap.shape", "sensing_ap.shape", "listening_ap.shape")
+_SHARED = attrgetter(
+    "num_antennas", "carrier_frequency", "noise_power", "pilot_symbols", "azimuth_spread_deg", "angle_error", "echo_gain"
+)
+_RADAR = attrgetter("requirement", "sensing", "block_length", "listening_aps", "scanned_area", "scan_height")
 """What networks of one batch have in common besides, where the requirement reads it."""
 _CACHE = 50_000
 """Largest number of lag values per chunk, so that it fits in the processor's cache."""
@@ -42,10 +44,8 @@ _CACHE = 50_000
 def size_class(snapshot: Snapshot) -> Hashable:
     """What snapshots must have in common to be worked off in one batch: sizes, physics, requirement; not budgets or SIR0."""
     full = completed(snapshot)
-    sizes = (len(full.rx_position), full.ue_azimuth is None)
-    sets = tuple(getattr(full, name).shape for name in ("ue_gain", "serving_ap", "sensing_ap", "listening_ap"))
-    radar = () if full.requirement.kind in PLAIN else _RADAR
-    return (*sizes, *sets, full.requirement.kind, *(getattr(full, name) for name in (*_SHARED, *radar)))
+    radar = () if full.requirement.kind in PLAIN else _RADAR(full)
+    return full.ue_azimuth is None, _SHAPES(full), full.requirement.kind, _SHARED(full), radar
 
 
 def coefficients(snapshots: Sequence[Snapshot]) -> Coefficients:
