@@ -144,9 +144,9 @@ def test_the_service_answers_requirements(allocator: DeployedAllocator) -> None:
     assert "requirement.factor is no field of requirement" in bad.json()["detail"]
 
 
-def test_who_knows_a_sir_only_refuses_the_rest() -> None:
+def test_who_does_not_know_scan_cells_and_positions_refuses_them() -> None:
     asked = Snapshot.from_mapping({**EXAMPLE, "rx_orientation": [0.0], "requirement": "dominate"})
-    with pytest.raises(DropError, match="trained for a sensing SIR"):
+    with pytest.raises(DropError, match="SIR or SICNR of targets only"):
         DeployedPolicy.load()(asked)
     with pytest.raises(DropError, match="not for large networks"):
         LargeAllocator()(asked)
