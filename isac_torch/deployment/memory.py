@@ -9,8 +9,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from isac_torch.deployment.radar_fields import PLAIN, scan_cells
+from isac_torch.deployment.radar_fields import scan_cells
 from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.tracking.requirement import PLAIN
 
 _BASE = 2 * 2**20
 """Bytes of what does not grow."""

@@ -11,15 +11,13 @@ from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.field_specs import FieldSpec, reals, wholes, words
 from isac_torch.deployment.numbers import as_number, within
 from isac_torch.errors import DropError, ScenarioError
-from isac_torch.tracking.requirement import KINDS, RANGES, Requirement
+from isac_torch.tracking.requirement import KINDS, PLAIN, RANGES, Requirement
 from isac_torch.tracking.scan import cell_count
 from isac_torch.tracking.setup import SensingSetup
 
 if TYPE_CHECKING:
     from isac_torch.deployment.snapshot import Snapshot
 
-PLAIN = ("none", "sir")
-"""Kinds that need neither the clutter's filter nor the orientation of receive APs."""
 MOST_CELLS = 2500
 """Scan cells of one network, at most: what is kept of each grows with its links."""
 

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.patience import still_wanted
-from isac_torch.deployment.radar_fields import PLAIN, scan_cells
+from isac_torch.deployment.radar_fields import scan_cells
 from isac_torch.errors import DropError
 from isac_torch.tensors import cat_tensors
 from isac_torch.tracking.build import network_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.problem import MaxMinSinrProblem
+from isac_torch.tracking.requirement import PLAIN
 from isac_torch.tracking.requirements import require
 
 if TYPE_CHECKING:

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
-from isac_torch.deployment.radar_fields import PLAIN
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
 from isac_torch.large.sets import local_pilots
+from isac_torch.tracking.requirement import PLAIN
 from isac_torch.tracking.scenario import TrackingScenario
 
 MOST_PILOTS = 1000

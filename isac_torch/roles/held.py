@@ -20,6 +20,7 @@ from isac_torch.errors import ScenarioError
 from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import with_roles
+from isac_torch.tracking.requirement import PLAIN
 from isac_torch.tracking.requirements import reference_standard
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def default_standard(drop: TrackingDrop, scenario: TrackingScenario) -> Standard
         ScenarioError: the requirement is blind to distance, noise and clutter, so that no choice of roles can be held to it.
     """
     kind = scenario.requirement.kind
-    if kind in ("sir", "none"):
+    if kind in PLAIN:
         raise ScenarioError(
             f"requirement.kind={kind!r} knows no distance and no noise: roles chosen under it may hear nothing; "
             "take 'dominate', 'sicnr', 'detection' or 'position'"

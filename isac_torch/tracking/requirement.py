@@ -9,6 +9,8 @@ from typing import Literal
 from isac_torch.errors import ScenarioError
 
 KINDS = ("none", "sir", "sicnr", "detection", "position", "dominate")
+PLAIN = ("none", "sir")
+"""Kinds that need neither the clutter's filter nor the orientation of receive APs."""
 _FACTOR, _LENGTH, _DECIBEL = (0.0, 1e3), (1e-3, 1e6), (-100.0, 100.0)
 RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from isac_torch.errors import ScenarioError
-from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.requirement import PLAIN, Requirement
 from isac_torch.tracking.setup import SensingSetup
 from isac_torch.units import db_to_linear, dbm_to_watt
 
@@ -139,7 +139,7 @@ class TrackingScenario:
                 f"pilot_length={self.pilot_symbols} leaves no data symbol in coherence_length={self.block_length}; "
                 "shorten the pilots (they can be reused) or lengthen the block"
             )
-        if self.has_own_channel and self.requirement.kind not in ("sir", "none"):
+        if self.has_own_channel and self.requirement.kind not in PLAIN:
             raise ScenarioError(
                 f"requirement.kind={self.requirement.kind} is computed by the package's channel model, "
                 f"which {type(self).__name__} replaces; choose sir or none"
