@@ -18,6 +18,7 @@ from isac_torch.datasets.share import ALL, Share
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import DatasetError
 from isac_torch.systems import Scenario
+from isac_torch.tracking.requirement import PLAIN
 from isac_torch.tracking.scenario import TrackingScenario
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
@@ -199,15 +200,23 @@ class PowerDataModule(_StoredOrFresh):
         Args:
             fresh_scenarios: what to draw fresh drops from, in turns; default the paper's network.
             fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
-            fresh_factor: factors on the requirements of fresh drops, drawn per drop; with `fresh_sir` only where the scenario
-                requires something else than a SIR.
+            fresh_factor: factors on the requirements of fresh drops, drawn per drop. Beside `fresh_sir`, which then is for
+                scenarios that require a SIR, those of all other scenarios.
             fresh_budgets: power budgets of the APs of fresh drops; default the scenario's.
             fresh_uses: times that each fresh drop is used, in the mean; drawing costs as much as learning.
             options: as of both systems.
         """
         super().__init__(**options)
-        both = EitherMix(fresh_sir, fresh_factor) if fresh_sir is not None and fresh_factor is not None else None
-        self._draws(fresh_scenarios or [TrackingScenario()], both or fresh_sir or fresh_factor, fresh_uses, fresh_budgets)
+        scenarios = fresh_scenarios or [TrackingScenario()]
+        mix: SirMix | FactorMix | EitherMix | None = fresh_sir or fresh_factor
+        if fresh_sir is not None and fresh_factor is not None:
+            if len({scenario.requirement.kind in PLAIN for scenario in scenarios}) == 1:
+                raise DatasetError(
+                    "fresh_sir and fresh_factor both say what fresh drops are asked for, but no scenario needs the second; "
+                    "give one of them, or scenarios with a SIR and with another requirement"
+                )
+            mix = EitherMix(fresh_sir, fresh_factor)
+        self._draws(scenarios, mix, fresh_uses, fresh_budgets)
 
 
 class DownlinkPilotDataModule(_StoredOrFresh):

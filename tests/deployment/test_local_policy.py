@@ -160,7 +160,8 @@ def _asking(tmp_path, **requirement):
 
 
 def test_the_sicnr_of_targets_may_be_required(tmp_path, capsys):
-    for requirement in ({"kind": "sicnr", "sicnr_min_db": -3.0}, {"kind": "dominate", "scan": 0.0, "position": 0.0}):
+    sicnr, detection = {"kind": "sicnr", "sicnr_min_db": -3.0}, {"kind": "detection", "miss": 0.3}
+    for requirement in (sicnr, detection, {"kind": "dominate", "scan": 0.0, "position": 0.0}):
         _asking(tmp_path, **requirement)
         assert cli.main(["allocate", str(tmp_path / "drop.json"), "--policy=distributed", "--rounds=8"]) == 0
         (answer,) = json.loads(capsys.readouterr().out)["drops"]

@@ -10,6 +10,7 @@ from lightning import Trainer
 from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
 from isac_torch.datasets.fresh import EitherMix, FactorMix, SirMix
+from isac_torch.datasets.module import PowerDataModule
 from isac_torch.errors import IsacError
 from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.balance import start_logits
@@ -134,6 +135,8 @@ def test_either_a_sir_or_a_factor_is_drawn_as_the_scenario_requires():
         scenario = TrackingScenario.of_size("8x4x2", requirement=Requirement(kind))
         problem = power_problem(scenario.sample(6, generator=torch.Generator().manual_seed(1_800_000_003)), scenario)
         asked.append(mix.vary(problem, mix.limit(problem), torch.Generator().manual_seed(1)).sir_min / problem.sir_min)
+    with pytest.raises(IsacError, match="give one of them"):
+        PowerDataModule(path=ROOT, fresh_sir=mix.sir, fresh_factor=mix.factor)
     assert bool((asked[0] <= 10 ** (-0.7 + 0.5)).all())  # SIR0 from -8 to -7 dB, or the most that is possible, over -5 dB
     assert bool(((asked[1] >= 0.7) & (asked[1] <= 0.9)).all())
 
