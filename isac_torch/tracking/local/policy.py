@@ -27,7 +27,10 @@ class LocalState(Generic[Array]):
 
 
 class LocalPolicy(Generic[Array]):
-    """A policy of r rounds of messages. The answer after any number of rounds is an allocation."""
+    """A policy of r rounds of messages. The answer after any number of rounds is an allocation.
+
+    `begin` and `advance` take problems on the scale of `on_common_scale`; `exits` brings them there.
+    """
 
     @property
     @abstractmethod

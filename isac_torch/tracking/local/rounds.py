@@ -94,9 +94,9 @@ def links_at_aps(problem: MaxMinSinrProblem[Array]) -> Float[Array, "drop ap lin
 def on_common_scale(problem: MaxMinSinrProblem[Array]) -> MaxMinSinrProblem[Array]:
     """The same problem, where each target with a noisy sensing constraint has announced what it requires.
 
-    S p >= g (I p + n) is S p >= g0 (g / g0) (I p + n): the APs scale their coefficients of what disturbs the target, and every
-    such constraint asks for the same quality g0, -5 dB. Which powers meet it does not change. Constraints on the SIR stay as
-    they are: there g itself tells how hard it is to meet.
+    S p >= g (I p + n) is S p >= g0 (g / g0) (I p + n), eq. (85) of docs/distributed.md: the APs scale their coefficients of
+    what disturbs the target, and every such constraint asks for the same quality g0, -5 dB. Which powers meet it does not
+    change. Constraints on the SIR stay as they are: there g itself tells how hard it is to meet.
     """
     if problem.echo_noise is None:
         return problem
