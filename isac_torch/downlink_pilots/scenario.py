@@ -20,7 +20,7 @@ CRB_READINGS = ("mean_power", "expected", "outage")
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _POSITIVE = (
     "length", "width", "ap_height", "ue_height", "pilot_power", "bandwidth", "rms_bandwidth", "carrier_frequency",
-    "cross_section", "crb_max", "data_snr",
+    "cross_section", "crb_max", "data_snr", "payload_power",
 )  # fmt: skip
 
 
@@ -55,7 +55,8 @@ class DownlinkPilotScenario:
             own pilot ("projection", as in the paper), or from that as if the pilots were orthogonal ("ignorant"). All are the
             same where they are.
         shadowing_db: standard deviation of log-normal shadowing beyond 50 m, dB.
-        data_snr: normalised power P_d of the downlink payload, linear.
+        data_snr: normalised power P_d of the downlink payload in the paper's rate (P11), linear.
+        payload_power: budget of each AP in a data symbol, W; its beams have the proportions that they have in the pilots.
 
     Example:
         >>> import torch
@@ -89,6 +90,7 @@ class DownlinkPilotScenario:
     receiver: Literal["lmmse", "projection", "ignorant"] = "lmmse"
     shadowing_db: float = 0.0
     data_snr: float = 10.0
+    payload_power: float = 0.2
 
     def __post_init__(self) -> None:
         """Refuse parameters that describe no network, in one line each."""

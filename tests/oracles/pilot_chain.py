@@ -1,5 +1,8 @@
 """Downlink pilots: signals, simulated: uplink pilots, downlink pilots, estimates, echoes. Imports nothing of the package."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +24,7 @@ def sequences(gram: ComplexArray, length: int, rng: np.random.Generator) -> Comp
     return basis @ root.conj().T
 
 
-def simulated_nmse(
+def simulated_frames(
     beta: Array,
     share: Array,
     pilot: NDArray[np.int64],
@@ -30,9 +33,9 @@ def simulated_nmse(
     downlink_energy: float,
     trials: int,
     seed: int,
-    receiver: str = "projection",
-) -> Array:
-    """Error of an affine estimate of every UE's effective channel over its mean power, from `trials` simulated frames.
+    receiver: str,
+) -> Iterator[tuple[ComplexArray, ComplexArray]]:
+    """Each UE's effective channels a_kj [trial, ue] and its affine estimate of a_kk [trial], from `trials` simulated frames.
 
     The estimate is the best one from the whole received pilot ("lmmse"), from its correlation with the UE's own pilot
     ("projection"), or from that by the weight that noise alone asks for ("ignorant"). beta[k, m]: channel gains; share[k, m]:
@@ -51,21 +54,43 @@ def simulated_nmse(
     variance = uplink_energy * together @ beta + 1
     estimate = np.sqrt(uplink_energy) * beta / variance * despread
     strength = uplink_energy * beta**2 / variance
-    scale = np.sqrt(np.divide(share, strength))
-    sent = np.einsum("km,tkm,sk->tms", scale, estimate.conj(), downlink)
-    nmse = np.zeros(ues)
+    beam = np.sqrt(np.divide(share, strength)) * estimate.conj()
     for k in range(ues):
-        effective = np.einsum("tm,m,tm->t", channel[:, k], scale[k], estimate[:, k].conj())
-        heard = np.sqrt(downlink_energy) * np.einsum("tm,tms->ts", channel[:, k], sent)
-        heard = heard + _noise(rng, trials, heard.shape[1])
+        effective = np.einsum("tm,tjm->tj", channel[:, k], beam)
+        heard = np.sqrt(downlink_energy) * effective @ downlink.T
+        heard = heard + _noise(rng, *heard.shape)
         observed = heard if receiver == "lmmse" else heard @ downlink[:, k, None].conj()
-        a, y = effective - effective.mean(), observed - observed.mean(0)
+        a, y = effective[:, k] - effective[:, k].mean(), observed - observed.mean(0)
         weight = np.linalg.lstsq(y, a, rcond=None)[0]
         if receiver == "ignorant":
             spread = (abs(a) ** 2).mean()
             weight = np.array([np.sqrt(downlink_energy) * spread / (downlink_energy * spread + 1.0)])
-        nmse[k] = (abs(a - y @ weight) ** 2).mean() / (abs(effective) ** 2).mean()
-    return nmse
+        yield effective, effective[:, k].mean() + y @ weight
+
+
+def simulated_nmse(*network: Any, **draws: Any) -> Array:
+    """Error of every UE's estimate of its effective channel over the mean power of this; arguments of `simulated_frames`."""
+    frames = enumerate(simulated_frames(*network, **draws))
+    return np.array([(abs(a[:, k] - guess) ** 2).mean() / (abs(a[:, k]) ** 2).mean() for k, (a, guess) in frames])
+
+
+def simulated_rate(*network: Any, noise: float, symbols: int = 8, **draws: Any) -> Array:
+    """Bit that a Gaussian data symbol brings a UE that decodes with its channel's estimate, by the density of information.
+
+    In each of `simulated_frames`, `symbols` data symbols to every UE go through the beams of the pilots and `noise`. A symbol x
+    is scored by q(y | x) = exp(-|y - a_hat x|^2 / s) over its mean over all x, with the mean |y - a_hat x|^2 for s.
+    """
+    rng = np.random.default_rng(99)
+    rates = []
+    for k, (a, guess) in enumerate(simulated_frames(*network, **draws)):
+        data = _noise(rng, *a.shape, symbols)
+        y = np.einsum("tj,tjn->tn", a, data) + np.sqrt(noise) * _noise(rng, len(a), symbols)
+        miss = abs(y - guess[:, None] * data[:, k]) ** 2
+        s = miss.mean()
+        strength = abs(guess[:, None]) ** 2 / s
+        density = np.log1p(strength) - miss / s + abs(y) ** 2 / (s * (1.0 + strength))
+        rates.append(density.mean() / np.log(2.0))
+    return np.array(rates)
 
 
 def located(ap: Array, ue: Array, snr: Array, spectrum: Array, frequency: Array, trials: int, seed: int) -> Array:
