@@ -8,6 +8,8 @@ from torch.testing import assert_close
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.card import has_shares
 from isac_torch.deployment.snapshot import Snapshot
+from isac_torch.errors import BundleError
+from isac_torch.nn import export_shares
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.export import export_bundle
 from isac_torch.nn.export_shares import ShareArchive
@@ -57,6 +59,49 @@ def test_the_archive_is_the_network_without_its_learned_steps() -> None:
         power = share_power(dense, network.points(problem)[network.corrections - 1])
     assert network.stepper is not None
     assert_close(share * problem.link_budget, power)
+
+
+class WrongBy:
+    """A graph that answers as the archive does, and by some share too much for one link: of every drop, or of the first one."""
+
+    def __init__(self, archive: ShareArchive, much: float, *, everywhere: bool) -> None:
+        self.archive, self.much, self.everywhere, self.calls = archive, much, everywhere, 0
+
+    def module(self, check_guards: bool):
+        return self
+
+    def __call__(self, *inputs):
+        with torch.no_grad():
+            share = self.archive(*inputs).clone()
+        if self.everywhere or self.calls == 0:
+            share[: None if self.everywhere else 1, -1] += self.much
+        self.calls += 1
+        return share
+
+    def run(self, outputs, inputs):
+        return [self(*(torch.from_numpy(value) for value in inputs.values())).numpy()]
+
+
+@pytest.mark.parametrize("wrong", ["onnx", "archive"])
+def test_parity_refuses_either_graph_where_the_median_drop_differs(monkeypatch, tmp_path, wrong: str) -> None:
+    import onnxruntime
+
+    archive = ShareArchive(ShareNetwork(hidden=4, layers=1, steps=1).eval())
+    monkeypatch.setattr(export_shares, "PARITY_SIZES", ("3x2x0", "2x2x1"))
+    monkeypatch.setattr(export_shares, "KINDS", ("sir", "sicnr"))
+
+    def parity(much: float, *, everywhere: bool):
+        graphs = {name: WrongBy(archive, much if name == wrong else 0.0, everywhere=everywhere) for name in ("onnx", "archive")}
+        monkeypatch.setattr(onnxruntime, "InferenceSession", lambda path, providers: graphs["onnx"])
+        monkeypatch.setattr(torch.export, "load", lambda path: graphs["archive"])
+        return export_shares.share_parity(archive, tmp_path)
+
+    allowed, drops = 0.9 * export_shares.PARITY, 4
+    for found, size in zip(parity(allowed, everywhere=True), ("3x2x0", "2x2x1"), strict=True):
+        assert found == {"size": size, "onnx": 0.0, "archive": 0.0, "drops": drops} | {wrong: pytest.approx(allowed, rel=1e-3)}
+    with pytest.raises(BundleError, match="3x2x0"):
+        parity(1.1 * export_shares.PARITY, everywhere=True)
+    assert parity(0.5, everywhere=False)[0][wrong] == pytest.approx(0.5, rel=1e-3)
 
 
 @pytest.mark.slow  # minutes: tracing with open sizes

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from isac_torch.roles import policies
 from isac_torch.roles.policies import RolePolicy
 from isac_torch.roles.search import Search
 from isac_torch.tracking.requirement import Requirement
@@ -47,3 +48,20 @@ def test_other_kinds_of_requirement_become_dominate(drop):
     found = UNIFORM.choose(drop.select(torch.arange(1)), replace(SMALL, requirement=Requirement("sir")))
     assert found.problem.num_cells > 0
     assert found.problem.position is not None
+
+
+def test_only_a_factor_above_1_is_eased(drop, monkeypatch):
+    """Searches that never meet what they are asked: the last one is taken."""
+    one = drop.select(torch.arange(1))
+    chosen = UNIFORM.choose(one, SMALL)
+    unmet = replace(chosen, allocation=replace(chosen.allocation, violation=torch.ones(1, dtype=torch.float64)))
+    asked = []
+
+    def search(drop, scenario, allocator, how):
+        asked.append(scenario.requirement.sicnr)
+        return unmet
+
+    monkeypatch.setattr(policies, "search_roles", search)
+    assert not UNIFORM.choose(one, SMALL).eased.any()
+    assert replace(UNIFORM, sicnr=1.2).choose(one, SMALL).eased.all()
+    assert asked == [1.0, 1.2, 1.0]
