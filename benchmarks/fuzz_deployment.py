@@ -27,7 +27,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the inputs are those of the tests
 
-from isac_torch.deployment.allocator import Allocated, DeployedAllocator
+from isac_torch.deployment.allocated import Allocated
+from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.files import decode_json, decode_npz
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import IsacError

@@ -34,7 +34,8 @@ import torch  # noqa: E402
 from isac_torch.allocation import Allocation, Allocator, Status, allocate  # noqa: E402
 from isac_torch.allocators.tracking.batched import BatchedOptimal  # noqa: E402
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc  # noqa: E402
-from isac_torch.deployment.allocator import Allocated, DeployedAllocator  # noqa: E402
+from isac_torch.deployment.allocated import Allocated  # noqa: E402
+from isac_torch.deployment.allocator import DeployedAllocator  # noqa: E402
 from isac_torch.deployment.snapshot import Snapshot  # noqa: E402
 from isac_torch.deployment.statistics import coefficients  # noqa: E402
 from isac_torch.tracking.build import power_problem  # noqa: E402

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Literal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.deployment.allocator import Allocated, DeployedAllocator
+    from isac_torch.deployment.allocated import Allocated
+    from isac_torch.deployment.allocator import DeployedAllocator
 
 Policy = Literal["central", "distributed"]
 

@@ -11,21 +11,22 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from numpy import ndarray
 
+from isac_torch.deployment.allocated import Allocated, Sensed, sensed_by, sensed_sir
 from isac_torch.deployment.balance import balanced_power
 from isac_torch.deployment.bundle import load_bundle, load_weights
 from isac_torch.deployment.card import ONNX, OUTPUTS, REFINED, Seen, has_shares, ranges_of
 from isac_torch.deployment.compiled import by_core, put
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first, without_unheard
-from isac_torch.deployment.guard import Guarded, PathTaken, guard
+from isac_torch.deployment.guard import Guarded, guard
 from isac_torch.deployment.native import NativeCore, links_of, native_core
 from isac_torch.deployment.open_roles import chosen_receivers
 from isac_torch.deployment.patience import still_wanted
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from isac_torch.tracking.nodes import Nodes
 
 
-Answers: TypeAlias = "tuple[Guarded, list[tuple[str, ...]], _Sensed]"
+Answers: TypeAlias = "tuple[Guarded, list[tuple[str, ...]], Sensed]"
 """Guarded powers, what about each network is unlike those of the training, and what the radar gets."""
 
 
@@ -59,46 +60,6 @@ _FIRST_ANSWER = 10.0
 _CHUNK = 32
 """Drops that go through a network of shares at once."""
 _FOREIGN = "improved from uniform power, because the network was trained for a sensing SIR only"
-
-
-@dataclass(frozen=True)
-class Allocated:
-    """Powers of one network and how they came about.
-
-    Attributes:
-        power: W, of each link.
-        link_ap: transmit AP of each link, counted as in the snapshot's tx_position.
-        receive_ap: APs of tx_position that listen, where the snapshot leaves that to a rule; else empty.
-        owner_kind: "ue" or "target" of each link.
-        owner_index: which UE or target.
-        sinr: of each UE, linear.
-        sir: expected sensing SIR of each target, linear, where the requirement is `sir`; empty where it is another, or where
-            fewer than two targets are tracked.
-        sicnr: expected SICNR of each target, linear, where the requirement constrains it; else empty.
-        position_error: error bound of each target's horizontal position, m, where the requirement constrains it; else empty.
-        quality: smallest of all sensing constraints, what is reached over what is required; infinite where there is none.
-        path: whose powers these are: the network's, the network's improved (by `refine`, or because such networks need it), the
-            network's after a repair, the distributed policy's, fractional power control's, or the best there is where no powers
-            meet every sensing constraint.
-        reason: why not the network's, and which UEs are out of reach and left out of the smallest SINR; else empty.
-        out_of_distribution: what about the network is unlike those of the training, in words.
-        milliseconds: share of the call's time, from validation to the guard.
-    """
-
-    power: Float[ndarray, " link"]
-    link_ap: Int[ndarray, " link"]
-    receive_ap: Int[ndarray, " rx"]
-    owner_kind: tuple[str, ...]
-    owner_index: Int[ndarray, " link"]
-    sinr: Float[ndarray, " ue"]
-    sir: Float[ndarray, " row"]
-    sicnr: Float[ndarray, " limited"]
-    position_error: Float[ndarray, " located"]
-    quality: float
-    path: PathTaken
-    reason: str
-    out_of_distribution: tuple[str, ...]
-    milliseconds: float
 
 
 class DeployedAllocator:
@@ -250,7 +211,7 @@ class DeployedAllocator:
         """Guarded powers of completed snapshots of one size class, and what about each is unlike those of the training."""
         problem = coefficients(batch)
         found = without_unheard(problem, covered_first(problem, self._guarded))
-        return found, self._unlike(problem), _sensed(problem, found)
+        return found, self._unlike(problem), sensed_by(problem, found)
 
     def _by_core(self, core: NativeCore, batch: Sequence[Snapshot]) -> Answers:
         """The same by the compiled core; what it leaves by numpy."""
@@ -260,7 +221,7 @@ class DeployedAllocator:
             for row, drop in enumerate(left):
                 put(found, drop, rest, row)
                 strange[drop] = unlike[row]
-        return found, strange, _sensed_sir(found, np.array([snapshot.sir_min for snapshot in batch]))
+        return found, strange, sensed_sir(found, np.array([snapshot.sir_min for snapshot in batch]))
 
     def _guarded(self, problem: Coefficients) -> Guarded:
         """The network's powers after the guard; improved where asked for, or where the network is known to do badly."""
@@ -315,42 +276,6 @@ class DeployedAllocator:
                 inputs = {name: np.ascontiguousarray(value, np.float32) for name, value in share_inputs(some).items()}
                 parts.append(self._session.run(SHARE_OUTPUTS, inputs, options)[0])
         return np.concatenate(parts, dtype=np.float64)
-
-
-@dataclass(frozen=True)
-class _Sensed:
-    """What `Allocated` says of the radar, of every drop."""
-
-    sir: Float[ndarray, "drop row"]
-    sicnr: Float[ndarray, "drop limited"]
-    position_error: Float[ndarray, "drop located"]
-    quality: Float[ndarray, " drop"]
-
-
-def _sensed(problem: Coefficients, found: Guarded) -> _Sensed:
-    """What `Allocated` says of the radar, by drop."""
-    watts, count = problem.asks_for_watts, problem.num_target_constraints
-    with np.errstate(all="ignore"):  # a SIR that no other target disturbs is infinite
-        quality = np.full(problem.num_drops, np.inf)
-        parts = [found.sir / problem.sir_min] if problem.num_constraints else []
-        none = found.sir[:, :0]
-        error = none
-        if problem.position is not None:
-            parts.append(problem.position.h(found.power) / problem.position.required)
-            error = problem.position.error(found.power)
-        if parts:
-            quality = np.concatenate(parts, axis=1).min(-1)
-    sicnr, sir = (found.sir[:, :count], none) if watts else (none, found.sir)
-    return _Sensed(sir, sicnr, error, quality)
-
-
-def _sensed_sir(found: Guarded, sir_min: Float[ndarray, " drop"]) -> _Sensed:
-    """The same where SIR0 is all that is required."""
-    none = found.sir[:, :0]
-    quality = np.full(len(sir_min), np.inf)
-    if found.sir.shape[1]:
-        quality = (found.sir / sir_min[:, None]).min(-1)
-    return _Sensed(found.sir, none, none, quality)
 
 
 def _nodes_of(snapshot: Snapshot) -> Nodes:

@@ -22,7 +22,7 @@ from isac_torch.files import writable_file, write_whole
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from isac_torch.deployment.allocator import Allocated
+    from isac_torch.deployment.allocated import Allocated
 
 UNITS = {"power": "W", "sinr": "1", "sir": "1", "sicnr": "1", "position_error": "m", "quality": "1", "milliseconds": "ms"}
 """Units of the columns that have one; the others are indices, which count from 0, and words."""

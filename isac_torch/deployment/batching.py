@@ -14,7 +14,7 @@ from isac_torch.deployment.patience import Abandoned, while_wanted
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from isac_torch.deployment.allocator import Allocated
+    from isac_torch.deployment.allocated import Allocated
     from isac_torch.deployment.snapshot import Snapshot
 
 

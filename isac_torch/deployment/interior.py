@@ -6,146 +6,39 @@ With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 and
 
 C_l x >= n_l the linear sensing constraints (n_l = 0 for a SIR), h_l the position information over what is required.
 
-This is the Newton system of the method that `isac_torch.interior_point` drives. `isac_torch.solvers.tracking.interior`
+`newton` has the equations and their unknowns, `isac_torch.interior_point` the method. `isac_torch.solvers.tracking.interior`
 certifies optima with it; this one is for being within a per cent or two after some ten steps on few and small arrays.
-Logarithms let the level rise by decades in a step. Everything is relative to the point: with y and s the prices and slacks of
-the rows, z those of x >= 0 and J the slope of the rows in log x, unknown are eta = dx/x and y + dy in
-
-    W = diag(x z + y_k theta / 2),   theta_e = a_e sqrt x_e / sqrt u_k,
-    (J W^-1 J^T + diag(s/y)) (y + dy) - dt = s (1 + omega) - value - J W^-1 (omega x z),   the UEs' prices sum to 1,
-    eta = W^-1 (J^T (y + dy) + omega x z),
-
-where omega asks each product of a price and its slack to become omega times what it is. The curvature of log u_k is W's and a
-term theta theta^T, which that of log v_k outweighs along the powers that keep the level: W leaves both out. That costs the last
-digits, which take some steps more, and saves the wandering that the exact curvature, not convex, brings far from the end. Of
-the curvature of h_l, which is concave, W holds a rough diagonal.
+Logarithms let t rise by decades in a step.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from numpy import ndarray
 
 from isac_torch import interior_point
-from isac_torch.deployment.linear import solved
+from isac_torch.deployment.newton import Program, System, constraints, program_of
 from isac_torch.deployment.patience import still_wanted
 from isac_torch.interior_point import Iterate, Rule
 
 if TYPE_CHECKING:
     from isac_torch.deployment.statistics import Coefficients
-    from isac_torch.tracking.position import PositionInformation
 
-_TINY = 1e-300
 _EVEN, _BELOW = 0.05, 0.1
 """Start: share of equal powers mixed into the given ones, and of each budget that is left free."""
 _LEVEL = math.log(0.5)
-"""Level of the start, relative to what its powers reach."""
+"""t of the start, relative to what its powers reach."""
 _SLACK, _FREE = 0.1, 0.05
-"""Smallest slack of the start: of the UEs' rows, and of the targets' relative to their terms; of a budget."""
+"""Smallest slack of the start: of the UEs' constraints, and of the targets' relative to their terms; of a budget."""
 _PRODUCT = 1.0
-"""Products of prices and slacks at the start, relative to those of even prices."""
-_ONE_THREAD = 60_000
-"""Multiplications up to which libraries for matrices keep to one thread. More threads pay off for none of these sizes, and
-where others use the processor they wait for each other ten times as long as they work; so products are taken in parts."""
-_POSITION_CURVATURE = 1.0
-"""Of h_l in the logarithms of the powers, over its slope, on W's diagonal: 1 is that of a geometric mean. Without it the steps
-are too long and stall at 0.95 of the largest smallest rate on average; with 0.5 to 1 they end within 0.2 %."""
+"""Products of dual variables and slacks at the start, relative to those of equal dual variables."""
 _COST = 3.0
 """Nepers of SINR that a neper of missing quality is thought to cost where it is taken away afterwards."""
 _RULE = Rule(most=0.5, cuts=0)
-
-
-@dataclass(frozen=True)
-class _Program:
-    """The module's problem. K rows of UEs, then the linear sensing constraints, the positions, the APs.
-
-    Attributes:
-        amplitude: a of each serving link, in units in which the start reaches level 0.
-        slope: -N of the UEs' rows, C of the linear constraints, zeros for the positions, -A of the APs'.
-        need: n of the linear constraints.
-        position: information by relative powers, over what is required; None where nothing is.
-        coherent: amplitude of each UE's links at UEs of its pilot; None where no pilot is shared.
-        own: 1 where a serving link is a UE's own.
-        aps: number of APs.
-    """
-
-    amplitude: Float[ndarray, "drop ue serving"]
-    slope: Float[ndarray, "drop constraint link"]
-    need: Float[ndarray, "drop linear"]
-    position: PositionInformation[ndarray] | None
-    coherent: Float[ndarray, "drop ue ue serving"] | None
-    own: Float[ndarray, "ue comm_link"]
-    aps: int
-
-    def select(self, index: Int[ndarray, " chosen"]) -> _Program:
-        """The drops at `index`."""
-        return replace(
-            self,
-            amplitude=self.amplitude[index],
-            slope=self.slope[index],
-            need=self.need[index],
-            position=None if self.position is None else self.position.select(index),
-            coherent=None if self.coherent is None else self.coherent[index],
-        )
-
-    def newton(self, point: Iterate[ndarray]) -> _System:
-        """Newton's equations at a point."""
-        return _system(self, point)
-
-
-@dataclass(frozen=True)
-class _System:
-    """Newton's equations at a point; names as in the module's docstring.
-
-    Attributes:
-        product: lead times partner.
-        value: of every row.
-        slope: J.
-        inverse: of W's diagonal.
-        matrix: of y + dy of UEs and targets, and dt, after the APs' are eliminated.
-        shared: J W^-1 J^T between those and the APs; stiffness: the APs' own, diagonal because no link has two APs.
-        slack: s of every row; price: its y.
-        residual: sum of what the rows lack of their slacks, priced, or of what the prices lack at the links, if larger.
-    """
-
-    product: Float[ndarray, "drop variable"]
-    value: Float[ndarray, "drop constraint"]
-    slope: Float[ndarray, "drop constraint link"]
-    inverse: Float[ndarray, "drop link"]
-    matrix: Float[ndarray, "drop unknown unknown"]
-    shared: Float[ndarray, "drop ratio ap"]
-    stiffness: Float[ndarray, "drop ap"]
-    slack: Float[ndarray, "drop constraint"]
-    price: Float[ndarray, "drop constraint"]
-    residual: Float[ndarray, " drop"]
-
-    def select(self, index: ndarray) -> _System:
-        """The drops at `index`."""
-        return _System(*(value[index] for value in vars(self).values()))
-
-    def direction(self, wanted: ndarray | None) -> tuple[ndarray, ndarray]:
-        """Relative changes of prices and powers that ask the products for `wanted` times what they are; change of the level.
-
-        None asks them for zero.
-        """
-        rows, ratios = self.value.shape[1], self.shared.shape[1]
-        right = self.slack - self.value
-        if wanted is not None:
-            asked = wanted[:, rows:] * self.product[:, rows:]
-            right += self.slack * wanted[:, :rows] - _along(self.slope, self.inverse * asked)
-        load = right[:, ratios:] / self.stiffness
-        reduced = np.ones((len(right), ratios + 1))
-        reduced[:, :ratios] = right[:, :ratios] - _along(self.shared, load)
-        found = solved(self.matrix, reduced[..., None])[..., 0]
-        price = np.concatenate([found[:, :ratios], load - _earned(found[:, :ratios], self.shared) / self.stiffness], 1)
-        pull = _earned(price, self.slope)
-        power = self.inverse * (pull if wanted is None else pull + asked)
-        return np.concatenate([price / self.price - 1.0, power], 1), found[:, ratios]
 
 
 def ascend(
@@ -153,23 +46,24 @@ def ascend(
 ) -> Float[ndarray, "drop link"]:
     """Powers (W) of a smallest SINR near the largest, from given ones.
 
-    Each drop stops on its own, and keeps the best of its steps: rows and budgets are met but for what that step left. One
-    whose numbers overflow keeps the start.
+    Each drop stops on its own, and keeps the best of its steps: constraints and budgets are met but for what that step left. A
+    drop whose numbers overflow keeps the start.
 
     Args:
         problem: its sensing constraints can be met; with shared pilots the end is a local optimum.
         power: W, not negative, within the budgets, every UE served.
-        gap: what prices and slacks, and residuals, may leave of the SINR, relative.
+        gap: what dual variables times slacks, and residuals, may leave of the SINR, relative.
         steps: Newton steps at most.
-        spare: shortfall of a constraint, relative to its terms, up to which a step may be kept all the same, for a small price.
+        spare: shortfall of a constraint, relative to its terms, up to which a step may be kept all the same, at a small cost.
     """
     limit = problem.link_budget
-    program, power = _program(problem, limit, power / limit)
+    power = _apart(problem, power / limit)
+    program = program_of(problem, limit, power)
     rows = program.slope.shape[1]
     point = _start(program, power)
     answer, best = power.copy(), np.full(len(power), -np.inf)
 
-    def leaves(alive: ndarray, _step: int, program: _Program, point: Iterate[ndarray], system: _System) -> ndarray:
+    def leaves(alive: ndarray, _step: int, program: Program, point: Iterate[ndarray], system: System) -> ndarray:
         still_wanted()
         reached = _reached(program, point, system, spare)
         better = reached > best[alive]
@@ -181,57 +75,17 @@ def ascend(
     return answer * limit
 
 
-def _program(problem: Coefficients, limit: ndarray, relative: ndarray) -> tuple[_Program, ndarray]:
-    """The problem in relative powers, and the powers it starts from."""
-    drops, ues, serving, aps = len(limit), problem.num_ues, problem.serving, problem.num_aps
-    position = _relative(problem.position, limit)
-    links, linear = problem.num_links, problem.num_ues + problem.num_constraints
-    ratios = linear + (0 if position is None else position.required.shape[1])
-    slope = np.zeros((drops, ratios + aps, links))
-    slope[:, :ues] = -problem.leakage * limit[:, None]
-    need = problem.sir_min * problem.constraint_noise
-    if problem.num_constraints:
-        row = (problem.echo - problem.sir_min[..., None] * problem.cross_echo) * limit[:, None]
-        size = np.maximum(np.maximum(np.abs(row).max(-1), need), _TINY)
-        slope[:, ues:linear], need = row / size[..., None], need / size
-    slope[np.arange(drops)[:, None], ratios + problem.link_ap, np.arange(links)] = -1.0
-    crowd = np.take_along_axis(-slope[:, ratios:].sum(-1), problem.link_ap, 1)
-    start = (1.0 - _BELOW) * ((1.0 - _EVEN) * relative + _EVEN / crowd)
-    reached = problem.sinr(start * limit).min(-1)
-    reach = np.sqrt(problem.serving_power(limit))
-    program = _Program(
-        amplitude=problem.signal * reach / np.sqrt(reached)[:, None, None],
-        slope=slope,
-        need=need,
-        position=position,
-        coherent=problem.coherent * reach[:, None] if problem.has_pilot_reuse else None,
-        own=np.eye(ues).repeat(serving, 1),
-        aps=aps,
-    )
-    return program, start
+def _apart(problem: Coefficients, relative: ndarray) -> ndarray:
+    """Powers over their AP's budget, none of them zero and no budget used up."""
+    crowd = np.take_along_axis(problem.ap_load(np.ones_like(relative)), problem.link_ap, 1)
+    return (1.0 - _BELOW) * ((1.0 - _EVEN) * relative + _EVEN / crowd)
 
 
-def _relative(position: PositionInformation[ndarray] | None, limit: ndarray) -> PositionInformation[ndarray] | None:
-    """The same information by powers over `limit` (W), in units of what is required."""
-    if position is None or not position.required.shape[1]:
-        return None
-    unit = 1.0 / np.maximum(position.required, _TINY)
-    rate = limit[:, None, None] * unit[..., None, None]
-    return replace(
-        position,
-        energy=position.energy * rate,
-        cross=position.cross * rate,
-        spread=position.spread * rate,
-        prior=position.prior * unit[..., None],
-        required=np.ones_like(unit),
-    )
-
-
-def _start(program: _Program, power: ndarray) -> Iterate[ndarray]:
-    """Slacks from the powers, kept off zero, and prices that make all products of a drop the same."""
+def _start(program: Program, power: ndarray) -> Iterate[ndarray]:
+    """Slacks from the powers, kept off zero, and dual variables that make all products of a drop the same."""
     ues = program.amplitude.shape[1]
     level = np.full(len(power), _LEVEL)
-    slope, value, _ = _rows(program, power, level)
+    slope, value, _ = constraints(program, power, level)
     slack = np.maximum(value, _SLACK * np.abs(slope).sum(-1))
     slack[:, :ues] = np.maximum(value[:, :ues], _SLACK)
     slack[:, -program.aps :] = np.maximum(value[:, -program.aps :], _FREE)
@@ -239,63 +93,7 @@ def _start(program: _Program, power: ndarray) -> Iterate[ndarray]:
     return Iterate(np.concatenate([product / slack, power], 1), np.concatenate([slack, product / power], 1), level)
 
 
-def _rows(program: _Program, power: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray]:
-    """Slopes J of all rows in the logarithms of the powers, their values, and theta."""
-    drops, ues, serving = program.amplitude.shape
-    comm = ues * serving
-    slope = program.slope * power[:, None]
-    root = np.sqrt(power[:, :comm]).reshape(drops, ues, serving)
-    if program.coherent is not None:
-        heard = program.coherent * root[:, None]
-        slope[:, :ues, :comm] -= (heard * heard.sum(-1, keepdims=True)).reshape(drops, ues, comm)
-    value = slope.sum(-1)  # every part of every row grows in proportion to all powers, but for the UEs' noise
-    unwanted = 1.0 - value[:, :ues]
-    part = program.amplitude * root
-    total = part.sum(-1)
-    theta = part / total[..., None]
-    slope[:, :ues] /= unwanted[..., None]
-    slope[:, :ues, :comm] += program.own * theta.reshape(drops, 1, comm)
-    value[:, :ues] = np.log(total * total / unwanted) - level[:, None]
-    value[:, -program.aps :] += 1.0
-    linear = ues + program.need.shape[1]
-    value[:, ues:linear] -= program.need
-    if program.position is not None:
-        found, information = program.position.slopes(power)
-        slope[:, linear : -program.aps] = found * power[:, None]
-        value[:, linear : -program.aps] = information - 1.0
-    return slope, value, theta
-
-
-def _system(program: _Program, point: Iterate[ndarray]) -> _System:
-    drops, ues, serving = program.amplitude.shape
-    comm, rows = ues * serving, program.slope.shape[1]
-    price = point.lead[:, :rows]
-    slope, value, theta = _rows(program, point.lead[:, rows:], point.level)
-    product = point.lead * point.partner
-    curvature = product[:, rows:].copy()
-    curvature[:, :comm] += (0.5 * price[:, :ues, None] * theta).reshape(drops, comm)
-    linear = ues + program.need.shape[1]
-    curvature += _POSITION_CURVATURE * _earned(price[:, linear : -program.aps], slope[:, linear : -program.aps])
-    inverse = 1.0 / curvature
-    looseness = point.partner[:, :rows] / price
-    ratio, load = slope[:, : -program.aps], slope[:, -program.aps :]
-    weighted, ratios = ratio * inverse[:, None], ratio.shape[1]
-    shared = _product(weighted, load)
-    stiffness = looseness[:, ratios:] + _along(load * load, inverse)
-    matrix = np.zeros((drops, ratios + 1, ratios + 1))
-    matrix[:, :ratios, :ratios] = _product(weighted, ratio) - _product(shared / stiffness[:, None], shared)
-    row = np.arange(ratios)
-    matrix[:, row, row] += looseness[:, :ratios]
-    matrix[:, :ues, ratios] = -1.0
-    matrix[:, ratios, :ues] = 1.0
-    short = (price * np.abs(value - point.partner[:, :rows])).sum(-1)
-    dear = np.abs(_earned(price, slope) + product[:, rows:]).sum(-1)
-    return _System(
-        product, value, slope, inverse, matrix, shared, stiffness, point.partner[:, :rows], price, np.maximum(short, dear)
-    )
-
-
-def _reached(program: _Program, point: Iterate[ndarray], system: _System, spare: float) -> Float[ndarray, " drop"]:
+def _reached(program: Program, point: Iterate[ndarray], system: System, spare: float) -> Float[ndarray, " drop"]:
     """Smallest SINR within the budgets, in the program's units, less what a shortfall up to `spare` will cost; where a sensing
     constraint is missed by more, what it lacks, negative.
     """
@@ -306,24 +104,7 @@ def _reached(program: _Program, point: Iterate[ndarray], system: _System, spare:
     return np.where(short < -spare, short, sinr * np.maximum(1.0 + _COST * short, 0.0))
 
 
-def _done(system: _System, reached: ndarray, gap: float) -> Bool[ndarray, " drop"]:
-    """Whether little is left to gain and the rows are met; or a number overflowed."""
-    left = np.maximum(system.product.sum(-1), system.residual)  # of the logarithm of the SINR, as the UEs' prices sum to 1
+def _done(system: System, reached: ndarray, gap: float) -> Bool[ndarray, " drop"]:
+    """Whether little is left to gain and the constraints are met; or a number overflowed."""
+    left = np.maximum(system.product.sum(-1), system.residual)  # of log SINR: the UEs' dual variables sum to 1
     return ((left <= gap) & (reached > 0.0)) | ~np.isfinite(left + reached)
-
-
-def _earned(price: ndarray, slope: ndarray) -> ndarray:
-    """Sums over the rows, weighted with their prices."""
-    return np.einsum("dr,drl->dl", price, slope)
-
-
-def _along(matrix: ndarray, vector: ndarray) -> ndarray:
-    """Sums of each row over the columns, weighted with the vector."""
-    return np.einsum("drl,dl->dr", matrix, vector)
-
-
-def _product(left: ndarray, right: ndarray) -> ndarray:
-    """Of each row of one with each row of the other."""
-    part = max(2, _ONE_THREAD // right[0].size) if right[0].size else left.shape[1]
-    parts = [left[:, first : first + part] @ right.transpose(0, 2, 1) for first in range(0, left.shape[1], part)]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, 1)

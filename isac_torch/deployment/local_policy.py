@@ -35,7 +35,7 @@ from isac_torch.weights import shipped_policy
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.deployment.allocator import Allocated
+    from isac_torch.deployment.allocated import Allocated
 
 FORMAT, FORMAT_VERSION, SYSTEM = "isac-torch-policy", 1, "tracking-distributed"
 CARD = "card"

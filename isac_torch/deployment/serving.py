@@ -28,7 +28,8 @@ from isac_torch.errors import IsacError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from isac_torch.deployment.allocator import Allocated, DeployedAllocator
+    from isac_torch.deployment.allocated import Allocated
+    from isac_torch.deployment.allocator import DeployedAllocator
 
 JSON = "application/json"
 NPZ = ("application/x-npz", "application/octet-stream")

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element, SubElement, tostring
 import numpy as np
 
 if TYPE_CHECKING:
-    from isac_torch.deployment.allocator import Allocated
+    from isac_torch.deployment.allocated import Allocated
     from isac_torch.deployment.snapshot import Snapshot
 
 _WIDTH, _MARGIN = 900.0, 40.0

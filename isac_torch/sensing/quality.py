@@ -11,7 +11,8 @@ from torch import Tensor
 
 from isac_torch.sensing.clutter import WHITE
 from isac_torch.sensing.echoes import EchoScene, echo_scene
-from isac_torch.sensing.glrt import Glrt, Moments, moments, orthonormal, pseudo_inverse, rank
+from isac_torch.sensing.glrt import Glrt, Moments, moments
+from isac_torch.sensing.projection import orthonormal, pseudo_inverse, rank
 from isac_torch.sensing.signals import NORMAL_ERRORS, draw_blocks, transmitted
 from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.channel import channel_statistics

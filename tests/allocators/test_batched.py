@@ -8,10 +8,10 @@ from torch.testing import assert_close
 
 from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.registry import named_allocator
-from isac_torch.allocators.tracking import batched
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.drop_by_drop import GlobalOptimal, PaperOpc
 from isac_torch.errors import AllocationError
+from isac_torch.solvers.tracking import first_stage
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -160,8 +160,8 @@ def test_sensing_priority_reaches_its_share_of_the_best_sir() -> None:
 def test_the_reference_steps_in_when_every_attempt_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = drops(3)
     truth = allocate(problem, FIRST).value
-    hopeless = batched._Attempt(0.5, 0.5, 0.95, 2)
-    monkeypatch.setattr(batched, "_ATTEMPTS", (hopeless,))
+    hopeless = first_stage._Attempt(0.5, 0.5, 0.95, 2)
+    monkeypatch.setattr(first_stage, "_ATTEMPTS", (hopeless,))
     found = allocate(problem, FIRST)
     assert bool((found.status == Status.OPTIMAL).all())
     assert_close(found.value, truth, rtol=1e-3, atol=0.0)

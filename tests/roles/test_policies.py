@@ -62,6 +62,7 @@ def test_only_a_factor_above_1_is_eased(drop, monkeypatch):
         return unmet
 
     monkeypatch.setattr(policies, "search_roles", search)
+    assert not replace(UNIFORM, sicnr=0.5).choose(one, SMALL).eased.any()
     assert not UNIFORM.choose(one, SMALL).eased.any()
     assert replace(UNIFORM, sicnr=1.2).choose(one, SMALL).eased.all()
-    assert asked == [1.0, 1.2, 1.0]
+    assert asked == [0.5, 1.0, 1.2, 1.0]

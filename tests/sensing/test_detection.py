@@ -18,9 +18,9 @@ from isac_torch.sensing.glrt import (
     local_statistics,
     moments,
     observe,
-    rank,
     statistic,
 )
+from isac_torch.sensing.projection import rank
 from isac_torch.sensing.quality import miss_probability, threshold_of
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold

@@ -12,7 +12,8 @@ from isac_torch.sensing import quality
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.detection import one_at_a_time, sample_cells
 from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, sample_reflectivity
-from isac_torch.sensing.glrt import Glrt, moments, observe, rank, statistic
+from isac_torch.sensing.glrt import Glrt, moments, observe, statistic
+from isac_torch.sensing.projection import rank
 from isac_torch.sensing.quality import assess, echo_quality, mutual_information
 from isac_torch.sensing.signals import Blocks, draw_blocks, transmitted
 from isac_torch.tracking.build import power_problem

@@ -177,11 +177,11 @@ def test_an_exact_cone_programme_agrees() -> None:
 
 
 def test_reference_powers_stand_in_where_nothing_better_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    from isac_torch.allocators.tracking import batched
+    from isac_torch.solvers.tracking import first_stage
 
     problem = dominating(2)
-    one_step = replace(batched._ATTEMPTS[0], max_iterations=1)
-    monkeypatch.setattr(batched, "_ATTEMPTS", (one_step,))
+    one_step = replace(first_stage._ATTEMPTS[0], max_iterations=1)
+    monkeypatch.setattr(first_stage, "_ATTEMPTS", (one_step,))
     answer = allocate(problem, BatchedOptimal(tie="none"))
     assert_close(answer.power, problem.reference)
     assert bool((answer.status == Status.FEASIBLE).all())
