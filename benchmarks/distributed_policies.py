@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.distributed import Distributed
 from isac_torch.evaluation.studies.worlds import Loop
 from isac_torch.files import written_whole
-from isac_torch.nn.tracking.local_channels import Coarse, Delayed, Lossy, Silent
+from isac_torch.nn.tracking.local_channels import Coarse, Late, Lossy, Silent
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
@@ -176,7 +177,10 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
         "4 bits": lambda: Coarse(4),
         "5 % lost": lambda: Lossy(0.05, torch.Generator().manual_seed(1)),
         "20 % lost": lambda: Lossy(0.2, torch.Generator().manual_seed(1)),
-        "one round late": Delayed,
+        **{
+            f"{late:.0%} late by {rounds}": partial(Late, late, torch.Generator().manual_seed(1), rounds)
+            for late, rounds in ((0.05, 1), (0.2, 1), (0.5, 1), (1.0, 1), (0.05, 3), (0.2, 3), (0.5, 3))
+        },
     }
     found["channel"] = {
         name: {rounds: judged(problem, power_of(learned, problem, rounds, channel=make()), best) for rounds in (4, 8)}

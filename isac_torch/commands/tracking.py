@@ -143,7 +143,7 @@ def reproduce_liao(
     Args:
         output: Folder of the results; the powers of a run that was interrupted are read from it.
         figure: One figure, such as 4a, instead of all.
-        quick: Few drops a point: minutes instead of hours.
+        quick: Few drops per point: minutes instead of hours.
         num_drops: Drops at every point, in place of either.
         seed: Of the drops.
         workers: Processes; the results do not depend on them.

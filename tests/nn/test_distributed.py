@@ -14,12 +14,13 @@ from isac_torch.allocators.tracking.distributed import Distributed, HandTuned
 from isac_torch.allocators.tracking.sinr_tracking import SinrTracking
 from isac_torch.errors import AllocationError, CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
-from isac_torch.nn.tracking.local_channels import Coarse, Delayed, Lossy, Silent, loudest_pairs
+from isac_torch.nn.tracking.local_channels import Coarse, Late, Lossy, Silent, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tracking.local.rounds import (
     budget_price,
+    clear,
     measured,
     neighbourhoods,
     on_common_scale,
@@ -313,16 +314,31 @@ def test_requirements_on_cells_and_positions_are_refused_in_one_line():
 
 
 def test_a_message_that_is_late_is_that_of_the_round_before(policy):
-    channel = Delayed()
+    channel = Late(1.0, torch.Generator())
     first, second = torch.ones(2, 3, 1), 2.0 * torch.ones(2, 3, 1)
     assert torch.equal(channel("up", first), torch.zeros(2, 3, 1))
     assert torch.equal(channel("up", second), first)
     assert torch.equal(channel("measured by UEs", second), second)
     problem = problem_of()
-    late, now = policy.exits(problem, channel=Delayed()), policy.exits(problem)
+    late, now = policy.exits(problem, channel=Late(1.0, torch.Generator())), policy.exits(problem)
     assert torch.equal(late[0], now[0])
+    assert torch.equal(policy.exits(problem, channel=Late(0.0, torch.Generator()))[-1], now[-1])
     assert not torch.equal(late[-1], now[-1])
     assert late[-1].isfinite().all()
+
+
+@pytest.mark.parametrize("rounds", [1, 3])
+def test_receivers_hold_the_newest_message_that_has_arrived(rounds):
+    """A loop over words: message t arrives in round t, or in round t + `rounds` where it is late."""
+    channel = Late(0.6, torch.Generator().manual_seed(3), rounds)
+    drawn = torch.Generator().manual_seed(3)
+    late = [torch.rand(2, 5, 1, generator=drawn) < 0.6 for _ in range(8)]
+    for now in range(8):
+        heard = channel("up", torch.full((2, 5, 2), float(now + 1)))
+        for drop in range(2):
+            for word in range(5):
+                there = [then for then in range(now + 1) if then + rounds * int(late[then][drop, word]) <= now]
+                assert bool((heard[drop, word] == max(there, default=-1) + 1).all())
 
 
 def test_nobody_hears_from_a_dead_ap(policy):
@@ -362,12 +378,12 @@ class Queues:
         ]
 
 
-def run_in_threads(policy, problem, programs, rounds, hears=None):
+def run_in_threads(policy, problem, programs, rounds, hears=None, faults=lambda: clear):
     groups = groups_of(problem, programs, hears)
     boxes: dict[tuple[int, int], queue.Queue[torch.Tensor]] = {
         (a, b): queue.Queue() for a in range(programs) for b in range(programs)
     }
-    channels = [GroupChannel(groups, program, Queues(program, boxes)) for program in range(programs)]
+    channels = [GroupChannel(groups, program, Queues(program, boxes), faults()) for program in range(programs)]
     with ThreadPoolExecutor(programs) as pool:
         parts = list(pool.map(lambda channel: run_program(policy, problem, rounds, channel, hears), channels))
     return torch.stack(parts).sum(0), channels
@@ -388,6 +404,22 @@ def test_programs_that_exchange_messages_find_the_same_powers_to_the_bit(policy,
     assert sum(sum(channel.counted.values()) for channel in channels) > 0
 
 
+FAULTS = {
+    "lost": lambda: Lossy(0.3, torch.Generator().manual_seed(5)),
+    "late": lambda: Late(0.5, torch.Generator().manual_seed(5), 2),
+    "coarse": lambda: Coarse(4),
+    "dead": lambda: Silent(problem_of("8x6x2", 1).link_ap == 2),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_programs_whose_messages_suffer_find_the_powers_of_the_batched_form_to_the_bit(policy, fault):
+    problem, faults = problem_of("8x6x2", 1), FAULTS[fault]
+    whole = policy.exits(problem, 3, channel=faults())[-1].exp() * problem.link_budget
+    assert torch.equal(run_in_threads(policy, problem, 3, 3, faults=faults)[0], whole)
+    assert not torch.equal(whole, policy.exits(problem, 3)[-1].exp() * problem.link_budget)
+
+
 def test_one_program_per_ap_sends_no_more_than_the_ledger_counts():
     """Words to nodes of the own AP do not cross; the ledger counts them as if every master were elsewhere."""
     problem, network = problem_of("8x6x2", 1), learned()
@@ -401,8 +433,8 @@ def test_one_program_per_ap_sends_no_more_than_the_ledger_counts():
 def test_processes_over_sockets_find_the_same_powers_to_the_bit(tmp_path):
     problem, network = problem_of("8x6x2", 1).cast(torch.float32), learned().float()
     save_network(tmp_path / "model.pt", network, {})
-    found = run_as_processes(tmp_path / "model.pt", problem, 3, 3, tmp_path)
-    assert torch.equal(found, network.exits(problem, 3)[-1].exp() * problem.link_budget)
+    found = run_as_processes(tmp_path / "model.pt", problem, 3, 3, tmp_path, faults=FAULTS["late"]())
+    assert torch.equal(found, network.exits(problem, 3, channel=FAULTS["late"]())[-1].exp() * problem.link_budget)
 
 
 def test_processes_refuse_more_than_one_drop(tmp_path):

@@ -3,7 +3,8 @@
 Every program holds the coefficients of its own APs' links; all others are replaced by noise, so that a number that was not sent
 cannot be used unseen. The program is that of `exits`, word for word: its channel sends what the group's own nodes say to the
 programs that need it, and fills in what arrived. A UE's program runs with the AP that serves it best, a target's with the AP
-that lights it best. Powers are therefore equal, bit by bit, to those of the batched form.
+that lights it best. Powers are therefore equal, bit by bit, to those of the batched form, and so they are where messages are
+lost, late, cut to a few bits or missing (`nn.tracking.local_channels`): every program then draws the same faults.
 
 Transports are anything that sends numbers from one program to another: sockets of torch.distributed (gloo) in
 `run_as_processes`, queues between threads in tests.
@@ -28,7 +29,7 @@ from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import at_rows
-from isac_torch.tracking.local.rounds import AIR
+from isac_torch.tracking.local.rounds import AIR, Channel, clear
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
@@ -121,12 +122,14 @@ class GroupChannel:
         groups: who runs what.
         program: which one this is.
         transport: between the programs.
+        faults: what happens to messages on their way; every program has its own copy, which starts alike.
         counted: numbers that this program has sent to others, by kind of message; the air is none.
     """
 
     groups: Groups
     program: int
     transport: Transport
+    faults: Channel = clear
     counted: dict[str, int] = field(default_factory=dict)
 
     def __call__(self, kind: str, sent: Tensor) -> Tensor:
@@ -142,7 +145,7 @@ class GroupChannel:
         found = torch.where(mine[None, :, None], sent, noise)
         for mask, part in zip(wanted, arrived, strict=True):
             found[:, mask] = part
-        return found
+        return self.faults(kind, found)
 
     def _parties(self, kind: str) -> tuple[Tensor, Tensor]:
         """Program that owns each word of a message along its second axis, and which programs need it."""
@@ -198,7 +201,13 @@ class Sockets:
 
 
 def run_as_processes(
-    checkpoint: Path, problem: MaxMinSinrProblem, programs: int, rounds: int, folder: Path, hears: Tensor | None = None
+    checkpoint: Path,
+    problem: MaxMinSinrProblem,
+    programs: int,
+    rounds: int,
+    folder: Path,
+    hears: Tensor | None = None,
+    faults: Channel = clear,
 ) -> Float[Tensor, "drop link"]:
     """Powers (W) of every link of one drop, computed by `programs` processes that exchange messages over sockets on this
     machine.
@@ -210,6 +219,7 @@ def run_as_processes(
         rounds: of messages.
         folder: for what the processes hand back.
         hears: which APs hear which UEs; None for all.
+        faults: what happens to messages on their way.
 
     Raises:
         AllocationError: more than one drop.
@@ -218,7 +228,7 @@ def run_as_processes(
         raise AllocationError(f"{problem.num_drops} drops; give one")
     from torch.multiprocessing.spawn import spawn
 
-    spawn(_process, (problem, hears, str(checkpoint), str(folder), programs, rounds), nprocs=programs)
+    spawn(_process, (problem, hears, str(checkpoint), str(folder), programs, rounds, faults), nprocs=programs)
     parts = [torch.load(folder / f"power_{program}.pt", weights_only=True) for program in range(programs)]
     return torch.stack(parts).sum(0)
 
@@ -231,6 +241,7 @@ def _process(
     folder: str,
     programs: int,
     rounds: int,
+    faults: Channel,
 ) -> None:
     """What one process does."""
     import torch.distributed as dist
@@ -238,7 +249,7 @@ def _process(
     torch.set_num_threads(1)
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=program, world_size=programs)
     policy, _ = load_network(Path(checkpoint), stored_kind(Path(checkpoint)))  # type: ignore[type-var]
-    channel = GroupChannel(groups_of(problem, programs, hears), program, Sockets(program))
+    channel = GroupChannel(groups_of(problem, programs, hears), program, Sockets(program), faults)
     power = run_program(policy.to(problem.budget.dtype), problem, rounds, channel, hears)  # type: ignore[arg-type]
     answer = io.BytesIO()
     torch.save(power, answer)

@@ -45,7 +45,7 @@ def reproduce(
     Args:
         output: Folder; made if need be. Powers are kept in its folder `powers`.
         figure: One figure (2, 3, 4a, 4b, 5, 6, 7a, 7b, 8, 9, 10a, 10b, convergence) instead of all.
-        quick: 25 to 100 drops a point instead of 1000.
+        quick: 25 to 100 drops per point instead of 1000.
         num_drops: Drops at every point, in place of either.
         seed: Of the drops.
         workers: Processes; results do not depend on them.
@@ -98,7 +98,7 @@ def _run(study: str, num_drops: int, seed: int, workers: int, reading: Reading, 
     """One study, with a progress bar that says how long it takes."""
     from tqdm import tqdm
 
-    with tqdm(desc=f"{study}, {num_drops} drops a point", unit="chunk", disable=None) as bar:
+    with tqdm(desc=f"{study}, {num_drops} drops per point", unit="chunk", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total

@@ -95,7 +95,8 @@ STATIONARY: Judged[dict[str, list[float]]] = Judged(
         "KKT residual at most 0.01 on nine of ten drops",
         lambda found: rules.stationary(found["printed"]),
     ),
-    "The paper's proof needs an expansion that bounds the function, and its footnote says that this one does not.",
+    "It would hold if a KKT point were one of the last convex programme, or if the expansion bounded the function, which the "
+    "paper's footnote denies.",
     Favourable(
         "the bracket of the bisection is opened again in each of 12 passes", lambda found: rules.stationary(found["reopened"])
     ),
@@ -123,7 +124,7 @@ CLAIMS: tuple[Judged[list[Sample]], ...] = (
             "it rises between some neighbours beyond 6:4",
             rules.vibrates,
         ),
-        "The averaged closed forms fall smoothly: what vibrates in the paper is its solver's end point.",
+        "It would hold for few drops, or if SCA ended at another point at each ratio; means over many drops fall smoothly.",
         Favourable("eps = 2e-3", reading=COARSE),
     ),
     Judged(
@@ -184,7 +185,7 @@ CLAIMS: tuple[Judged[list[Sample]], ...] = (
             "falls until 40 %, by < 2 % beyond",
             rules.improves_until,
         ),
-        "The paper's own formulas fall with the number of orthogonal pilots; nothing in them can counteract.",
+        "It would hold for the slope on a linear axis: a step beyond 40 % gains less than a tenth of what the first step does.",
     ),
     Judged(
         Claim("A-7b", "7b", "proportion", "more pilots change the rate little", "less than 5 %", rules.small_rate_effect),
@@ -219,7 +220,7 @@ CLAIMS: tuple[Judged[list[Sample]], ...] = (
             "both",
             rules.hurt_more,
         ),
-        "The powers of SCA depend on which feasible point its solver returns; the printed error hides it.",
+        "It would hold if it meant the six UEs of Fig. 10b, where the error of SCA grows more than that of full power.",
         Favourable("UEs that do not know the correlation of the pilots", reading=IGNORANT),
     ),
     Judged(

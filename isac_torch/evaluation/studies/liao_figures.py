@@ -111,13 +111,17 @@ def plot_averages(folder: Path, name: str, samples: list[Sample]) -> None:
     for scheme, style, marker in zip(plot.schemes, styles(len(plot.schemes)), markers, strict=False):
         mean = [plot.factor * sample.mean(scheme, plot.quantity) for sample in samples]
         error = [plot.factor * sample.error(scheme, plot.quantity) for sample in samples]
-        axes.errorbar(x, mean, yerr=error, label=labels[scheme], marker=marker, markersize=4, linewidth=1.3, **style)
+        shape: dict[str, Any] = {"marker": marker, "markersize": 5, "markerfacecolor": "none", "linewidth": 1.3}
+        axes.errorbar(x, mean, yerr=error, label=labels[scheme], **shape, **style)
         rows += [(scheme, a, m, e, len(s.values[scheme])) for a, m, e, s in zip(x, mean, error, samples, strict=True)]
     if plot.limit is not None:
         axes.axhline(plot.limit, color="black", linewidth=0.8, linestyle=":", label="required")
     axes.set(xlabel=plot.xlabel, ylabel=plot.ylabel, yscale=plot.scale)
-    axes.set_title(f"Liao et al., Fig. {name}: {samples[0].values['full'].shape[0]} drops a point", fontsize=10)
-    axes.legend(fontsize=7, loc="best")
+    if plot.quantity == "crb":
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks("{x:g}")
+    axes.set_title(f"Liao et al., Fig. {name}: {samples[0].values['full'].shape[0]} drops per point", fontsize=10)
+    figure.legend(*axes.get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=3)
     _save(folder / f"figure_{name}.png", figure)
     _write_csv(folder / f"figure_{name}.csv", ("scheme", plot.xlabel, plot.ylabel, "standard_error", "num_drops"), rows)
 
@@ -215,7 +219,7 @@ def convergence(folder: Path, seed: int) -> None:
         for (name, trace), style, marker in zip(answers.items(), styles(len(answers)), "osv^D", strict=True):
             rows += [(title, name, step, 1.0 / v, 1.0 / b, r) for step, (v, b, r) in enumerate(trace)]
             above = [max(bound / value - 1.0, 1e-7) for value, bound, _ in trace]
-            kind = {"marker": marker, "markersize": 3, "linewidth": 1.2, "label": name, **style}
+            kind = {"marker": marker, "markersize": 4, "markerfacecolor": "none", "linewidth": 1.2, "label": name, **style}
             panels[0][column].semilogy(range(len(trace)), above, **kind)
             panels[1][column].semilogy(range(len(trace)), [max(residual, 1e-9) for _, _, residual in trace], **kind)
         panels[0][column].set_title(title, fontsize=9)
@@ -224,7 +228,7 @@ def convergence(folder: Path, seed: int) -> None:
     panels[1][0].set_ylabel("KKT residual")
     for axes in panels.flat:
         axes.grid(alpha=0.3, linewidth=0.5)
-    panels[0][0].legend(fontsize=7)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), fontsize=7, loc="outside lower center", ncols=5)
     _save(folder / "figure_convergence.png", figure)
     _write_csv(
         folder / "figure_convergence.csv", ("case", "allocator", "step", "largest_nmse", "proven_least", "kkt_residual"), rows

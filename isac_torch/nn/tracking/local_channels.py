@@ -39,31 +39,50 @@ class Lossy:
             return sent
         before = self.last.get(kind)
         if before is None:
-            before = sent if kind.startswith("measured") else torch.full_like(sent, _AT_FIRST.get(kind, 0.0))
+            before = _before_anything(kind, sent)
         lost = torch.rand(*sent.shape[:2], 1, generator=self.generator) < self.share
         self.last[kind] = torch.where(lost.to(sent.device), before, sent)
         return self.last[kind]
 
 
 @dataclass
-class Delayed:
-    """A channel on which messages arrive a round late. What nodes measure of the air is of now, what they announce is not.
+class Late:
+    """A channel on which some messages arrive late: receivers use the newest that has arrived. What nodes measure of the air is
+    of now, what they announce may be of before.
 
     Attributes:
-        last: of each kind of message, what was sent in the round before.
+        share: of the messages that are late, independently of each other.
+        generator: of which are late.
+        rounds: after which a late message arrives.
+        first: of each kind of message, what receivers assume before they have heard anything.
+        sent: of each kind, the last messages and which of them are late, newest first.
     """
 
-    last: dict[str, Tensor] = field(default_factory=dict)
+    share: float
+    generator: torch.Generator
+    rounds: int = 1
+    first: dict[str, Tensor] = field(default_factory=dict)
+    sent: dict[str, list[tuple[Tensor, Tensor]]] = field(default_factory=dict)
 
     def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
         """What arrives."""
         if kind == AIR or kind in _REGISTERED:
             return sent
-        before = self.last.get(kind)
-        self.last[kind] = sent
-        if before is None:
-            before = sent if kind.startswith("measured") else torch.full_like(sent, _AT_FIRST.get(kind, 0.0))
-        return before
+        late = torch.rand(*sent.shape[:2], 1, generator=self.generator) < self.share
+        before = self.sent.setdefault(kind, [])
+        before.insert(0, (sent, late.to(sent.device)))
+        del before[self.rounds + 1 :]
+        held = self.first.setdefault(kind, _before_anything(kind, sent))
+        if len(before) > self.rounds:
+            held = before[self.rounds][0]  # has arrived, late or not
+        for message, is_late in reversed(before[: self.rounds]):
+            held = torch.where(is_late, held, message)
+        return held
+
+
+def _before_anything(kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
+    """What receivers assume before they hear a message of this kind. First measurements are repeated until they are heard."""
+    return sent if kind.startswith("measured") else torch.full_like(sent, _AT_FIRST.get(kind, 0.0))
 
 
 @dataclass(frozen=True)
