@@ -79,7 +79,7 @@ def _dispatch(argv: list[str]) -> None:
     if argv[:1] in ([], ["-h"], ["--help"]):
         print(help_text(), end="")
     elif argv[0] == "--version":
-        from isac_torch.deployment.native import compute_path
+        from isac_torch.deployment.library import compute_path
 
         print(f"isac-torch {__version__}\ndeployed allocators: {compute_path()}")
     else:

@@ -8,9 +8,7 @@
 #endif
 #include "level.h"
 
-int allocate_avx2(int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
-    return allocate_all(count, drops, model, outcome);
-}
+const Level level_avx2 = {allocate_all, received, returned, scattered};
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

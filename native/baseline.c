@@ -2,6 +2,4 @@
 #include "core.h"
 #include "level.h"
 
-int allocate_baseline(int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
-    return allocate_all(count, drops, model, outcome);
-}
+const Level level_baseline = {allocate_all, received, returned, scattered};

@@ -53,6 +53,30 @@ typedef struct {
     double sensing_cap, least_net_gain, excess_at_zero, excess_cap, floor_share, least_share, least_own_gain;
 } Model;
 
+/* isac_torch.large.lags.ScatteringTable: a row of 3 (2N - 1) coefficients for each of `azimuths` + 1 directions, 0..2 pi. */
+typedef struct {
+    int64_t azimuths, width;
+    double lowest; /* 1 - cos(TABLE_ELEVATION) */
+    const double *value;
+} Table;
+
+/* Coefficients of the near pairs of points and sources, isac_torch.large.near: those of point k are first[k]..first[k+1]-1. */
+typedef struct {
+    int64_t points, sources, width;
+    const int64_t *first;  /* [point + 1] */
+    const int32_t *source; /* [pair] */
+    const double *lags;    /* [pair][width] */
+} Near;
+
+/* What is compiled for every level of the processor. */
+typedef struct {
+    int (*allocate)(int64_t count, const Drop *drops, const Model *model, int32_t *outcome);
+    void (*received)(const Near *near, int64_t parts, const double *sent, double *out);
+    void (*returned)(const Near *near, int64_t parts, const double *weight, double *out);
+    void (*scattered)(int64_t pairs, const Table *table, const double *azimuth, const double *cos_elevation, double *out);
+} Level;
+extern const Level level_baseline, level_avx2, level_avx512;
+
 /* What became of a drop: the network's powers are good, or the caller has to go on without the core, or they were improved,
    or repaired, as far as any powers can meet the sensing constraints. */
 enum { SETTLED = 0, LEFT = 1, IMPROVED = 2, REPAIRED = 3, NEARLY = 4 };

@@ -1,9 +1,6 @@
-/* What isac_torch.deployment.native calls: the level of this processor, and drops by it. No state; any thread may call. */
+/* What isac_torch.deployment.native and isac_torch.large call: the level of this processor, and work by it. No state; any
+   thread may call. A level is at most `isac_level()`. */
 #include "core.h"
-
-int allocate_baseline(int64_t count, const Drop *drops, const Model *model, int32_t *outcome);
-int allocate_avx2(int64_t count, const Drop *drops, const Model *model, int32_t *outcome);
-int allocate_avx512(int64_t count, const Drop *drops, const Model *model, int32_t *outcome);
 
 /* 0: baseline, 1: AVX2, 2: AVX-512. */
 int isac_level(void) {
@@ -17,14 +14,55 @@ int isac_level(void) {
     return 0;
 }
 
-/* Bytes of the structures, by which the caller knows that it speaks of the same ones. */
-int64_t isac_sizes(void) { return (int64_t)(sizeof(Drop) * 1000 + sizeof(Model)); }
-
-/* Allocate `count` drops at a level of at most `isac_level()`; outcome[i] is SETTLED or LEFT. -1 where memory is short. */
-int isac_allocate(int level, int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
+static const Level *at(int level) {
 #ifdef __x86_64__
-    if (level == 2) return allocate_avx512(count, drops, model, outcome);
-    if (level == 1) return allocate_avx2(count, drops, model, outcome);
+    if (level == 2) return &level_avx512;
+    if (level == 1) return &level_avx2;
 #endif
-    return level == 0 ? allocate_baseline(count, drops, model, outcome) : -1;
+    (void)level;
+    return &level_baseline;
+}
+
+/* Bytes of the structures, by which the caller knows that it speaks of the same ones. */
+int64_t isac_sizes(void) {
+    return (int64_t)(((sizeof(Drop) * 1000 + sizeof(Model)) * 1000 + sizeof(Near)) * 1000 + sizeof(Table));
+}
+
+/* Allocate `count` drops; outcome[i] is SETTLED or LEFT and so on. -1 where memory is short. */
+int isac_allocate(int level, int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
+    return at(level)->allocate(count, drops, model, outcome);
+}
+
+/* out[part][point] = sum over the pairs of a point of lags times sent[part][source]. */
+void isac_received(int level, const Near *near, int64_t parts, const double *sent, double *out) {
+    at(level)->received(near, parts, sent, out);
+}
+
+/* out[part][source][lag] += sum over the pairs of a source of weight[part][point] times lags. */
+void isac_returned(int level, const Near *near, int64_t parts, const double *weight, double *out) {
+    at(level)->returned(near, parts, weight, out);
+}
+
+/* Lags of local scattering of unit gain from the table, out[pair][lag]; azimuth in rad. */
+void isac_scattered(
+    int level, int64_t pairs, const Table *table, const double *azimuth, const double *cos_elevation, double *out) {
+    at(level)->scattered(pairs, table, azimuth, cos_elevation, out);
+}
+
+/* Pilots of `count` UEs, each with its `near` nearest UEs, itself included, nearest first: isac_torch.large.sets.local_pilots.
+   pilot[ue] is -1 at first; `free` has a place for each pilot. */
+void isac_deal_pilots(
+    int64_t count, int64_t near, int64_t pilots, const int64_t *index, const double *gap, double *free, int64_t *pilot) {
+    for (int64_t turn = 0; turn < 2 * count; turn++) {
+        int64_t ue = turn % count, best = 0;
+        pilot[ue] = -1;
+        for (int64_t p = 0; p < pilots; p++) free[p] = INFINITY;
+        for (int64_t j = near - 1; j >= 0; j--) { /* farthest first, so that the nearest user of a pilot is written last */
+            int64_t used = pilot[index[ue * near + j]];
+            if (used >= 0) free[used] = gap[ue * near + j];
+        }
+        for (int64_t p = 1; p < pilots; p++)
+            if (free[p] > free[best]) best = p;
+        pilot[ue] = best;
+    }
 }

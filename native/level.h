@@ -10,6 +10,7 @@
 #include "symmetric.h"
 #include "interior.h"
 #include "repair.h"
+#include "near.h"
 
 /* One drop, in the memory of `arena`. */
 static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {

@@ -11,12 +11,9 @@ from __future__ import annotations
 import ctypes
 import logging
 import math
-import os
-import struct
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from itertools import accumulate, pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +22,7 @@ from numpy import ndarray
 
 from isac_torch.caches import MEBIBYTE, kept
 from isac_torch.deployment.card import UNITS
+from isac_torch.deployment.library import DROP, LEVELS, MODEL, address, native_library
 from isac_torch.deployment.together import rows_of
 from isac_torch.errors import BundleError
 from isac_torch.propagation.arrays import turned_basis
@@ -38,14 +36,8 @@ if TYPE_CHECKING:
 
 SETTLED, LEFT, IMPROVED, REPAIRED, NEARLY = range(5)
 """What became of a drop, as in native/core.h."""
-LEVELS = ("baseline", "AVX2", "AVX-512")
-"""Instruction sets that the library holds code for; the processor's best is taken."""
 NETWORK: dict[str, Any] = {"system": "tracking-one-shot", "feature_version": 2, "hidden": 32}
 """What a card must say of its network for the core to compute it."""
-FILE = Path(__file__).with_name("_native.so")
-_DROP = struct.Struct("=14q17Q3d5Q")
-"""`Drop` of native/core.h: sizes, arrays, numbers, and where the answers go."""
-_MODEL = struct.Struct("=qQ7d")
 _REALS = (
     "tx_position", "tx_orientation", "rx_position", "target_position", "ue_position", "ue_azimuth", "ue_elevation", "ue_gain",
     "pilot_power", "ap_power",
@@ -92,7 +84,7 @@ class NativeCore:
             constants.sensing_cap, constants.least_net_gain, constants.excess_at_zero, constants.excess_cap,
             constants.floor_share, constants.least_share, constants.least_own_gain,
         )  # fmt: skip
-        self._model = _MODEL.pack(layers, _address(weights), *numbers)
+        self._model = MODEL.pack(layers, address(weights), *numbers)
 
     @property
     def level(self) -> str:
@@ -111,9 +103,9 @@ class NativeCore:
         layout = _layout(sizes, first.carrier_frequency, first.noise_power)
         answers, outcome = np.zeros((count, layout.results[-1])), np.full(count, LEFT, np.int32)
         blocks = rows_of(snapshots, layout.reals), rows_of(snapshots, _WHOLES), answers  # as long as the call lasts
-        drops = layout.records([*map(_address, (*blocks, *tables))], count)
+        drops = layout.records([*map(address, (*blocks, *tables))], count)
         drops.view(np.float64)[:, _SIR_MIN] = [one.sir_min for one in snapshots]
-        self._run(self._level, count, _address(drops), self._model, _address(outcome))
+        self._run(self._level, count, address(drops), self._model, address(outcome))
         power, sinr, sir, quantity, missed = (answers[:, begin:end] for begin, end in pairwise(layout.results))
         rows = len(UNITS) if sir.shape[1] else len(UNITS) - 2
         return Solved(power, sinr, sir, quantity.T[:rows], outcome, missed)
@@ -132,7 +124,7 @@ def native_core(card: Mapping[str, Any], weights: Mapping[str, ndarray] | None, 
         weights: arrays of its file of weights; None where it has none.
         constants: of its balancing layer.
     """
-    library = _library()
+    library = native_library()
     if library is None:
         return None
     network = card.get("network")
@@ -168,41 +160,6 @@ def packed_weights(weights: Mapping[str, ndarray], layers: int) -> Float[ndarray
             f"the weights of the bundle are not those of an allocator ({what}); write it again with `isac-torch export`"
         )
     return np.concatenate([np.asarray(weights[name], np.float32).ravel() for name in shapes])
-
-
-def compute_path() -> str:
-    """By what a deployed allocator computes on this machine, in words.
-
-    Example:
-        >>> compute_path() in ("numpy", "compiled (baseline)", "compiled (AVX2)", "compiled (AVX-512)")
-        True
-    """
-    library = _library()
-    return "numpy" if library is None else f"compiled ({LEVELS[library.isac_level()]})"
-
-
-@cache
-def _library() -> ctypes.CDLL | None:
-    """The library; None, with one line in the log, where there is none or another version's."""
-    asked = os.environ.get("ISAC_TORCH_NATIVE", "")
-    file = FILE if asked in ("", "1") else Path(asked).absolute()
-    reason = "" if file.is_file() else "the compiled core is not built (`make native` builds it)"
-    if asked == "0":
-        reason = "ISAC_TORCH_NATIVE=0"
-    try:
-        library = None if reason else ctypes.CDLL(str(file))
-    except OSError as error:
-        library, reason = None, f"the compiled core cannot be loaded ({' '.join(str(error).split())[:120]})"
-    if library is not None:
-        library.isac_sizes.restype = ctypes.c_int64
-        library.isac_allocate.argtypes = [
-            ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p,
-        ]  # fmt: skip
-        if library.isac_sizes() != 1000 * _DROP.size + _MODEL.size:
-            library, reason = None, "the compiled core is of another version; `make native` builds it again"
-    if library is None:
-        _LOG.info("allocating by numpy: %s", reason)
-    return library
 
 
 def links_of(snapshot: Snapshot) -> Int[ndarray, " link"]:
@@ -257,13 +214,7 @@ def _layout(sizes: tuple[int, ...], carrier_frequency: float, noise_power: float
     wholes = tuple(accumulate((ues, ues * serving, targets * sensing, targets * listening), initial=0))
     results = tuple(accumulate((links, ues, targets if targets > 1 else 0, len(UNITS), 2), initial=0))
     offsets = [8 * given.get(name, 0) for name in _REALS] + [8 * begin for begin in wholes[:-1]] + [0, 0, 0]
-    record = _DROP.pack(*sizes, *offsets, carrier_frequency, noise_power, 0.0, *(8 * begin for begin in results[:-1]))
+    record = DROP.pack(*sizes, *offsets, carrier_frequency, noise_power, 0.0, *(8 * begin for begin in results[:-1]))
     block = [6] * len(sizes) + [0] * len(_REALS) + [1] * len(_WHOLES) + [3, 4, 5] + [6] * 3 + [2] * 5
     row = np.array([8 * sum(lengths[name] for name in reals), 8 * wholes[-1], 8 * results[-1], 0, 0, 0, 0])
     return _Layout(np.frombuffer(record, np.int64), np.array(block), row[block], reals, results)
-
-
-def _address(array: ndarray) -> int:
-    """Of the first entry, in memory."""
-    address: int = array.__array_interface__["data"][0]
-    return address

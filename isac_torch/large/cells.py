@@ -30,15 +30,17 @@ MOST_CELLS = 400_000
 
 @dataclass(frozen=True)
 class Pairs:
-    """Near pairs, those of point 0 first.
+    """Near pairs, point by point and cell by cell: what is computed for one point finds its sources in the cache for the next.
 
     Attributes:
-        first: pairs of point k are first[k]..first[k+1]-1.
+        first: pairs of point order[i] are first[i]..first[i+1]-1.
+        order: the points in the order in which their pairs are listed.
         point: the point of each pair.
         source: the source of each pair.
     """
 
     first: Int[ndarray, " points_and_end"]
+    order: Int[ndarray, " point"]
     point: Int[ndarray, " pair"]
     source: Int[ndarray, " pair"]
 
@@ -82,14 +84,22 @@ class CellGrid:
         """Column and row of each point's cell."""
         return np.floor((points - self.corner) / self.cell).astype(np.int64).T
 
+    def _cell(self, points: Float[ndarray, "point 2"]) -> Int[ndarray, " point"]:
+        """Number of each point's cell, column by column."""
+        column, row = self.place(points)
+        return column * self.shape[1] + row
+
+    def _by_cell(self, points: Float[ndarray, "point 2"]) -> Int[ndarray, " point"]:
+        """The points by the number of their cell."""
+        return np.argsort(self._cell(points), kind="stable")
+
     def near_pairs(self, points: Float[ndarray, "point 2"], sources: Float[ndarray, "source 2"]) -> Pairs:
         """All near pairs of a point and a source."""
         across, up = self.shape
-        column, row = self.place(points)
-        source_column, source_row = self.place(sources)
-        source_cell = source_column * up + source_row
-        order = np.argsort(source_cell, kind="stable")
-        start = np.searchsorted(source_cell[order], np.arange(across * up + 1))
+        order = self._by_cell(points)
+        column, row = self.place(points[order])
+        source_order = self._by_cell(sources)
+        start = np.searchsorted(self._cell(sources)[source_order], np.arange(across * up + 1))
         offset = np.arange(-self.reach, self.reach + 1)
         half = np.sqrt(self.reach**2 - offset**2).astype(int)
         # Cells of one column are consecutive: each point has one run of sources a column.
@@ -106,8 +116,8 @@ class CellGrid:
         first = np.concatenate([[0], np.cumsum(count.sum(1))])
         run = count.ravel()
         shift = np.repeat(begin.ravel() - (np.cumsum(run) - run), run)
-        source = order[shift + np.arange(len(shift))]
-        return Pairs(first, np.repeat(np.arange(len(points)), np.diff(first)), source)
+        source = source_order[shift + np.arange(len(shift))]
+        return Pairs(first, order, np.repeat(order, np.diff(first)), source)
 
     def far_sum(
         self,
@@ -160,8 +170,7 @@ class CellGrid:
 
     def _masses(self, sources: ndarray, strength: ndarray) -> Iterator[Float[ndarray, "x y"]]:
         """Each part's strength, added up in every cell."""
-        column, row = self.place(sources)
-        cell, count = column * self.shape[1] + row, self.shape[0] * self.shape[1]
+        cell, count = self._cell(sources), self.shape[0] * self.shape[1]
         return (np.bincount(cell, weight, count).reshape(self.shape) for weight in strength)
 
     def _offsets(

@@ -10,9 +10,9 @@ from numpy import ndarray
 from scipy.sparse import csr_array
 
 from isac_torch.large.cells import CellGrid
+from isac_torch.large.near import NearLags
 from isac_torch.large.network import LargeNetwork
 from isac_torch.large.sets import located, nearest_free, strongest
-from isac_torch.large.statistics import wide
 from isac_torch.propagation.arrays import response_lags, turned, weights_of
 from isac_torch.propagation.correlation import pointing_lags
 from isac_torch.propagation.geometry import MIN_DISTANCE
@@ -28,7 +28,7 @@ class TargetStatistics:
         sensing_ap: transmit APs with a beam at each target, closest first.
         distance: of these, m.
         beam: weights of W of each sensing link, eq. (9).
-        lighting: d^-decay times the lags of a a^H of each near pair of target and AP: row l, columns AP by AP.
+        lighting: d^-decay times the lags of a a^H of each near pair of target and AP.
         listener: position of the receive AP of each (target, rank), m, target by target.
         own: sum of d^-decay from a target to the receive APs that listen for it.
         cross: the same from the other near targets l' (columns) to the receive APs of target l (rows).
@@ -39,7 +39,7 @@ class TargetStatistics:
     sensing_ap: Int[ndarray, "target sensing"]
     distance: Float[ndarray, "target sensing"]
     beam: Float[ndarray, "sensinglink width"]
-    lighting: csr_array
+    lighting: NearLags
     listener: Float[ndarray, "listener 3"]
     own: Float[ndarray, " target"]
     cross: csr_array
@@ -81,7 +81,7 @@ def target_statistics(network: LargeNetwork, grid: CellGrid) -> TargetStatistics
         sensing_ap=pairs.source[links],
         distance=distance[links],
         beam=weights_of(turned(pointing / network.num_antennas)),
-        lighting=wide(lags * (distance**-decay)[:, None], pairs, len(ap)),
+        lighting=NearLags(pairs, lags * (distance**-decay)[:, None], len(ap)),
         listener=listener,
         own=(np.maximum(gap, MIN_DISTANCE) ** -decay).sum(1),
         cross=cross,

@@ -96,7 +96,7 @@ def _users(
     pull = np.zeros(len(power))
     pull[:comm] = (users.signal * (weight / wanted)[:, None]).ravel() / amplitude
     per_watt = weight / interference
-    cost = problem.beam @ (users.hearing.T @ per_watt)
+    cost = problem.beam.received(users.hearing.returned(per_watt))
     shared = per_watt[users.coherent_ue] * problem.pilot_amplitude(power)
     cost[:comm] += (users.coherent.T @ shared) / amplitude
     return pull, cost
@@ -112,8 +112,10 @@ def _sensing(
     own, other = problem.echoes(power, far)
     missing = SENSING_MARGIN * problem.network.sir_min * other / own
     weight = (weight * (missing**2).clip(0.25, 4.0)).clip(_LEAST_WEIGHT, _MOST_WEIGHT)
-    pull += problem.beam @ (targets.lighting.T @ (weight * targets.own / own))
-    cost += problem.beam @ (targets.lighting.T @ (targets.cross.T @ (weight / other)))
+    asked = np.stack([weight * targets.own / own, targets.cross.T @ (weight / other)])
+    more_pull, more_cost = problem.beam.received(targets.lighting.returned(asked))
+    pull += more_pull
+    cost += more_cost
     return weight
 
 

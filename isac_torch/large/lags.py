@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from ctypes import CDLL
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
+from isac_torch.deployment.library import TABLE, address, native_library
 from isac_torch.propagation.correlation import local_scattering_lags
 
 TABLE_AZIMUTHS = 8192
@@ -50,13 +52,22 @@ class ScatteringTable:
     def lags(self, azimuth: Float[ndarray, " pair"], cos_elevation: Float[ndarray, " pair"]) -> Float[ndarray, "pair lag"]:
         """Lags of unit gain, off by at most TABLE_ERROR; azimuth from broadside, rad."""
         out = np.empty((len(azimuth), 2 * self.num_antennas - 1))
-        for begin in range(0, len(azimuth), _CHUNK):
-            chunk = slice(begin, begin + _CHUNK)
-            out[chunk] = self._interpolated(azimuth[chunk], cos_elevation[chunk])
+        library = native_library()
+        if library is not None:
+            self._by_library(library, azimuth, cos_elevation, out)
+        else:
+            for begin in range(0, len(azimuth), _CHUNK):
+                chunk = slice(begin, begin + _CHUNK)
+                out[chunk] = self._interpolated(azimuth[chunk], cos_elevation[chunk])
         steep = np.flatnonzero(cos_elevation < math.cos(TABLE_ELEVATION))
         if len(steep):
             out[steep] = local_scattering_lags(azimuth[steep], np.arccos(cos_elevation[steep]), self.num_antennas, self.spread)
         return out
+
+    def _by_library(self, library: CDLL, azimuth: ndarray, cos_elevation: ndarray, out: ndarray) -> None:
+        value, turn, tilt = (np.ascontiguousarray(array, np.float64) for array in (self.value, azimuth, cos_elevation))
+        table = TABLE.pack(TABLE_AZIMUTHS, out.shape[1], 1.0 - math.cos(TABLE_ELEVATION), address(value))
+        library.isac_scattered(library.isac_level(), len(out), table, address(turn), address(tilt), address(out))
 
     def _interpolated(self, azimuth: ndarray, cos_elevation: ndarray) -> ndarray:
         at = (azimuth % (2.0 * math.pi)) * (TABLE_AZIMUTHS / (2.0 * math.pi))

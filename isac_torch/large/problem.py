@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float, Int
 from numpy import ndarray
-from scipy.sparse import csr_array
 
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
-from isac_torch.large.cells import CellGrid
+from isac_torch.large.cells import CellGrid, Pairs
 from isac_torch.large.echoes import TargetStatistics, target_statistics
 from isac_torch.large.gains import MeasuredGains, PairGains, Shadowing, far_bound
 from isac_torch.large.lags import ScatteringTable
+from isac_torch.large.near import NearLags
 from isac_torch.large.network import LargeNetwork
 from isac_torch.large.radiation import azimuths, by_sector
 from isac_torch.large.statistics import UserStatistics, user_statistics
@@ -110,19 +110,15 @@ class LargeProblem:
         return self.network.num_targets if self.network.num_targets > 1 else 0
 
     @cached_property
-    def beam(self) -> csr_array:
-        """Weights of every link's beam covariance, row by row; columns AP by AP."""
+    def beam(self) -> NearLags:
+        """Weights of every link's beam covariance, each at its AP."""
         parts = [self.users.beam] if self.targets is None else [self.users.beam, self.targets.beam]
-        value = np.concatenate(parts)
-        width = value.shape[1]
-        column = self.link_ap[:, None] * width + np.arange(width)
-        first = np.arange(len(value) + 1) * width
-        shape = (len(value), self.num_aps * width)
-        return csr_array((value.ravel(), column.ravel().astype(np.int32), first.astype(np.int32)), shape=shape)
+        link = np.arange(len(self.link_ap) + 1)
+        return NearLags(Pairs(link, link[:-1], link[:-1], self.link_ap), np.concatenate(parts), self.num_aps)
 
-    def sent(self, power: Float[ndarray, " link"]) -> Float[ndarray, " apwidth"]:
-        """Weights of all that each AP sends, W, AP by AP: with the lags of a pair they give what is received."""
-        return self.beam.T @ power
+    def sent(self, power: Float[ndarray, "*part link"]) -> Float[ndarray, "*part ap width"]:
+        """Weights of all that each AP sends, W: with the lags of a pair they give what is received."""
+        return self.beam.returned(power)
 
     def ap_load(self, power: Float[ndarray, " link"]) -> Float[ndarray, " ap"]:
         """Power that each AP sends, W."""
@@ -137,8 +133,7 @@ class LargeProblem:
         def kernel(distance: ndarray) -> ndarray:
             return umi_nlos_gain(np.maximum(distance, MIN_DISTANCE), net.carrier_frequency) / noise
 
-        sent = self.sent(power).reshape(self.num_aps, -1)
-        sector = by_sector(sent, net.tx_orientation, self.scattered, grid, height)
+        sector = by_sector(self.sent(power), net.tx_orientation, self.scattered, grid, height)
         plain = grid.far_sum_by_direction(ue, ap, sector, kernel)
         load = self.ap_load(power)[None]
         squared = grid.far_sum(ue, ap, np.concatenate([load, sector.max(0, keepdims=True) ** 2]), lambda d: kernel(d) ** 2)
@@ -158,7 +153,7 @@ class LargeProblem:
         near = np.bincount(self.users.coherent_ue, self.pilot_amplitude(power) ** 2, len(plain))
         # Amplitudes of near and far links add up at worst; so do their Euclidean norms over the UEs that send them.
         together = (np.sqrt(near) + np.sqrt(coherent)) ** 2
-        return self.users.hearing @ self.sent(power) + plain + together + 1.0
+        return self.users.hearing.received(self.sent(power)) + plain + together + 1.0
 
     def pilot_amplitude(self, power: Float[ndarray, " link"]) -> Float[ndarray, " pair"]:
         """Coherent amplitude over the noise of each pair of near UEs on one pilot."""
@@ -193,13 +188,13 @@ class LargeProblem:
             return np.hypot(distance, height) ** -echo.decay
 
         def lit(sent: ndarray, *, least: bool) -> ndarray:
-            sector = by_sector(sent.reshape(self.num_aps, -1), net.tx_orientation, self.direct, echo.grid, height, least=least)
+            sector = by_sector(sent, net.tx_orientation, self.direct, echo.grid, height, least=least)
             law = lower_kernel if least else kernel
             return echo.grid.far_sum_by_direction(target[:, :2], ap[:, :2], sector, law, least=least)
 
         sent = self.sent(power)
         most = lit(sent, least=False)
-        heard = echo.grid.far_sum(echo.listener[:, :2], target[:, :2], (echo.lighting @ sent + most)[None], kernel)[0]
+        heard = echo.grid.far_sum(echo.listener[:, :2], target[:, :2], (echo.lighting.received(sent) + most)[None], kernel)[0]
         return FarEchoes(lit(self.sent(self.sure(power)), least=True), most, heard.reshape(len(target), -1).sum(1))
 
     def sure(self, power: Float[ndarray, " link"]) -> Float[ndarray, " link"]:
@@ -216,8 +211,8 @@ class LargeProblem:
         if echo is None:
             return np.zeros(0), np.zeros(0)
         far = self.far_echoes(power) if far is None else far
-        own = echo.own * (echo.lighting @ self.sent(self.sure(power)) + far.least)
-        return own, echo.cross @ (echo.lighting @ self.sent(power) + far.most) + far.heard
+        least, most = echo.lighting.received(self.sent(np.stack([self.sure(power), power])))
+        return echo.own * (least + far.least), echo.cross @ (most + far.most) + far.heard
 
     def sir(self, power: Float[ndarray, " link"]) -> Float[ndarray, " target"]:
         """Lower bound of each target's sensing SIR, linear; `power` in W; inf with fewer than two targets. Eq. (19)."""

@@ -12,6 +12,8 @@ from isac_torch.large.cells import SECTORS, CellGrid
 
 AZIMUTHS = 256
 """Directions at which an AP's radiation is evaluated; what may lie between two of them is added."""
+_CHUNK = 128
+"""APs at once: their radiation in all directions stays in the cache."""
 
 
 def azimuths() -> Float[ndarray, " azimuth"]:
@@ -40,21 +42,28 @@ def by_sector(
     """
     step, sector = 2.0 * math.pi / AZIMUTHS, 2.0 * math.pi / SECTORS
     window = math.ceil((sector + 2.0 * grid.sector_margin) / step) + 2
-    # The largest value in a window of directions, by windows of twice the width each time.
-    around = np.concatenate([pattern, pattern[: window - 1]])
-    peak = around @ (-sent.T if least else sent.T)
-    width = 1
-    while width < window:
-        shift = min(width, window - width)
-        peak = np.maximum(peak[:-shift], peak[shift:])
-        width += shift
     start = np.arange(SECTORS)[:, None] * sector - grid.sector_margin - orientation
     index = np.floor(start / step).astype(np.int64) % AZIMUTHS
+    around = np.concatenate([pattern, pattern[: window - 1]])
+    bound = np.empty((SECTORS, len(sent)))
+    for begin in range(0, len(sent), _CHUNK):
+        some = slice(begin, begin + _CHUNK)
+        peak = _largest_in_window(around @ (-sent[some].T if least else sent[some].T), window)
+        bound[:, some] = np.take_along_axis(peak, index[:, some], axis=0)
     antennas = (sent.shape[1] + 1) // 2
     phase = math.pi * np.arange(1, antennas)
     # Between samples: a maximum's second derivative; above or below the horizon: its first, by cos(elevation).
     tilt = 0.5 * (height / grid.radius) ** 2
     error = phase * (phase + 1.0) * step**2 / 8.0 + phase * tilt
-    slack = np.hypot(sent[:, 1:antennas], sent[:, antennas:]) @ error
-    bound = peak[index, np.arange(len(sent))] + slack
+    bound += np.hypot(sent[:, 1:antennas], sent[:, antennas:]) @ error
     return np.maximum(-bound, 0.0) if least else bound
+
+
+def _largest_in_window(value: Float[ndarray, "direction ap"], window: int) -> Float[ndarray, "first ap"]:
+    """The largest of `window` consecutive rows from each row on, by windows of twice the width each time."""
+    width = 1
+    while width < window:
+        shift = min(width, window - width)
+        value = np.maximum(value[:-shift], value[shift:])
+        width += shift
+    return value

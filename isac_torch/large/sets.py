@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from isac_torch.deployment.library import address, native_library
 from isac_torch.errors import DropError
 from isac_torch.large.cells import Pairs
 
@@ -17,7 +18,8 @@ def strongest(pairs: Pairs, gain: Float[ndarray, " pair"], count: int, kind: str
 
     Raises DropError where a point, a `kind` of node, has fewer pairs.
     """
-    have = np.diff(pairs.first)
+    have = np.empty(len(pairs.order), np.int64)
+    have[pairs.order] = np.diff(pairs.first)
     if have.min() < count:
         worst = int(have.argmin())
         raise DropError(
@@ -28,9 +30,9 @@ def strongest(pairs: Pairs, gain: Float[ndarray, " pair"], count: int, kind: str
     chosen = np.empty((len(begin), count), np.int64)
     number = np.arange(len(gain))
     for rank in range(count):
-        best = np.maximum.reduceat(left, begin)
-        at_best = np.where(left == best[pairs.point], number, len(gain))
-        chosen[:, rank] = np.minimum.reduceat(at_best, begin)
+        best = np.repeat(np.maximum.reduceat(left, begin), np.diff(pairs.first))
+        at_best = np.where(left == best, number, len(gain))
+        chosen[pairs.order, rank] = np.minimum.reduceat(at_best, begin)
         left[chosen[:, rank]] = -math.inf
     return chosen
 
@@ -88,6 +90,11 @@ def local_pilots(position: Float[ndarray, "ue 3"], num_pilots: int) -> Int[ndarr
     near = min(count, 3 * num_pilots)
     gap, index = (np.asarray(found) for found in cKDTree(position).query(position, k=near))
     pilot, free = np.full(count, -1), np.empty(num_pilots + 1)
+    library = native_library()
+    if library is not None:
+        gap, index = np.ascontiguousarray(gap, np.float64), np.ascontiguousarray(index, np.int64)
+        library.isac_deal_pilots(count, near, num_pilots, *map(address, (index, gap, free, pilot)))
+        return pilot
     for ue in (*range(count), *range(count)):
         pilot[ue] = -1  # whose place in `free` is read by nobody
         free.fill(math.inf)

@@ -16,6 +16,7 @@ from scipy.sparse import csr_array
 from isac_torch.large.cells import CellGrid, Pairs
 from isac_torch.large.gains import PairGains, far_bound
 from isac_torch.large.lags import TABLE_ERROR, ScatteringTable
+from isac_torch.large.near import NearLags
 from isac_torch.large.network import LargeNetwork
 from isac_torch.large.sets import located, strongest
 from isac_torch.propagation.arrays import turned, weights_of
@@ -34,7 +35,7 @@ class UserStatistics:
         signal: a[k, s] from below, 1/sqrt(W), eq. (10).
         beam: weights of each serving link's beam covariance of unit trace, from above.
         surplus: `beam` over its square bounds the covariance from below.
-        hearing: lags of C_km / noise of each near pair, 1/W: row k, columns AP by AP.
+        hearing: lags of C_km / noise of each near pair, 1/W.
         coherent: c[(k, j), e], 1/sqrt(W), eq. (13), from above; columns are serving links, rows pairs of UEs on one pilot.
         coherent_ue: k of each of its rows.
     """
@@ -45,7 +46,7 @@ class UserStatistics:
     signal: Float[ndarray, "ue serving"]
     beam: Float[ndarray, "servinglink width"]
     surplus: Float[ndarray, " servinglink"]
-    hearing: csr_array
+    hearing: NearLags
     coherent: csr_array
     coherent_ue: Int[ndarray, " pair"]
 
@@ -80,17 +81,8 @@ def user_statistics(network: LargeNetwork, gains: PairGains, table: ScatteringTa
     heard = lags * (gain / network.noise_power)[:, None]
     coherent, coherent_ue = _coherent(network, pilots, pairs, heard, filtered, size, excess, energy)
     heard[:, 0] *= 1.0 + 2.0 * network.num_antennas * TABLE_ERROR
-    return UserStatistics(
-        grid, pairs.source[links], gain[links], signal, beam, surplus, wide(heard, pairs, len(ap)), coherent, coherent_ue
-    )
-
-
-def wide(value: Float[ndarray, "pair width"], pairs: Pairs, num_sources: int) -> csr_array:
-    """Rows by point, `width` columns a source."""
-    width = value.shape[1]
-    column = (pairs.source[:, None] * width + np.arange(width)).astype(np.int32)
-    shape = (len(pairs.first) - 1, num_sources * width)
-    return csr_array((value.ravel(), column.ravel(), (pairs.first * width).astype(np.int32)), shape=shape)
+    hearing = NearLags(pairs, heard, len(ap))
+    return UserStatistics(grid, pairs.source[links], gain[links], signal, beam, surplus, hearing, coherent, coherent_ue)
 
 
 @dataclass(frozen=True)

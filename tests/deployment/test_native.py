@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isac_torch.deployment import native
+from isac_torch.deployment import library, native
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.bundle import load_weights
 from isac_torch.deployment.card import quantities, read_card
@@ -21,7 +21,7 @@ from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_bundle
 from tests import hostile_drops
 
-built = pytest.mark.skipif(native.compute_path() == "numpy", reason="the compiled core is not built: make native")
+built = pytest.mark.skipif(library.compute_path() == "numpy", reason="the compiled core is not built: make native")
 POWER, SINR = 1e-4, 1e-6
 """Largest differences: of a link's power over its AP's budget, and of what the core says of its own powers, relative."""
 
@@ -131,13 +131,13 @@ def test_ten_thousand_fuzzed_networks(compiled, reference):
 
 
 @built
-@pytest.mark.parametrize("level", range(len(native.LEVELS)))
+@pytest.mark.parametrize("level", range(len(library.LEVELS)))
 def test_every_instruction_set_gives_the_same(compiled, level):
     core = compiled._core
     if level > core._level:
         pytest.skip("this processor does not know it")
     snapshots = drawn("12x10x3", 4, pilot_length=4)
-    other = native.NativeCore(native._library(), 2, core._weights, compiled._constants)
+    other = native.NativeCore(library.native_library(), 2, core._weights, compiled._constants)
     other._level = level
     np.testing.assert_allclose(other.solve(snapshots).power, core.solve(snapshots).power, rtol=2e-4, atol=1e-6)
 
@@ -172,16 +172,16 @@ def test_what_the_core_leaves_is_answered_all_the_same(compiled, reference):
 
 
 def test_without_the_library_all_is_computed_by_numpy(monkeypatch, caplog):
-    native._library.cache_clear()
+    library.native_library.cache_clear()
     monkeypatch.setenv("ISAC_TORCH_NATIVE", "0")
     try:
-        with caplog.at_level("INFO", logger=native.__name__):
+        with caplog.at_level("INFO", logger=library.__name__):
             allocator = DeployedAllocator.load()
             allocator(drawn("4x3x2", 1)[0])
-            assert allocator.computes_by == native.compute_path() == "numpy"
+            assert allocator.computes_by == library.compute_path() == "numpy"
         assert [record.message for record in caplog.records] == ["allocating by numpy: ISAC_TORCH_NATIVE=0"]
     finally:
-        native._library.cache_clear()
+        library.native_library.cache_clear()
 
 
 @built
@@ -199,6 +199,6 @@ def test_the_core_compiles_without_warnings(tmp_path):
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("no C compiler")
-    sources = native.FILE.parents[2] / "native"
+    sources = library.FILE.parents[2] / "native"
     flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fsyntax-only"]
     subprocess.run([compiler, *flags, *map(str, sorted(sources.glob("*.c")))], check=True, cwd=tmp_path)
