@@ -115,10 +115,13 @@ class LearnedSteps(nn.Module):
     Gradients are inputs, not differentiated through.
     """
 
-    def __init__(self, hidden: int, steps: int, length: float = 0.2) -> None:
-        """`steps` steps of about `length` before training; `hidden` is the width of the states that decide."""
+    def __init__(self, hidden: int, steps: int, length: float = 0.2, after_training: float = 1.0) -> None:
+        """`steps` steps of about `length` before training; `hidden` is the width of the states that decide.
+
+        In evaluation mode steps are `after_training` times as long as in training.
+        """
         super().__init__()
-        self.steps, self.length = steps, length
+        self.steps, self.length, self.after_training = steps, length, after_training
         self.inner = nn.Linear(hidden, 16)
         self.time = nn.Parameter(torch.zeros(steps, 16))
         self.outer = nn.Linear(16 + 2, 2)
@@ -133,13 +136,14 @@ class LearnedSteps(nn.Module):
         state = self.inner(state)
         first, second = self.decay.sigmoid()
         best, momentum = BestLogits(logits), Momentum(logits, first, second)
+        length = self.length * (1.0 if self.training else self.after_training)
         for index in range(self.steps):
             gradient, score = hill.slope(logits, index / max(self.steps - 1, 1))
             best.offer(logits, score)
             smooth, sharp = (value.clamp(-_MOST_SIGMAS, _MOST_SIGMAS) for value in momentum.normalised(gradient))
             read = torch.cat([(state + self.time[index]).relu(), torch.stack([smooth, sharp], -1)], -1)
             control = self.outer(read)
-            logits = logits + self.length * softplus(control[..., 0] + 0.54) * (smooth + control[..., 1])
+            logits = logits + length * softplus(control[..., 0] + 0.54) * (smooth + control[..., 1])
             yield logits
         if self.steps and not self.training:
             best.offer(logits, hill.score(logits))

@@ -107,3 +107,22 @@ def test_the_weight_of_the_sensing_constraints_rises_along_a_search(monkeypatch)
     assert told[0] == pytest.approx(FIRST_SENSING_WEIGHT)
     assert told[-1] == pytest.approx(LAST_SENSING_WEIGHT)
     assert told == sorted(told)
+
+
+def test_learned_steps_are_shorter_after_training():
+    """With a hill that only slants, every step goes the same way, as far as its length says."""
+
+    class Slant:
+        def slope(self, logits, progress):
+            return Slope(torch.ones_like(logits), self.score(logits))
+
+        def score(self, logits):
+            return logits.sum(-1)
+
+    learned = LearnedSteps(4, 3, after_training=0.7)
+    state, start = torch.zeros(2, 5, 4), torch.zeros(2, 5)
+    walked = {}
+    for learned.training in (True, False):
+        walked[learned.training] = list(learned(state, Slant(), start))[2]
+    torch.testing.assert_close(walked[False], 0.7 * walked[True])
+    assert bool((walked[True] > 0.0).all())

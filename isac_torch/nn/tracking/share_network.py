@@ -45,6 +45,9 @@ _GAIN, _LEAK, _PART = (15.0, 15.0), (35.0, 12.0), (-5.0, 5.0)
 over the largest."""
 _POINT_WEIGHT, _POINT_SHARPNESS = 1.0, 30.0
 """Weight of missing quality and sharpness of the smallest SINR in the gradients that the layers read."""
+_SHORTER = 0.7
+"""Length of learned steps after training over that in training, the best of 0.6 to 1 for the shipped weights: one pass reaches
+0.952 of the optimum at 32x32x8 instead of 0.943, and 0.962 at 16x16x4 instead of 0.957 (60 and 100 drops, seed 940,200)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class ShareNetwork(nn.Module):
         self.ap_heads = nn.ModuleList(nn.Linear(hidden, 1) for _ in range(1 + refinements))
         for parameter in [*self.link_heads.parameters(), *self.ap_heads.parameters()]:
             nn.init.zeros_(parameter)
-        self.stepper = LearnedSteps(hidden, steps) if steps else None
+        self.stepper = LearnedSteps(hidden, steps, after_training=_SHORTER) if steps else None
 
     @property
     def corrections(self) -> int:
