@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 # The folder datasets/ must never shadow a package of that name.
 export PYTHONSAFEPATH := 1
+# Python keeps compiled modules: else every process that the tests start compiles torch and lightning again, 20 s of a core each.
+unexport PYTHONDONTWRITEBYTECODE
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -1,6 +1,10 @@
 """Shape and type checks of jaxtyping and beartype over the whole package, one thread, explicit generators."""
 
+import gc
+
 from jaxtyping import install_import_hook
+
+gc.disable()  # until all tests are collected: what imports leave behind is never garbage
 
 # Before anything imports isac_torch; sub-processes that tests start run without it.
 install_import_hook("isac_torch", "beartype.beartype")
@@ -9,6 +13,12 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 
 torch.set_num_threads(1)  # the same sums in the same order on every machine
+
+
+def pytest_collection_finish() -> None:
+    """Look for garbage from here on, among what the tests make."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

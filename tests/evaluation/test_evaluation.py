@@ -26,6 +26,7 @@ from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking.feasibility import largest_sir
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.evaluation.unrendered import unrendered
 from tests.paths import ROOT
 
 KEYS = [
@@ -235,7 +236,8 @@ def test_names_of_fractional_control():
 
 @pytest.mark.parametrize("name", ["demo/evaluate", "evaluate/classical", "evaluate/pilot_reuse"])
 def test_configurations_run(name, tmp_path):
-    _run_configuration(name, tmp_path)
+    with unrendered():
+        _run_configuration(name, tmp_path)
 
 
 @pytest.mark.slow
@@ -269,7 +271,8 @@ def several(tmp_path_factory, weights):
         Setting({"pilot_length": 2}, name="tight", sir_below_best_db=1.0),
     ]
     whole = {"allocators": names, "num_drops": 9, "max_drops": 6, "seed": 11, "sensed_drops": 0, "checkpoint": weights}
-    return folder, evaluate(SMALL, output=folder, settings=settings, tensorboard=False, **whole)
+    with unrendered():
+        return folder, evaluate(SMALL, output=folder, settings=settings, tensorboard=False, **whole)
 
 
 @pytest.fixture(scope="module")

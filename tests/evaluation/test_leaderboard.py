@@ -12,6 +12,7 @@ from isac_torch.evaluation.leaderboard import PublicSetting, public_settings, re
 from isac_torch.evaluation.run import evaluate
 from isac_torch.evaluation.settings import Setting
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.evaluation.unrendered import unrendered
 
 SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2)
 
@@ -20,7 +21,8 @@ SMALL = TrackingScenario(num_aps=6, num_ues=3, num_targets=2)
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     settings = [Setting(name="small")]
-    evaluate(SMALL, ["upc", "opc_batched"], 12, 970000, folder, sensed_drops=0, tensorboard=False, settings=settings)
+    with unrendered():
+        evaluate(SMALL, ["upc", "opc_batched"], 12, 970000, folder, sensed_drops=0, tensorboard=False, settings=settings)
     return folder
 
 

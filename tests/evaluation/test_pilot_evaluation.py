@@ -24,6 +24,7 @@ from isac_torch.evaluation.downlink_pilots.view import VIEW
 from isac_torch.evaluation.settings import Setting
 from isac_torch.evaluation.tables import text_table
 from isac_torch.systems import DOWNLINK_PILOTS
+from tests.evaluation.unrendered import unrendered
 from tests.paths import ROOT
 
 
@@ -76,7 +77,8 @@ def test_files_tables_and_stored_optima(tmp_path):
     assert setting["certified_share"] == 1.0
     assert summary["settings"]["8x2_dl10_ul10_crb0.31"]["certified_share"] == 1.0
     stored = {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()}
-    again = evaluate(DownlinkPilotScenario(), ["nmse_batched"], 4, 3, tmp_path, variants=roads, tensorboard=False)
+    with unrendered():
+        again = evaluate(DownlinkPilotScenario(), ["nmse_batched"], 4, 3, tmp_path, variants=roads, tensorboard=False)
     assert {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()} == stored
     row = again["settings"]["8x2_dl10_ul10_crb1"]["allocators"]["nmse_batched"]
     assert row == {key: value for key, value in setting["allocators"]["nmse_batched"].items() if key in row}
@@ -93,7 +95,8 @@ def test_tensorboard_gets_the_table(tmp_path):
 def test_command_line_judges_variants(tmp_path, capsys):
     options = ["--num_drops=2", "--seed=910000", "--tensorboard=false", f"--output={tmp_path}"]
     variants = "--variants=[{num_ues: 3}, {crb_max: 0.5}]"
-    assert cli.main(["downlink-pilots", "evaluate", "--allocators=[full, first_order]", variants, *options]) == 0
+    with unrendered():
+        assert cli.main(["downlink-pilots", "evaluate", "--allocators=[full, first_order]", variants, *options]) == 0
     assert "8x3_dl10_ul10_crb1" in capsys.readouterr().out
     assert cli.main(["downlink-pilots", "evaluate", "--allocators=[upc]", *options]) == 2
     said = capsys.readouterr().err
@@ -125,7 +128,10 @@ def test_errors_in_one_line(tmp_path):
 
 def test_settings_have_names_and_numbers_of_drops(tmp_path):
     settings = [Setting({"num_ues": 3}, name="three", num_drops=2), Setting(name="two")]
-    evaluate(DownlinkPilotScenario(), ["untrained", "nmse_uncertified"], 3, 1, tmp_path, settings=settings, tensorboard=False)
+    with unrendered():
+        evaluate(
+            DownlinkPilotScenario(), ["untrained", "nmse_uncertified"], 3, 1, tmp_path, settings=settings, tensorboard=False
+        )
     found = json.loads((tmp_path / "summary.json").read_text())["settings"]
     assert {name: setting["num_drops"] for name, setting in found.items()} == {"three": 2, "two": 3}
     row = found["two"]["allocators"]
@@ -136,7 +142,8 @@ def test_configuration_of_the_table_names_nine_settings(tmp_path):
     """Six drops each and the quickest allocator; what the file says is otherwise used as it stands."""
     config = ROOT / "configs/downlink_pilots/evaluate.yaml"
     options = ["--num_drops=6", "--allocators=[full]", "--tensorboard=false", f"--output={tmp_path}"]
-    assert cli.main(["downlink-pilots", "evaluate", "--config", str(config), *options]) == 0
+    with unrendered():
+        assert cli.main(["downlink-pilots", "evaluate", "--config", str(config), *options]) == 0
     settings = json.loads((tmp_path / "summary.json").read_text())["settings"]
     assert len(settings) == 9
     assert {setting["num_drops"] for setting in settings.values()} == {6}
