@@ -64,16 +64,16 @@ def temporal_covariance(
 
     Args: sent, the samples of every transmit AP, sqrt(W); clutter, its statistics.
     """
-    num_rx = clutter.power.shape[1]
+    flat = sent.transpose(2, 3).flatten(3)  # of all antennas of all APs
     if clutter.transmit_root is None:
-        gram = torch.view_as_real(sent @ sent.mH).flatten(3)  # of every AP, once for all receive APs
-        mixed = clutter.power.unsqueeze(1) @ gram
-        return torch.view_as_complex(mixed.unflatten(-1, (sent.shape[3], sent.shape[3], 2)))
-    weighted = sent.unsqueeze(2).expand(-1, -1, num_rx, -1, -1, -1)
+        strength = clutter.power.repeat_interleave(sent.shape[4], -1)[:, None, :, None]
+        series = (flat.unsqueeze(2) * strength).flatten(2, 3)
+        return (series @ flat.mH).unflatten(2, clutter.power.shape[1:2] + sent.shape[3:4])
+    weighted = sent.unsqueeze(2).expand(-1, -1, clutter.power.shape[1], -1, -1, -1)
     weighted = weighted @ clutter.transmit_root.unsqueeze(1)
     weighted = weighted * clutter.power.sqrt()[:, None, :, :, None, None]
-    flat = weighted.transpose(3, 4).flatten(4)
-    return flat @ flat.mH
+    series = weighted.transpose(3, 4).flatten(4)
+    return series @ series.mH
 
 
 def sample_clutter(

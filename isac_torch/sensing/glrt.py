@@ -56,14 +56,6 @@ class Moments:
     reference: Complex[Tensor, "drop block target listening ap ap"]
     crowd: Complex[Tensor, "drop block target listening ap ap"] | None = None
 
-    def brighter(self, factor: float) -> Moments:
-        """The moments where every cross-section is `factor` times as large: columns grow by its root, the filter does not."""
-        crowd = None if self.crowd is None else factor**2 * self.crowd
-        alone = self.quiet if self.crowd is None else self.quiet - self.crowd
-        quiet = factor * alone if crowd is None else factor * alone + crowd
-        own = factor**2 * (self.loud - self.quiet)
-        return Moments(factor * self.gram, quiet, quiet + own, factor * self.reference, crowd)
-
 
 @dataclass(frozen=True)
 class _Filtered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -13,7 +13,7 @@ from isac_torch.sensing.clutter import WHITE
 from isac_torch.sensing.echoes import EchoScene, echo_scene
 from isac_torch.sensing.glrt import Glrt, Moments, moments
 from isac_torch.sensing.projection import orthonormal, pseudo_inverse, rank
-from isac_torch.sensing.signals import NORMAL_ERRORS, draw_blocks, transmitted
+from isac_torch.sensing.signals import NORMAL_ERRORS, condensed, draw_blocks, transmitted
 from isac_torch.tensors import cat_tensors, map_tensors
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from isac_torch.tracking.scenario import TrackingScenario
     from isac_torch.tracking.setup import SensingSetup
 
-_CHUNK_ENTRIES = 2**23
-"""Complex numbers in the largest tensors of a chunk of blocks: 128 MiB each at most, unless one block needs more."""
+_CHUNK_ENTRIES = 2**21
+"""Complex numbers in the largest tensors of a chunk of blocks: 32 MiB each at most, unless one block needs more."""
 
 
 @dataclass(frozen=True)
@@ -81,33 +81,80 @@ class _Once:
         return EchoQuality(factor * self._signal, self._alone + crowd, self._size)
 
 
-def miss_probability(
-    found: Moments, test: Glrt, false_alarm: float, threshold: Float[Tensor, "drop block target"] | None = None
-) -> Float[Tensor, "drop block target"]:
+@dataclass(frozen=True)
+class Level:
+    """What a sweep changes of echoes and detector without changing the filters.
+
+    Attributes:
+        brightness: cross-sections of all targets over those of the setup.
+        false_alarm: probability of a false alarm that the threshold keeps.
+    """
+
+    brightness: float
+    false_alarm: float
+
+
+class StatisticLaw:
+    """Laws of the statistic with and without the target, for any brightness of the targets.
+
+    Columns X grow by the root of the brightness and the filter does not: in an orthonormal basis of their range, noise and
+    clutter stay as they are, and all echoes grow by the brightness.
+    """
+
+    def __init__(self, found: Moments, test: Glrt) -> None:
+        self._whitened = test.constant_false_alarm
+        self._thresholds: dict[Level, Tensor] = {}
+        basis = orthonormal(found.gram, found.reference)
+        own = basis.mH @ (found.loud - found.quiet) @ basis
+        if self._whitened:  # noise and clutter are the identity on the directions that there are, which come last
+            size = rank(found.gram, found.reference).unsqueeze(-1)
+            order = torch.arange(own.shape[-1], device=own.device)
+            self._alone = (order >= own.shape[-1] - size).to(found.gram.real)
+            self._own = torch.linalg.eigvalsh(own).clamp_min(0.0)
+            return
+        quiet = found.quiet if found.crowd is None else found.quiet - found.crowd
+        self._own, self._alone = own, basis.mH @ quiet @ basis
+        self._crowd = None if found.crowd is None else basis.mH @ found.crowd @ basis
+
+    def weights(self, brightness: float, loud: bool) -> Float[Tensor, "drop block target weight"]:
+        """Weights of the exponentials over all listening APs, with the target where `loud`; 0 for absent directions."""
+        if self._whitened:
+            return (self._alone + brightness * self._own if loud else self._alone).flatten(-2)
+        middle = self._alone if self._crowd is None else self._alone + brightness * self._crowd
+        middle = middle + brightness * self._own if loud else middle
+        return torch.linalg.eigvalsh(middle).clamp_min(0.0).flatten(-2)
+
+    def threshold(self, level: Level) -> Float[Tensor, "drop block target"]:
+        """Value that the statistic exceeds without the target with the level's false-alarm probability."""
+        # Only echoes of other targets move it: without them it is the same at every brightness.
+        known = level if not self._whitened and self._crowd is not None else replace(level, brightness=1.0)
+        if known not in self._thresholds:
+            quiet = self.weights(known.brightness, loud=False)
+            if self._whitened:
+                value = chi_square_threshold((quiet > 0).sum(-1), known.false_alarm).to(quiet)
+            else:
+                value = weighted_threshold(quiet, known.false_alarm)
+            self._thresholds[known] = value
+        return self._thresholds[known]
+
+    def miss(self, level: Level) -> Float[Tensor, "drop block target"]:
+        """Probability that the statistic stays below the threshold with the target; 1 where nothing is sent."""
+        threshold = self.threshold(level)
+        miss = 1.0 - weighted_exceedance(self.weights(level.brightness, loud=True), threshold)
+        return torch.where(threshold.isinf(), 1.0, miss)
+
+
+def miss_probability(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
     """Probability that a Swerling-I target stays below the threshold of the test's own H0 law, eq. (49).
 
-    Exact in noise, clutter and reflectivities, given the block's symbols and estimates. 1 where nothing is sent. `threshold`
-    is `threshold_of` the same where it is known.
+    Exact in noise, clutter and reflectivities, given the block's symbols and estimates. 1 where nothing is sent.
     """
-    threshold = threshold_of(found, test, false_alarm) if threshold is None else threshold
-    miss = 1.0 - weighted_exceedance(statistic_weights(found, found.loud), threshold)
-    return torch.where(threshold.isinf(), 1.0, miss)
+    return StatisticLaw(found, test).miss(Level(1.0, false_alarm))
 
 
 def threshold_of(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
     """Threshold with the wanted false-alarm rate in every block: chi-square where the test whitens all, else its own law."""
-    if test.constant_false_alarm:
-        size = rank(found.gram, found.reference).sum(-1)
-        return chi_square_threshold(size, false_alarm).to(found.gram.real)
-    return weighted_threshold(statistic_weights(found, found.quiet), false_alarm)
-
-
-def statistic_weights(
-    found: Moments, middle: Complex[Tensor, "drop block target listening ap ap"]
-) -> Float[Tensor, "drop block target weight"]:
-    """Weights of the statistic's exponentials over all listening APs, given X^H W C W^H X; 0 for absent directions."""
-    basis = orthonormal(found.gram, found.reference)
-    return torch.linalg.eigvalsh(basis.mH @ middle @ basis).clamp_min(0.0).flatten(-2)
+    return StatisticLaw(found, test).threshold(Level(1.0, false_alarm))
 
 
 @dataclass(frozen=True)
@@ -152,18 +199,19 @@ def assess(
         with_miss: whether to compute miss probabilities too.
         conditions: how angles err, and how clutter is correlated between antennas.
     """
-    return assess_brightnesses(
-        drop, scenario, setup, power, test, (1.0,), num_blocks, seed, truth=truth, with_miss=with_miss, conditions=conditions
+    own = (Level(1.0, setup.false_alarm),)
+    return assess_levels(
+        drop, scenario, setup, power, test, own, num_blocks, seed, truth=truth, with_miss=with_miss, conditions=conditions
     )[0]
 
 
-def assess_brightnesses(
+def assess_levels(
     drop: TrackingDrop,
     scenario: TrackingScenario,
     setup: SensingSetup,
     power: Float[Tensor, "drop link"],
     test: Glrt,
-    factors: Sequence[float],
+    levels: Sequence[Level],
     num_blocks: int,
     seed: int,
     *,
@@ -171,9 +219,9 @@ def assess_brightnesses(
     with_miss: bool = False,
     conditions: tuple[Pointing, AntennaCorrelation] = (NORMAL_ERRORS, WHITE),
 ) -> list[SensingReport]:
-    """`assess` where cross-sections are `factors` times those of the setup: the filters do not depend on them, and are shared.
+    """`assess` at several cross-sections and false-alarm rates: the filters do not depend on them, and are shared.
 
-    Arguments as in `assess`; one report for every factor, in their order.
+    Arguments as in `assess`; one report for every level, in their order.
     """
     pointing, correlation = conditions
     scene = echo_scene(drop if truth is None else truth, scenario, setup, correlation)
@@ -181,25 +229,25 @@ def assess_brightnesses(
     chunk = max(1, _CHUNK_ENTRIES // _entries(scene, setup.samples(scenario), test))
     together = max(1, chunk // num_blocks)
     per_chunk = min(num_blocks, chunk)
-    rows: list[list[EchoQuality]] = [[] for _ in factors]
-    misses: list[list[Tensor]] = [[] for _ in factors]
+    rows: list[list[EchoQuality]] = [[] for _ in levels]
+    misses: list[list[Tensor]] = [[] for _ in levels]
     for part in torch.arange(drop.num_drops, device=power.device).split(together):
         some, view = drop.select(part), select_scene(scene, part)
         statistics = channel_statistics(some, scenario)
-        columns: list[list[EchoQuality]] = [[] for _ in factors]
-        missed: list[list[Tensor]] = [[] for _ in factors]
+        columns: list[list[EchoQuality]] = [[] for _ in levels]
+        missed: list[list[Tensor]] = [[] for _ in levels]
         for start in range(0, num_blocks, per_chunk):
             count = min(per_chunk, num_blocks - start)
             blocks = draw_blocks(some, statistics, scenario, count, setup.samples(scenario), generator, pointing)
+            blocks = condensed(blocks, some, power[part])
             found = moments(transmitted(blocks, some, power[part]), view, test)
             once = _Once(found, view, test)
-            # A projection does not see how bright its own target is: only echoes of others move the threshold.
-            threshold = threshold_of(found, test, setup.false_alarm) if with_miss and found.crowd is None else None
-            for i, factor in enumerate(factors):
-                columns[i].append(once.quality(factor))
-                if with_miss:
-                    missed[i].append(miss_probability(found.brighter(factor), test, setup.false_alarm, threshold))
-        for i in range(len(factors)):
+            law = StatisticLaw(found, test) if with_miss else None
+            for i, level in enumerate(levels):
+                columns[i].append(once.quality(level.brightness))
+                if law is not None:
+                    missed[i].append(law.miss(level))
+        for i in range(len(levels)):
             rows[i].append(_join(columns[i]))
             misses[i].extend([torch.cat(missed[i], dim=1)] if with_miss else [])
     return [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -82,6 +82,30 @@ def transmitted(
     beam = _table(sense[:, None, :, :, None] * blocks.probe_beam, drop.sensing_ap, num_aps)
     symbol = _table(blocks.probe_symbol, drop.sensing_ap, num_aps)
     return sent + torch.einsum("dfmln,dfmlt->dfmtn", beam, symbol)
+
+
+def condensed(blocks: Blocks, drop: TrackingDrop, power: Float[Tensor, "drop link"]) -> Blocks:
+    """Blocks of fewer samples that every test judges alike: as many as sequences are sent, where these are fewer than samples.
+
+    With X the symbols of all sequences, [sequence, time], and the triangular L L^H = X X^H, X = L U for orthonormal rows U:
+    what all APs send lies in the span of U, the noise beside it takes no part in a whitening filter or a projection, and in
+    the coordinates of U the symbols are L.
+
+    Args: blocks; drop, the networks; power of every link, W, whose silent sequences leave X.
+    """
+    num_samples, num_ues = blocks.data_symbol.shape[-1], blocks.data_symbol.shape[2]
+    num_comm, links = drop.serving_ap[0].numel(), drop.serving_ap.shape[2]
+    audible = (power > 0).any(0)
+    used = torch.cat([audible[:num_comm].unflatten(0, (num_ues, links)).any(1), audible[num_comm:]])
+    count = int(used.sum())
+    if not 0 < count < num_samples:
+        return blocks
+    symbols = torch.cat([blocks.data_symbol, blocks.probe_symbol.flatten(2, 3)], dim=2)
+    heard = symbols[:, :, used]
+    short = symbols.new_zeros(*symbols.shape[:3], count)
+    short[:, :, used] = torch.linalg.cholesky(heard @ heard.mH)
+    probe = short[:, :, num_ues:].unflatten(2, blocks.probe_symbol.shape[2:4])
+    return replace(blocks, data_symbol=short[:, :, :num_ues], probe_symbol=probe)
 
 
 def _table(value: Tensor, link_ap: Tensor, num_aps: int) -> Tensor:

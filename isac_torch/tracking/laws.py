@@ -20,6 +20,8 @@ _TERMS, _EULER = 40, 12
 """Terms of the alternating series, and of them those that Euler's averaging smooths: about 1e-9 in the probabilities."""
 _SHIFT = 2.0 * math.log(10.0) * 9.0 / 2.0
 """Sets the error of replacing the inversion integral by a sum: exp(-_SHIFT) = 1e-9."""
+_FACTORS = 6
+"""Of the Laplace transform, multiplied before a division: weights up to 1e50 of the level do not overflow."""
 _HALVINGS, _SECANTS = 5, 9
 """Steps of the search for a threshold: they meet the false-alarm rate within a thousandth of it."""
 _BISECTIONS = 80
@@ -61,7 +63,7 @@ def weighted_exceedance(weight: Float[Array, "*shape n"], level: Float[Array, "*
     count = counting(_TERMS + _EULER + 1, weight)
     index = xp.astype(count, weight.dtype)
     laplace = 0.5 * (_SHIFT + 2j * math.pi * index) / safe[..., None]
-    product = xp.exp(-xp.log(1.0 + weight[..., None, :] * laplace[..., None]).sum(-1))
+    product = _transform(weight, laplace)
     sign = xp.where(count % 2 == 0, 1.0, -1.0) * xp.where(count == 0, 0.5, 1.0)
     term = xp.real((1.0 - product) / laplace) * xp.astype(sign, weight.dtype)
     partial = xp.cumulative_sum(term, axis=-1)[..., _TERMS:]
@@ -71,6 +73,17 @@ def weighted_exceedance(weight: Float[Array, "*shape n"], level: Float[Array, "*
     present = xp.max(weight, axis=-1) > 0
     value = xp.where(xp.isinf(level) | ~present, 0.0, value)
     return xp.where((level <= 0) & present, 1.0, value)
+
+
+def _transform(weight: Float[Array, "*shape n"], laplace: Array) -> Array:
+    """prod_i 1 / (1 + w_i s) at every s of `laplace` [*shape, s]; a few factors at a time, which double precision holds."""
+    product = namespace(weight).ones_like(laplace)
+    for start in range(0, weight.shape[-1], _FACTORS):
+        part = 1.0 + weight[..., start, None] * laplace
+        for index in range(start + 1, min(start + _FACTORS, weight.shape[-1])):
+            part = part * (1.0 + weight[..., index, None] * laplace)
+        product = product / part
+    return product
 
 
 def weighted_threshold(weight: Float[Array, "*shape n"], false_alarm: float) -> Float[Array, "*shape"]:

@@ -21,7 +21,7 @@ from isac_torch.sensing.glrt import (
     statistic,
 )
 from isac_torch.sensing.projection import rank
-from isac_torch.sensing.quality import miss_probability, threshold_of
+from isac_torch.sensing.quality import Level, StatisticLaw, miss_probability, threshold_of
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.tracking.scenario import TrackingScenario
@@ -113,15 +113,10 @@ def test_statistic_and_moments_match_the_dense_oracle(test: Glrt, colour: bool) 
                 parts = dense.ratio_parts(echoes[0], echoes[1:], reflectivity, covariance, basis, white)
                 signal, noise = signal + parts[0], noise + parts[1]
             assert got[d, 1, target].item() == pytest.approx(expected, rel=1e-7)
-            weights = [_weights_sum(found, middle, d, target) for middle in (found.quiet, found.loud)]
+            law = StatisticLaw(found, test)
+            weights = [float(law.weights(1.0, loud=loud)[d, 1, target].sum()) for loud in (False, True)]
             assert weights[0] == pytest.approx(noise, rel=1e-7)
             assert weights[1] - weights[0] == pytest.approx(signal, rel=1e-6)
-
-
-def _weights_sum(found: object, middle: Tensor, d: int, target: int) -> float:
-    from isac_torch.sensing.quality import statistic_weights
-
-    return float(statistic_weights(found, middle)[d, 1, target].sum())
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
@@ -238,6 +233,16 @@ def test_miss_probability_matches_simulation(test: Glrt) -> None:
     mean = float(predicted[..., 0].mean())
     assert 0.02 < mean < 0.98
     assert abs(float(missed.double().mean()) - mean) < 4 * (mean * (1 - mean) / missed.numel()) ** 0.5
+
+
+@pytest.mark.parametrize("test", TESTS, ids=_id)
+def test_levels_are_the_scenes_of_their_cross_sections(test: Glrt) -> None:
+    """Misses at other cross-sections, from one filter, are those of a scene whose echoes are computed at that cross-section."""
+    scene, sent = _pair(0.5, listeners=2), _sent(4, drops=1)
+    law = StatisticLaw(moments(sent, scene, test), test)
+    for brightness, false_alarm in ((1.0, 1e-2), (0.04, 1e-2), (25.0, 1e-3)):
+        own = moments(sent, replace(scene, scale=scene.scale * brightness**0.5), test)
+        assert_close(law.miss(Level(brightness, false_alarm)), miss_probability(own, test, false_alarm), rtol=1e-6, atol=1e-8)
 
 
 def test_detection_of_a_fixed_reflectivity_is_noncentral_chi_square() -> None:

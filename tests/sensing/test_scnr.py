@@ -15,7 +15,7 @@ from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, sa
 from isac_torch.sensing.glrt import Glrt, moments, observe, statistic
 from isac_torch.sensing.projection import rank
 from isac_torch.sensing.quality import assess, echo_quality, mutual_information
-from isac_torch.sensing.signals import Blocks, draw_blocks, transmitted
+from isac_torch.sensing.signals import Blocks, condensed, draw_blocks, transmitted
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.drop import TrackingDrop
@@ -239,6 +239,28 @@ def test_ratio_is_differentiable_in_the_powers(form: str) -> None:
     ratio(some.requires_grad_()).sum().backward()
     assert some.grad is not None
     assert bool(some.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("silent", [False, True], ids=["all", "no-probes"])
+@pytest.mark.parametrize("test", [Glrt(form, known) for form in ("single", "paper", "joint") for known in (True, False)])
+def test_fewer_samples_are_judged_alike(test: Glrt, silent: bool) -> None:
+    """Ten sequences, or the four of the UEs, in twenty samples: ten or four samples have the same moments."""
+    drop, power = _drop(), _power(_drop())
+    if silent:
+        power[:, drop.serving_ap[0].numel() :] = 0.0
+    scene, blocks = echo_scene(drop, SMALL, SETUP), _blocks(drop, SMALL, 3)
+    short = condensed(blocks, drop, power)
+    assert short.data_symbol.shape[-1] == (4 if silent else 10)
+    found, expected = (moments(transmitted(each, drop, power), scene, test) for each in (short, blocks))
+    for name in ("gram", "quiet", "loud", "reference"):
+        assert_close(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9 * float(expected.loud.abs().max()))
+
+
+def test_as_few_samples_as_sequences_stay() -> None:
+    drop = _drop()
+    blocks = _blocks(drop, SMALL, 3, samples=10)
+    assert condensed(blocks, drop, _power(drop)) is blocks
+    assert condensed(blocks, drop, 0 * _power(drop)) is blocks
 
 
 def test_chunks_do_not_change_the_law(monkeypatch: pytest.MonkeyPatch) -> None:

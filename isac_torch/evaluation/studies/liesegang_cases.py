@@ -34,6 +34,8 @@ class Policy:
 
 
 NO_SENSING = Policy(beams="data")
+FALSE_ALARMS = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Of the receiver operating characteristic."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.evaluation.figures import COLOURS
-from isac_torch.evaluation.studies.liesegang_cases import NO_SENSING, Policy
+from isac_torch.evaluation.studies.liesegang_cases import FALSE_ALARMS, NO_SENSING, Policy
 from isac_torch.files import written_whole
 
 if TYPE_CHECKING:
@@ -28,8 +28,6 @@ Kinds = tuple[tuple[str, dict[str, Any], str], ...]
 
 _SCNR, _SICNR, _RATE = "SCNR of a cell (dB)", "SICNR of a target (dB)", "rate of a UE (Mbit/s)"
 _RCS, _FALSE_ALARM = "variance of the reflectivity (dBsm)", "probability of false alarm"
-FALSE_ALARMS = (1e-4, 1e-3, 1e-2, 1e-1)
-"""Of the receiver operating characteristic."""
 _POINTS = 400
 """Of a distribution, at most: its curve is not smoother in print."""
 _DEVIATIONS = 1.96

@@ -19,13 +19,13 @@ from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.errors import NpzError
 from isac_torch.evaluation.studies.code import code_digest
-from isac_torch.evaluation.studies.liesegang_cases import Policy, Reading
+from isac_torch.evaluation.studies.liesegang_cases import FALSE_ALARMS, Policy, Reading
 from isac_torch.files import written_whole
 from isac_torch.npz import read_npz
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.pointing import mean_beam_lags
-from isac_torch.sensing.quality import assess_brightnesses
+from isac_torch.sensing.quality import Level, assess_levels
 from isac_torch.tensors import cat_tensors, map_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
@@ -119,19 +119,24 @@ class Study:
         return self._known[case, with_miss]
 
     def _family(self, case: Case, with_miss: bool) -> list[Case]:
-        """Cases that differ from this one in the cross-section only and are asked for as well: computed together, at once.
+        """Cases that differ from this one in the cross-section or the false alarms only, and are asked for as well.
 
-        Powers that are asked to keep a SICNR depend on the cross-section; they are computed for themselves.
+        They are computed together, from the same filters. Powers that are asked to keep a SICNR depend on the cross-section;
+        they are computed for themselves.
         """
-        levels = self.reading.sweeps.rcs_dbsm
-        swept = with_miss or case.phase == "tracking"
-        alone = not isinstance(case.policy, Policy) or case.setup.rcs_variance_dbsm not in levels or not swept
-        if alone or replace(case, policy=Policy(), clutter_statistics=True) not in self._swept(with_miss):
+        if not isinstance(case.policy, Policy) or not (with_miss or case.phase == "tracking"):
             return [case]
-        return [replace(case, setup=replace(case.setup, rcs_variance_dbsm=level)) for level in levels]
+        levels = [(level, self.reading.setup.false_alarm) for level in self.reading.sweeps.rcs_dbsm]
+        if with_miss and case.clutter_statistics:
+            levels += [(0.0, false_alarm) for false_alarm in FALSE_ALARMS]
+        setups = [replace(case.setup, rcs_variance_dbsm=level, false_alarm=rate) for level, rate in dict.fromkeys(levels)]
+        usual = replace(case, policy=Policy(), clutter_statistics=True, setup=setups[0])
+        if case.setup not in setups or usual not in self._swept(with_miss):
+            return [case]
+        return [replace(case, setup=setup) for setup in setups]
 
     def _swept(self, with_miss: bool) -> set[Case]:
-        """Baselines of the sweeps of the cross-section: those of figure 2 with miss probabilities, that of figure 7 without."""
+        """First cases of the sweeps of the cross-section: of figure 2 with miss probabilities, of figure 7 without."""
         reading = self.reading
         factors = reading.sweeps.clutter if with_miss else (reading.setup.clutter_factor,)
         phase = "detection" if with_miss else "tracking"
@@ -172,13 +177,13 @@ class Study:
         cells, setup = self._networks(case)
         problem = _problem(cells, _asked(case, cells.scenario, setup), case, self.seed + 2)
         power = self._powers(case.policy, problem)
-        reports = assess_brightnesses(
+        reports = assess_levels(
             cells.drop,
             cells.scenario,
             setup,
             power,
             Glrt("single" if case.phase == "detection" else case.form, case.clutter_statistics),
-            [member.setup.rcs_variance / setup.rcs_variance for member in family],
+            [Level(member.setup.rcs_variance / setup.rcs_variance, member.setup.false_alarm) for member in family],
             self.num_blocks,
             self.seed + 1,
             truth=cells.truth,
