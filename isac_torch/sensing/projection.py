@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Complex, Int
 from torch import Tensor
 
-RANK_TOLERANCE = 1e-9
-"""Directions below this share of the strongest one count as absent; columns are scaled to unit norm before."""
+RANK_TOLERANCE = {torch.float64: 1e-9, torch.float32: 3e-6}
+"""Directions below this share of the strongest one count as absent, by precision; columns are scaled to unit norm before."""
 
 
 def rank(gram: Complex[Tensor, "*shape n n"], reference: Complex[Tensor, "*shape n n"] | None = None) -> Int[Tensor, "*shape"]:
@@ -19,7 +19,8 @@ def rank(gram: Complex[Tensor, "*shape n n"], reference: Complex[Tensor, "*shape
 def pseudo_inverse(gram: Complex[Tensor, "*shape n n"]) -> Complex[Tensor, "*shape n n"]:
     """K^+ on the directions that `rank` counts; differentiable where the rank does not change."""
     scale = _scale(gram)
-    middle = torch.linalg.pinv(gram * scale.unsqueeze(-1) * scale.unsqueeze(-2), rtol=RANK_TOLERANCE, hermitian=True)
+    unit = gram * scale.unsqueeze(-1) * scale.unsqueeze(-2)
+    middle = torch.linalg.pinv(unit, rtol=RANK_TOLERANCE[scale.dtype], hermitian=True)
     return middle * scale.unsqueeze(-1) * scale.unsqueeze(-2)
 
 
@@ -41,4 +42,4 @@ def _scaled_spectrum(gram: Tensor, reference: Tensor, *, vectors: bool) -> tuple
     unit = (gram.detach() if not vectors else gram) * scale.unsqueeze(-1) * scale.unsqueeze(-2)
     value, vector = torch.linalg.eigh(unit) if vectors else (torch.linalg.eigvalsh(unit), unit)
     # The largest eigenvalue of n unit columns lies between 1 and n: 1 decides alike, and never vanishes.
-    return value, RANK_TOLERANCE * value.detach().amax(-1, keepdim=True).clamp_min(1.0), vector
+    return value, RANK_TOLERANCE[value.dtype] * value.detach().amax(-1, keepdim=True).clamp_min(1.0), vector

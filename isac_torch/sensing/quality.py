@@ -109,8 +109,8 @@ class StatisticLaw:
         if self._whitened:  # noise and clutter are the identity on the directions that there are, which come last
             size = rank(found.gram, found.reference).unsqueeze(-1)
             order = torch.arange(own.shape[-1], device=own.device)
-            self._alone = (order >= own.shape[-1] - size).to(found.gram.real)
-            self._own = torch.linalg.eigvalsh(own).clamp_min(0.0)
+            self._alone = (order >= own.shape[-1] - size).double()
+            self._own = torch.linalg.eigvalsh(own).double().clamp_min(0.0)
             return
         quiet = found.quiet if found.crowd is None else found.quiet - found.crowd
         self._own, self._alone = own, basis.mH @ quiet @ basis
@@ -122,7 +122,7 @@ class StatisticLaw:
             return (self._alone + brightness * self._own if loud else self._alone).flatten(-2)
         middle = self._alone if self._crowd is None else self._alone + brightness * self._crowd
         middle = middle + brightness * self._own if loud else middle
-        return torch.linalg.eigvalsh(middle).clamp_min(0.0).flatten(-2)
+        return torch.linalg.eigvalsh(middle).double().clamp_min(0.0).flatten(-2)
 
     def threshold(self, level: Level) -> Float[Tensor, "drop block target"]:
         """Value that the statistic exceeds without the target with the level's false-alarm probability."""

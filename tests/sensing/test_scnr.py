@@ -14,8 +14,9 @@ from isac_torch.sensing.detection import one_at_a_time, sample_cells
 from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, sample_reflectivity
 from isac_torch.sensing.glrt import Glrt, moments, observe, statistic
 from isac_torch.sensing.projection import rank
-from isac_torch.sensing.quality import assess, echo_quality, mutual_information
+from isac_torch.sensing.quality import assess, echo_quality, miss_probability, mutual_information
 from isac_torch.sensing.signals import Blocks, condensed, draw_blocks, transmitted
+from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.drop import TrackingDrop
@@ -254,6 +255,28 @@ def test_fewer_samples_are_judged_alike(test: Glrt, silent: bool) -> None:
     found, expected = (moments(transmitted(each, drop, power), scene, test) for each in (short, blocks))
     for name in ("gram", "quiet", "loud", "reference"):
         assert_close(getattr(found, name), getattr(expected, name), rtol=1e-9, atol=1e-9 * float(expected.loud.abs().max()))
+
+
+@pytest.mark.parametrize("test", [Glrt(form, known) for form in ("single", "paper") for known in (True, False)])
+def test_single_precision_judges_alike(test: Glrt) -> None:
+    """Ratios to 1e-4, misses to 1e-3 of those of the same samples in double precision; equal ranks. The paper's two tests."""
+
+    def single(tensor: Tensor) -> Tensor:
+        if tensor.is_complex():
+            return tensor.to(torch.complex64)
+        return tensor.float() if tensor.is_floating_point() else tensor
+
+    drop = _drop()
+    scene, sent = echo_scene(drop, SMALL, SETUP), transmitted(_blocks(drop, SMALL, 20), drop, _power(drop))
+    exact = echo_quality(sent, scene, test)
+    close = echo_quality(single(sent), map_tensors(scene, single), test)
+    assert close.signal.dtype == torch.float32
+    assert torch.equal(close.rank, exact.rank)
+    assert_close(close.ratio.double(), exact.ratio, rtol=1e-4, atol=0.0)
+    expected = miss_probability(moments(sent, scene, test), test, 1e-2)
+    found = miss_probability(moments(single(sent), map_tensors(scene, single), test), test, 1e-2)
+    assert found.dtype == torch.float64
+    assert_close(found, expected, rtol=1e-3, atol=1e-6)
 
 
 def test_as_few_samples_as_sequences_stay() -> None:

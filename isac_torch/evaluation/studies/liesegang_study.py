@@ -26,7 +26,7 @@ from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.pointing import mean_beam_lags
 from isac_torch.sensing.quality import Level, assess_levels
-from isac_torch.tensors import cat_tensors, map_tensors, to_db
+from isac_torch.tensors import cast_floats, cat_tensors, map_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
 from isac_torch.tracking.communication import leakage_gain, rate
@@ -177,16 +177,17 @@ class Study:
         cells, setup = self._networks(case)
         problem = _problem(cells, _asked(case, cells.scenario, setup), case, self.seed + 2)
         power = self._powers(case.policy, problem)
+        precision = torch.float32 if case.conditions.precision == "single" else torch.float64
         reports = assess_levels(
-            cells.drop,
+            cast_floats(cells.drop, precision),
             cells.scenario,
             setup,
-            power,
+            power.to(precision),
             Glrt("single" if case.phase == "detection" else case.form, case.clutter_statistics),
             [Level(member.setup.rcs_variance / setup.rcs_variance, member.setup.false_alarm) for member in family],
             self.num_blocks,
             self.seed + 1,
-            truth=cells.truth,
+            truth=cast_floats(cells.truth, precision),
             with_miss=with_miss,
             conditions=(case.conditions.pointing, case.conditions.clutter),
         )
@@ -195,7 +196,7 @@ class Study:
         return [self._result(report, rates, case.conditions.averaging) for report in reports]
 
     def _result(self, report: SensingReport, rates: Tensor, averaging: str) -> Result:
-        quality, miss = report.quality, report.miss
+        quality, miss = cast_floats(report.quality, torch.float64), report.miss
         by_block = averaging == "block"
         if averaging == "energies":
             ratio = quality.signal.mean(1) / quality.disturbance.mean(1).clamp_min(torch.finfo(quality.signal.dtype).tiny)
