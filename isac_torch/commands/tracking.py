@@ -6,13 +6,15 @@ Everything heavy is imported inside, so that reading a command line costs nothin
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.evaluation.studies.liao_reading import Reading as PilotReading
 from isac_torch.evaluation.studies.liesegang_cases import Reading
 from isac_torch.tracking.scenario import TrackingScenario
 
 DEFAULT_READING = Reading()
+DEFAULT_PILOT_READING = PilotReading()
 
 
 def generate(
@@ -133,10 +135,7 @@ def reproduce_liao(
     num_drops: int | None = None,
     seed: int = 1,
     workers: int = 1,
-    shadowing_db: float = 0.0,
-    eps: float = 1e-4,
-    existing: Literal["sca", "full"] = "sca",
-    receiver: Literal["projection", "ignorant"] = "projection",
+    reading: PilotReading = DEFAULT_PILOT_READING,
 ) -> None:
     """Draw the figures of Liao et al. (PNG and CSV) and judge the paper's claims (claims.json).
 
@@ -147,10 +146,7 @@ def reproduce_liao(
         num_drops: Drops at every point, in place of either.
         seed: Of the drops.
         workers: Processes; the results do not depend on them.
-        shadowing_db: Standard deviation of the shadowing beyond 50 m, dB.
-        eps: Tolerance of the paper's algorithm, relative to its first bracket.
-        existing: Whose radar SNR the scheme Existing has: that of the paper's algorithm (sca) or of full power (full).
-        receiver: The UE knows the correlation of the pilots (projection) or not (ignorant).
+        reading: How the paper is read (configs/downlink_pilots/reproduce_shadowed.yaml).
     """
     from isac_torch.evaluation.studies.liao import reproduce
 
@@ -161,10 +157,7 @@ def reproduce_liao(
         num_drops=num_drops,
         seed=seed,
         workers=workers,
-        shadowing_db=shadowing_db,
-        eps=eps,
-        existing=existing,
-        receiver=receiver,
+        reading=reading,
     )
 
 

@@ -3,17 +3,20 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 import torch
 
 from isac_torch.evaluation.studies import liao_claims, liesegang_claims
+from isac_torch.evaluation.studies.claims import Claim, judge_claims
 from isac_torch.evaluation.studies.liao_study import QUANTITIES, Sample, points
 from isac_torch.evaluation.studies.liesegang_cases import NO_SENSING, Case, Policy, Reading, Sweeps
 from isac_torch.evaluation.studies.liesegang_study import Result
+from isac_torch.evaluation.studies.liesegang_verdicts import favourable_study, standard_error
 
 LIESEGANG = {claim.id: claim for claim in liesegang_claims.CLAIMS}
-LIAO = {judged.claim.id: judged for judged in liao_claims.CLAIMS}
+LIAO = {claim.id: claim for claim in liao_claims.CLAIMS}
 
 
 @dataclass
@@ -206,29 +209,33 @@ LIESEGANG_CASES: dict[str, tuple[list[MadeUp], list[MadeUp]]] = {
 }
 
 
+def liesegang_line(name: str, study: MadeUp) -> dict[str, Any]:
+    return LIESEGANG[name].line(study, {}, favourable_study, standard_error)
+
+
 @pytest.mark.parametrize("name", LIESEGANG)
 def test_verdicts_on_liesegang_et_al(name: str) -> None:
     holding, failing = LIESEGANG_CASES[name]
     for study in holding:
-        assert LIESEGANG[name].line(study, {})["status"] == "confirmed"
+        assert liesegang_line(name, study)["default"] == "confirmed"
     for study in failing:
-        assert LIESEGANG[name].line(study, {})["status"] == "not_confirmed"
+        assert liesegang_line(name, study)["default"] == "not_confirmed"
     tracked = {case.phase for case in holding[0].asked}
     assert tracked == {"detection"} if name < "B-7" else "tracking" in tracked
 
 
 def test_the_favourable_reading_changes_what_the_claim_says_and_nothing_else() -> None:
-    line = LIESEGANG["B-9-1b"].line(dominating(1.1, 3.1, 1e-2), {})
+    line = liesegang_line("B-9-1b", dominating(1.1, 3.1, 1e-2))
     assert (line["default"], line["favourable"]) == ("not_confirmed", "confirmed")
     near = MadeUp(ratio=lambda c: -abs(c.setup.num_regions - 4.0) if c.conditions.receivers == "nearest" else 0.0)
-    line = LIESEGANG["B-5-2"].line(near, {})
+    line = liesegang_line("B-5-2", near)
     assert (line["default"], line["favourable"]) == ("not_confirmed", "confirmed")
     alone = MadeUp(
         ratio=of_kinds(utc=3, uc=2, tc=3, cf=1), rate=lambda c: 5.0 + (c.association == "uc") * (c.setup.num_regions > 1)
     )
-    line = LIESEGANG["B-5-1"].line(alone, {})
+    line = liesegang_line("B-5-1", alone)
     assert (line["default"], line["favourable"]) == ("not_confirmed", "confirmed")
-    for line in (LIESEGANG[name].line(LIESEGANG_CASES[name][0][0], {}) for name in ("B-4-2", "B-6-1")):
+    for line in (liesegang_line(name, LIESEGANG_CASES[name][0][0]) for name in ("B-4-2", "B-6-1")):
         assert line["favourable"] == line["default"] == "confirmed"
         assert line["standard_error"] == 0.0  # a made-up study has no random drops
 
@@ -397,45 +404,51 @@ LIAO_FAVOURABLE: dict[str, tuple[list[Values], list[Values]]] = {
 }
 
 
+def pilot_line(claim: Claim[Any], evidence: Any, other: Any = None) -> dict[str, Any]:
+    """The claim's line; `other` decides under the favourable reading, where it is not what decides by default."""
+    return claim.line(evidence, {"num_drops": 4, "seed": 7}, lambda _, known: known if other is None else other)
+
+
 @pytest.mark.parametrize("name", LIAO)
 def test_verdicts_on_liao_et_al(name: str) -> None:
-    study = LIAO[name].claim.study
+    study = LIAO[name].study
     holding, failing = LIAO_CASES[name]
     for verdict, cases in (("confirmed", holding), ("not_confirmed", failing)):
         for values in cases:
-            assert LIAO[name].claim.line(made_up(study, values), {})["status"] == verdict
+            assert pilot_line(LIAO[name], made_up(study, values))["default"] == verdict
 
 
 @pytest.mark.parametrize("name", LIAO_FAVOURABLE)
 def test_favourable_verdicts_on_liao_et_al(name: str) -> None:
-    judged = LIAO[name]
-    study, _ = judged.source()
-    ours = made_up(judged.claim.study, {})
+    claim = LIAO[name]
+    assert claim.favourable is not None
+    ours = made_up(claim.study, {})
     for verdict, cases in zip(("confirmed", "not_confirmed"), LIAO_FAVOURABLE[name], strict=True):
         for values in cases:
-            line = judged.line(ours, made_up(study, values), 4, 7)
+            other = made_up(claim.favourable.study or claim.study, values)
+            line = pilot_line(claim, ours, other)
             assert line["favourable"] == verdict
-            assert line["reading"]
-            assert line["default"] == judged.claim.line(ours, {})["status"]
+            assert line["favourable_reading"] not in ("", "the same")
+            assert line["default"] == pilot_line(claim, ours)["default"]
 
 
 @pytest.mark.parametrize(("share", "status"), [(0.51, "confirmed"), (0.5, "not_confirmed")])
 def test_verdict_on_the_power_map(share: float, status: str) -> None:
     shares = {"full": 0.5, "sca_paper": share}
-    assert liao_claims.POWER_MAP.line(shares, shares, 1, 7)["default"] == status
+    assert pilot_line(liao_claims.POWER_MAP, shares)["default"] == status
 
 
 def test_verdict_on_the_convergence() -> None:
     """Nine of ten drops must end at a KKT point."""
     near, far = [0.01] * 9 + [0.4], [0.01] * 8 + [0.4] * 2
-    line = liao_claims.STATIONARY.line({"printed": far, "reopened": near}, {"printed": far, "reopened": near}, 10, 7)
+    line = pilot_line(liao_claims.STATIONARY, {"printed": far, "reopened": near})
     assert (line["default"], line["favourable"]) == ("not_confirmed", "confirmed")
 
 
 def test_lines_hold_facts_and_no_nan() -> None:
     assert len(LIESEGANG) + len(LIAO) == 39
     samples = made_up("correlation_6", {})
-    lines = liao_claims.judge_claims({"correlation_6": samples}, lambda study, reading: samples, 7)
+    lines = judge_claims(liao_claims.CLAIMS, {"correlation_6": samples}, lambda _: {"seed": 7}, lambda _, known: known)
     assert [line["id"] for line in lines] == ["A-10b", "O-4"]
     assert lines[0]["our_number"] is None  # never crossed: NaN
     assert lines[0]["seed"] == 7

@@ -30,7 +30,7 @@ def test_points_are_those_of_the_paper():
     proportions = [p.scenario.downlink_symbols for p in points("proportion")]
     assert proportions == [2, 3, 4, 5, 6, 7, 8, 9, 10]
     assert [p.scenario.num_ues for p in points("correlation_6")] == [6] * 11
-    assert {judged.claim.study for judged in CLAIMS} == {plot.study for plot in PLOTS.values()}
+    assert {claim.study for claim in CLAIMS} == {plot.study for plot in PLOTS.values()}
 
 
 def test_one_figure(tmp_path):
@@ -38,8 +38,8 @@ def test_one_figure(tmp_path):
     assert json.loads((tmp_path / "claims.json").read_text()) == claims
     assert {"A-4a-1", "A-5-1", "O-1"} <= {claim["id"] for claim in claims}
     keys = {
-        "id", "claim", "figure", "threshold", "our_number", "num_drops", "seed", "default", "how", "favourable", "reading",
-        "favourable_number", "favourable_how", "word",
+        "id", "claim", "figure", "threshold", "num_drops", "seed", "default", "our_number", "standard_error", "how",
+        "favourable", "favourable_reading", "favourable_number", "favourable_standard_error", "favourable_how", "fault",
     }  # fmt: skip
     for claim in claims:
         assert set(claim) == keys
@@ -103,7 +103,7 @@ def test_bad_arguments_say_what_is_possible(tmp_path):
         ({"shadowing_db": -1.0}, "shadowing_db=-1.0"),
     ):
         with pytest.raises(IsacError, match=message):
-            reproduce(tmp_path, figure="3", **options)
+            reproduce(tmp_path, figure="3", reading=Reading(**options))
 
 
 def test_kept_powers_are_read_again(tmp_path, monkeypatch):

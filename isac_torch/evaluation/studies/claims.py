@@ -1,4 +1,4 @@
-"""A statement of a paper with the rule that decides it, and the lines of claims.json."""
+"""A statement of a paper with the rule that decides it under two readings of the paper, and the lines of claims.json."""
 
 from __future__ import annotations
 
@@ -14,10 +14,26 @@ Verdict: TypeAlias = tuple[float, bool, str]
 """Number that decides, whether the claim holds, in words."""
 
 
-def told(verdict: Verdict) -> tuple[float | None, str, str]:
-    """A verdict as claims.json has it: number, None where it is not finite; status; in words."""
-    number, holds, how = verdict
-    return number if math.isfinite(number) else None, "confirmed" if holds else "not_confirmed", how
+def _unknown(_evidence: object, _judge: object) -> None:
+    """The standard error of a study that gives none."""
+
+
+@dataclass(frozen=True)
+class Favourable(Generic[EvidenceT]):
+    """The reading of the paper that favours a claim most.
+
+    Attributes:
+        words: what it reads differently.
+        judge: the rule; None: that of the claim.
+        reading: what makes the numbers that decide from those of the default reading, as the study of the paper wants it; None
+            where they are the same.
+        study: whose numbers decide; empty: the claim's.
+    """
+
+    words: str
+    judge: Callable[[EvidenceT], Verdict] | None = None
+    reading: Any = None
+    study: str = ""
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,8 @@ class Claim(Generic[EvidenceT]):
         claim: in our words.
         threshold: the rule.
         judge: the verdict from those numbers.
+        fault: one sentence: why the two readings differ, why the claim fails, or what else is to be said; may be empty.
+        favourable: the other reading; None where the default is it.
     """
 
     id: str
@@ -39,31 +57,61 @@ class Claim(Generic[EvidenceT]):
     claim: str
     threshold: str
     judge: Callable[[EvidenceT], Verdict]
+    fault: str = ""
+    favourable: Favourable[EvidenceT] | None = None
 
-    def line(self, evidence: EvidenceT, facts: Mapping[str, int]) -> dict[str, Any]:
-        """The claim's line of claims.json; a number that is not finite becomes null.
+    def line(
+        self,
+        evidence: EvidenceT,
+        facts: Mapping[str, int],
+        elsewhere: Callable[[Claim[EvidenceT], EvidenceT], EvidenceT],
+        error: Callable[[EvidenceT, Callable[[EvidenceT], Verdict]], float | None] = _unknown,
+    ) -> dict[str, Any]:
+        """The claim's line of claims.json: its verdicts by default and under the favourable reading.
 
         Args:
             evidence: the numbers that decide.
             facts: how many drops, which seed.
+            elsewhere: the numbers under the favourable reading, from the claim and `evidence`; asked only where there is one.
+            error: standard error of a verdict's number; null in the line where it is None.
         """
-        number, status, how = told(self.judge(evidence))
+        default = _told(self.judge(evidence)) | {"standard_error": error(evidence, self.judge)}
+        words, favourable = "the same", default
+        if self.favourable is not None:
+            other, judge = elsewhere(self, evidence), self.favourable.judge or self.judge
+            words, favourable = self.favourable.words, _told(judge(other)) | {"standard_error": error(other, judge)}
         return {
             "id": self.id,
             "claim": self.claim,
             "figure": self.figure,
             "threshold": self.threshold,
-            "our_number": number,
             **facts,
-            "status": status,
-            "how": how,
+            "default": default["status"],
+            "our_number": default["number"],
+            "standard_error": default["standard_error"],
+            "how": default["how"],
+            "favourable": favourable["status"],
+            "favourable_reading": words,
+            "favourable_number": favourable["number"],
+            "favourable_standard_error": favourable["standard_error"],
+            "favourable_how": favourable["how"],
+            "fault": self.fault,
         }
+
+
+def _told(verdict: Verdict) -> dict[str, Any]:
+    """A verdict as claims.json has it; a number that is not finite becomes null."""
+    number, holds, how = verdict
+    status = "confirmed" if holds else "not_confirmed"
+    return {"number": number if math.isfinite(number) else None, "status": status, "how": how}
 
 
 def judge_claims(
     claims: Sequence[Claim[EvidenceT]],
     studies: Mapping[str, EvidenceT],
     facts: Callable[[EvidenceT], Mapping[str, int]],
+    elsewhere: Callable[[Claim[EvidenceT], EvidenceT], EvidenceT],
+    error: Callable[[EvidenceT, Callable[[EvidenceT], Verdict]], float | None] = _unknown,
 ) -> list[dict[str, Any]]:
     """Verdicts on every claim whose study was run, as the lines of claims.json.
 
@@ -71,6 +119,8 @@ def judge_claims(
         claims: all claims of a paper.
         studies: numbers of each study by its name.
         facts: how many drops, which seed, of a study's numbers.
+        elsewhere: as in `Claim.line`.
+        error: as in `Claim.line`.
     """
     known = ((claim, studies[claim.study]) for claim in claims if claim.study in studies)
-    return [claim.line(evidence, facts(evidence)) for claim, evidence in known]
+    return [claim.line(evidence, facts(evidence), elsewhere, error) for claim, evidence in known]

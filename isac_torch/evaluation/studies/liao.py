@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from isac_torch.errors import IsacError
-from isac_torch.evaluation.studies.liao_claims import POWER_MAP, STATIONARY, judge_claims
+from isac_torch.evaluation.studies.claims import judge_claims
+from isac_torch.evaluation.studies.liao_claims import CLAIMS, POWER_MAP, STATIONARY
 from isac_torch.evaluation.studies.liao_figures import PLOTS, convergence, plot_averages, power_map, road_map
 from isac_torch.evaluation.studies.liao_reading import Reading
 from isac_torch.evaluation.studies.liao_study import points, run_points
@@ -17,6 +18,7 @@ from isac_torch.files import writable_folder
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from isac_torch.evaluation.studies.claims import Claim
     from isac_torch.evaluation.studies.liao_study import Sample
 
 QUICK_DROPS = {"ratio": 100, "proportion": 100, "correlation_2": 50, "correlation_6": 25}
@@ -35,10 +37,7 @@ def reproduce(
     num_drops: int | None = None,
     seed: int = 1,
     workers: int = 1,
-    shadowing_db: float = 0.0,
-    eps: float = 1e-4,
-    existing: Literal["sca", "full"] = "sca",
-    receiver: Literal["projection", "ignorant"] = "projection",
+    reading: Reading | None = None,
 ) -> list[dict[str, Any]]:
     """Write figures (PNG, CSV) and claims.json of Liao et al. to a folder; an interrupted run goes on where it stopped.
 
@@ -49,20 +48,17 @@ def reproduce(
         num_drops: Drops at every point, in place of either.
         seed: Of the drops.
         workers: Processes; results do not depend on them.
-        shadowing_db: Standard deviation of the shadowing beyond 50 m, dB.
-        eps: Tolerance of the paper's algorithm, relative to its first bracket.
-        existing: Whose radar SNR "Existing" has: that of SCA's powers (sca) or of full power (full).
-        receiver: The UE knows the correlation of the pilots (projection) or not (ignorant).
+        reading: What the paper leaves open; default the reading of docs/downlink_pilots.md.
 
     Returns:
-        The rows of claims.json: each claim's verdict under these options (`default`) and under the reading of the paper
+        The rows of claims.json: each claim's verdict under this reading (`default`) and under the reading of the paper
         that is most favourable to it (`favourable`).
     """
     if figure is not None and figure not in FIGURES:
         raise IsacError(f"figure={figure!r} is not one of {', '.join(FIGURES)}; leave it out for all")
     if num_drops is not None and num_drops < 2:
         raise IsacError(f"num_drops={num_drops} must be at least 2")
-    reading = Reading(shadowing_db, eps, existing, receiver)
+    reading = Reading() if reading is None else reading
     folder = writable_folder(output)
     kept = writable_folder(folder / "powers")
     counts = dict.fromkeys(FULL_DROPS, num_drops) if num_drops else QUICK_DROPS if quick else FULL_DROPS
@@ -76,20 +72,29 @@ def reproduce(
     claims: list[dict[str, Any]] = []
     for name in FIGURES if figure is None else (figure,):
         if name == "2":
-            share = power_map(folder, eps)
-            claims.append(POWER_MAP.line(share, share, 1, seed))
+            share = power_map(folder, reading.eps)
+            claims.append(POWER_MAP.line(share, {"num_drops": 1, "seed": seed}, lambda _, known: known))
         elif name == "3":
             road_map(folder, seed)
         elif name == "convergence":
             convergence(folder, seed)
             count = min(CONVERGENCE_DROPS, counts["ratio"])
-            found = final_residuals(count, seed, eps, kept)
-            claims.append(STATIONARY.line(found, found, count, seed))
+            found = final_residuals(count, seed, reading.eps, kept)
+            claims.append(STATIONARY.line(found, {"num_drops": count, "seed": seed}, lambda _, known: known))
         else:
             study = PLOTS[name].study
             studies[study] = samples(study, reading, True)
             plot_averages(folder, name, studies[study])
-    claims += judge_claims(studies, lambda study, other: samples(study, other, False), seed)
+
+    def elsewhere(claim: Claim[list[Sample]], _default: list[Sample]) -> list[Sample]:
+        study, other = claim.study, None
+        if claim.favourable is not None:
+            study, other = claim.favourable.study or study, claim.favourable.reading
+        if other is None and study in studies:
+            return studies[study]
+        return samples(study, other or Reading(), False)
+
+    claims += judge_claims(CLAIMS, studies, lambda known: {"num_drops": len(known[0].values["full"]), "seed": seed}, elsewhere)
     write_json(folder / "claims.json", claims)
     return claims
 

@@ -5,67 +5,14 @@ Ids as in docs/downlink_pilots.md; the rules are in `liao_rules`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING
 
 from isac_torch.evaluation.studies import liao_rules as rules
-from isac_torch.evaluation.studies.claims import Claim, told
+from isac_torch.evaluation.studies.claims import Claim, Favourable
 from isac_torch.evaluation.studies.liao_reading import Reading
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from isac_torch.evaluation.studies.claims import Verdict
     from isac_torch.evaluation.studies.liao_study import Sample
-
-EvidenceT = TypeVar("EvidenceT")
-
-
-@dataclass(frozen=True)
-class Favourable(Generic[EvidenceT]):
-    """The reading of the paper that is most favourable to a claim and contradicts nothing that is printed.
-
-    Attributes:
-        text: what is read differently.
-        judge: the rule; None: that of the claim.
-        reading: options of the run that decides; None: the numbers of our reading.
-        study: whose numbers decide; empty: the claim's.
-    """
-
-    text: str
-    judge: Callable[[EvidenceT], Verdict] | None = None
-    reading: Reading | None = None
-    study: str = ""
-
-
-@dataclass(frozen=True)
-class Judged(Generic[EvidenceT]):
-    """A claim with both of its verdicts.
-
-    Attributes:
-        claim: the claim and the rule under our reading.
-        word: one sentence: what the difference comes from.
-        favourable: the other reading; None where our reading confirms the claim, or where no reading does.
-    """
-
-    claim: Claim[EvidenceT]
-    word: str
-    favourable: Favourable[EvidenceT] | None = None
-
-    def line(self, evidence: EvidenceT, other: EvidenceT, num_drops: int, seed: int) -> dict[str, Any]:
-        """The line of claims.json; `other` is the evidence under the favourable reading."""
-        line = self.claim.line(evidence, {"num_drops": num_drops, "seed": seed})
-        line["default"] = line.pop("status")
-        line |= {"favourable": line["default"], "reading": "", "favourable_number": line["our_number"], "favourable_how": ""}
-        if self.favourable is not None:
-            number, status, how = told((self.favourable.judge or self.claim.judge)(other))
-            line |= {"favourable": status, "favourable_number": number, "reading": self.favourable.text, "favourable_how": how}
-        return line | {"word": self.word}
-
-    def source(self) -> tuple[str, Reading | None]:
-        """Study and options of the evidence under the favourable reading; None stands for our own."""
-        chosen = self.favourable
-        return (self.claim.study, None) if chosen is None else (chosen.study or self.claim.study, chosen.reading)
 
 
 COARSE = Reading(eps=2e-3)
@@ -73,28 +20,24 @@ SHADOWED = Reading(shadowing_db=8.0, eps=5e-4, existing="full")
 SAME_AS_FULL = Reading(existing="full")
 IGNORANT = Reading(receiver="ignorant")
 
-POWER_MAP: Judged[dict[str, float]] = Judged(
-    Claim(
-        "A-2",
-        "2",
-        "power map",
-        "power steers toward the weaker UE",
-        "SCA gives the weaker UE more than half of its power",
-        rules.steers,
-    ),
+POWER_MAP: Claim[dict[str, float]] = Claim(
+    "A-2",
+    "2",
+    "power map",
+    "power steers toward the weaker UE",
+    "SCA gives the weaker UE more than half of its power",
+    rules.steers,
     "Reproduced.",
 )
 """Judged on the weaker UE's share of the power of each scheme."""
 
-STATIONARY: Judged[dict[str, list[float]]] = Judged(
-    Claim(
-        "A-IIIB",
-        "III-B",
-        "convergence",
-        "Algorithm 1 converges to KKT points",
-        "KKT residual at most 0.01 on nine of ten drops",
-        lambda found: rules.stationary(found["printed"]),
-    ),
+STATIONARY: Claim[dict[str, list[float]]] = Claim(
+    "A-IIIB",
+    "III-B",
+    "convergence",
+    "Algorithm 1 converges to KKT points",
+    "KKT residual at most 0.01 on nine of ten drops",
+    lambda found: rules.stationary(found["printed"]),
     "It would hold if a KKT point were one of the last convex programme, or if the expansion bounded the function, which the "
     "paper's footnote denies.",
     Favourable(
@@ -103,195 +46,194 @@ STATIONARY: Judged[dict[str, list[float]]] = Judged(
 )
 """Judged on the KKT residuals at the end of Algorithm 1."""
 
-CLAIMS: tuple[Judged[list[Sample]], ...] = (
-    Judged(
-        Claim(
-            "A-4a-1",
-            "4a",
-            "ratio",
-            "DL pilots lower the NMSE by about 1.5 orders of magnitude",
-            "at least 1.2 orders",
-            rules.orders,
-        ),
+CLAIMS: tuple[Claim[list[Sample]], ...] = (
+    Claim(
+        "A-4a-1",
+        "4a",
+        "ratio",
+        "DL pilots lower the NMSE by about 1.5 orders of magnitude",
+        "at least 1.2 orders",
+        rules.orders,
         "Reproduced; the gain is larger here than in the paper.",
     ),
-    Judged(
-        Claim(
-            "A-4a-2",
-            "4a",
-            "ratio",
-            "SCA's NMSE vibrates beyond 6:4",
-            "it rises between some neighbours beyond 6:4",
-            rules.vibrates,
-        ),
+    Claim(
+        "A-4a-2",
+        "4a",
+        "ratio",
+        "SCA's NMSE vibrates beyond 6:4",
+        "it rises between some neighbours beyond 6:4",
+        rules.vibrates,
         "It would hold for few drops, or if SCA ended at another point at each ratio; means over many drops fall smoothly.",
         Favourable("eps = 2e-3", reading=COARSE),
     ),
-    Judged(
-        Claim("A-4a-3", "4a", "ratio", "at 8:2 SCA is worse than at 7:3 and than full power", "both", rules.worse_at_the_end),
+    Claim(
+        "A-4a-3",
+        "4a",
+        "ratio",
+        "at 8:2 SCA is worse than at 7:3 and than full power",
+        "both",
+        rules.worse_at_the_end,
         "A coarse eps, which the paper does not state, makes SCA worse than full power, but no eps makes 8:2 worse than 7:3.",
         Favourable("eps = 2e-3, second half of the claim only", rules.worse_than_full, COARSE),
     ),
-    Judged(
-        Claim("A-4b", "4b", "ratio", "the rate grows by about 10 %", "5 % to 15 % on average", rules.rate),
+    Claim(
+        "A-4b",
+        "4b",
+        "ratio",
+        "the rate grows by about 10 %",
+        "5 % to 15 % on average",
+        rules.rate,
         "Reproduced, but [A 38-39] saturates: any scheme with downlink pilots gains the same 12 %.",
     ),
-    Judged(
-        Claim(
-            "A-5-1",
-            "5",
-            "ratio",
-            "at 2:8 no scheme locates to 1 m2",
-            "mean bound of full, SCA and Existing above 1 m2",
-            rules.mean_above_at_first,
-        ),
+    Claim(
+        "A-5-1",
+        "5",
+        "ratio",
+        "at 2:8 no scheme locates to 1 m2",
+        "mean bound of full, SCA and Existing above 1 m2",
+        rules.mean_above_at_first,
         "The means lie so close to 1 m2 that the way of averaging decides; the paper does not say how it averages.",
         Favourable("under half of the drops have every UE within 1 m2", rules.none_at_first),
     ),
-    Judged(
-        Claim(
-            "A-5-2", "5", "ratio", "full power locates best from 4:6 on", "smallest mean bound at every ratio", rules.full_best
-        ),
+    Claim(
+        "A-5-2",
+        "5",
+        "ratio",
+        "full power locates best from 4:6 on",
+        "smallest mean bound at every ratio",
+        rules.full_best,
         "Without shadowing the powers of SCA locate better than full power; the paper states neither shadowing nor eps.",
         Favourable("shadowing of 8 dB, eps = 5e-4, Existing at the radar SNR of full power", reading=SHADOWED),
     ),
-    Judged(
-        Claim("A-5-3", "5", "ratio", "Existing passes SCA at 6:4", "first ahead at 6:4", rules.existing_passes),
+    Claim(
+        "A-5-3",
+        "5",
+        "ratio",
+        "Existing passes SCA at 6:4",
+        "first ahead at 6:4",
+        rules.existing_passes,
         "The paper leaves open whose radar SNR Existing has; with that of full power the lines cross near its point.",
         Favourable("Existing at the radar SNR of full power", reading=SAME_AS_FULL),
     ),
-    Judged(
-        Claim("A-6", "6", "ratio", "SCA saves up to 17 % of the power, at 8:2", "10 % to 25 %, most at 8:2", rules.most_saved),
+    Claim(
+        "A-6",
+        "6",
+        "ratio",
+        "SCA saves up to 17 % of the power, at 8:2",
+        "10 % to 25 %, most at 8:2",
+        rules.most_saved,
         "Reproduced.",
     ),
-    Judged(
-        Claim(
-            "A-T",
-            "4a",
-            "ratio",
-            "there is a turning point of DL:UL beyond which the NMSE grows",
-            "full and SCA: last mean above the least, 2:8 to 8:2",
-            rules.turns,
-        ),
+    Claim(
+        "A-T",
+        "4a",
+        "ratio",
+        "there is a turning point of DL:UL beyond which the NMSE grows",
+        "full and SCA: last mean above the least, 2:8 to 8:2",
+        rules.turns,
         "The turning point exists, but only beyond the paper's last ratio, where the UEs begin to share an uplink pilot.",
         Favourable("ratios on to 19:1", study="ratio_to_the_end"),
     ),
-    Judged(
-        Claim(
-            "A-7a",
-            "7a",
-            "proportion",
-            "NMSE improves until 40 % only",
-            "falls until 40 %, by < 2 % beyond",
-            rules.improves_until,
-        ),
+    Claim(
+        "A-7a",
+        "7a",
+        "proportion",
+        "NMSE improves until 40 % only",
+        "falls until 40 %, by < 2 % beyond",
+        rules.improves_until,
         "It would hold for the slope on a linear axis: a step beyond 40 % gains less than a tenth of what the first step does.",
     ),
-    Judged(
-        Claim("A-7b", "7b", "proportion", "more pilots change the rate little", "less than 5 %", rules.small_rate_effect),
+    Claim(
+        "A-7b",
+        "7b",
+        "proportion",
+        "more pilots change the rate little",
+        "less than 5 %",
+        rules.small_rate_effect,
         "Reproduced, for the same reason as A-4b.",
     ),
-    Judged(
-        Claim(
-            "A-8-1",
-            "8",
-            "proportion",
-            "1 m2 is not met below 25 % pilots",
-            "mean bound of full and SCA first within 1 m2 at 25 %",
-            rules.mean_met_from,
-        ),
+    Claim(
+        "A-8-1",
+        "8",
+        "proportion",
+        "1 m2 is not met below 25 % pilots",
+        "mean bound of full and SCA first within 1 m2 at 25 %",
+        rules.mean_met_from,
         "As A-5-1: 20 % is the frame of 2:2, whose mean bound is 1.00 m2 and decides nothing.",
         Favourable("met where every UE of most drops is within 1 m2", rules.met_from),
     ),
-    Judged(
-        Claim("A-8-2", "8", "proportion", "the bound flattens from 40 %", "a quarter of the slope before", rules.flattens),
+    Claim(
+        "A-8-2",
+        "8",
+        "proportion",
+        "the bound flattens from 40 %",
+        "a quarter of the slope before",
+        rules.flattens,
         "Reproduced.",
     ),
-    Judged(
-        Claim("A-9", "9", "proportion", "SCA saves about 10 % on average", "5 % to 15 %", rules.mean_saved),
+    Claim(
+        "A-9",
+        "9",
+        "proportion",
+        "SCA saves about 10 % on average",
+        "5 % to 15 %",
+        rules.mean_saved,
         "Reproduced.",
     ),
-    Judged(
-        Claim(
-            "A-10a",
-            "10a",
-            "correlation_2",
-            "contamination hurts SCA more than full power, both beat no DL",
-            "both",
-            rules.hurt_more,
-        ),
+    Claim(
+        "A-10a",
+        "10a",
+        "correlation_2",
+        "contamination hurts SCA more than full power, both beat no DL",
+        "both",
+        rules.hurt_more,
         "It would hold if it meant the six UEs of Fig. 10b, where the error of SCA grows more than that of full power.",
         Favourable("UEs that do not know the correlation of the pilots", reading=IGNORANT),
     ),
-    Judged(
-        Claim(
-            "A-10b",
-            "10b",
-            "correlation_6",
-            "with 6 UEs SCA falls behind no DL from correlation 0.6",
-            "0.5 to 0.7",
-            rules.crosses,
-        ),
+    Claim(
+        "A-10b",
+        "10b",
+        "correlation_6",
+        "with 6 UEs SCA falls behind no DL from correlation 0.6",
+        "0.5 to 0.7",
+        rules.crosses,
         "A receiver that does not know the correlation reproduces the crossing; the paper prints one that knows it.",
         Favourable("UEs that do not know the correlation of the pilots", reading=IGNORANT),
     ),
-    Judged(
-        Claim("O-1", "ours", "ratio", "ours is never worse than the paper's SCA", "ratio of NMSE at most 1", rules.never_worse),
+    Claim(
+        "O-1",
+        "ours",
+        "ratio",
+        "ours is never worse than the paper's SCA",
+        "ratio of NMSE at most 1",
+        rules.never_worse,
         "Ours.",
     ),
-    Judged(
-        Claim(
-            "O-2", "ours", "ratio", "ours at full power's NMSE saves more than SCA", "mean over the ratios", rules.our_saving
-        ),
+    Claim(
+        "O-2",
+        "ours",
+        "ratio",
+        "ours at full power's NMSE saves more than SCA",
+        "mean over the ratios",
+        rules.our_saving,
         "Ours.",
     ),
-    Judged(
-        Claim(
-            "O-3",
-            "ours",
-            "correlation_2",
-            "eq. 18 as printed understates the NMSE (2 UEs)",
-            "factor above 1.5",
-            rules.printed_error,
-        ),
+    Claim(
+        "O-3",
+        "ours",
+        "correlation_2",
+        "eq. 18 as printed understates the NMSE (2 UEs)",
+        "factor above 1.5",
+        rules.printed_error,
         "Ours; the printed formula leaves the interference out of the numerator.",
     ),
-    Judged(
-        Claim(
-            "O-4",
-            "ours",
-            "correlation_6",
-            "eq. 18 as printed understates the NMSE (6 UEs)",
-            "factor above 1.5",
-            rules.printed_error,
-        ),
+    Claim(
+        "O-4",
+        "ours",
+        "correlation_6",
+        "eq. 18 as printed understates the NMSE (6 UEs)",
+        "factor above 1.5",
+        rules.printed_error,
         "Ours; as O-3.",
     ),
 )
-
-
-def judge_claims(
-    studies: dict[str, list[Sample]], other: Callable[[str, Reading], list[Sample]], seed: int
-) -> list[dict[str, Any]]:
-    """Lines of claims.json of every claim whose study was run.
-
-    Args:
-        studies: numbers by study under our reading.
-        other: numbers of a study under another reading, run when asked for.
-        seed: of the drops.
-    """
-    lines = []
-    for judged in CLAIMS:
-        evidence = studies.get(judged.claim.study)
-        if evidence is None:
-            continue
-        study, reading = judged.source()
-        known = reading is None and study in studies
-        lines.append(
-            judged.line(evidence, studies[study] if known else other(study, reading or Reading()), _drops(evidence), seed)
-        )
-    return lines
-
-
-def _drops(samples: Sequence[Sample]) -> int:
-    return len(samples[0].values["full"])

@@ -10,6 +10,7 @@ from isac_torch.evaluation.studies.liesegang_claims import CLAIMS
 from isac_torch.evaluation.studies.liesegang_figures import draw, figure_curves, tabulate
 from isac_torch.evaluation.studies.liesegang_readings import tabulate_readings
 from isac_torch.evaluation.studies.liesegang_study import Study
+from isac_torch.evaluation.studies.liesegang_verdicts import favourable_study, standard_error
 from isac_torch.evaluation.tables import write_json
 from isac_torch.files import writable_folder
 
@@ -86,6 +87,6 @@ def reproduce(
     if pilot_table and "9" in chosen:
         tabulate_readings(folder / "figure_9_pilots.csv", study)
     facts = {"num_drops": drops, "num_blocks": blocks, "seed": seed}
-    claims = judge_claims(CLAIMS, dict.fromkeys(chosen, study), lambda _: facts)
+    claims = judge_claims(CLAIMS, dict.fromkeys(chosen, study), lambda _: facts, favourable_study, standard_error)
     write_json(folder / "claims.json", claims)
     return claims

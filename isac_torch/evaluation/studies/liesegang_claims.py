@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from isac_torch.evaluation.studies import liesegang_readings as readings
 from isac_torch.evaluation.studies import liesegang_rules as rules
-from isac_torch.evaluation.studies.liesegang_verdicts import Favourable, ReadClaim
+from isac_torch.evaluation.studies.claims import Claim, Favourable
 
 if TYPE_CHECKING:
     from isac_torch.evaluation.studies.liesegang_cases import Reading
+    from isac_torch.evaluation.studies.liesegang_study import Study
 
 
 def nearest(reading: Reading) -> Reading:
@@ -23,8 +24,8 @@ def strong_pilots(reading: Reading) -> Reading:
     return reading.with_pilots(readings.ESTIMABLE_PILOT)
 
 
-CLAIMS: tuple[ReadClaim, ...] = (
-    ReadClaim(
+CLAIMS: tuple[Claim[Study], ...] = (
+    Claim(
         "B-2-1",
         "2",
         "2",
@@ -32,7 +33,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "at every step of both sweeps",
         rules.miss_trends,
     ),
-    ReadClaim(
+    Claim(
         "B-2-2",
         "2",
         "2",
@@ -40,7 +41,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "more misses at every clutter factor (0 dBsm), and the largest increase at the largest factor",
         rules.miss_without_sensing,
     ),
-    ReadClaim(
+    Claim(
         "B-2-3",
         "2",
         "2",
@@ -48,7 +49,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "at least twice the misses at 10 dBsm",
         rules.miss_noise_only,
     ),
-    ReadClaim(
+    Claim(
         "B-3",
         "3",
         "3",
@@ -57,7 +58,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         rules.good_scnr,
         fault="the rule asked about cells at 0 to 1 dB of all cross-sections, of which the paper does not speak",
     ),
-    ReadClaim(
+    Claim(
         "B-4-1",
         "4",
         "4",
@@ -67,7 +68,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         fault="open: with 2 UEs every AP spends its budget already, so that fewer UEs leave more power to the sensing beams",
         favourable=Favourable("receive APs nearest to the cells, as printed", rules.best_load, nearest),
     ),
-    ReadClaim(
+    Claim(
         "B-4-2",
         "4",
         "4",
@@ -75,7 +76,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "medians increase, and faster per sample up to 10 than above",
         rules.more_samples,
     ),
-    ReadClaim(
+    Claim(
         "B-5-1",
         "5",
         "5",
@@ -85,7 +86,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         fault="the rule set nine simultaneous beams against schemes that search one cell at a time",
         favourable=Favourable("one region: all four search one cell at a time", partial(rules.best_association, regions=1)),
     ),
-    ReadClaim(
+    Claim(
         "B-5-2",
         "5",
         "5",
@@ -95,7 +96,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         fault="our baseline spreads four receive APs whatever S; the paper takes those nearest to the cells, one a region",
         favourable=Favourable("receive APs nearest to the cells: 4, 4 and 1 of them", rules.best_regions, nearest),
     ),
-    ReadClaim(
+    Claim(
         "B-5-3",
         "5",
         "5",
@@ -103,7 +104,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "median rate decreases from S = 1 to 4 to 9",
         rules.rate_of_regions,
     ),
-    ReadClaim(
+    Claim(
         "B-6-1",
         "6",
         "6",
@@ -111,7 +112,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "median rate rises for kappa_c = 0 and 1, median SCNR falls by at most 1 dB",
         rules.scnr_of_tuples,
     ),
-    ReadClaim(
+    Claim(
         "B-6-2",
         "6",
         "6",
@@ -119,7 +120,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "10th percentile of the rate within 5 % of the best tuple's, median SCNR within 1 dB",
         rules.good_tuple,
     ),
-    ReadClaim(
+    Claim(
         "B-7-1",
         "7",
         "7",
@@ -127,7 +128,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "every further 10 dB gain less",
         rules.saturation,
     ),
-    ReadClaim(
+    Claim(
         "B-7-2",
         "7",
         "7",
@@ -135,7 +136,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "median loss decreases from 0 to 10 to 20 dBsm",
         rules.loss_without_sensing,
     ),
-    ReadClaim(
+    Claim(
         "B-7-3",
         "7",
         "7",
@@ -143,10 +144,10 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "median loss over two decades of clutter at most half of the detection phase's",
         rules.fading_clutter,
     ),
-    ReadClaim(
+    Claim(
         "B-8-1", "8", "8", "a larger kappa_s raises the rate", "median rate rises for kappa_c = 0 and 1", rules.sicnr_of_tuples
     ),
-    ReadClaim(
+    Claim(
         "B-8-2",
         "8",
         "8",
@@ -154,7 +155,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
         "median SICNR is lower without communication than without sensing",
         rules.what_to_drop,
     ),
-    ReadClaim(
+    Claim(
         "B-9-1",
         "9",
         "9",
@@ -166,7 +167,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
             "pilots of 10 mW: the rates hold, the SICNR does not", readings.optimal_beats_fractional, strong_pilots
         ),
     ),
-    ReadClaim(
+    Claim(
         "B-9-1b",
         "ours",
         "9",
@@ -178,7 +179,7 @@ CLAIMS: tuple[ReadClaim, ...] = (
             "pilots of 10 mW", partial(readings.optimal_beats_fractional, designs=(readings.DOMINATING,)), strong_pilots
         ),
     ),
-    ReadClaim(
+    Claim(
         "B-9-2",
         "9",
         "9",
