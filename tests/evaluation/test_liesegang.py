@@ -14,6 +14,7 @@ from isac_torch.errors import IsacError
 from isac_torch.evaluation.studies.liesegang import TITLES, reproduce
 from isac_torch.evaluation.studies.liesegang_cases import Case, Conditions, Policy, Reading, Sweeps
 from isac_torch.evaluation.studies.liesegang_claims import CLAIMS
+from isac_torch.evaluation.studies.liesegang_readings import ESTIMABLE_PILOT
 from isac_torch.evaluation.studies.liesegang_study import Study, policy_power
 from isac_torch.sensing.conditions import Pointing
 from isac_torch.tracking.build import power_problem
@@ -184,3 +185,19 @@ def test_the_configurations_run(name: str, tmp_path: Path) -> None:
     options = ["--figure", "8", "--num_drops", "2", "--num_blocks", "1", "--output", str(tmp_path)]
     assert cli.main(["reproduce", "liesegang", "--config", str(config), *options]) == 0
     assert (tmp_path / "figure_8.png").exists()
+
+
+def test_favourable_configurations_make_their_reading_the_default() -> None:
+    """What follows the paper's file changes one field of it and leaves the others."""
+    base, pilots, region = (_reading(names) for names in (("paper",), ("paper", "pilots"), ("paper", "region")))
+    assert pilots == base.with_pilots(ESTIMABLE_PILOT)
+    assert region == replace(base, sweeps=replace(base.sweeps, regions=(1, 4, 9)))
+
+
+def _reading(names: tuple[str, ...]) -> Reading:
+    """What a command line with these files gives the study."""
+    found: list[Reading] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("isac_torch.evaluation.studies.liesegang.reproduce", lambda *_, reading, **__: found.append(reading))
+        cli.main(["reproduce", "liesegang", *(f"--config={ROOT}/configs/reproduce/liesegang_{name}.yaml" for name in names)])
+    return found[0]

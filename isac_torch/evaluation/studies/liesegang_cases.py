@@ -113,7 +113,7 @@ class Sweeps:
         clutter: clutter factors (varsigma) of figures 2 and 3; figure 7 goes to 1.
         ues: numbers of UEs of figure 4.
         samples: numbers of sensing samples of figure 4.
-        regions: numbers of sensing regions of figure 5.
+        regions: numbers of sensing regions of figure 5; the first is that of the schemes that search one cell after the other.
         tuples: (kappa_c, kappa_s) of figures 6 and 8.
         fair_tuples: (kappa_c, kappa_s) of figure 9.
         optimal: allocators of figure 9, by their names.

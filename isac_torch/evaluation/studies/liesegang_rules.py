@@ -118,12 +118,13 @@ def more_samples(study: Study) -> Verdict:
     return min(gains), min(gains) > 0 and low > high, words
 
 
-def best_association(study: Study, regions: int = 9) -> Verdict:
+def best_association(study: Study, regions: int | None = None) -> Verdict:
     """B-5-1: user- and target-centric association has no smaller median SCNR and rate than the other three.
 
-    `uc` and `cf` search one cell at a time. With nine `regions` they are set against nine simultaneous beams; with one region
-    all four search one cell.
+    `uc` and `cf` search one cell at a time. With nine `regions`, the first of the sweep, they are set against nine simultaneous
+    beams; with one region all four search one cell.
     """
+    regions = study.reading.sweeps.regions[0] if regions is None else regions
     kinds: tuple[Association, ...] = ("utc", "uc", "tc", "cf")
     cases = {kind: study.reading.with_setup({"num_regions": regions}, association=kind) for kind in kinds}
     scnr = {kind: _ratio(study, case) for kind, case in cases.items()}
