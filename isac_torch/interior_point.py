@@ -26,16 +26,16 @@ class Iterate(Generic[Array]):
     Attributes:
         lead: [drop, pair], dual variables of the constraints, then the variables x; positive.
         partner: [drop, pair], slacks of the constraints, then the dual variables of x >= 0; positive.
-        level: [drop], t.
+        epigraph: [drop], the epigraph variable t.
     """
 
     lead: Array
     partner: Array
-    level: Array
+    epigraph: Array
 
     def select(self, index: Array) -> Iterate[Array]:
         """The drops at `index`."""
-        return Iterate(self.lead[index], self.partner[index], self.level[index])
+        return Iterate(self.lead[index], self.partner[index], self.epigraph[index])
 
 
 @runtime_checkable
@@ -57,7 +57,7 @@ class Newton(Protocol[Array]):
         ...
 
     def direction(self, wanted: Array | None) -> tuple[Array, Array]:
-        """Relative change of `lead`, and change of the level, that ask each product for `wanted` times what it is.
+        """Relative change of `lead`, and change of t, that ask each product for `wanted` times what it is.
 
         None asks them for zero. To first order; the change of `partner` follows from both.
         """
@@ -117,19 +117,19 @@ def solve(
             and Newton's equations: which of them are done.
         rule: how steps are taken.
     """
-    alive = counting(len(point.level), point.level)
-    lead, partner, level = (namespace(part).asarray(part, copy=True) for part in (point.lead, point.partner, point.level))
+    alive = counting(len(point.epigraph), point.epigraph)
+    lead, partner, epigraph = (namespace(part).asarray(part, copy=True) for part in (point.lead, point.partner, point.epigraph))
     for step in range(steps + 1):
         newton = program.newton(point)
         out = leaves(alive, step, program, point, newton)
         if step == steps or bool(out.any()):
-            lead[alive], partner[alive], level[alive] = point.lead, point.partner, point.level
+            lead[alive], partner[alive], epigraph[alive] = point.lead, point.partner, point.epigraph
             if step == steps or bool(out.all()):
                 break
             keep = namespace(out).nonzero(~out)[0]
             alive, program, point, newton = alive[keep], program.select(keep), point.select(keep), newton.select(keep)
         point = advance(point, newton, rule)
-    return Iterate(lead, partner, level)
+    return Iterate(lead, partner, epigraph)
 
 
 def advance(point: Iterate[Array], newton: Newton[Array], rule: Rule) -> Iterate[Array]:
@@ -143,7 +143,7 @@ def advance(point: Iterate[Array], newton: Newton[Array], rule: Rule) -> Iterate
     ahead = (product * (1.0 + length * lead) * (1.0 + length * partner)).sum(-1) / total
     share = xp.maximum(at_most(ahead, 1.0) ** 3, at_most(rule.residual * newton.residual / total, rule.most))
     wanted = (share * total / count)[:, None] / product - lead * partner
-    lead, level = newton.direction(wanted)
+    lead, epigraph = newton.direction(wanted)
     partner = wanted - 1.0 - lead
     length = at_most(rule.boundary * _longest(lead, partner), 1.0)[:, None]
     for _ in range(rule.cuts):
@@ -153,7 +153,7 @@ def advance(point: Iterate[Array], newton: Newton[Array], rule: Rule) -> Iterate
             break
         length = xp.where(central, length, _CUT * length)
     return Iterate(
-        point.lead * (1.0 + length * lead), point.partner * (1.0 + length * partner), point.level + length[:, 0] * level
+        point.lead * (1.0 + length * lead), point.partner * (1.0 + length * partner), point.epigraph + length[:, 0] * epigraph
     )
 
 

@@ -39,7 +39,7 @@ class GameNewton:
     @property
     def value(self) -> Any:
         xp, x = namespace(self.payoff), self.point.lead[:, 5:]
-        rows = (self.payoff @ x[..., None])[..., 0] - self.point.level[:, None]
+        rows = (self.payoff @ x[..., None])[..., 0] - self.point.epigraph[:, None]
         return xp.concat([rows, 1.0 - x.sum(-1)[:, None]], axis=1)
 
     @property
@@ -92,11 +92,11 @@ def test_games_are_solved_with_both_libraries(rule: Rule) -> None:
     assert steps == other_steps
     assert max(steps) < 40
     np.testing.assert_allclose(found.lead, other.lead.numpy(), rtol=1e-6, atol=1e-12)
-    for payoff, level in zip(PAYOFF, found.level, strict=True):
+    for payoff, epigraph in zip(PAYOFF, found.epigraph, strict=True):
         rows = np.hstack([-payoff, np.ones((4, 1))])
         best = linprog([0] * 6 + [-1], A_ub=rows, b_ub=np.zeros(4), A_eq=[[1] * 6 + [0]], b_eq=[1], bounds=[(0, None)] * 7)
         assert best.fun is not None
-        assert level == pytest.approx(-best.fun, rel=1e-7)
+        assert epigraph == pytest.approx(-best.fun, rel=1e-7)
 
 
 def test_drops_leave_by_themselves() -> None:
@@ -104,7 +104,7 @@ def test_drops_leave_by_themselves() -> None:
     alone = [played(PAYOFF[one : one + 1], Rule()) for one in range(5)]
     assert steps == [part[1][0] for part in alone]
     assert len(set(steps)) > 1
-    np.testing.assert_allclose(together.level, np.concatenate([part[0].level for part in alone]), rtol=1e-9)
+    np.testing.assert_allclose(together.epigraph, np.concatenate([part[0].epigraph for part in alone]), rtol=1e-9)
 
 
 def test_the_last_step_counts_where_nobody_leaves() -> None:
@@ -118,5 +118,5 @@ def test_the_last_step_counts_where_nobody_leaves() -> None:
 
     found = solve(Game(PAYOFF[:2]), start, 3, leaves, Rule())
     assert seen == [0, 1, 2, 3]
-    assert bool((found.level != 0.0).all())
-    assert bool((start.level == 0.0).all())  # the start is not written to
+    assert bool((found.epigraph != 0.0).all())
+    assert bool((start.epigraph == 0.0).all())  # the start is not written to

@@ -88,11 +88,11 @@ class AllocationTraining(AveragedTraining):
         return total
 
     def _aim(self) -> Aim:
-        """Plain and frugal directions in turns; each `fair_every`-th step is for proportional fairness."""
+        """Plain directions and directions by UE beams in turns; each `fair_every`-th step is for proportional fairness."""
         step, every = self.global_step, self.settings.fair_every
-        aim = Aim(frugal=bool(step % 2))
+        aim = Aim(by_ue_beams=bool(step % 2))
         if every and step % every == every - 1:
-            aim = Aim("proportional_fair", frugal=bool(step // every % 2))
+            aim = Aim("proportional_fair", by_ue_beams=bool(step // every % 2))
         return aim if aim in self.network.AIMS else MAX_MIN
 
     def _pull(

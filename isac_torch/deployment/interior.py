@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 _EVEN, _BELOW = 0.05, 0.1
 """Start: share of equal powers mixed into the given ones, and of each budget that is left free."""
-_LEVEL = math.log(0.5)
+_EPIGRAPH = math.log(0.5)
 """t of the start, relative to what its powers reach."""
 _SLACK, _FREE = 0.1, 0.05
 """Smallest slack of the start: of the UEs' constraints, and of the targets' relative to their terms; of a budget."""
@@ -84,13 +84,13 @@ def _apart(problem: Coefficients, relative: ndarray) -> ndarray:
 def _start(program: Program, power: ndarray) -> Iterate[ndarray]:
     """Slacks from the powers, kept off zero, and dual variables that make all products of a drop the same."""
     ues = program.amplitude.shape[1]
-    level = np.full(len(power), _LEVEL)
-    slope, value, _ = constraints(program, power, level)
+    epigraph = np.full(len(power), _EPIGRAPH)
+    slope, value, _ = constraints(program, power, epigraph)
     slack = np.maximum(value, _SLACK * np.abs(slope).sum(-1))
     slack[:, :ues] = np.maximum(value[:, :ues], _SLACK)
     slack[:, -program.aps :] = np.maximum(value[:, -program.aps :], _FREE)
     product = _PRODUCT / (1.0 / slack[:, :ues]).sum(-1, keepdims=True)
-    return Iterate(np.concatenate([product / slack, power], 1), np.concatenate([slack, product / power], 1), level)
+    return Iterate(np.concatenate([product / slack, power], 1), np.concatenate([slack, product / power], 1), epigraph)
 
 
 def _reached(program: Program, point: Iterate[ndarray], system: System, spare: float) -> Float[ndarray, " drop"]:
@@ -98,7 +98,7 @@ def _reached(program: Program, point: Iterate[ndarray], system: System, spare: f
     constraint is missed by more, what it lacks, negative.
     """
     ues = program.amplitude.shape[1]
-    sinr = np.exp(point.level + system.value[:, :ues].min(-1))
+    sinr = np.exp(point.epigraph + system.value[:, :ues].min(-1))
     sinr /= np.maximum(1.0 - system.value[:, -program.aps :].min(-1), 1.0)
     short = system.value[:, ues : -program.aps].min(-1, initial=0.0)
     return np.where(short < -spare, short, sinr * np.maximum(1.0 + _COST * short, 0.0))

@@ -176,7 +176,7 @@ def _relative(position: PositionInformation[ndarray] | None, limit: ndarray) -> 
     )
 
 
-def constraints(program: Program, power: ndarray, level: ndarray) -> tuple[ndarray, ndarray, ndarray]:
+def constraints(program: Program, power: ndarray, epigraph: ndarray) -> tuple[ndarray, ndarray, ndarray]:
     """Slopes J of all constraints in the logarithms of the powers, their values, and theta."""
     drops, ues, serving = program.amplitude.shape
     comm = ues * serving
@@ -192,7 +192,7 @@ def constraints(program: Program, power: ndarray, level: ndarray) -> tuple[ndarr
     theta = part / total[..., None]
     slope[:, :ues] /= unwanted[..., None]
     slope[:, :ues, :comm] += program.own * theta.reshape(drops, 1, comm)
-    value[:, :ues] = np.log(total * total / unwanted) - level[:, None]
+    value[:, :ues] = np.log(total * total / unwanted) - epigraph[:, None]
     value[:, -program.aps :] += 1.0
     linear = ues + program.need.shape[1]
     value[:, ues:linear] -= program.need
@@ -207,7 +207,7 @@ def _system(program: Program, point: Iterate[ndarray]) -> System:
     drops, ues, serving = program.amplitude.shape
     comm, rows = ues * serving, program.slope.shape[1]
     dual = point.lead[:, :rows]
-    slope, value, theta = constraints(program, point.lead[:, rows:], point.level)
+    slope, value, theta = constraints(program, point.lead[:, rows:], point.epigraph)
     product = point.lead * point.partner
     curvature = product[:, rows:].copy()
     curvature[:, :comm] += (0.5 * dual[:, :ues, None] * theta).reshape(drops, comm)

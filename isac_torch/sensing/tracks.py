@@ -156,7 +156,7 @@ class Tracker:
         return [track.belief.position for track in self.tracks]
 
     def _threshold(self, look: Look, listening: int, false_alarm: float) -> float:
-        """Level that the energy at an empty position exceeds with this probability: chi-square, as (44)."""
+        """Threshold that the energy at an empty position exceeds with this probability: chi-square, as (44)."""
         return float(chi_square_threshold(torch.tensor(self._freedom(look, listening)), false_alarm))
 
     def _freedom(self, look: Look, listening: int) -> int:

@@ -41,9 +41,9 @@ def power_problem(
         standard: what the requirement `dominate` compares with (`tracking.requirements`); default uniform power in these drops.
         budget: of each transmit AP, W; default the scenario's `ap_budgets`.
     """
-    level = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
+    required = scenario.sir_min if sir_min_db is None else db_to_linear(sir_min_db)
     budget = scenario.ap_budgets(drop) if budget is None else budget
-    sir_min = namespace(budget).full_like(budget[:, 0], level)
+    sir_min = namespace(budget).full_like(budget[:, 0], required)
     own = scenario.own_coefficients(drop, budget, sir_min)
     if own is not None:
         return require(own, drop, scenario)

@@ -39,7 +39,7 @@ def chi_square_threshold(freedom: Int[Array, "*shape"], false_alarm: float) -> F
 
 @lru_cache(maxsize=4096)
 def _threshold(count: int, false_alarm: float) -> float:
-    """Level that the sum of `count` standard exponentials exceeds with probability `false_alarm`; inf for none of them."""
+    """Threshold that the sum of `count` standard exponentials exceeds with probability `false_alarm`; inf for none of them."""
     if count <= 0:
         return math.inf
     low, high = 0.0, count - 4.0 * math.log(false_alarm) + 4.0 * math.sqrt(-count * math.log(false_alarm))
@@ -52,14 +52,14 @@ def _threshold(count: int, false_alarm: float) -> float:
     return 0.5 * (low + high)
 
 
-def weighted_exceedance(weight: Float[Array, "*shape n"], level: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """P(sum_i w_i E_i > level), eq. (45), to about 1e-8. Args: weight, 0 where absent; level, not negative.
+def weighted_exceedance(weight: Float[Array, "*shape n"], threshold: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+    """P(sum_i w_i E_i > threshold), eq. (45), to about 1e-8. Args: weight, 0 where absent; threshold, not negative.
 
     Abate and Whitt's Euler algorithm: the series of the Laplace transform (1 - prod_i 1 / (1 + w_i s)) / s on a vertical line,
     its tail averaged.
     """
     xp = namespace(weight)
-    safe = xp.where((level > 0) & xp.isfinite(level), level, 1.0)
+    safe = xp.where((threshold > 0) & xp.isfinite(threshold), threshold, 1.0)
     count = counting(_TERMS + _EULER + 1, weight)
     index = xp.astype(count, weight.dtype)
     laplace = 0.5 * (_SHIFT + 2j * math.pi * index) / safe[..., None]
@@ -71,8 +71,8 @@ def weighted_exceedance(weight: Float[Array, "*shape n"], level: Float[Array, "*
     value = (partial * binomial).sum(-1) * math.exp(_SHIFT / 2.0) / safe
     value = xp.clip(value, 0.0, 1.0)
     present = xp.max(weight, axis=-1) > 0
-    value = xp.where(xp.isinf(level) | ~present, 0.0, value)
-    return xp.where((level <= 0) & present, 1.0, value)
+    value = xp.where(xp.isinf(threshold) | ~present, 0.0, value)
+    return xp.where((threshold <= 0) & present, 1.0, value)
 
 
 def _transform(weight: Float[Array, "*shape n"], laplace: Array) -> Array:
@@ -87,7 +87,7 @@ def _transform(weight: Float[Array, "*shape n"], laplace: Array) -> Array:
 
 
 def weighted_threshold(weight: Float[Array, "*shape n"], false_alarm: float) -> Float[Array, "*shape"]:
-    """Level that sum_i w_i E_i exceeds with probability `false_alarm`, eq. (46); inf where all weights are 0.
+    """Threshold that sum_i w_i E_i exceeds with probability `false_alarm`, eq. (46); inf where all weights are 0.
 
     No weights together exceed their number times the largest of them: chi-square bounds bracket the search.
     """
@@ -111,7 +111,9 @@ def weighted_threshold(weight: Float[Array, "*shape n"], false_alarm: float) -> 
     return xp.where(largest > 0, middle, math.inf)
 
 
-def _log_excess(weight: Float[Array, "*shape n"], level: Float[Array, "*shape"], false_alarm: float) -> Float[Array, "*shape"]:
+def _log_excess(
+    weight: Float[Array, "*shape n"], threshold: Float[Array, "*shape"], false_alarm: float
+) -> Float[Array, "*shape"]:
     """Logarithm of the exceedance over the false-alarm rate: nearly straight in the tail."""
     xp = namespace(weight)
-    return xp.log(at_least(weighted_exceedance(weight, level), 1e-12) / false_alarm)
+    return xp.log(at_least(weighted_exceedance(weight, threshold), 1e-12) / false_alarm)

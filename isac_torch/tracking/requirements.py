@@ -198,6 +198,6 @@ def _dominate(
         echo=xp.concat([part.echo for part, _ in parts], axis=1),
         cross_echo=xp.concat([part.cross_echo for part, _ in parts], axis=1),
         echo_noise=xp.concat([part.noise for part, _ in parts], axis=1),
-        sir_min=xp.concat([level for _, level in parts], axis=1),
+        sir_min=xp.concat([required for _, required in parts], axis=1),
         num_cells=parts[-1][0].echo.shape[1] if asked.scan > 0.0 else 0,
     )

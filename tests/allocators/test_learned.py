@@ -87,7 +87,7 @@ def test_single_precision_problems_are_answered_in_kind(problem, network):
     assert bool((problem.violations(found.power.double()).budget <= 1e-6).all())
 
 
-def test_frugal_directions_replace_plain_ones_only_where_they_are_better(problem, network):
+def test_directions_by_ue_beams_replace_plain_ones_only_where_they_are_better(problem, network):
     both = allocate(problem, LearnedAllocator(network)).power
     with torch.no_grad():
         single = problem.cast(torch.float32)

@@ -30,7 +30,7 @@ def prices(shape, seed=1):
 
 
 def box(problem, share):
-    """A box around the ratios of `share`, asking for its level."""
+    """A box around the ratios of `share`, asking for its largest NMSE."""
     drops = drops_of(problem)
     own, noise = drops.received(share)
     power = (share * problem.budget.unsqueeze(1)).flatten(1)
@@ -45,19 +45,19 @@ def test_slopes_and_curvature_are_derivatives(kind):
     none = fenced.low[:, :0]
     descent = LeastNmse(fenced.drops, fenced.unit, none, none)
     programme = {"localisation": Localisation(fenced.drops), "descent": descent, "box": fenced}[kind]
-    level = torch.full_like(fenced.unit, 0.8)
-    rows = programme.rows(share, level)
+    t = torch.full_like(fenced.unit, 0.8)
+    rows = programme.constraints(share, t)
     price = prices(rows.value.shape)
 
     def priced(x, t):
-        return (programme.rows(x, t).value * price).sum()
+        return (programme.constraints(x, t).value * price).sum()
 
-    by_share, by_level = torch.autograd.functional.jacobian(priced, (share, level))
+    by_share, by_t = torch.autograd.functional.jacobian(priced, (share, t))
     # The tangent of V has V's own slopes, and its value: V is homogeneous of degree one in (F, I).
     assert_close(share * by_share, torch.einsum("dr,drkm->dkm", price, rows.slope), rtol=1e-8, atol=1e-9)
-    assert_close(by_level, (price * rows.raising).sum(-1), rtol=1e-8, atol=1e-9)
+    assert_close(by_t, (price * rows.raising).sum(-1), rtol=1e-8, atol=1e-9)
     if kind != "descent":  # there the error's own curvature is dropped
-        hessian = torch.autograd.functional.hessian(lambda x: priced(x, level), share)
+        hessian = torch.autograd.functional.hessian(lambda x: priced(x, t), share)
         curvature = programme.curvature(share, price)
         for drop in range(2):
             for k in range(3):
@@ -70,11 +70,11 @@ def test_no_shares_in_a_box_beat_the_bound_of_any_prices(correlation):
     problem = roads(num_drops=6, num_ues=3, downlink_correlation=correlation, crb_max=3.0)
     inside = shares(problem)
     programme = box(problem, inside)
-    level = torch.zeros_like(programme.unit)
+    t = torch.zeros_like(programme.unit)
     judged = 0
     for seed in range(6):
         share = inside if seed == 0 else 0.9 * inside + 0.1 * shares(problem, seed)
-        value = programme.rows(share, level).value
+        value = programme.constraints(share, t).value
         met = (value[:, 3:] >= -1e-12).all(-1)  # cones, budgets and box; the first rows hold the margin
         margin = (value[:, :3] / programme.margin()).amin(-1)
         for point in (inside, shares(problem, 77)):

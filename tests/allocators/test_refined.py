@@ -14,8 +14,8 @@ from isac_torch.errors import CheckpointError
 from isac_torch.nn.checkpoint import save_network
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.solvers.tracking import interior
-from isac_torch.solvers.tracking.level_program import max_min_program
-from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside, warm_point
+from isac_torch.solvers.tracking.epigraph_program import max_min_program
+from isac_torch.solvers.tracking.warm_start import WARM_EPIGRAPH, push_inside, warm_point
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights
@@ -113,10 +113,10 @@ def test_good_powers_save_steps(problem, best):
     even = 0.5 * Fractional().propose(feasible).power / limit
     near = push_inside(FirstOrder(60).propose(feasible).power / limit, even)
     steps = []
-    for start, level, warm in ((even, 0.5, False), (near, WARM_LEVEL, True)):
+    for start, epigraph, warm in ((even, 0.5, False), (near, WARM_EPIGRAPH, True)):
         scale = feasible.objective(start * limit)
         program = max_min_program(feasible, scale)
-        found = interior.solve(program, start, torch.full_like(scale, level), 1.5e-3, warm=warm)
+        found = interior.solve(program, start, torch.full_like(scale, epigraph), 1.5e-3, warm=warm)
         assert bool(found.converged.all())
         steps.append(float(found.iterations.double().mean()))
     assert steps[1] < 0.85 * steps[0]  # 0.7 measured over 256 drops
@@ -150,16 +150,16 @@ def test_only_powers_that_are_known_get_dual_variables_to_match(problem, best, m
     few = problem.select((best.status == Status.OPTIMAL).nonzero()[:3, 0])
     solve, told = interior.solve, []
 
-    def watched(program, power, level, tolerance, max_iterations, to_boundary, warm):
-        told.append((warm, float(level[0])))
-        return solve(program, power, level, tolerance, max_iterations, to_boundary, warm)
+    def watched(program, power, epigraph, tolerance, max_iterations, to_boundary, warm):
+        told.append((warm, float(epigraph[0])))
+        return solve(program, power, epigraph, tolerance, max_iterations, to_boundary, warm)
 
     monkeypatch.setattr(interior, "solve", watched)
     ENGINE.propose(few)
     assert told[0] == (False, 0.5)
     told.clear()
     ENGINE.improve(few, FirstOrder(40).propose(few).power)
-    assert told[0] == (True, WARM_LEVEL)
+    assert told[0] == (True, WARM_EPIGRAPH)
 
 
 def test_warm_point_is_inside_and_balanced(problem):
@@ -167,12 +167,12 @@ def test_warm_point_is_inside_and_balanced(problem):
     start = push_inside(FirstOrder(20).propose(problem).power / limit, 0.5 * Fractional().propose(problem).power / limit)
     scale = problem.objective(start * limit)
     program = max_min_program(problem, scale)
-    point = warm_point(program, start, torch.full_like(scale, WARM_LEVEL))
+    point = warm_point(program, start, torch.full_like(scale, WARM_EPIGRAPH))
     for positive in (point.power, point.slack, point.price, point.bound_price):
         assert bool((positive > 0).all())
         assert bool(positive.isfinite().all())
     interference = (problem.interference(start * limit) * point.price[:, : problem.num_ues]).sum(-1)
-    assert_close(interference, torch.ones_like(interference))  # the level's own optimality condition
+    assert_close(interference, torch.ones_like(interference))  # the optimality condition of t
 
 
 def test_names_of_learned_rows(tmp_path):

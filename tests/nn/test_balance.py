@@ -109,7 +109,7 @@ def test_a_near_start_needs_few_iterations(problem):
 
 
 def test_default_effort_is_enough_for_nearly_all_drops():
-    """Single precision and 16 iterations, as in training: the level is right to 1 % on at least 95 % of the drops."""
+    """Single precision and 16 iterations, as in training: the common SINR is right to 1 % on at least 95 % of the drops."""
     problem = make_problem(drops=100)
     truth = balance(problem, start_logits(problem), **CONVERGED).common_sinr
     single = problem.cast(torch.float32)

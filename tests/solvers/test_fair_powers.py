@@ -10,9 +10,9 @@ from isac_torch.allocation import Status, allocate
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.errors import AllocationError
+from isac_torch.solvers.tracking.epigraph_program import max_min_program
 from isac_torch.solvers.tracking.fair_powers import fair_powers
 from isac_torch.solvers.tracking.fairness import Fairness, utility
-from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement

@@ -26,13 +26,13 @@ PROBLEM = PROBLEM.select((FIRST.status == Status.OPTIMAL).nonzero()[:, 0])
 FIRST = allocate(PROBLEM, BatchedOptimal(tie="none"))
 
 
-def level(share: float) -> torch.Tensor:
+def common_sinr(share: float) -> torch.Tensor:
     return (share * FIRST.value)[:, None].expand(-1, PROBLEM.num_ues).contiguous()
 
 
 @pytest.mark.parametrize("share", [0.999, 0.3])
 def test_least_power_is_certified(share: float) -> None:
-    found = least_power(PROBLEM, level(share))
+    found = least_power(PROBLEM, common_sinr(share))
     total = found.power.sum(-1)
     assert bool(found.solved.all())
     assert bool((PROBLEM.objective(found.power) >= share * FIRST.value * (1.0 - 1e-6)).all())
@@ -43,7 +43,7 @@ def test_least_power_is_certified(share: float) -> None:
 
 
 def test_no_powers_that_do_the_same_cost_less_than_the_bound() -> None:
-    found, inside = least_power(PROBLEM, level(0.2)), largest_sir(PROBLEM).power
+    found, inside = least_power(PROBLEM, common_sinr(0.2)), largest_sir(PROBLEM).power
     tried = 0
     for seed in range(200):
         noise = torch.rand(PROBLEM.link_gain.shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
@@ -55,7 +55,7 @@ def test_no_powers_that_do_the_same_cost_less_than_the_bound() -> None:
 
 
 def test_least_power_does_not_depend_on_the_start() -> None:
-    one, two = least_power(PROBLEM, level(0.999), FIRST.power), least_power(PROBLEM, level(0.999))
+    one, two = least_power(PROBLEM, common_sinr(0.999), FIRST.power), least_power(PROBLEM, common_sinr(0.999))
     assert_close(one.power, two.power, rtol=0.0, atol=1e-4)
 
 
@@ -68,7 +68,7 @@ def test_without_sensing_every_ue_sits_at_its_target() -> None:
 
 
 def test_out_of_reach_is_not_called_solved() -> None:
-    assert not bool(least_power(PROBLEM, level(2.0)).solved.any())
+    assert not bool(least_power(PROBLEM, common_sinr(2.0)).solved.any())
 
 
 def test_lexicographic_keeps_the_worst_and_lifts_the_rest() -> None:
@@ -81,7 +81,7 @@ def test_lexicographic_keeps_the_worst_and_lifts_the_rest() -> None:
     assert bool((found.sinr.amin(-1) >= (1.0 - 1e-3) * FIRST.value)[good].all())
     assert bool((found.upper_bound >= found.sinr * (1.0 - 1e-4))[good].all())
     mean = torch.log2(1.0 + reached).mean(-1)
-    plain = torch.log2(1.0 + PROBLEM.sinr(least_power(PROBLEM, level(0.999)).power)).mean(-1)
+    plain = torch.log2(1.0 + PROBLEM.sinr(least_power(PROBLEM, common_sinr(0.999)).power)).mean(-1)
     assert bool((mean >= plain * (1.0 - 2e-3))[good].all())
 
 

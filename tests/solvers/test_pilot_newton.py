@@ -31,13 +31,13 @@ def test_a_step_solves_the_linearised_conditions(kind: str, centred: bool) -> No
     none = share.new_zeros(2, 0)
     error = problem.objective((share * problem.budget.unsqueeze(1)).flatten(1))
     programme = Localisation(drops) if kind == "localisation" else LeastNmse(drops, error, none, none)
-    level = torch.tensor([0.7, 0.9], dtype=torch.float64)
-    rows = programme.rows(share, level)
+    epigraph = torch.tensor([0.7, 0.9], dtype=torch.float64)
+    rows = programme.constraints(share, epigraph)
     count, size = rows.value.shape[1], share[0].numel()
     dice = torch.Generator().manual_seed(1)
     dual, slack = (0.2 + torch.rand(2, count, generator=dice, dtype=torch.float64) for _ in range(2))
     product = 0.1 + torch.rand(2, size, generator=dice, dtype=torch.float64)  # of x and the dual variables of x >= 0
-    point = Iterate(torch.cat([dual, share.flatten(1)], 1), torch.cat([slack, product / share.flatten(1)], 1), level)
+    point = Iterate(torch.cat([dual, share.flatten(1)], 1), torch.cat([slack, product / share.flatten(1)], 1), epigraph)
     wanted = 0.5 + torch.rand(2, count + size, generator=dice, dtype=torch.float64) if centred else None
     lead, rise = _Engine(programme, share.shape[1:]).newton(point).direction(wanted)
     goal = torch.zeros(2, count + size, dtype=torch.float64) if wanted is None else wanted * point.lead * point.partner
@@ -66,18 +66,18 @@ def test_a_step_solves_the_linearised_conditions(kind: str, centred: bool) -> No
 
 
 def test_the_least_load_at_which_every_ue_is_located() -> None:
-    """The level is minus the largest load, and the worst bound is just met. A caller that stops at once gets the first step."""
+    """t is minus the largest load, and the worst bound is just met. A caller that stops at once gets the first step."""
     problem = roads(3)
     programme, share = Localisation(drops_of(problem)), uniform(problem)
-    level = torch.full((3,), -1.2, dtype=torch.float64)
-    found = solve(programme, share, level, tolerance=1e-7)
+    epigraph = torch.full((3,), -1.2, dtype=torch.float64)
+    found = solve(programme, share, epigraph, tolerance=1e-7)
     assert bool(found.converged.all())
     assert not bool(found.left.any())
-    torch.testing.assert_close(found.point.share.sum(1).amax(-1), -found.point.level, rtol=1e-7, atol=0.0)
+    torch.testing.assert_close(found.point.share.sum(1).amax(-1), -found.point.epigraph, rtol=1e-7, atol=0.0)
     quality = (problem.crb_max / problem.crb((found.point.share * problem.budget.unsqueeze(1)).flatten(1))).amin(-1)
     torch.testing.assert_close(quality, torch.ones_like(quality), rtol=1e-6, atol=0.0)
-    other = solve(programme, 0.5 * share, level - 0.8, tolerance=1e-7)
-    torch.testing.assert_close(other.point.level, found.point.level, rtol=1e-6, atol=0.0)
-    first = solve(programme, share, level, leave=lambda _, point: torch.ones_like(point.level, dtype=torch.bool))
+    other = solve(programme, 0.5 * share, epigraph - 0.8, tolerance=1e-7)
+    torch.testing.assert_close(other.point.epigraph, found.point.epigraph, rtol=1e-6, atol=0.0)
+    first = solve(programme, share, epigraph, leave=lambda _, point: torch.ones_like(point.epigraph, dtype=torch.bool))
     assert bool(first.left.all())
     assert bool((first.point.share != share).any())

@@ -127,8 +127,8 @@ def test_wrong_dual_variables_prove_less_but_nothing_false(problem: MaxMinSinrPr
         assert bool((upper_bound(outer, found.power, ue, row) >= found.value * (1.0 - 1e-6)).all())
 
 
-def cone_value(problem: MaxMinSinrProblem, level: float) -> float:
-    """Largest common slack of SINR >= level over one drop's powers, by CVXPY: positive where the level can be reached."""
+def cone_value(problem: MaxMinSinrProblem, sinr: float) -> float:
+    """Largest common slack of SINR >= sinr over one drop's powers, by CVXPY: positive where the sinr can be reached."""
     position = problem.position
     assert position is not None
     limit = problem.link_budget[0].numpy()
@@ -142,7 +142,7 @@ def cone_value(problem: MaxMinSinrProblem, level: float) -> float:
     amplitude = problem.signal[0].numpy() * np.sqrt(limit[: ues * serving].reshape(ues, serving))
     for k in range(ues):
         unit = amplitude[k].max() ** 2
-        need = level * (problem.leakage[0, k].numpy() * limit @ share + 1.0) / unit + slack
+        need = sinr * (problem.leakage[0, k].numpy() * limit @ share + 1.0) / unit + slack
         roots = cp.Variable(serving)
         for s in range(serving):
             rules.append(cp.SOC(share[k * serving + s] + need, cp.hstack([2 * roots[s], share[k * serving + s] - need])))

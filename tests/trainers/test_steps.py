@@ -61,11 +61,11 @@ def test_the_average_follows_quickly_at_first_and_slowly_later():
 def test_both_families_take_turns_and_each_fourth_step_is_for_fairness():
     module = AllocationTraining(SIZES, LossSettings(fair_every=4))
     asked = [at_step(module, step)._aim() for step in range(8)]
-    plain, frugal = Aim(frugal=False), Aim(frugal=True)
-    fair = [Aim("proportional_fair", frugal=False), Aim("proportional_fair", frugal=True)]
-    assert asked == [plain, frugal, plain, fair[0], plain, frugal, plain, fair[1]]
+    plain, others = Aim(by_ue_beams=False), Aim(by_ue_beams=True)
+    fair = [Aim("proportional_fair", by_ue_beams=False), Aim("proportional_fair", by_ue_beams=True)]
+    assert asked == [plain, others, plain, fair[0], plain, others, plain, fair[1]]
     never = AllocationTraining(SIZES)
-    assert [at_step(never, step)._aim() for step in range(4)] == [plain, frugal, plain, frugal]
+    assert [at_step(never, step)._aim() for step in range(4)] == [plain, others, plain, others]
     single = AllocationTraining(NetworkSettings("one_shot", **TINY), LossSettings(fair_every=2))
     assert {at_step(single, step)._aim() for step in range(4)} == {MAX_MIN}
 

@@ -157,7 +157,7 @@ def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Ten
     centre = own / noise
     top = drops.gain.sum(-1)
     ratio = 1.0 + (drops.root.square() * drops.scale.unsqueeze(-1) / drops.gain).sum(-1)
-    # V = F / (1 + omega) <= E|a|^2 / level <= F ratio / level; a little wider, against rounding.
+    # V = F / (1 + omega) <= E|a|^2 / nmse <= F ratio / nmse; a little wider, against rounding.
     bottom = (target.unsqueeze(-1) * drops.weight / ratio * (1.0 - 1e-9) - 1.0).clamp_min(0.0).minimum(top)
     top = top * (1.0 + 1e-9)
     # The chord between omega / f and omega f exceeds the error by (sqrt f - 1 / sqrt f)^2 / (1 + omega) of it, about.
@@ -185,6 +185,6 @@ def _proven(boxes: LeastNmse, point: Point) -> Bool[Tensor, " drop"]:
 
 def _decided(boxes: LeastNmse, point: Point) -> Bool[Tensor, " drop"]:
     """Boxes proven empty, and those with powers that meet the relaxed target: these must be split."""
-    rows = boxes.rows(point.share, point.level)
-    met = (rows.value - rows.raising * point.level.unsqueeze(-1) >= 0).all(-1)
+    found = boxes.constraints(point.share, point.epigraph)
+    met = (found.value - found.raising * point.epigraph.unsqueeze(-1) >= 0).all(-1)
     return met | _proven(boxes, point)

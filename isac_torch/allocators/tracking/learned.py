@@ -158,24 +158,24 @@ def _propose(problem: MaxMinSinrProblem, directions: Directions, objective: Obje
 
 
 def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objective, more_steps: int) -> Tensor:
-    """Plain powers; in unclear drops the best of plain and frugal ones and of what more steps make of either.
+    """Plain powers; in unclear drops the best of these and those by UE beams, and of what more steps make of either.
 
-    A drop is unclear where frugal directions can differ from plain ones, a sensing constraint is missed, or budgets or gains
-    are unlike those of the training.
+    A drop is unclear where directions by UE beams can differ from plain ones, a sensing constraint is missed, or budgets or
+    gains are unlike those of the training.
     """
-    plain, frugal = Aim(objective), Aim(objective, frugal=True)
+    plain, by_ue_beams = Aim(objective), Aim(objective, by_ue_beams=True)
     logits, power = _powers(problem, directions, plain)
     unlike = unlike_training(problem)
     if problem.num_constraints:
         unlike |= problem.violations(power).sensing > FEASIBILITY_TOLERANCE
-        unlike |= (beam_efficiency(problem, logits) < frugal.least_net_gain).any(-1)
+        unlike |= (beam_efficiency(problem, logits) < by_ue_beams.least_net_gain).any(-1)
     unclear = unlike.nonzero()[:, 0]
     if len(unclear):
         part, best = problem.select(unclear), power[unclear]
-        other_logits, other = _powers(part, directions, frugal)
+        other_logits, other = _powers(part, directions, by_ue_beams)
         best = _better(part, best, other, plain)
         if more_steps:
-            for aim, start in ((plain, logits[unclear]), (frugal, other_logits)):
+            for aim, start in ((plain, logits[unclear]), (by_ue_beams, other_logits)):
                 _, found = _powers(part, _continued(start, more_steps), aim)
                 best = _better(part, best, found, plain)
         power = power.index_copy(0, unclear, best)

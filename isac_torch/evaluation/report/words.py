@@ -72,8 +72,8 @@ PICTURES = {
     "ratio_histogram": "How many drops reach which share of the optimum's smallest rate.",
     "loss": "Share of the drops that lose at most so much; every violation counts as a total loss.",
     "violations": "Drops in which anything is broken, and targets that are missed by more than 0.1 dB.",
-    "sinr_per_ue": "One point a UE. Max-min powers put most UEs of a drop on one level; a UE below the diagonal gets less than "
-    "at the optimum.",
+    "sinr_per_ue": "One point a UE. Max-min powers give most UEs of a drop one common SINR; a UE below the diagonal gets less "
+    "than at the optimum.",
     "cdf_sir": "Sensing SIR of every target; left of the line a target is missed.",
     "cdf_rate": "Rate of every UE. Max-min gives up the best UEs' rates for the worst one's.",
     "powers_typical": "Power from every AP (row) to every UE and at every target (column) on the drop with the median ratio.",

@@ -99,13 +99,13 @@ def pareto(
     named = {name: named_allocator(name, checkpoint) for name in allocators}
     folder = writable_folder(output)
     _, problem = fresh_problem(scenario, num_drops, seed)
-    tasks = [(name, level) for name in named for level in sorted(set(sir_min_db))]
+    tasks = [(name, required) for name in named for required in sorted(set(sir_min_db))]
     points = []
     bar = tqdm(tasks, unit="point", leave=False)
-    for name, level in bar:
-        bar.set_description(f"{name} at {level:g} dB")
-        demanding = requiring(problem, level)
-        points.append(_point(name, level, demanding, allocate(demanding, named[name]), scenario))
+    for name, required in bar:
+        bar.set_description(f"{name} at {required:g} dB")
+        demanding = requiring(problem, required)
+        points.append(_point(name, required, demanding, allocate(demanding, named[name]), scenario))
     write_points(folder / "pareto.csv", points)
     figures.save(
         trade_off(points, attrgetter("sir_min_db"), "required sensing SIR of every target (dB)"), folder / "pareto.png"
@@ -143,12 +143,12 @@ class _Drawn(Protocol):
 _PointT = TypeVar("_PointT", bound=_Drawn)
 
 
-def trade_off(points: Sequence[_PointT], level: Callable[[_PointT], float], words: str) -> Figure:
+def trade_off(points: Sequence[_PointT], required: Callable[[_PointT], float], words: str) -> Figure:
     """Rate (drops with a violation count 0) and share of drops without violation, against the requirement.
 
     Args:
         points: in the order of the requirement.
-        level: what is required at a point.
+        required: what is required at a point.
         words: label of the horizontal axis.
     """
     from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ def trade_off(points: Sequence[_PointT], level: Callable[[_PointT], float], word
     names = list(dict.fromkeys(point.allocator for point in points))
     for name, style in zip(names, figures.styles(len(names)), strict=True):
         own = [point for point in points if point.allocator == name]
-        across = [level(point) for point in own]
+        across = [required(point) for point in own]
         upper.plot(across, [p.min_rate_mbps_valid_mean for p in own], label=name, marker=".", linewidth=1.5, **style)
         lower.plot(across, [p.valid_share for p in own], marker=".", linewidth=1.5, **style)
     upper.set_title(f"Rate against sensing, {points[0].num_drops} drops", fontsize=10)
@@ -173,12 +173,12 @@ def trade_off(points: Sequence[_PointT], level: Callable[[_PointT], float], word
     return figure
 
 
-def _point(name: str, level: float, problem: MaxMinSinrProblem, allocation: Allocation, scenario: TrackingScenario) -> Point:
+def _point(name: str, required: float, problem: MaxMinSinrProblem, allocation: Allocation, scenario: TrackingScenario) -> Point:
     valid = allocation.violation <= FEASIBILITY_TOLERANCE
     least = rate(allocation.value, scenario) / 1e6
     return Point(
         allocator=name,
-        sir_min_db=level,
+        sir_min_db=required,
         num_drops=problem.num_drops,
         infeasible_share=float((allocation.status == Status.INFEASIBLE).double().mean()),
         valid_share=float(valid.double().mean()),

@@ -38,12 +38,12 @@ class Aim:
 
     Attributes:
         objective: what powers are to maximise.
-        frugal: leave a target's own beams at their floor unless they meet its sensing constraint efficiently, so that the
+        by_ue_beams: leave a target's own beams at their floor unless they meet its sensing constraint efficiently, so that the
             UEs' streams have to do it: the other of two families of local optima. A drop's best powers may lie in either.
     """
 
     objective: Objective = "max_min"
-    frugal: bool = False
+    by_ue_beams: bool = False
 
     @property
     def index(self) -> int:
@@ -53,7 +53,7 @@ class Aim:
     @property
     def least_net_gain(self) -> float:
         """Argument of `balance`."""
-        return FRUGAL_NET_GAIN if self.frugal else CONSTANTS.least_net_gain
+        return UE_BEAMS_NET_GAIN if self.by_ue_beams else CONSTANTS.least_net_gain
 
     @property
     def start_spread(self) -> float:
@@ -61,10 +61,10 @@ class Aim:
         return 0.0 if self.objective == "max_min" else 0.2
 
 
-ALL_AIMS = tuple(Aim(objective, frugal) for objective in ("max_min", "proportional_fair") for frugal in (False, True))
+ALL_AIMS = tuple(Aim(objective, by_ue_beams) for objective in ("max_min", "proportional_fair") for by_ue_beams in (False, True))
 MAX_MIN = Aim()
-FRUGAL_NET_GAIN = 0.3
-"""`least_net_gain` of frugal aims: share of a beam's echo that must be left over after what it costs its own constraint."""
+UE_BEAMS_NET_GAIN = 0.3
+"""`least_net_gain` of aims `by_ue_beams`: share of a beam's echo that must be left after what it costs its own constraint."""
 
 
 def sensing_weight_at(progress: float) -> float:

@@ -89,7 +89,7 @@ class AllocationNetwork(nn.Module):
             logits = logits + head(tokens, problem)
             yield logits
         if self.stepper is not None:
-            state = torch.cat([tokens.link, tokens.owner], 1)
+            state = torch.cat([tokens.link, tokens.node], 1)
             yield from self.stepper(state, DirectionsHill(problem, aim, point.scale), logits)
 
     def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Float[Tensor, "drop logit"]]:
@@ -133,8 +133,8 @@ class _Head(nn.Module):
         blocks = [
             tokens.link[:, :comm],
             tokens.link[:, comm:],
-            tokens.owner[:, : problem.num_ues],
-            tokens.owner[:, problem.num_ues :],
+            tokens.node[:, : problem.num_ues],
+            tokens.node[:, problem.num_ues :],
         ]
         out = [part(block) for part, block in zip(self.parts.values(), blocks, strict=True)]
         return torch.cat(out, 1).squeeze(-1)

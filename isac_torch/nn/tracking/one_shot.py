@@ -1,7 +1,8 @@
 """A network for deployment: the problem in, directions out, by products and elementwise functions alone.
 
-It corrects the untrained directions as `AllocationNetwork` does, fed with the gradient of the level where it stands, but the
-gradient is the closed form of `prices`, and nothing is split along an axis. So it can be exported with every size left open.
+It corrects the untrained directions as `AllocationNetwork` does, fed with the gradient of the common SINR where it stands,
+but that gradient is the closed form of `prices`, and nothing is split along an axis. So it can be exported with every size
+left open.
 At these sizes a call costs what its operations cost to start, so they are few: UEs, targets and APs are **nodes** of one kind,
 exchanged with the links by three relations in one product each.
 """

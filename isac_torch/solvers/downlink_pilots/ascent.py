@@ -200,11 +200,11 @@ class _WorstStep:
         """Shares that maximise d; None when the solver fails."""
         layout, drop = self._layout, self._drop
         loss = drop.weight * majoriser.error / majoriser.strength
-        level = drop.weight / loss.max()
+        nmse = drop.weight / loss.max()
         rows, offset = error_rows(drop, layout, majoriser)
-        rows = self._strength - level[:, None] * rows
-        rows[:, layout.extra.start] -= level * majoriser.error / drop.scale
-        self._programme.replace(self._block, rows, -level * offset)
+        rows = self._strength - nmse[:, None] * rows
+        rows[:, layout.extra.start] -= nmse * majoriser.error / drop.scale
+        self._programme.replace(self._block, rows, -nmse * offset)
         weight = np.zeros(layout.size)
         weight[layout.extra] = 1.0
         answer = self._programme.maximise(weight)
@@ -246,12 +246,12 @@ class _SumStep:
 def least_power(
     problem: MinMaxNmseProblem,
     power: Float[Tensor, "1 link"],
-    level: float,
+    nmse: float,
     *,
     tolerance: float = 1e-4,
     max_steps: int = 30,
 ) -> Float[Tensor, "1 link"]:
-    """Least total power (W) with every weighted NMSE of one drop at most `level`, descending from `power`, which achieves it.
+    """Least total power (W) with every weighted NMSE of one drop at most `nmse`, descending from `power`, which achieves it.
 
     Majorised like the first stage, hence monotone. Returns `power` where the solver fails at once.
     """
@@ -264,14 +264,14 @@ def least_power(
     weight[layout.shares] = -np.tile(drop.budget / drop.budget.sum(), drop.num_ues)
     for _ in range(max_steps):
         rows, offset = error_rows(drop, layout, majorise(drop, problem, power))
-        demand = (drop.weight / level)[:, None]
+        demand = (drop.weight / nmse)[:, None]
         programme.replace(block, strength - demand * rows, -demand[:, 0] * offset)
         answer = programme.maximise(weight)
         if not answer.solved:
             break
         saved = restore(problem, drop.power(answer.point[layout.shares], problem.gain), power)
         loss = problem.weight * problem.nmse(saved)
-        if bool(loss.amax() > level * (1.0 + 1e-6)):
+        if bool(loss.amax() > nmse * (1.0 + 1e-6)):
             break
         before, power = power.sum(), saved
         if bool(saved.sum() > (1.0 - tolerance) * before):

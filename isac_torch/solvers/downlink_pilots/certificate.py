@@ -125,7 +125,7 @@ class _Branching:
         drop = self._drop
         high = drop.gain.sum(1)
         ratio = 1.0 + (drop.root**2 * drop.scale[:, None] / drop.gain).sum(1)
-        # V = e / (1 + omega) <= E|a|^2 / level <= e ratio / level; a little wider, against rounding.
+        # V = e / (1 + omega) <= E|a|^2 / nmse <= e ratio / nmse; a little wider, against rounding.
         low = np.maximum(self._level / ratio * (1.0 - 1e-9) - 1.0, 0.0)
         return _Box(np.minimum(low, high), high * (1.0 + 1e-9))
 
@@ -142,7 +142,7 @@ class _Branching:
         return np.concatenate([above, below]), np.concatenate([np.ones_like(box.high), -box.low / (1.0 + box.low)])
 
     def _error_rows(self, box: _Box) -> tuple[Array, Array]:
-        """- level V_k / S_k^2 by the chord, over the shares, and its constant."""
+        """- nmse V_k / S_k^2 by the chord, over the shares, and its constant."""
         own, contaminated = self._chord(box)
         factor = self._level / self._drop.scale
         rows = -factor[:, None] * (own[:, None] * self._own + contaminated[:, None] * self._other)

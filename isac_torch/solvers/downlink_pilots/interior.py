@@ -32,11 +32,11 @@ _RIDGE = 1e-13
 
 
 ProgrammeT = TypeVar("ProgrammeT", bound="Programme")
-BatchT = TypeVar("BatchT", "Point", "Rows")
+BatchT = TypeVar("BatchT", "Point", "Constraints")
 
 
 @dataclass(frozen=True)
-class Rows:
+class Constraints:
     """Inequalities at a point.
 
     Attributes:
@@ -47,7 +47,7 @@ class Rows:
     """
 
     value: Float[Tensor, "drop constraint"]
-    slope: Float[Tensor, "drop row ue ap"]
+    slope: Float[Tensor, "drop constraint ue ap"]
     raising: Float[Tensor, "drop constraint"]
     size: Float[Tensor, "drop constraint"]
 
@@ -60,7 +60,7 @@ class Programme(Protocol):
         """The programmes at `index`."""
         ...
 
-    def rows(self, share: Float[Tensor, "drop ue ap"], level: Float[Tensor, " drop"]) -> Rows:
+    def constraints(self, share: Float[Tensor, "drop ue ap"], epigraph: Float[Tensor, " drop"]) -> Constraints:
         """All inequalities but x > 0."""
         ...
 
@@ -73,10 +73,10 @@ class Programme(Protocol):
 
 @dataclass(frozen=True)
 class Point:
-    """Shares, objective t (`level`), slacks and dual variables of the constraints, dual variables of x > 0 times x."""
+    """Shares, objective t (`epigraph`), slacks and dual variables of the constraints, dual variables of x > 0 times x."""
 
     share: Float[Tensor, "drop ue ap"]
-    level: Float[Tensor, " drop"]
+    epigraph: Float[Tensor, " drop"]
     slack: Float[Tensor, "drop constraint"]
     price: Float[Tensor, "drop constraint"]
     bound: Float[Tensor, "drop ue ap"]
@@ -100,7 +100,7 @@ class Found:
 def solve(
     programme: ProgrammeT,
     share: Float[Tensor, "drop ue ap"],
-    level: Float[Tensor, " drop"],
+    epigraph: Float[Tensor, " drop"],
     *,
     tolerance: float = 1e-6,
     max_iterations: int = 50,
@@ -111,22 +111,22 @@ def solve(
     Args:
         programme: the batch.
         share: x > 0.
-        level: t.
+        epigraph: t.
         tolerance: on complementarity and residuals, relative to an objective of order one.
         max_iterations: Newton steps.
         leave: which drops need not go on, asked after every step.
     """
-    converged = torch.zeros_like(level, dtype=torch.bool)
+    converged = torch.zeros_like(epigraph, dtype=torch.bool)
     left = torch.zeros_like(converged)
 
     def leaves(alive: Tensor, step: int, engine: _Engine[ProgrammeT], _: Iterate, newton: _Newton) -> Tensor:
         point = newton.point
-        done = _converged(point, newton.rows, tolerance) | ~point.share.isfinite().all(-1).all(-1)
+        done = _converged(point, newton.constraints, tolerance) | ~point.share.isfinite().all(-1).all(-1)
         enough = torch.zeros_like(done) if leave is None or step == 0 else leave(engine.programme, point)
         converged[alive], left[alive] = done, enough
         return done | enough
 
-    start, shape = _start(programme, share, level), share.shape[1:]
+    start, shape = _start(programme, share, epigraph), share.shape[1:]
     last = interior_point.solve(_Engine(programme, shape), _iterate(start), max_iterations, leaves, _RULE)
     point = _point(last, shape)
     converged &= point.share.isfinite().all(-1).all(-1)
@@ -145,8 +145,8 @@ class _Engine(Generic[ProgrammeT]):
 
     def newton(self, iterate: Iterate) -> _Newton:
         point = _point(iterate, self.shape)
-        rows = self.programme.rows(point.share, point.level)
-        return _Newton(self.programme, point, rows, iterate.lead * iterate.partner)
+        found = self.programme.constraints(point.share, point.epigraph)
+        return _Newton(self.programme, point, found, iterate.lead * iterate.partner)
 
 
 def _select(batch: BatchT, index: Tensor) -> BatchT:
@@ -155,35 +155,37 @@ def _select(batch: BatchT, index: Tensor) -> BatchT:
 
 def _iterate(point: Point) -> Iterate:
     share = point.share.flatten(1)
-    return Iterate(torch.cat([point.price, share], 1), torch.cat([point.slack, point.bound.flatten(1) / share], 1), point.level)
-
-
-def _point(iterate: Iterate, shape: torch.Size) -> Point:
-    rows = iterate.lead.shape[1] - shape.numel()
-    share = iterate.lead[:, rows:]
-    return Point(
-        share=share.unflatten(1, shape),
-        level=iterate.level,
-        slack=iterate.partner[:, :rows],
-        price=iterate.lead[:, :rows],
-        bound=(share * iterate.partner[:, rows:]).unflatten(1, shape),
+    return Iterate(
+        torch.cat([point.price, share], 1), torch.cat([point.slack, point.bound.flatten(1) / share], 1), point.epigraph
     )
 
 
-def _start(programme: Programme, share: Tensor, level: Tensor) -> Point:
+def _point(iterate: Iterate, shape: torch.Size) -> Point:
+    count = iterate.lead.shape[1] - shape.numel()
+    share = iterate.lead[:, count:]
+    return Point(
+        share=share.unflatten(1, shape),
+        epigraph=iterate.epigraph,
+        slack=iterate.partner[:, :count],
+        price=iterate.lead[:, :count],
+        bound=(share * iterate.partner[:, count:]).unflatten(1, shape),
+    )
+
+
+def _start(programme: Programme, share: Tensor, epigraph: Tensor) -> Point:
     """Slacks kept off zero, dual variables on the central path that meet the condition on t."""
-    rows = programme.rows(share, level)
-    slack = torch.maximum(rows.value, 0.1 * rows.size)
-    centre = 1.0 / (-rows.raising / slack).sum(-1, keepdim=True)
-    return Point(share, level, slack, centre / slack, centre.unsqueeze(-1).expand_as(share).contiguous())
+    found = programme.constraints(share, epigraph)
+    slack = torch.maximum(found.value, 0.1 * found.size)
+    centre = 1.0 / (-found.raising / slack).sum(-1, keepdim=True)
+    return Point(share, epigraph, slack, centre / slack, centre.unsqueeze(-1).expand_as(share).contiguous())
 
 
-def _converged(point: Point, rows: Rows, tolerance: float) -> Tensor:
+def _converged(point: Point, found: Constraints, tolerance: float) -> Tensor:
     """Complementarity, the constraints' shortfall, and the conditions on shares and t, all within the tolerance."""
     products = (point.price * point.slack).sum(-1) + point.bound.sum((-1, -2))
-    short = ((point.slack - rows.value).abs() / rows.size).amax(-1)
-    dual = torch.einsum("dr,drkm->dkm", point.price, rows.slope) + point.bound
-    balance = 1.0 + (rows.raising * point.price).sum(-1)
+    short = ((point.slack - found.value).abs() / found.size).amax(-1)
+    dual = torch.einsum("dr,drkm->dkm", point.price, found.slope) + point.bound
+    balance = 1.0 + (found.raising * point.price).sum(-1)
     small = (products <= tolerance) & (dual.abs().sum((-1, -2)) <= tolerance)
     return small & (short <= tolerance) & (balance.abs() <= tolerance)
 
@@ -211,46 +213,48 @@ class _Newton:
 
     programme: Programme
     point: Point
-    rows: Rows
+    constraints: Constraints
     product: Tensor
 
     @cached_property
     def factored(self) -> _Factored:
-        point, rows = self.point, self.rows
+        point, found = self.point, self.constraints
         block = self.programme.curvature(point.share, point.price)
         diagonal = block.diagonal(dim1=-2, dim2=-1)
         diagonal += point.bound + _RIDGE * diagonal.amax(-1, keepdim=True)
         block = torch.linalg.cholesky_ex(block)[0]
-        slope = rows.slope.transpose(1, 2)  # drop, ue, row, ap
+        slope = found.slope.transpose(1, 2)  # drop, ue, constraint, ap
         pulled = torch.linalg.solve_triangular(block, slope.mT, upper=False)  # drop, ue, ap, row
         flat = pulled.flatten(1, 2)
         matrix = flat.mT @ flat
         matrix.diagonal(dim1=-2, dim2=-1).add_(point.slack / point.price)
         factor = torch.linalg.cholesky_ex(matrix)[0]
-        raised = torch.cholesky_solve(rows.raising.unsqueeze(-1), factor)[..., 0]
-        return _Factored(block, slope, pulled, factor, raised, (rows.raising * raised).sum(-1))
+        raised = torch.cholesky_solve(found.raising.unsqueeze(-1), factor)[..., 0]
+        return _Factored(block, slope, pulled, factor, raised, (found.raising * raised).sum(-1))
 
     @property
     def residual(self) -> Tensor:
         """Shortfall of the constraints, weighted with the dual variables."""
-        return (self.point.price * (self.rows.value - self.point.slack).abs()).sum(-1)
+        return (self.point.price * (self.constraints.value - self.point.slack).abs()).sum(-1)
 
     def select(self, index: Tensor) -> _Newton:
-        return _Newton(self.programme.select(index), _select(self.point, index), _select(self.rows, index), self.product[index])
+        return _Newton(
+            self.programme.select(index), _select(self.point, index), _select(self.constraints, index), self.product[index]
+        )
 
     def direction(self, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
-        point, rows, system = self.point, self.rows, self.factored
-        count = rows.value.shape[1]
+        point, found, system = self.point, self.constraints, self.factored
+        count = found.value.shape[1]
         product = torch.zeros_like(self.product) if wanted is None else wanted * self.product
         bound_product = product[:, count:].reshape(point.share.shape)
         pulled = torch.einsum("dkrm,dr->dkm", system.slope, point.price) + bound_product
         half = torch.linalg.solve_triangular(system.block, pulled.unsqueeze(-1), upper=False)
         met = (system.pulled.mT @ half)[..., 0].sum(1)
-        right = product[:, :count] / point.price - rows.value - met
+        right = product[:, :count] / point.price - found.value - met
         free = torch.cholesky_solve(right.unsqueeze(-1), system.factor)[..., 0]
-        need = 1.0 + (rows.raising * point.price).sum(-1)
-        level = ((rows.raising * free).sum(-1) + need) / system.pivot
-        price = free - system.raised * level.unsqueeze(-1)
+        need = 1.0 + (found.raising * point.price).sum(-1)
+        epigraph = ((found.raising * free).sum(-1) + need) / system.pivot
+        price = free - system.raised * epigraph.unsqueeze(-1)
         full = half + system.pulled @ price[:, None, :, None]
         share = torch.linalg.solve_triangular(system.block.mT, full, upper=True)[..., 0]
-        return torch.cat([price / point.price, share.flatten(1)], 1), level
+        return torch.cat([price / point.price, share.flatten(1)], 1), epigraph

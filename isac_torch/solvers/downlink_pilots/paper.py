@@ -84,23 +84,23 @@ class _Taylor:
         mean = (self._amplitude * np.sqrt(np.maximum(share, 0.0))).sum(1)
         return received, observed, mean**2 + received
 
-    def keeps(self, level: float, share: Array) -> bool:
+    def keeps(self, nmse: float, share: Array) -> bool:
         """The true ratio check: F_k <= t W_k Z_k for every UE."""
         received, observed, strength = self._parts(share)
-        return bool((received <= level * observed * strength).all())
+        return bool((received <= nmse * observed * strength).all())
 
-    def feasible(self, level: float, around: Array) -> Array | None:
-        """Some shares that satisfy the expansion at `around` for t = `level`; None where the solver finds none."""
+    def feasible(self, nmse: float, around: Array) -> Array | None:
+        """Some shares that satisfy the expansion at `around` for t = `nmse`; None where the solver finds none."""
         drop = self.drop
         share = np.maximum(around, _START_FLOOR)
         received, observed, strength = self._parts(share)
         mean = (self._amplitude * np.sqrt(share)).sum(1)
         eye = np.eye(drop.num_ues)
         # dH_k/dx_jm: contamination through W, the UE's own power through Z and F.
-        slope = level * (strength[:, None] * drop.squared_gram)[:, :, None] * drop.gain[None]
-        own = level * observed[:, None] * (self._amplitude * mean[:, None] / np.sqrt(share) + drop.gain) - drop.gain
+        slope = nmse * (strength[:, None] * drop.squared_gram)[:, :, None] * drop.gain[None]
+        own = nmse * observed[:, None] * (self._amplitude * mean[:, None] / np.sqrt(share) + drop.gain) - drop.gain
         slope = (slope + eye[:, :, None] * own[:, None, :]).reshape(drop.num_ues, -1)
-        value = level * observed * strength - received - slope @ share.reshape(-1)
+        value = nmse * observed * strength - received - slope @ share.reshape(-1)
         size = np.abs(slope).max(1)
         programme = Programme(drop.num_links)
         programme.nonnegative(np.eye(drop.num_links), np.zeros(drop.num_links))

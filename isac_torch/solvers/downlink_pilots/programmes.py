@@ -16,7 +16,7 @@ from torch import Tensor
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.receiver import lmmse_weights, residual
 from isac_torch.downlink_pilots.receiver import noise as receiver_noise
-from isac_torch.solvers.downlink_pilots.interior import Rows
+from isac_torch.solvers.downlink_pilots.interior import Constraints
 from isac_torch.tensors import map_tensors
 
 
@@ -102,11 +102,13 @@ def _place(block: Tensor) -> Tensor:
     return torch.diag_embed(block.movedim(1, -1), dim1=1, dim2=2)
 
 
-def _cone_rows(drops: Drops, share: Tensor) -> Rows:
+def _cones(drops: Drops, share: Tensor) -> Constraints:
     value, unit = localised(drops, share)
     slope = drops.xx + drops.yy - unit[..., 0, None] * (drops.xx - drops.yy) - 2.0 * unit[..., 1, None] * drops.xy
     size = value.new_ones(value.shape) * drops.quality
-    return Rows(value / size, _place(slope * share / size.unsqueeze(-1)), torch.zeros_like(value), torch.ones_like(value))
+    return Constraints(
+        value / size, _place(slope * share / size.unsqueeze(-1)), torch.zeros_like(value), torch.ones_like(value)
+    )
 
 
 def _cone_curvature(drops: Drops, share: Tensor, price: Tensor) -> Tensor:
@@ -120,18 +122,20 @@ def _cone_curvature(drops: Drops, share: Tensor, price: Tensor) -> Tensor:
     return factor * (moves @ moves.mT - along @ along.mT)
 
 
-def _budget_rows(share: Tensor, limit: Tensor, raising: float) -> Rows:
+def _budgets(share: Tensor, limit: Tensor, raising: float) -> Constraints:
     """limit - load of every AP."""
     load = share.sum(1)
     aps = share.shape[2]
     eye = torch.eye(aps, dtype=share.dtype, device=share.device)
     slope = -share.unsqueeze(1) * eye[:, None, :]
     value = limit - load
-    return Rows(value, slope, torch.full_like(value, raising), torch.ones_like(value))
+    return Constraints(value, slope, torch.full_like(value, raising), torch.ones_like(value))
 
 
-def _stack(*parts: Rows) -> Rows:
-    return Rows(*(torch.cat([getattr(part, name) for part in parts], 1) for name in ("value", "slope", "raising", "size")))
+def _stack(*parts: Constraints) -> Constraints:
+    return Constraints(
+        *(torch.cat([getattr(part, name) for part in parts], 1) for name in ("value", "slope", "raising", "size"))
+    )
 
 
 @dataclass(frozen=True)
@@ -144,9 +148,9 @@ class Localisation:
         """The programmes at `index`."""
         return Localisation(self.drops.select(index))
 
-    def rows(self, share: Tensor, level: Tensor) -> Rows:
+    def constraints(self, share: Tensor, epigraph: Tensor) -> Constraints:
         """Cones, then budgets."""
-        return _stack(_cone_rows(self.drops, share), _budget_rows(share, -level.unsqueeze(-1), -1.0))
+        return _stack(_cones(self.drops, share), _budgets(share, -epigraph.unsqueeze(-1), -1.0))
 
     def curvature(self, share: Tensor, price: Tensor) -> Tensor:
         """Of the cones."""
@@ -163,7 +167,7 @@ class LeastNmse:
 
     Attributes:
         drops: the batch.
-        unit: level that t = 1 stands for; of a box the level itself.
+        unit: largest weighted NMSE that t = 1 stands for; of a box the NMSE itself.
         low, high: the box; empty tensors where there is none.
     """
 
@@ -200,13 +204,13 @@ class LeastNmse:
         a, b = self.chord(*drops.received(share))
         return torch.diag_embed(a) + b.unsqueeze(-1) * drops.leak, b
 
-    def rows(self, share: Tensor, level: Tensor) -> Rows:
+    def constraints(self, share: Tensor, epigraph: Tensor) -> Constraints:
         """NMSE of every UE, cones, budgets, and the box."""
-        parts = [self._error_rows(share, level), _cone_rows(self.drops, share)]
-        parts.append(_budget_rows(share, torch.ones_like(level).unsqueeze(-1), 0.0))
-        return _stack(*parts, *([self._fence_rows(share)] if self.fenced else []))
+        parts = [self._errors(share, epigraph), _cones(self.drops, share)]
+        parts.append(_budgets(share, torch.ones_like(epigraph).unsqueeze(-1), 0.0))
+        return _stack(*parts, *([self._fences(share)] if self.fenced else []))
 
-    def _error_rows(self, share: Tensor, level: Tensor) -> Rows:
+    def _errors(self, share: Tensor, epigraph: Tensor) -> Constraints:
         drops = self.drops
         plane, constant = self.plane(share)
         heard = drops.heard(share)
@@ -215,7 +219,7 @@ class LeastNmse:
         coherent = amplitude.sum(-1)
         goal = self.unit.unsqueeze(-1) * drops.weight / drops.scale
         if not self.fenced:
-            goal = goal * level.unsqueeze(-1)
+            goal = goal * epigraph.unsqueeze(-1)
         error = (plane * heard).sum(-1) + constant
         value = coherent.square() + own / drops.scale - goal * error
         slope = coherent.unsqueeze(-1) * amplitude + drops.gain * share / drops.scale.unsqueeze(-1)
@@ -223,14 +227,14 @@ class LeastNmse:
         every = _place(slope) - loss.unsqueeze(-1) * (drops.gain.unsqueeze(2) * share.unsqueeze(1))
         raising = -self.margin() if self.fenced else -error * self.unit.unsqueeze(-1) * drops.weight / drops.scale
         if self.fenced:
-            value = value + raising * level.unsqueeze(-1)
-        return Rows(value, every, raising, (goal * error).clamp_min(1e-300))
+            value = value + raising * epigraph.unsqueeze(-1)
+        return Constraints(value, every, raising, (goal * error).clamp_min(1e-300))
 
     def margin(self) -> Tensor:
         """How much of each UE's error constraint a unit of a box's margin is worth."""
         return self.unit.unsqueeze(-1) * self.drops.weight / self.drops.scale * self.high / (1.0 + self.high)
 
-    def _fence_rows(self, share: Tensor) -> Rows:
+    def _fences(self, share: Tensor) -> Constraints:
         """h I - F >= 0 over h, and F - l I >= 0 over 1 + l."""
         own, noise = self.drops.received(share)
         energy = self.drops.gain * share
@@ -238,7 +242,7 @@ class LeastNmse:
         value = torch.cat([noise - own / self.high, (own - self.low * noise) / (1.0 + self.low)], 1)
         above = every - _place(energy / self.high.unsqueeze(-1))
         below = (_place(energy) - self.low[..., None, None] * every) / (1.0 + self.low)[..., None, None]
-        return Rows(value, torch.cat([above, below], 1), torch.zeros_like(value), torch.ones_like(value))
+        return Constraints(value, torch.cat([above, below], 1), torch.zeros_like(value), torch.ones_like(value))
 
     def curvature(self, share: Tensor, price: Tensor) -> Tensor:
         """Of the coherent gains and of the cones; the dropped part of V_k is small and of the other sign."""

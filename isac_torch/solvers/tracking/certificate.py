@@ -103,11 +103,11 @@ def upper_bound(
         prices = Prices(ue_dual, rows)
     bound = _bound(linear, prices)
     if budget_dual is not None and ue_dual is not None:
-        level = problem.objective(power.nan_to_num(0.0).clamp_min(0.0)).to(torch.float64)
+        sinr = problem.objective(power.nan_to_num(0.0).clamp_min(0.0)).to(torch.float64)
         for _ in range(_SHARE_ROUNDS):
-            shared = _shares_of_prices(linear, prices, problem, budget_dual, level)
-            level = _bound(shared, prices)
-            bound = torch.minimum(bound, level)
+            shared = _shares_of_prices(linear, prices, problem, budget_dual, sinr)
+            sinr = _bound(shared, prices)
+            bound = torch.minimum(bound, sinr)
     return bound
 
 

@@ -4,7 +4,7 @@ Linear constraints alone are the business of `feasibility.largest_sir`. With h_l
 
     maximise z   subject to   S_l^T p >= z SIR0_l (I_l^T p + n_l),   h_l(p) >= z required_l,   budgets,   p >= 0
 
-is a `LevelProgram` whose level only the sensing constraints rise with, and `level_bound` proves its answer.
+is an `EpigraphProgram` whose t only the sensing constraints rise with, and `epigraph_bound` proves its answer.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 
 from isac_torch.allocation import equal_split
 from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.epigraph_bound import epigraph_bound
+from isac_torch.solvers.tracking.epigraph_program import max_min_program
 from isac_torch.solvers.tracking.feasibility import SensingLimit, largest_sir
-from isac_torch.solvers.tracking.level_bound import level_bound
-from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _TOLERANCE = 1e-5
@@ -53,5 +53,5 @@ def largest_factor(problem: MaxMinSinrProblem) -> SensingLimit:
     if problem.num_constraints:
         reached = torch.cat([reached, problem.sir(power) / problem.sir_min], 1)
     margin = torch.where(found.converged, reached.amin(-1), torch.zeros_like(reached[:, 0]))
-    bound = torch.maximum(level_bound(program, found), margin)
+    bound = torch.maximum(epigraph_bound(program, found), margin)
     return SensingLimit(margin, bound, power, torch.ones_like(margin))

@@ -151,7 +151,7 @@ class _Values:
         limit = problem.link_budget
         amplitude = problem.signal * problem.serving_power(limit).sqrt()
         unit = amplitude.square().amax(-1)
-        level = problem.objective(power).unsqueeze(-1) / unit
+        sinr = problem.objective(power).unsqueeze(-1) / unit
         leakage = majorised_leakage(problem, power) * limit.unsqueeze(1)
         margin = (problem.echo - problem.sir_min.unsqueeze(-1) * problem.cross_echo) * limit.unsqueeze(1)
         row_unit = margin.abs().amax(-1)
@@ -159,8 +159,8 @@ class _Values:
         one, comm = torch.ones(drops, ues, dtype=limit.dtype), torch.ones(drops, ues * serving, dtype=limit.dtype)
         parts = [
             one,
-            -(level.unsqueeze(-1) * leakage).flatten(1),
-            -level * problem.interference(power),
+            -(sinr.unsqueeze(-1) * leakage).flatten(1),
+            -sinr * problem.interference(power),
             one,
             -(amplitude / unit.sqrt().unsqueeze(-1)).flatten(1),
             -(margin / row_unit.unsqueeze(-1)).flatten(1),
@@ -175,7 +175,7 @@ class _Values:
         first = 2 * ues + problem.num_constraints
         last = first + problem.num_aps + links - ues * serving + 3 * ues * serving
         right = torch.zeros(drops, last, dtype=limit.dtype)
-        right[:, :ues] = level
+        right[:, :ues] = sinr
         right[:, 2 * ues : first] = -problem.sir_min * problem.constraint_noise / row_unit
         right[:, first : first + problem.num_aps] = 1.0
         return _Values(torch.cat(parts, 1).numpy(), right.numpy(), unit.numpy(), row_unit.numpy())

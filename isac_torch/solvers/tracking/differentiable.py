@@ -22,7 +22,7 @@ from torch import Tensor
 from isac_torch.allocation import equal_split
 from isac_torch.errors import ProblemError
 from isac_torch.solvers.tracking import interior
-from isac_torch.solvers.tracking.level_program import max_min_program
+from isac_torch.solvers.tracking.epigraph_program import max_min_program
 from isac_torch.solvers.tracking.objectives import power_program
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -47,9 +47,9 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
             max_min_program(fixed, scale), start, torch.full_like(scale, 0.5), tolerance, max_iterations=120
         )
         _require(found)
-        power, value = found.power * limit, found.level * scale
+        power, value = found.power * limit, found.epigraph * scale
         total = (found.ue_dual * fixed.interference(power)).sum(-1, keepdim=True)
-        # the solver's levels are in units of `scale`, and so are what constraints and budgets are worth
+        # the solver's t is in units of `scale`, and so is what constraints and budgets are worth
         weight, unit = found.ue_dual / total, scale.unsqueeze(-1) / total
         row, ap = unit * found.sensing_dual, unit * found.budget_dual / fixed.budget
     wanted = (problem.signal * problem.serving_power(power).sqrt()).sum(-1).square()
@@ -85,7 +85,7 @@ def least_power_layer(
         program = power_program(fixed, sinr_min.detach())
         found = interior.solve_carefully(program, start, torch.zeros_like(limit[:, 0]), smoothing, max_iterations=120)
         _require(found)
-    # The unit of levels is a constant: as an input its gradient would cancel, at the cost of digits.
+    # The unit of t is a constant: as an input its gradient would cancel, at the cost of digits.
     unit = sinr_min.detach().amax(-1)
     live = replace(
         max_min_program(problem, unit),

@@ -20,10 +20,10 @@ _RIDGE = 1e-14
 
 @dataclass(frozen=True)
 class Point:
-    """Iterate: powers, level, slacks and prices of all rows (UEs, sensing constraints, APs), prices of x >= 0."""
+    """Iterate: powers, t, slacks and prices (dual variables) of all constraints (UEs, sensing, APs), prices of x >= 0."""
 
     power: Tensor
-    level: Tensor
+    epigraph: Tensor
     slack: Tensor
     price: Tensor
     bound_price: Tensor
@@ -35,7 +35,7 @@ class ByRows:
 
     Attributes:
         jacobian: J.
-        raise_by: r, zero where no level rises.
+        raise_by: r, zero where nothing rises with t.
         inverse_diagonal: with block and block_weight, W^-1.
         factor: Cholesky factor of J W^-1 J^T + diag(slack/price).
         raised: its solution for r; pivot: their product.
@@ -65,10 +65,10 @@ class ByRows:
         pulled = self._inverse_times(gradient)
         right = right - torch.bmm(self.jacobian, pulled.unsqueeze(-1))[..., 0]
         free = torch.cholesky_solve(right.unsqueeze(-1), self.factor)[..., 0]
-        level = (need - (self.raise_by * free).sum(-1)) / self.pivot
-        price = free + self.raised * level.unsqueeze(-1)
+        epigraph = (need - (self.raise_by * free).sum(-1)) / self.pivot
+        price = free + self.raised * epigraph.unsqueeze(-1)
         power = pulled + self._inverse_times(torch.bmm(price.unsqueeze(1), self.jacobian)[:, 0])
-        return power, price, level
+        return power, price, epigraph
 
     def _inverse_times(self, vector: Tensor) -> Tensor:
         """W^-1 times one vector of the power space per drop."""
@@ -94,7 +94,7 @@ class Curvature:
 
 @dataclass(frozen=True)
 class ByLinks:
-    """The system of powers and level, with steps relative to the powers, so that nothing is divided by a vanishing one.
+    """The system of powers and t, with steps relative to the powers, so that nothing is divided by a vanishing one.
 
     Attributes:
         rows: J times the powers, and -r as a last column.
@@ -127,7 +127,7 @@ class ByLinks:
         pivots = matrix.diagonal(dim1=1, dim2=2)
         pivots.mul_(1.0 + _RIDGE)
         pivots[:, :-1] += point.bound_price * x + more.diagonal * x.square()
-        pivots[:, -1] += (~(raise_by > 0).any(-1)).to(x.dtype)  # a level that does not rise stays
+        pivots[:, -1] += (~(raise_by > 0).any(-1)).to(x.dtype)  # a t that no constraint knows stays
         factor = torch.linalg.cholesky_ex(matrix)[0]
         if more.bulge is not None:
             bulge = torch.nn.functional.pad(more.bulge * x.unsqueeze(1), (0, 1))

@@ -22,8 +22,8 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, equal_split
 from isac_torch.errors import ProblemError
 from isac_torch.solvers.tracking import interior
+from isac_torch.solvers.tracking.epigraph_program import EpigraphProgram, max_min_program
 from isac_torch.solvers.tracking.fairness import Fairness, slopes, utility
-from isac_torch.solvers.tracking.level_program import LevelProgram, max_min_program
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -101,21 +101,21 @@ def fair_powers(
     return FairPowers(power, utility(problem.sinr(power), alpha), bound, solved)
 
 
-def _solve(program: LevelProgram, start: Tensor) -> tuple[Tensor, Tensor]:
+def _solve(program: EpigraphProgram, start: Tensor) -> tuple[Tensor, Tensor]:
     """Relative powers and whether they converged: with the objective's own curvature, then with its minorant's alone."""
-    level = torch.zeros_like(start[:, 0])
-    found = interior.solve(program, start, level, _TOLERANCE, _ITERATIONS)
+    epigraph = torch.zeros_like(start[:, 0])
+    found = interior.solve(program, start, epigraph, _TOLERANCE, _ITERATIONS)
     power, converged = found.power.clone(), found.converged.clone()
     open_drops = (~converged).nonzero()[:, 0]
     if len(open_drops) and program.fairness is not None:
         slow = replace(program, fairness=replace(program.fairness, exact=False))
         slow = map_tensors(slow, lambda tensor: tensor[open_drops])
-        found = interior.solve(slow, start[open_drops], level[open_drops], _TOLERANCE, _MORE_ITERATIONS, 0.8)
+        found = interior.solve(slow, start[open_drops], epigraph[open_drops], _TOLERANCE, _MORE_ITERATIONS, 0.8)
         power[open_drops], converged[open_drops] = found.power, found.converged
     return power, converged
 
 
-def _bound(program: LevelProgram, power: Tensor) -> Tensor:
+def _bound(program: EpigraphProgram, power: Tensor) -> Tensor:
     """The module docstring's bound on F at `power`, with the sensing rows priced at 0."""
     drops, ues, serving = program.amplitude.shape
     signal, _ = program.signal(power)

@@ -2,7 +2,7 @@
 
     F(x) = sum_k U_alpha(R_k),   R_k = log(1 + SINR_k),   U_alpha(R) = R^(1 - alpha) / (1 - alpha), log R for alpha = 1 .
 
-With tau_k = log u_k(x) - log v_k(x) = log SINR_k of `LevelProgram`, U_alpha(R_k) = f(tau_k) rises, and f is concave for
+With tau_k = log u_k(x) - log v_k(x) = log SINR_k of `EpigraphProgram`, U_alpha(R_k) = f(tau_k) rises, and f is concave for
 alpha >= 1. log u_k is concave, and -log v_k lies above its tangent: that tangent in its place gives a function below F that
 touches it, concave where f is. Where f is convex, its tangent does the same. With q = SINR / (1 + SINR),
 

@@ -188,9 +188,9 @@ def _noisy_price_bound(own: Array, other: Array, noise: float, member: NDArray[n
     if not noise > 0.0:
         return float("inf")
 
-    def excess(level: float) -> float:
-        worth = np.maximum(own - level * other, 0.0)
-        return float(np.where(member, worth, 0.0).max(1).sum()) - level * noise
+    def excess(sir: float) -> float:
+        worth = np.maximum(own - sir * other, 0.0)
+        return float(np.where(member, worth, 0.0).max(1).sum()) - sir * noise
 
     low, high = 0.0, excess(0.0) / noise
     for _ in range(200):

@@ -16,10 +16,10 @@ from torch import Tensor
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, equal_split
 from isac_torch.solvers.tracking import interior
 from isac_torch.solvers.tracking.certificate import relaxed_leakage, upper_bound, with_tangents
+from isac_torch.solvers.tracking.epigraph_program import max_min_program
 from isac_torch.solvers.tracking.feasibility import best_effort, largest_sir, repair
-from isac_torch.solvers.tracking.level_program import max_min_program
 from isac_torch.solvers.tracking.settling import settled
-from isac_torch.solvers.tracking.warm_start import WARM_LEVEL, push_inside
+from isac_torch.solvers.tracking.warm_start import WARM_EPIGRAPH, push_inside
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -93,15 +93,15 @@ def _attempt(problem: MaxMinSinrProblem, gap: float, attempt: _Attempt, known: T
     if known is not None:
         start = push_inside(known / limit, start)
     scale = problem.objective(start * limit).clamp_min(1e-300)
-    level = torch.full_like(scale, 0.5 if known is None else WARM_LEVEL)
+    epigraph = torch.full_like(scale, 0.5 if known is None else WARM_EPIGRAPH)
     program = max_min_program(problem, scale)
     options = attempt.safety * gap, attempt.max_iterations, attempt.to_boundary, known is not None
-    found = interior.solve(program, start, level, *options)
+    found = interior.solve(program, start, epigraph, *options)
     power = _within_budget(problem, found.power * limit)
     bound = _certify(problem, power, found, scale)
     if problem.has_pilot_reuse:
         relaxed = replace(program, leakage=relaxed_leakage(problem, power) * limit.unsqueeze(1), coherent=None)
-        bound = torch.minimum(bound, _certify(problem, power, interior.solve(relaxed, start, level, *options), scale))
+        bound = torch.minimum(bound, _certify(problem, power, interior.solve(relaxed, start, epigraph, *options), scale))
     return Found(power, bound, found.infeasible)
 
 

@@ -1,10 +1,11 @@
 """A batched primal-dual interior-point method for problems of the max-min SINR family.
 
-It solves the `LevelProgram`: maximise t - cost^T x over constraints u >= (w t + f) v. The method is Newton's on the perturbed
-optimality conditions, with Mehrotra's predictor and corrector. The product t * v(x) is linearised at the current point, which
-is a Dinkelbach step folded into each Newton step: so every linear system is that of a convex problem. With shared pilots v has
-a concave part; its tangent at the current point takes its place in each Newton step (the majoriser of a sequential convex
-method, likewise folded in), so the end is a point where the optimality conditions hold, not always the global optimum.
+It solves the `EpigraphProgram`: maximise t - cost^T x over constraints u >= (w t + f) v. The method is Newton's on the
+perturbed optimality conditions, with Mehrotra's predictor and corrector. The product t * v(x) is linearised at the current
+point, which is a Dinkelbach step folded into each Newton step: so every linear system is that of a convex problem. With
+shared pilots v has a concave part; its tangent at the current point takes its place in each Newton step (the majoriser of a
+sequential convex method, likewise folded in), so the end is a point where the optimality conditions hold, not always the
+global optimum.
 
 The linear systems are in `newton`. A drop that has converged leaves the batch.
 """
@@ -21,7 +22,7 @@ from torch import Tensor
 from isac_torch import interior_point
 from isac_torch.interior_point import Iterate, Rule
 from isac_torch.solvers.tracking.elimination import Point
-from isac_torch.solvers.tracking.level_program import LevelProgram
+from isac_torch.solvers.tracking.epigraph_program import EpigraphProgram
 from isac_torch.solvers.tracking.newton import Linearised, direction, linearise
 from isac_torch.solvers.tracking.warm_start import warm_point
 from isac_torch.tensors import map_tensors, tensor_fields
@@ -31,7 +32,7 @@ BatchT = TypeVar("BatchT", bound=Any)
 _FIRST_GAP = 0.1
 """Sum of complementarity products at the start of a program with utilities, relative to what they can change by."""
 FIXED_ROW_TOLERANCE = 5e-7
-"""Largest relative shortfall of a constraint with a fixed level at which a point counts as converged."""
+"""Largest relative shortfall of a constraint without t at which a point counts as converged."""
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,16 @@ class InteriorPoint:
     """Where the method stopped.
 
     Attributes:
-        power: x, relative to the AP's budget. level: t. ue_dual: multiplier of u_k >= (w_k t + f_k) v_k. sensing_dual:
+        power: x, relative to the AP's budget. epigraph: t. ue_dual: multiplier of u_k >= (w_k t + f_k) v_k. sensing_dual:
         multiplier of C x >= 0. budget_dual: multiplier of A x <= 1. bound_price: multiplier of x >= 0. slack: of the UEs, the
         sensing constraints and the APs. converged: whether all residuals fell below the tolerance. infeasible: whether
-        sensing_dual proves that no powers but zero meet the constraints of fixed level (a Farkas certificate); where
+        sensing_dual proves that no powers but zero meet the constraints without t (a Farkas certificate); where
             constraints have noise, that no powers do.
         iterations: Newton steps taken.
     """
 
     power: Float[Tensor, "drop link"]
-    level: Float[Tensor, " drop"]
+    epigraph: Float[Tensor, " drop"]
     ue_dual: Float[Tensor, "drop ue"]
     sensing_dual: Float[Tensor, "drop sensing_constraint"]
     budget_dual: Float[Tensor, "drop ap"]
@@ -60,9 +61,9 @@ class InteriorPoint:
 
 
 def solve(
-    program: LevelProgram,
+    program: EpigraphProgram,
     power: Float[Tensor, "drop link"],
-    level: Float[Tensor, " drop"],
+    epigraph: Float[Tensor, " drop"],
     tolerance: float = 1e-4,
     max_iterations: int = 60,
     to_boundary: float = 0.95,
@@ -73,7 +74,7 @@ def solve(
     Args:
         program: the problems.
         power: x > 0 with every AP's load below 1; the other constraints need not be met.
-        level: t of the start, best at or below the smallest level that `power` reaches.
+        epigraph: t of the start, best at or below what `power` reaches.
         tolerance: bound on complementarity, on the constraints' and on the dual residuals, each relative to the objective.
         max_iterations: cap on Newton steps.
         to_boundary: share of the way to the nearest bound that a step may go; smaller is slower and steadier.
@@ -88,7 +89,7 @@ def solve(
         constraint_noise=program.constraint_noise / scale[..., 0],
         offset=program.offset / scale[..., 0],
     )
-    point = warm_point(program, power, level) if warm else _start(program, power, level)
+    point = warm_point(program, power, epigraph) if warm else _start(program, power, epigraph)
     drops = len(power)
     converged = torch.zeros(drops, dtype=torch.bool, device=power.device)
     infeasible = torch.zeros_like(converged)
@@ -107,7 +108,7 @@ def solve(
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     return InteriorPoint(
         power=last.power,
-        level=last.level,
+        epigraph=last.epigraph,
         ue_dual=last.price[:, :ues],
         sensing_dual=last.price[:, ues:ratios] / units,
         budget_dual=last.price[:, ratios:],
@@ -120,33 +121,33 @@ def solve(
 
 
 def solve_carefully(
-    program: LevelProgram,
+    program: EpigraphProgram,
     power: Float[Tensor, "drop link"],
-    level: Float[Tensor, " drop"],
+    epigraph: Float[Tensor, " drop"],
     tolerance: float,
     max_iterations: int = 80,
 ) -> InteriorPoint:
     """`solve`, and again with shorter steps for the drops that neither converged nor proved infeasible."""
-    found = solve(program, power, level, tolerance, max_iterations)
+    found = solve(program, power, epigraph, tolerance, max_iterations)
     for to_boundary in (0.8, 0.6):
         again = (~found.converged & ~found.infeasible).nonzero()[:, 0]
         if len(again) == 0:
             break
-        new = solve(_keep(program, again), power[again], level[again], tolerance, 2 * max_iterations, to_boundary)
+        new = solve(_keep(program, again), power[again], epigraph[again], tolerance, 2 * max_iterations, to_boundary)
         old, fresh = tensor_fields(found), tensor_fields(new)
         found = replace(found, **{name: old[name].index_copy(0, again, fresh[name]) for name in old})
     return found
 
 
-def correction(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, "drop link"]:
+def correction(program: EpigraphProgram, found: InteriorPoint) -> Float[Tensor, "drop link"]:
     """Newton correction of the powers with complementarity held: zero at a solution, but with its gradient.
 
     Added to the powers of a converged point it makes them differentiable in the program's coefficients (implicit
     differentiation of the perturbed optimality conditions): all that the Newton system is made of is constant to first order
-    there except the residuals. Exact where the program has no rising level and no shared pilots.
+    there except the residuals. Exact where the program has no constraint with t and no shared pilots.
     """
     price = torch.cat([found.ue_dual, found.sensing_dual, found.budget_dual], 1)
-    point = Point(found.power, found.level, found.slack, price, found.bound_price)
+    point = Point(found.power, found.epigraph, found.slack, price, found.bound_price)
     curves = program.curves(point.power)
     system = linearise(program.at(point.power, curves), point, curves)
     return direction(point, system, torch.zeros_like(price), torch.zeros_like(found.power))[0]
@@ -160,7 +161,7 @@ def _keep(batch: BatchT, index: Tensor) -> BatchT:
 class _Engine:
     """Programs as the shared method wants them."""
 
-    program: LevelProgram
+    program: EpigraphProgram
 
     def select(self, index: Tensor) -> _Engine:
         return _Engine(_keep(self.program, index))
@@ -176,7 +177,7 @@ class _Engine:
 class _Newton:
     """Newton's equations of a batch at a point."""
 
-    tangent: LevelProgram
+    tangent: EpigraphProgram
     point: Point
     system: Linearised
     product: Tensor
@@ -194,36 +195,36 @@ class _Newton:
     def direction(self, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
         change = -self.product if wanted is None else (wanted - 1.0) * self.product
         rows = self.point.price.shape[1]
-        power, price, level = direction(self.point, self.system, change[:, :rows], change[:, rows:])
-        return torch.cat([price / self.point.price, power / self.point.power], 1), level
+        power, price, epigraph = direction(self.point, self.system, change[:, :rows], change[:, rows:])
+        return torch.cat([price / self.point.price, power / self.point.power], 1), epigraph
 
 
 def _iterate(point: Point) -> Iterate:
-    return Iterate(torch.cat([point.price, point.power], 1), torch.cat([point.slack, point.bound_price], 1), point.level)
+    return Iterate(torch.cat([point.price, point.power], 1), torch.cat([point.slack, point.bound_price], 1), point.epigraph)
 
 
-def _point(program: LevelProgram, iterate: Iterate) -> Point:
+def _point(program: EpigraphProgram, iterate: Iterate) -> Point:
     rows = program.num_ratios + program.num_aps
     return Point(
         power=iterate.lead[:, rows:],
-        level=iterate.level,
+        epigraph=iterate.epigraph,
         slack=iterate.partner[:, :rows],
         price=iterate.lead[:, :rows],
         bound_price=iterate.partner[:, rows:],
     )
 
 
-def _linear(program: LevelProgram) -> int:
+def _linear(program: EpigraphProgram) -> int:
     """UEs and linear sensing constraints."""
     return program.amplitude.shape[1] + program.echo.shape[1]
 
 
-def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
+def _start(program: EpigraphProgram, power: Tensor, epigraph: Tensor) -> Point:
     """Slacks from the powers (kept off zero) and dual variables on the central path of their mean complementarity."""
     curves = program.curves(power)
     program = program.at(power, curves)
     wanted, unwanted = program.wanted(power), program.unwanted(power)
-    goal = program.goal(level) * unwanted
+    goal = program.goal(epigraph) * unwanted
     slack = torch.maximum(wanted - goal, 0.1 * torch.maximum(wanted, goal))
     load = power.new_zeros(len(power), program.num_aps).scatter_add(1, program.link_ap, power)
     slack = torch.cat([slack, (1.0 - load).clamp_min(0.05)], 1)
@@ -234,10 +235,10 @@ def _start(program: LevelProgram, power: Tensor, level: Tensor) -> Point:
     if curves is not None and curves.merit is not None:
         stake = _FIRST_GAP * curves.merit.size
     centre = torch.where(rises, 1.0 / pull, stake / count).unsqueeze(-1)
-    return Point(power, level, slack, centre / slack, centre / power)
+    return Point(power, epigraph, slack, centre / slack, centre / power)
 
 
-def _converged(program: LevelProgram, point: Point, system: Linearised, tolerance: float) -> Tensor:
+def _converged(program: EpigraphProgram, point: Point, system: Linearised, tolerance: float) -> Tensor:
     """Whether complementarity, priced row residuals and dual residuals are all small against the objective."""
     products = (point.price * point.slack).sum(-1) + (point.bound_price * point.power).sum(-1)
     rows = (point.price * system.row_residual.abs()).sum(-1)
@@ -248,20 +249,20 @@ def _converged(program: LevelProgram, point: Point, system: Linearised, toleranc
     limit = tolerance * (fixed + system.stake)
     # ... unless raising t pays for it at every link
     proven = (system.overprice.sum(-1) <= limit) | (system.relative_overprice <= tolerance)
-    proven &= system.level_residual.abs() <= tolerance
+    proven &= system.epigraph_residual.abs() <= tolerance
     short = -system.value[:, : program.num_ratios] / system.goal.clamp_min(1e-300)
     met = (short <= torch.where(program.weight > 0, tolerance, min(tolerance, FIXED_ROW_TOLERANCE))).all(-1)
     return (products <= limit) & (rows <= limit) & proven & met
 
 
-def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
+def _proven_infeasible(program: EpigraphProgram, point: Point) -> Tensor:
     """Whether sum_l y_l (S_le - f_l I_le) < 0 for all links e, which rules out all powers but zero.
 
     Constraints with noise are out of reach where the best link of every AP together earns less than sum_l y_l f_l n_l.
     """
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     if ues == ratios:
-        return torch.zeros_like(point.level, dtype=torch.bool)
+        return torch.zeros_like(point.epigraph, dtype=torch.bool)
     price = point.price[:, ues:ratios]
     fixed = (program.weight[:, ues:] == 0).all(-1)
     price = price / price.amax(-1, keepdim=True).clamp_min(1e-300)
@@ -273,7 +274,7 @@ def _proven_infeasible(program: LevelProgram, point: Point) -> Tensor:
     return fixed & ((gain < loss * (1.0 - 1e-9)).all(-1) | (earned < needed * (1.0 - 1e-9)))
 
 
-def _row_noise(program: LevelProgram, price: Tensor) -> Tensor:
-    """Noise that the sensing constraints must overcome at their fixed levels, at these dual variables of all constraints."""
+def _row_noise(program: EpigraphProgram, price: Tensor) -> Tensor:
+    """Noise that the sensing constraints must overcome where t does not matter, at these dual variables of all constraints."""
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     return (price[:, ues:ratios] * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)

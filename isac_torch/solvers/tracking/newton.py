@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from isac_torch.solvers.tracking.elimination import ByLinks, ByRows, Curvature, Point
-from isac_torch.solvers.tracking.level_program import Curves, LevelProgram
+from isac_torch.solvers.tracking.epigraph_program import Curves, EpigraphProgram
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Linearised:
         overprice: how much each AP's price must rise to prove a bound.
         relative_overprice: by which share t must rise instead.
         dual_residual: of the powers' stationarity.
-        level_residual: of the level's stationarity.
+        epigraph_residual: of the stationarity of t.
         row_residual: value less slack.
-        jacobian: of the rows in the powers; raise_by: minus that in the level.
+        jacobian: of the rows in the powers; raise_by: minus that in t.
         inner: what solves for the step.
         stake: what the utilities can change by, 0 where there are none: gaps are relative to it.
     """
@@ -33,7 +33,7 @@ class Linearised:
     overprice: Tensor
     relative_overprice: Tensor
     dual_residual: Tensor
-    level_residual: Tensor
+    epigraph_residual: Tensor
     row_residual: Tensor
     jacobian: Tensor
     raise_by: Tensor
@@ -41,18 +41,18 @@ class Linearised:
     stake: Tensor
 
 
-def linearise(program: LevelProgram, point: Point, curves: Curves | None = None) -> Linearised:
+def linearise(program: EpigraphProgram, point: Point, curves: Curves | None = None) -> Linearised:
     """Residuals of the optimality conditions, and the Newton system after elimination of slacks and bound prices.
 
     With y the prices, J the Jacobian of the rows and W = -sum y_k d2u_k - sum y_l d2h_l + diag(z/x), the system left is
 
         W dx - J^T dy = gradient,   J dx - (w v) dt + diag(slack/y) dy = right,   (w v)^T dy = need .
 
-    `program` has tangents at the point in the place of `curves`: see `LevelProgram.at`.
+    `program` has tangents at the point in the place of `curves`: see `EpigraphProgram.at`.
     """
     x, y, ratios = point.power, point.price, program.num_ratios
     signal, slope = program.signal(x)
-    unwanted, leakage, goal = program.unwanted(x), program.tangent_leakage(x), program.goal(point.level)
+    unwanted, leakage, goal = program.unwanted(x), program.tangent_leakage(x), program.goal(point.epigraph)
     jacobian = row_slopes(program, slope, leakage, goal)
     ues = signal.shape[1]
     linear = torch.bmm(jacobian[:, ues:], x.unsqueeze(-1))[..., 0]
@@ -64,7 +64,7 @@ def linearise(program: LevelProgram, point: Point, curves: Curves | None = None)
     rises = (program.weight > 0).any(-1).to(x.dtype)
     charge = program.cost - torch.bmm(y.unsqueeze(1), jacobian)[:, 0]
     inner: ByRows | ByLinks
-    stake = torch.zeros_like(point.level)
+    stake = torch.zeros_like(point.epigraph)
     if curves is None:
         inner = ByRows.of(point, signal, slope, jacobian, raise_by)
     else:
@@ -81,7 +81,7 @@ def linearise(program: LevelProgram, point: Point, curves: Curves | None = None)
         overprice=overprice,
         relative_overprice=relative,
         dual_residual=charge - point.bound_price,
-        level_residual=(raise_by * y).sum(-1) - rises,
+        epigraph_residual=(raise_by * y).sum(-1) - rises,
         row_residual=value - point.slack,
         jacobian=jacobian,
         raise_by=raise_by,
@@ -102,8 +102,8 @@ def _curvature(curves: Curves, price: Tensor, power: Tensor) -> tuple[Tensor, Te
     return torch.cat(squares, 1), diagonal
 
 
-def row_slopes(program: LevelProgram, slope: Tensor, leakage: Tensor, goal: Tensor) -> Tensor:
-    """Slopes of all rows over the powers: UEs, sensing rows, APs. `slope` is that of u_k, `goal` the level of every ratio."""
+def row_slopes(program: EpigraphProgram, slope: Tensor, leakage: Tensor, goal: Tensor) -> Tensor:
+    """Slopes of all constraints over the powers: UEs, sensing, APs. `slope` is that of u_k, `goal` what ratios must reach."""
     drops, ues, serving = slope.shape
     ratios = program.num_ratios
     jacobian = slope.new_zeros(drops, ratios + program.num_aps, leakage.shape[2])
@@ -116,7 +116,7 @@ def row_slopes(program: LevelProgram, slope: Tensor, leakage: Tensor, goal: Tens
 
 
 def _overprice(
-    program: LevelProgram, point: Point, charge: Tensor, slope: Tensor, leakage: Tensor, goal: Tensor
+    program: EpigraphProgram, point: Point, charge: Tensor, slope: Tensor, leakage: Tensor, goal: Tensor
 ) -> tuple[Tensor, Tensor]:
     """What the prices lack to prove a bound: the rise of each AP's price, and the share by which t must rise instead.
 
@@ -137,15 +137,15 @@ def _overprice(
     return _worst_of_each_ap(program, short), (short / moving.clamp_min(1e-300)).amax(-1)
 
 
-def _worst_of_each_ap(program: LevelProgram, short: Tensor) -> Tensor:
+def _worst_of_each_ap(program: EpigraphProgram, short: Tensor) -> Tensor:
     return short.new_zeros(len(short), program.num_aps).scatter_reduce(1, program.link_ap, short, "amax")
 
 
 def direction(point: Point, system: Linearised, row_change: Tensor, bound_change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Newton step that changes slack * price by `row_change` and power * bound price by `bound_change`, to first order.
 
-    Changes of the powers, of the prices of the rows and of the level; those of their partners follow.
+    Changes of the powers, of the prices of the rows and of t; those of their partners follow.
     """
     gradient = bound_change / point.power - system.dual_residual
     right = row_change / point.price - system.row_residual
-    return system.inner.solve(gradient, right, -system.level_residual)
+    return system.inner.solve(gradient, right, -system.epigraph_residual)

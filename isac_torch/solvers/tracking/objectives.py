@@ -14,24 +14,24 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, equal_split
 from isac_torch.solvers.tracking import interior
-from isac_torch.solvers.tracking.level_bound import cost_bound, level_bound
-from isac_torch.solvers.tracking.level_program import LevelProgram, max_min_program
+from isac_torch.solvers.tracking.epigraph_bound import cost_bound, epigraph_bound
+from isac_torch.solvers.tracking.epigraph_program import EpigraphProgram, max_min_program
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _POWER_TOLERANCE = 1e-7
 """Power is flat around its minimum, so its powers need more digits than its value does."""
 _REUSE_TOLERANCE = 1e-6
 """With shared pilots the method converges only linearly; its last digits cost more than they are worth."""
-_LEVEL_TOLERANCE = 1e-4
+_SINR_TOLERANCE = 1e-4
 _ITERATIONS = 80
 _TIGHT = 1e-3
-"""Share of the prices above which a UE is at the level of its round."""
+"""Share of the dual variables above which a UE is at the common SINR of its round."""
 _MAX_ROUNDS = 12
 
 
 @dataclass(frozen=True)
 class LeastPower:
-    """Least total power at which every UE reaches its SINR and every row its SIR0.
+    """Least total power at which every UE reaches its SINR and every sensing constraint its SIR0.
 
     Attributes:
         power: W; meets every constraint where `solved`.
@@ -50,8 +50,8 @@ class Lexicographic:
 
     Attributes:
         power: W, of least sum among those that reach `sinr` within the slack.
-        sinr: linear level at which each UE was fixed.
-        upper_bound: no powers exceed it in the level of the round that fixed the UE, given the earlier rounds' levels.
+        sinr: linear SINR at which each UE was fixed.
+        upper_bound: no powers exceed it as the common SINR of the round that fixed the UE, given those of the earlier rounds.
         solved: whether every round converged.
     """
 
@@ -99,13 +99,13 @@ def most_power(
 class _Reached:
     """The program, where the solver stopped, and which drops pass the exact constraints."""
 
-    program: LevelProgram
+    program: EpigraphProgram
     point: interior.InteriorPoint
     solved: Bool[Tensor, " drop"]
 
 
 def _extreme_power(
-    problem: MaxMinSinrProblem, program: LevelProgram, sinr_min: Tensor, start: Tensor | None
+    problem: MaxMinSinrProblem, program: EpigraphProgram, sinr_min: Tensor, start: Tensor | None
 ) -> tuple[Tensor, _Reached]:
     """Powers (W) of a program with costs and fixed SINRs; drops that are not solved keep `start`."""
     limit = problem.link_budget
@@ -120,7 +120,7 @@ def _extreme_power(
     return torch.where(solved.unsqueeze(-1), power, first), _Reached(program, found, solved)
 
 
-def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]) -> LevelProgram:
+def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]) -> EpigraphProgram:
     """The least-power problem in relative powers; its cost is in units of the drop's mean budget."""
     limit = problem.link_budget
     unit = sinr_min.amax(-1).clamp_min(1e-300)
@@ -134,14 +134,14 @@ def power_program(problem: MaxMinSinrProblem, sinr_min: Float[Tensor, "drop ue"]
 
 
 def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicographic:
-    """Rounds of max-min over the UEs that are still free, each fixing those that carry its price, then least power.
+    """Rounds of max-min over the UEs that are still free, each fixing those that carry its dual variable, then least power.
 
     Args:
-        problem: drops, float64, whose rows can be met (`BatchedOptimal` finds out).
-        slack: share of each fixed level that later rounds may give back; without it they would have no interior.
+        problem: drops, float64, whose sensing constraints can be met (`BatchedOptimal` finds out).
+        slack: share of each fixed SINR that later rounds may give back; without it they would have no interior.
 
     Returns:
-        Powers, levels and bounds. A UE that no round fixes (there are at most 12) keeps the last round's level.
+        Powers, SINRs and bounds. A UE that no round fixes (there are at most 12) keeps the last round's common SINR.
     """
     drops, ues = problem.signal.shape[:2]
     power, sinr = equal_split(problem), torch.zeros_like(problem.signal[..., 0])
@@ -152,15 +152,15 @@ def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicograp
         if len(index) == 0:
             break
         part, open_ues = problem.select(index), free[index]
-        found, level, proven = _round(part, open_ues, (1.0 - slack) * sinr[index], power[index])
+        found, common, proven = _round(part, open_ues, (1.0 - slack) * sinr[index], power[index])
         reached = found.power * part.link_budget
         share = found.ue_dual * part.interference(reached)
         share = torch.where(open_ues, share, 0.0)
         tight = open_ues & (share > _TIGHT * share.amax(-1, keepdim=True)) & found.converged.unsqueeze(-1)
-        sinr[index] = torch.where(open_ues, level.unsqueeze(-1), sinr[index])
+        sinr[index] = torch.where(open_ues, common.unsqueeze(-1), sinr[index])
         bound[index] = torch.where(open_ues, proven.unsqueeze(-1), bound[index])
         solved[index] &= found.converged
-        # a failed round ends its drop: its free UEs keep the level reached so far
+        # a failed round ends its drop: its free UEs keep the SINR reached so far
         free[index] = open_ues & ~tight & found.converged.unsqueeze(-1)
         power[index] = torch.where(found.converged.unsqueeze(-1), found.power * part.link_budget, power[index])
     cheapest = least_power(problem, (1.0 - slack) * sinr, power)
@@ -170,7 +170,7 @@ def lexicographic(problem: MaxMinSinrProblem, slack: float = 5e-4) -> Lexicograp
 def _round(
     problem: MaxMinSinrProblem, free: Tensor, floor: Tensor, power: Tensor
 ) -> tuple[interior.InteriorPoint, Tensor, Tensor]:
-    """Largest common SINR of the `free` UEs with the others at `floor`: solver's answer, level and bound (linear SINR)."""
+    """Largest common SINR of the `free` UEs with the others at `floor`: solver's answer, that SINR and its bound (linear)."""
     limit = problem.link_budget
     start = 0.5 * equal_split(problem) / limit
     started = bool((~free).any())
@@ -181,5 +181,5 @@ def _round(
     fixed = torch.where(free, 0.0, floor / scale.unsqueeze(-1))
     weight = torch.cat([free.to(limit.dtype), program.weight[:, problem.num_ues :]], 1)
     program = replace(program, weight=weight, floor=torch.cat([fixed, program.floor[:, problem.num_ues :]], 1))
-    found = interior.solve_carefully(program, start, torch.full_like(scale, 0.5), _LEVEL_TOLERANCE, _ITERATIONS)
-    return found, found.level * scale, level_bound(program, found) * scale
+    found = interior.solve_carefully(program, start, torch.full_like(scale, 0.5), _SINR_TOLERANCE, _ITERATIONS)
+    return found, found.epigraph * scale, epigraph_bound(program, found) * scale

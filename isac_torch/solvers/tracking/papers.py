@@ -1,6 +1,6 @@
 """Optimal power control as the tracking paper prints it: bisection, convex approximation, amplitudes (its Algorithm 1).
 
-In amplitudes b = sqrt(p) the SINR of a UE is a second-order cone for a fixed level gamma,
+In amplitudes b = sqrt(p) the SINR of a UE is a second-order cone for a fixed common SINR gamma,
 
     ||(pi_k1, ..., pi_kK, sqrt(N_ke) b_e for every link e, 1)|| <= sqrt(1 + 1/gamma) sum_e a_e b_e,               (C4)
 
@@ -42,7 +42,7 @@ Array = NDArray[np.float64]
 def algorithm_1(
     problem: MaxMinSinrProblem, start: Float[Tensor, "1 link"], *, tolerance: float = 1e-3
 ) -> Float[Tensor, "1 link"]:
-    """Bisect the smallest SINR; at each level, repeat the convex approximation until the amplitudes settle.
+    """Bisect the smallest SINR; at each value, repeat the convex approximation until the amplitudes settle.
 
     Args:
         problem: one drop, float64, whose sensing constraints can be met.
@@ -50,21 +50,21 @@ def algorithm_1(
         tolerance: eps1, width of the bracket over its upper end, and eps2, squared change of b over its squared norm.
 
     Returns:
-        Powers in W of the best level that was reached. At most 20 approximations a level; a solver failure counts as
-        "level not reached", as in the paper, where the solver's word is all there is.
+        Powers in W of the best SINR that was reached. At most 20 approximations for each SINR; a solver failure counts as
+        "SINR not reached", as in the paper, where the solver's word is all there is.
     """
-    programme = _LevelProgramme(problem)
+    programme = _SinrProgramme(problem)
     anchor = programme.amplitude(start)
     low, high = float(problem.objective(start)), float(_single_user_sinr(problem))
     for _ in range(_MAX_BISECTIONS):
         if high - low <= tolerance * high:
             break
-        level = 0.5 * (low + high)
-        found = _settle(programme, level, anchor, tolerance)
+        sinr = 0.5 * (low + high)
+        found = _settle(programme, sinr, anchor, tolerance)
         if found is None:
-            high = level
+            high = sinr
         else:
-            low, anchor = level, found
+            low, anchor = sinr, found
     return repair(problem, programme.power(anchor), start)
 
 
@@ -99,19 +99,19 @@ def start_point(
     return repair(problem, torch.as_tensor(share.value * limit)[None], inside)
 
 
-def _settle(programme: _LevelProgramme, level: float, anchor: Array, tolerance: float) -> Array | None:
-    """The inner loop at one level: amplitudes that reach it, or None."""
-    current = programme.solve(level, anchor)
+def _settle(programme: _SinrProgramme, sinr: float, anchor: Array, tolerance: float) -> Array | None:
+    """The inner loop at one SINR: amplitudes that reach it, or None."""
+    current = programme.solve(sinr, anchor)
     for _ in range(_MAX_INNER - 1):
         if current is None or np.sum((current - anchor) ** 2) <= tolerance * np.sum(current**2):
             break
-        anchor, following = current, programme.solve(level, current)
-        # The last amplitudes satisfy their own approximation, so a failure here is the solver's, not the level's.
+        anchor, following = current, programme.solve(sinr, current)
+        # The last amplitudes satisfy their own approximation, so a failure here is the solver's, not the SINR's.
         current = anchor if following is None else following
     return current
 
 
-class _LevelProgramme:
+class _SinrProgramme:
     """Problem (54) of the paper for one drop, in amplitudes relative to the square root of each link's AP budget."""
 
     def __init__(self, problem: MaxMinSinrProblem) -> None:
@@ -133,9 +133,9 @@ class _LevelProgramme:
         """Powers in W of scaled amplitudes."""
         return torch.as_tensor(np.square(amplitude) * self._limit)[None]
 
-    def solve(self, level: float, anchor: Array) -> Array | None:
-        """Amplitudes that reach SINR `level` with the echoes' tangents taken at `anchor`; None if the solver finds none."""
-        self._widen.value = np.sqrt(1.0 + 1.0 / level)
+    def solve(self, sinr: float, anchor: Array) -> Array | None:
+        """Amplitudes that reach `sinr` with the echoes' tangents taken at `anchor`; None if the solver finds none."""
+        self._widen.value = np.sqrt(1.0 + 1.0 / sinr)
         self._anchor.value, self._anchor_squared.value = anchor, np.square(anchor)
         return np.maximum(self._amplitude.value, 0.0) if _solve(self._programme) else None
 

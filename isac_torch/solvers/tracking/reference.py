@@ -99,12 +99,12 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
     cones = DropCones(problem, problem.leakage)
     power = _settle(problem, start, inside)
     value, bound = problem.objective(power), torch.full_like(start[:, 0], torch.inf)
-    level, around = problem.objective(start), start
+    goal, around = problem.objective(start), start
     for _ in range(_MAX_ROUNDS):
-        step = cones.step(level, problem.interference(around))
-        if step is None and bool(level > value):
+        step = cones.step(goal, problem.interference(around))
+        if step is None and bool(goal > value):
             # Far above what is reachable the cones would need a negative s_k.
-            level = torch.maximum(level / 2.0, value)
+            goal = torch.maximum(goal / 2.0, value)
             continue
         if step is None:
             break
@@ -119,11 +119,11 @@ def _ascend(problem: MaxMinSinrProblem, start: Tensor, inside: Tensor, gap: floa
                 return power, bound
         around = power
         if gain >= gap:
-            level = value
+            goal = value
         elif bool(bound > 2.0 * value):
-            level = (bound * value).sqrt()  # stuck in a corner where the cones are badly scaled: bisect
+            goal = (bound * value).sqrt()  # stuck in a corner where the cones are badly scaled: bisect
         else:
-            level = value * (1.0 + 0.9 * gap)
+            goal = value * (1.0 + 0.9 * gap)
     return power, torch.minimum(bound, upper_bound(_relaxed(problem, power), power))
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from isac_torch.solvers.tracking.elimination import Point
-from isac_torch.solvers.tracking.level_program import LevelProgram
+from isac_torch.solvers.tracking.epigraph_program import EpigraphProgram
 from isac_torch.solvers.tracking.newton import row_slopes
 
 _MIX = 0.02
@@ -25,9 +25,9 @@ _MIX = 0.02
 _SLACK = 0.02
 """Smallest slack, relative to both sides of its constraint; no AP starts nearer to its budget."""
 _PRODUCT = 0.1
-"""Smallest complementarity product, as a share of the level over the number of products."""
-WARM_LEVEL = 0.95
-"""Level to start from, relative to what the powers reach."""
+"""Smallest complementarity product, as a share of t over the number of products."""
+WARM_EPIGRAPH = 0.95
+"""t to start from, relative to what the powers reach."""
 
 
 def push_inside(power: Float[Tensor, "drop link"], even: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
@@ -41,21 +41,21 @@ def push_inside(power: Float[Tensor, "drop link"], even: Float[Tensor, "drop lin
     return torch.where(power.isfinite().all(-1, keepdim=True), mixed, even)
 
 
-def warm_point(program: LevelProgram, power: Float[Tensor, "drop link"], level: Float[Tensor, " drop"]) -> Point:
+def warm_point(program: EpigraphProgram, power: Float[Tensor, "drop link"], epigraph: Float[Tensor, " drop"]) -> Point:
     """Slacks and dual variables that suit good powers. See the module's docstring.
 
     Args:
-        program: problems with a level that rises.
+        program: problems with constraints that rise with t.
         power: x of `push_inside`.
-        level: t, WARM_LEVEL of what the powers reach.
+        epigraph: t, WARM_EPIGRAPH of what the powers reach.
     """
     ratios, program = program.num_ratios, program.at(power)
     wanted, unwanted = program.wanted(power), program.unwanted(power)
-    goal = program.goal(level) * unwanted
+    goal = program.goal(epigraph) * unwanted
     slack = torch.maximum(wanted - goal, _SLACK * torch.maximum(wanted, goal))
     load = power.new_zeros(len(power), program.num_aps).scatter_add(1, program.link_ap, power)
     slack = torch.cat([slack, (1.0 - load).clamp_min(_SLACK)], 1)
-    rows = row_slopes(program, program.signal(power)[1], program.tangent_leakage(power), program.goal(level))
+    rows = row_slopes(program, program.signal(power)[1], program.tangent_leakage(power), program.goal(epigraph))
     rises = torch.zeros_like(slack)
     rises[:, :ratios] = program.weight * unwanted
     scaled = rows * power.unsqueeze(1)
@@ -63,8 +63,8 @@ def warm_point(program: LevelProgram, power: Float[Tensor, "drop link"], level: 
     matrix.diagonal(dim1=1, dim2=2).add_(slack.square())
     price = torch.cholesky_solve(rises.unsqueeze(-1), torch.linalg.cholesky_ex(matrix)[0])[..., 0]
     price = price / (rises * price).sum(-1, keepdim=True)
-    product = _PRODUCT * level.unsqueeze(-1) / (slack.shape[1] + power.shape[1])
+    product = _PRODUCT * epigraph.unsqueeze(-1) / (slack.shape[1] + power.shape[1])
     price = torch.maximum(price.nan_to_num(0.0, 0.0, 0.0), product / slack)
     price = price / (rises * price).sum(-1, keepdim=True)
     bound_price = torch.maximum(-torch.bmm(price.unsqueeze(1), rows)[:, 0], product / power)
-    return Point(power, level, slack, price, bound_price)
+    return Point(power, epigraph, slack, price, bound_price)

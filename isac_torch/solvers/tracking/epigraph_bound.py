@@ -1,13 +1,14 @@
-"""Bounds on any `LevelProgram` from dual variables alone: what no powers exceed in level, or undercut in cost.
+"""Bounds on any `EpigraphProgram` from dual variables alone: the t that no powers exceed, the cost that none undercut.
 
-With dual variables lambda_k, nu_l >= 0 and positive shares theta_e that sum to one over each UE's links, any feasible x of
-level t has
+With dual variables lambda_k, nu_l >= 0 and positive shares theta_e that sum to one over each UE's links, any feasible x of t
+has
 
     sum_e c_e(t) x_e >= sum_k lambda_k (w_k t + f_k) + sum_l nu_l (w_l t + f_l) n_l,
     c_e(t) = lambda_{k(e)} a_e^2 / theta_e - sum_k lambda_k (w_k t + f_k) N_ke + sum_l nu_l (S_le - (w_l t + f_l) I_le) ,
 
-the argument of `certificate` with fixed levels beside rising ones. The left side is at most sum_m max(0, max_{e at m} c_e(t)):
-a t that breaks the inequality is out of reach. With a cost and no rising level, subtracting the inequality from the cost gives
+the argument of `certificate` with constraints without t beside those that rise with it. The left side is at most sum_m max(0,
+max_{e at m} c_e(t)): a t that breaks the inequality is out of reach. With a cost and no constraint that rises with t,
+subtracting the inequality from the cost gives
 cost^T x >= sum_k lambda_k f_k + sum_l nu_l f_l n_l - sum_m max(0, max_{e at m} (c_e - cost_e)).
 """
 
@@ -19,8 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.solvers.tracking.epigraph_program import EpigraphProgram
 from isac_torch.solvers.tracking.interior import InteriorPoint
-from isac_torch.solvers.tracking.level_program import LevelProgram
 
 _BISECTIONS = 60
 _DOUBLINGS = 40
@@ -37,15 +38,15 @@ class _Priced:
     rate: Tensor
 
 
-def level_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
-    """No powers reach a larger level t (cost ignored; it must be zero). inf where the dual variables prove nothing."""
+def epigraph_bound(program: EpigraphProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
+    """No powers reach a larger t (cost ignored; it must be zero). inf where the dual variables prove nothing."""
     priced = _priced(program, found)
 
-    def excess(level: Tensor) -> Tensor:
-        coefficient = priced.fixed - level.unsqueeze(-1) * priced.slope
-        return _worth(program, coefficient) - priced.offset - level * priced.rate
+    def excess(epigraph: Tensor) -> Tensor:
+        coefficient = priced.fixed - epigraph.unsqueeze(-1) * priced.slope
+        return _worth(program, coefficient) - priced.offset - epigraph * priced.rate
 
-    low, high = torch.zeros_like(found.level), found.level.clamp_min(1e-300)
+    low, high = torch.zeros_like(found.epigraph), found.epigraph.clamp_min(1e-300)
     for _ in range(_DOUBLINGS):
         high = torch.where(excess(high) >= 0, 2.0 * high, high)
     proven = excess(high) < 0
@@ -56,20 +57,20 @@ def level_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " 
     return torch.where(proven & high.isfinite(), high * (1.0 + 1e-12), torch.inf)
 
 
-def cost_bound(program: LevelProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
-    """No powers that meet every constraint cost less; only for programs without a rising level. At least 0."""
+def cost_bound(program: EpigraphProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
+    """No powers that meet every constraint cost less; only for programs whose constraints do not rise with t. At least 0."""
     priced = _priced(program, found)
     return (priced.offset - _worth(program, priced.fixed - program.cost)).nan_to_num(0.0).clamp_min(0.0)
 
 
-def _worth(program: LevelProgram, coefficient: Tensor) -> Tensor:
+def _worth(program: EpigraphProgram, coefficient: Tensor) -> Tensor:
     """Largest sum_e c_e x_e under the budgets."""
     top = coefficient.new_zeros(len(coefficient), program.num_aps)
     return top.scatter_reduce(1, program.link_ap, coefficient, "amax", include_self=True).sum(-1)
 
 
-def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
-    """Coefficients with the shares that the dual variables suggest: theta_e ~ a_e^2 over the link's cost at the level found."""
+def _priced(program: EpigraphProgram, found: InteriorPoint) -> _Priced:
+    """Coefficients with the shares that the dual variables suggest: theta_e ~ a_e^2 over the link's cost at the t found."""
     ues, program = program.amplitude.shape[1], program.at(found.power)
     ue, row = found.ue_dual.clamp_min(0.0), found.sensing_dual.clamp_min(0.0)
     own, rows = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])
@@ -81,7 +82,7 @@ def _priced(program: LevelProgram, found: InteriorPoint) -> _Priced:
     slope = at_ues(ue * own[0]) + torch.einsum("dl,dle->de", row * rows[0], program.cross_echo)
     fixed = torch.einsum("dl,dle->de", row, program.echo) - at_ues(ue * own[1])
     fixed = fixed - torch.einsum("dl,dle->de", row * rows[1], program.cross_echo)
-    cost = program.cost + found.budget_dual.gather(1, program.link_ap) + found.level.unsqueeze(-1) * slope - fixed
+    cost = program.cost + found.budget_dual.gather(1, program.link_ap) + found.epigraph.unsqueeze(-1) * slope - fixed
     comm = program.amplitude[0].numel()
     cost = cost[:, :comm].reshape(program.amplitude.shape)
     square = program.amplitude.square()

@@ -1,4 +1,4 @@
-"""The family of problems that the interior-point method solves: constraints that rise with one common level.
+"""The family of problems that the interior-point method solves: maximise an epigraph variable t that constraints rise with.
 
 With powers x relative to their AP's budget, u_k(x) = (sum_e a_e sqrt x_e)^2 (concave) and v_k(x) = N_k^T x + 1,
 
@@ -37,7 +37,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class LevelProgram:
+class EpigraphProgram:
     """Coefficients of the module's problem in relative powers, dimensionless.
 
     Attributes:
@@ -50,7 +50,7 @@ class LevelProgram:
         offset: o_l, same scale.
         link_ap: AP of each link; UE 0's serving links come first, then UE 1's, ..., then the sensing links.
         weight: w of the UEs, then of the linear sensing constraints, then of the positions: 0 where t does not matter.
-        floor: f of the same: the fixed part of the level.
+        floor: f of the same: what they ask for besides w t.
         cost: price of each link's relative power in the objective.
         num_aps: transmitting APs.
         position: information on the targets' positions in units of what is required; None where nothing is.
@@ -88,7 +88,7 @@ class LevelProgram:
             found = merit(self.fairness, *self.signal(power), unwanted, leakage, power)
         return Curves(None if self.position is None else shape(self.position, power), found)
 
-    def at(self, power: Float[Tensor, "drop link"], curves: Curves | None = None) -> LevelProgram:
+    def at(self, power: Float[Tensor, "drop link"], curves: Curves | None = None) -> EpigraphProgram:
         """The program with tangents at positive powers x in the place of every h, which allow no less than h does, and of the
         utilities.
 
@@ -102,7 +102,7 @@ class LevelProgram:
             program = replace(program, cost=self.cost - curves.merit.slope, fairness=None)
         return program if curves.position is None else program._tangents(curves.position, power)
 
-    def _tangents(self, seen: Shape, power: Tensor) -> LevelProgram:
+    def _tangents(self, seen: Shape, power: Tensor) -> EpigraphProgram:
         none = torch.zeros_like(seen.value)
         return replace(
             self,
@@ -113,9 +113,9 @@ class LevelProgram:
             position=None,
         )
 
-    def goal(self, level: Tensor) -> Tensor:
+    def goal(self, epigraph: Tensor) -> Tensor:
         """w t + f of every UE and sensing row."""
-        return self.weight * level.unsqueeze(-1) + self.floor
+        return self.weight * epigraph.unsqueeze(-1) + self.floor
 
     def signal(self, power: Tensor) -> tuple[Tensor, Tensor]:
         """u_k and its slope over each serving link's power, du_k / dx_e."""
@@ -144,15 +144,15 @@ class LevelProgram:
         return torch.cat([ue, torch.einsum("dle,de->dl", self.cross_echo, power) + self.constraint_noise], 1)
 
 
-def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -> LevelProgram:
-    """The max-min SINR problem in powers relative to the budgets, with levels in units of `scale` (linear SINR)."""
+def max_min_program(problem: MaxMinSinrProblem, scale: Float[Tensor, " drop"]) -> EpigraphProgram:
+    """The max-min SINR problem in powers relative to the budgets, with t in units of `scale` (linear SINR)."""
     limit = problem.link_budget
     reach = problem.serving_power(limit).sqrt()
     ones = torch.ones_like(problem.signal[..., 0])
     required = problem.sir_min
     if problem.position is not None:
         required = torch.cat([required, torch.ones_like(problem.position.required)], 1)
-    return LevelProgram(
+    return EpigraphProgram(
         amplitude=problem.signal * reach / scale[:, None, None].sqrt(),
         leakage=problem.leakage * limit.unsqueeze(1),
         coherent=problem.coherent * reach.unsqueeze(1) if problem.has_pilot_reuse else None,
