@@ -39,7 +39,7 @@ class Clutter:
 def clutter_statistics(
     drop: TrackingDrop, scenario: TrackingScenario, setup: SensingSetup, correlation: AntennaCorrelation = WHITE
 ) -> Clutter:
-    """Clutter power of every AP pair, eq. (31), and the correlation between antennas, the same for every pair.
+    """Clutter power of every AP pair, eq. (31), and the correlation between antennas: Q_t of all pairs, Q_r of each receive AP.
 
     The Rician factor of the model never appears: its scattered part is b (1 - p_LoS), finite at p_LoS = 1 too.
     """
@@ -52,8 +52,9 @@ def clutter_statistics(
     root, received = None, None
     if correlation.transmit > 0.0:
         root = matrix_root(exponential(correlation.transmit)).expand(*power.shape, -1, -1)
-    if correlation.receive > 0.0:
-        received = exponential(correlation.receive).expand(*power.shape[:2], -1, -1)
+    coefficients = correlation.received(power.shape[1])
+    if max(coefficients) > 0.0:
+        received = torch.stack([exponential(value) for value in coefficients]).expand(len(power), -1, -1, -1)
     return Clutter(power, root, received)
 
 

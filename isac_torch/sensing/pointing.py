@@ -33,12 +33,13 @@ def draw_errors(
 
     Args:
         pointing: the density, and who errs.
-        deviation: standard deviation of the azimuth's error, rad.
+        deviation: standard deviation of the azimuth's error of a target whose ratio is 1, rad.
         shape: drops, blocks, targets, sensing APs of each.
         like: gives the type and the device.
         generator: of the draws.
     """
     own = tuple(shape) if pointing.errs == "ap" else (*shape[:-1], 1)
+    ratio = like.new_tensor(pointing.ratios(shape[-2])).unsqueeze(-1)
 
     def draw(scale: float) -> Tensor:
         if pointing.density == "normal":
@@ -46,7 +47,7 @@ def draw_errors(
         else:
             centred = torch.rand(own, generator=generator, dtype=like.dtype, device=generator.device) - 0.5
             unit = math.sqrt(12.0) * centred if pointing.density == "uniform" else _laplace(centred)
-        return (scale * unit).to(like.device).expand(*shape)
+        return (scale * ratio * unit.to(like.device)).expand(*shape)
 
     return draw(deviation), draw(pointing.elevation_ratio * deviation)
 
@@ -81,10 +82,13 @@ def _quadrature_lags(azimuth: Tensor, elevation: Tensor, scenario: TrackingScena
     both = (weight[:, None] * weight).flatten()
     distance = torch.arange(scenario.num_antennas, dtype=azimuth.dtype, device=azimuth.device)
     part = max(1, _TOGETHER // (len(both) * scenario.num_antennas))
+    ratio = azimuth.new_tensor(pointing.ratios(azimuth.shape[1]))[:, None, None]
+    deviation = (scenario.angle_error * ratio).expand(azimuth.shape)
     means = []
-    for sideways, upwards in zip(azimuth.flatten().split(part), elevation.flatten().split(part), strict=True):
-        first = torch.sin(sideways[:, None] + scenario.angle_error * pair[:, 0])
-        second = torch.cos(upwards[:, None] + scenario.angle_error * pointing.elevation_ratio * pair[:, 1])
+    pieces = (a.flatten().split(part) for a in (azimuth, elevation, deviation))
+    for sideways, upwards, spread in zip(*pieces, strict=True):
+        first = torch.sin(sideways[:, None] + spread[:, None] * pair[:, 0])
+        second = torch.cos(upwards[:, None] + pointing.elevation_ratio * spread[:, None] * pair[:, 1])
         phase = math.pi * (first * second).unsqueeze(-1) * distance
         means.append(torch.cat([torch.einsum("ned,e->nd", f(phase), both) for f in (torch.cos, torch.sin)], -1))
     mean = torch.cat(means).unflatten(0, azimuth.shape)
