@@ -82,6 +82,8 @@ if TYPE_CHECKING:  # for editors and type checkers; at run time __getattr__ impo
     from isac_torch.allocators.tracking.refined import Refined, Repaired
     from isac_torch.datasets.generate import generate_dataset
     from isac_torch.deployment.allocator import DeployedAllocator
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
+    from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
     from isac_torch.deployment.snapshot import Snapshot
     from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
     from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
@@ -104,6 +106,8 @@ _MODULES = {
     "allocators.tracking.refined": ("Refined", "Repaired"),
     "datasets.generate": ("generate_dataset",),
     "deployment.allocator": ("DeployedAllocator",),
+    "deployment.downlink_pilots.allocator": ("RoadAllocator",),
+    "deployment.downlink_pilots.snapshot": ("RoadSnapshot",),
     "deployment.snapshot": ("Snapshot",),
     "downlink_pilots.problem": ("MinMaxNmseProblem",),
     "downlink_pilots.scenario": ("DownlinkPilotScenario",),
@@ -137,6 +141,8 @@ __all__ = [
     "Refined",
     "Repaired",
     "Requirement",
+    "RoadAllocator",
+    "RoadSnapshot",
     "Snapshot",
     "Status",
     "TrackingScenario",

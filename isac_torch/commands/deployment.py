@@ -8,12 +8,11 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.deployment.allocated import Allocated
     from isac_torch.deployment.allocator import DeployedAllocator
 
 Policy = Literal["central", "distributed"]
@@ -87,15 +86,12 @@ def allocate_file(
         requirement: What is asked of the radar, in place of what the file asks: none, sir, sicnr, detection, position or
             dominate, or a JSON object with numbers, {"kind":"sicnr","sicnr_min_db":3}.
     """
-    _one_thread()
-    from isac_torch.deployment.answers import answers_json, check_output, write_answers
+    one_thread()
     from isac_torch.deployment.files import read_snapshots
     from isac_torch.deployment.radar_fields import NESTED
     from isac_torch.files import writable_file, write_whole
 
-    to_file = str(output) != "-"
-    if to_file:
-        check_output(output)
+    check_place(output)
     if site_map is not None:
         writable_file(site_map)
     begin = time.perf_counter()
@@ -104,27 +100,46 @@ def allocate_file(
         asked = NESTED["requirement"].of("requirement", requirement)
         snapshots = [replace(snapshot, requirement=asked) for snapshot in snapshots]
     allocator = _allocator(policy, model, rounds, refine)  # after what is quick to refuse
-    loaded = time.perf_counter()
-    answers = allocator.many(snapshots)
-    done = time.perf_counter()
-    if to_file:
-        write_answers(answers, output)
-    else:
-        sys.stdout.buffer.write(answers_json(answers))
+    answers, spent = answered(allocator, snapshots, output, begin)
     if site_map is not None:
         from isac_torch.deployment.site_map import map_page
 
         write_whole(site_map, map_page(snapshots, answers))
-    sys.stderr.write(f"{_summary(answers)}; {1e3 * (done - loaded):.1f} ms after {loaded - begin:.2f} s of loading\n")
+    sys.stderr.write(spent)
 
 
-def _one_thread() -> None:
+def check_place(output: Path) -> None:
+    """Raise, before any work, where answers could not be written to `output`, a file or `-`."""
+    from isac_torch.deployment.answers import check_output
+
+    if str(output) != "-":
+        check_output(output)
+
+
+def answered(allocator: Any, snapshots: Sequence[Any], output: Path, begin: float) -> tuple[list[Any], str]:
+    """Answers for all networks, written to `output` (`-`: standard output), and a line on what happened and how long it took.
+
+    `begin`: time at which the command began to load, s.
+    """
+    from isac_torch.deployment.answers import answers_json, write_answers
+
+    loaded = time.perf_counter()
+    answers = allocator.many(snapshots)
+    done = time.perf_counter()
+    if str(output) != "-":
+        write_answers(answers, output)
+    else:
+        sys.stdout.buffer.write(answers_json(answers))
+    return answers, f"{_summary(answers)}; {1e3 * (done - loaded):.1f} ms after {loaded - begin:.2f} s of loading\n"
+
+
+def one_thread() -> None:
     """Keep the algebra of small matrices to one thread: two that wait for each other are slower, on a busy machine by far."""
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # read when numpy is imported, which has not happened yet
 
 
-def _summary(answers: Sequence[Allocated]) -> str:
+def _summary(answers: Sequence[Any]) -> str:
     """One line on what happened, for a person."""
     paths = ", ".join(f"{count} {path}" for path, count in Counter(answer.path for answer in answers).most_common())
     strange = sum(bool(answer.out_of_distribution) for answer in answers)
@@ -167,9 +182,10 @@ def serve(
         policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
         rounds: Of messages, where the policy is distributed; default 4.
     """
-    _one_thread()
+    one_thread()
     from isac_torch.deployment.limits import Limits
     from isac_torch.deployment.server import check_port, run_server
+    from isac_torch.deployment.snapshot import Snapshot
 
     check_port(port)
     limits = Limits(
@@ -183,7 +199,7 @@ def serve(
         max_batch=max_batch,
     )
     allocator = _allocator(policy, None if str(bundle) == "shipped" else bundle, rounds, refine)
-    run_server(allocator, host, port, limits)
+    run_server(allocator, host, port, limits, Snapshot)
 
 
 def import_geometry(

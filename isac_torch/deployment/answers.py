@@ -11,7 +11,7 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from isac_torch.deployment.allocated import Allocated
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocated
 
-UNITS = {"power": "W", "sinr": "1", "sir": "1", "sicnr": "1", "position_error": "m", "quality": "1", "milliseconds": "ms"}
+    Answer: TypeAlias = Allocated | RoadAllocated
+
+UNITS = {
+    "power": "W", "sinr": "1", "sir": "1", "sicnr": "1", "position_error": "m", "nmse": "1", "crb": "m2", "quality": "1",
+    "milliseconds": "ms",
+}  # fmt: skip
 """Units of the columns that have one; the others are indices, which count from 0, and words."""
 
 
@@ -40,29 +46,36 @@ def check_output(path: Path) -> None:
     writable_file(path)
 
 
-def write_answers(answers: Sequence[Allocated], path: Path) -> None:
+def write_answers(answers: Sequence[Answer], path: Path) -> None:
     """Write powers to a file by its suffix: .json, .npz, .h5 or .hdf5, .csv. Raises AllocationError for any other."""
     check_output(path)
     write_whole(path, _WRITERS[path.suffix.lower()](answers))
 
 
-def answers_json(answers: Sequence[Allocated]) -> bytes:
+def answers_json(answers: Sequence[Answer]) -> bytes:
     """{"drops": [...]}, each with its links, power (W), SINR, what the radar reaches (linear, m), path, reason."""
     drops = [json.dumps(_nested(answer), allow_nan=False) for answer in answers]  # one by one: other threads get their turn
     return f'{{"drops": [{", ".join(drops)}]}}\n'.encode()
 
 
-def _nested(answer: Allocated) -> dict[str, Any]:
+_OF_NETWORKS = {"sinr": "ue", "sir": "target", "sicnr": "sicnr", "position_error": "position"}
+_OF_ROADS = {"nmse": "ue", "crb": "ue"}
+"""What is reached, of each system: the names of an answer's arrays, and the table that each belongs to."""
+
+
+def _reached(answer: Answer | None) -> dict[str, str]:
+    return _OF_ROADS if hasattr(answer, "crb") else _OF_NETWORKS
+
+
+def _nested(answer: Answer) -> dict[str, Any]:
+    listens = {"receive_ap": answer.receive_ap.tolist()} if hasattr(answer, "receive_ap") else {}
     return {
         "power": answer.power.tolist(),
         "ap": answer.link_ap.tolist(),
-        "receive_ap": answer.receive_ap.tolist(),
+        **listens,
         "owner_kind": list(answer.owner_kind),
         "owner_index": answer.owner_index.tolist(),
-        "sinr": _finite(answer.sinr),
-        "sir": _finite(answer.sir),
-        "sicnr": _finite(answer.sicnr),
-        "position_error": _finite(answer.position_error),
+        **{name: _finite(getattr(answer, name)) for name in _reached(answer)},
         "quality": answer.quality if math.isfinite(answer.quality) else None,
         "path": answer.path,
         "reason": answer.reason,
@@ -76,10 +89,9 @@ def _finite(values: NDArray[Any]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values.tolist()]
 
 
-def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[Any]]]:
-    """Columns of the tables `link`, `ue`, `target`, `sicnr`, `position`, `receive_ap` and `drop`."""
-    targets = [answer.sir for answer in answers]
-    return {
+def answer_tables(answers: Sequence[Answer]) -> dict[str, dict[str, NDArray[Any]]]:
+    """Columns of the tables `link`, `ue`, `drop`, and of networks `target`, `sicnr`, `position` and `receive_ap`."""
+    tables: dict[str, dict[str, NDArray[Any]]] = {
         "link": {
             "drop": _counts(answer.power for answer in answers),
             "ap": _joined([answer.link_ap for answer in answers], np.int64),
@@ -87,23 +99,14 @@ def answer_tables(answers: Sequence[Allocated]) -> dict[str, dict[str, NDArray[A
             "owner_index": _joined([answer.owner_index for answer in answers], np.int64),
             "power": _joined([answer.power for answer in answers], np.float64),
         },
-        "ue": {
-            "drop": _counts(answer.sinr for answer in answers),
-            "sinr": _joined([answer.sinr for answer in answers], np.float64),
-        },
-        "target": {"drop": _counts(targets), "sir": _joined(targets, np.float64)},
-        "sicnr": {
-            "drop": _counts(answer.sicnr for answer in answers),
-            "sicnr": _joined([answer.sicnr for answer in answers], np.float64),
-        },
-        "position": {
-            "drop": _counts(answer.position_error for answer in answers),
-            "position_error": _joined([answer.position_error for answer in answers], np.float64),
-        },
-        "receive_ap": {
-            "drop": _counts(answer.receive_ap for answer in answers),
-            "ap": _joined([answer.receive_ap for answer in answers], np.int64),
-        },
+    }
+    for name, table in _reached(answers[0] if answers else None).items():
+        parts = [getattr(answer, name) for answer in answers]
+        tables.setdefault(table, {"drop": _counts(parts)})[name] = _joined(parts, np.float64)
+    listening = [answer.receive_ap for answer in answers if hasattr(answer, "receive_ap")]
+    if len(listening) == len(answers):
+        tables["receive_ap"] = {"drop": _counts(listening), "ap": _joined(listening, np.int64)}
+    return tables | {
         "drop": {
             "path": np.array([answer.path for answer in answers], dtype="S16"),
             "reason": np.array([answer.reason.encode() for answer in answers], dtype="S"),
@@ -124,7 +127,7 @@ def _counts(parts: Iterable[NDArray[Any]]) -> NDArray[np.int64]:
     return np.repeat(np.arange(len(lengths)), lengths)
 
 
-def answers_npz(answers: Sequence[Allocated]) -> bytes:
+def answers_npz(answers: Sequence[Answer]) -> bytes:
     """npz of the tables, a column an array: link_power, link_ap, ..., ue_sinr, target_sir, drop_path, ..."""
     buffer = io.BytesIO()
     columns = {f"{table}_{name}": column for table, rows in answer_tables(answers).items() for name, column in rows.items()}
@@ -132,7 +135,7 @@ def answers_npz(answers: Sequence[Allocated]) -> bytes:
     return buffer.getvalue()
 
 
-def answers_hdf5(answers: Sequence[Allocated]) -> bytes:
+def answers_hdf5(answers: Sequence[Answer]) -> bytes:
     """HDF5 of the tables, a group a table, a column an array with its unit."""
     try:
         import h5py
@@ -148,7 +151,7 @@ def answers_hdf5(answers: Sequence[Allocated]) -> bytes:
         return bytes(file.id.get_file_image())
 
 
-def answers_csv(answers: Sequence[Allocated]) -> bytes:
+def answers_csv(answers: Sequence[Answer]) -> bytes:
     """The table of links: drop, ap, owner_kind, owner_index, power_w, and the path taken."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")

@@ -7,22 +7,19 @@ import contextlib
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from isac_torch.deployment.patience import Abandoned, while_wanted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from isac_torch.deployment.allocated import Allocated
-    from isac_torch.deployment.snapshot import Snapshot
-
 
 @runtime_checkable
 class Allocates(Protocol):
     """What the server needs of an allocator."""
 
-    def many(self, snapshots: Sequence[Snapshot]) -> list[Allocated]:
+    def many(self, snapshots: Sequence[Any]) -> Sequence[Any]:
         """Powers for networks of any sizes, in their order."""
         ...
 
@@ -35,9 +32,9 @@ class Busy(Exception):  # noqa: N818 - a state, not a mistake
 class _Job:
     """One request: its networks, what they cost, and where its answer goes."""
 
-    snapshots: list[Snapshot]
+    snapshots: list[Any]
     cost: float
-    answer: asyncio.Future[list[Allocated]]
+    answer: asyncio.Future[Sequence[Any]]
 
 
 class Batcher:
@@ -97,7 +94,7 @@ class Batcher:
                 await self._task
         self._thread.shutdown()
 
-    async def allocate(self, snapshots: list[Snapshot], cost: float = 0.0) -> list[Allocated]:
+    async def allocate(self, snapshots: list[Any], cost: float = 0.0) -> Sequence[Any]:
         """Powers for the networks of one request; Busy where too many wait, IsacError where a network is refused."""
         if self.waiting + len(snapshots) > self._max_waiting:
             raise Busy
@@ -158,7 +155,7 @@ class Batcher:
             first += len(job.snapshots)
 
 
-def _settle(future: asyncio.Future[list[Allocated]], result: list[Allocated] | Exception) -> None:
+def _settle(future: asyncio.Future[Sequence[Any]], result: Sequence[Any] | Exception) -> None:
     if future.done():  # its client has gone
         return
     if isinstance(result, Exception):

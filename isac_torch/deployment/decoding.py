@@ -15,8 +15,9 @@ import os
 import pickle
 import struct
 import sys
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
 from isac_torch.deployment.limits import Kind, Limits, decode_body
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import IsacError, RequestError
@@ -34,16 +35,17 @@ class Decoders:
     Args:
         limits: of requests.
         count: bodies that are decoded at the same time; further ones wait.
+        network: kind of network.
     """
 
-    def __init__(self, limits: Limits, count: int = 2) -> None:
-        self._limits = limits
+    def __init__(self, limits: Limits, count: int = 2, network: type[Snapshot] | type[RoadSnapshot] = Snapshot) -> None:
+        self._limits, self._network = limits, network
         self._free: asyncio.Queue[asyncio.subprocess.Process | None] = asyncio.Queue()
         for _ in range(count):
             self._free.put_nowait(None)
         self._busy: set[asyncio.subprocess.Process] = set()
 
-    async def decode(self, kind: Kind, body: bytes) -> list[Snapshot]:
+    async def decode(self, kind: Kind, body: bytes) -> list[Any]:
         """The networks of a body. Cancelling it, as a time limit does, ends the work.
 
         Raises:
@@ -65,7 +67,7 @@ class Decoders:
         self._free.put_nowait(process)
         if answer == _REFUSAL:
             raise RequestError(content.decode())
-        snapshots: list[Snapshot] = pickle.loads(content)  # noqa: S301 - from a process of ours, never a client's bytes
+        snapshots: list[Any] = pickle.loads(content)  # noqa: S301 - from a process of ours, never a client's bytes
         return snapshots
 
     async def _start(self) -> asyncio.subprocess.Process:
@@ -80,7 +82,7 @@ class Decoders:
             env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,  # Ctrl-C is for the server, which ends what it started
         )
-        await _send(process, 0, pickle.dumps(self._limits))
+        await _send(process, 0, pickle.dumps((self._limits, self._network)))
         return process
 
     async def stop(self) -> None:
@@ -122,10 +124,10 @@ def work() -> None:
     first = _receive(source)
     if first is None:
         return
-    limits: Limits = pickle.loads(first[1])  # noqa: S301 - from the server that started this process
+    limits, network = pickle.loads(first[1])  # noqa: S301 - from the server that started this process
     while (frame := _receive(source)) is not None:
         try:
-            kind, content = _NETWORKS, pickle.dumps(decode_body(_KINDS[frame[0]], frame[1], limits), protocol=5)
+            kind, content = _NETWORKS, pickle.dumps(decode_body(_KINDS[frame[0]], frame[1], limits, network), protocol=5)
         except IsacError as error:
             kind, content = _REFUSAL, str(error).encode(errors="backslashreplace")
         sink.write(_HEAD.pack(kind, len(content)))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from isac_torch.deployment.bounded_json import JsonLimits
-from isac_torch.deployment.files import decode_json, decode_npz
+from isac_torch.deployment.files import NetworkT, decode_json, decode_npz
 from isac_torch.deployment.memory import memory_of
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import IsacError, RequestError
@@ -49,17 +49,22 @@ class Limits:
                 raise RequestError(f"{name}={value} must be positive")
 
 
-def decode_body(kind: Kind, body: bytes, limits: Limits) -> list[Snapshot]:
+def decode_body(
+    kind: Kind,
+    body: bytes,
+    limits: Limits,
+    network: type[NetworkT] = Snapshot,  # type: ignore[assignment]  # a default for a variable type
+) -> list[NetworkT]:
     """The networks of a request's body, checked one by one before they share a batch with others.
 
     Raises:
         IsacError: in one line: no networks, values out of range, or more than `limits` allow.
     """
     if kind == "npz":
-        snapshots = decode_npz(body, limits.max_bytes, limits.max_drops)
+        snapshots = decode_npz(body, limits.max_bytes, limits.max_drops, network)
     else:
         names = _FIELDS * (limits.max_drops + 1)
-        snapshots = decode_json(body, limits.max_drops, JsonLimits(names=names, values=limits.max_values))
+        snapshots = decode_json(body, limits.max_drops, JsonLimits(names=names, values=limits.max_values), network)
     memory = sum(map(memory_of, snapshots))
     if memory > limits.max_memory:
         raise RequestError(

@@ -8,8 +8,6 @@ Each AP's powers are what its own program would send: nothing repairs a sensing 
 
 from __future__ import annotations
 
-import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,16 +16,14 @@ from jaxtyping import Float
 from numpy import ndarray
 
 from isac_torch.deployment.allocator import DeployedAllocator
-from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.guard import FALLBACK, Guarded, PathTaken
 from isac_torch.deployment.local_layers import LocalCells
 from isac_torch.deployment.repair import ROW_TOLERANCE, within_budget
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import Coefficients, coefficients
-from isac_torch.errors import AllocationError, BundleError, DropError, IsacError, NpzError
-from isac_torch.files import write_whole
-from isac_torch.npz import read_npz
+from isac_torch.deployment.weights_file import WeightsFile
+from isac_torch.errors import AllocationError, BundleError, DropError
 from isac_torch.tracking.fractional import fractional_power
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.weights import shipped_policy
@@ -37,28 +33,8 @@ if TYPE_CHECKING:
 
     from isac_torch.deployment.allocated import Allocated
 
-FORMAT, FORMAT_VERSION, SYSTEM = "isac-torch-policy", 1, "tracking-distributed"
-CARD = "card"
-"""Name of the array that holds the card: the bytes of a JSON text."""
+FILE = WeightsFile("policy", "isac-torch-policy", 1, "tracking-distributed", "distributed export")
 MOST_ROUNDS = 64
-_MAX_BYTES = 64 * 2**20
-"""Of a file of weights, as it lies on disk: hundreds of times what a policy needs."""
-_REMEDY = "write it again with `isac-torch distributed export`"
-
-
-def write_policy(path: Path, weights: dict[str, Float[ndarray, "..."]], facts: dict[str, Any]) -> None:
-    """Write weights and their card as one file, atomically.
-
-    Args:
-        path: of the file, .npz.
-        weights: of a distributed network, named as torch names them.
-        facts: JSON-able: the network's shape and how it was trained.
-    """
-    card = {"format": FORMAT, "format_version": FORMAT_VERSION, "system": SYSTEM, **facts}
-    buffer = io.BytesIO()
-    text = np.frombuffer(json.dumps(card).encode(), dtype=np.uint8)
-    np.savez_compressed(buffer, **{CARD: text, **weights})  # type: ignore[arg-type]  # arrays all
-    write_whole(path, buffer.getvalue())
 
 
 class DeployedPolicy(DeployedAllocator):
@@ -93,7 +69,7 @@ class DeployedPolicy(DeployedAllocator):
             BundleError: the file is missing, damaged or no policy.
         """
         file = shipped_policy() if path is None else Path(path)
-        weights, card = _read(file)
+        weights, card = FILE.read(file)
         try:
             policy = cls(LocalCells(weights), card, rounds)
             problem = coefficients([Snapshot.from_mapping(EXAMPLE)])
@@ -101,9 +77,9 @@ class DeployedPolicy(DeployedAllocator):
         except (KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
             if isinstance(error, AllocationError):
                 raise
-            raise BundleError(f"{file}: its layers do not make a policy ({type(error).__name__}); {_REMEDY}") from None
+            raise BundleError(f"{file}: its layers do not make a policy ({type(error).__name__}); {FILE.remedy}") from None
         if not good:
-            raise BundleError(f"{file}: gives no finite powers; {_REMEDY}")
+            raise BundleError(f"{file}: gives no finite powers; {FILE.remedy}")
         return policy
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
@@ -152,29 +128,3 @@ def _missed(quality: Float[ndarray, " constraint"]) -> str:
     short = np.flatnonzero(quality < 1.0 - ROW_TOLERANCE)
     worst = ", ".join(f"{target} at {max(float(quality[target]), 0.0):.3g} of what is required" for target in short)
     return f"sensing constraint of target {worst}; no centre repairs it" if worst else ""
-
-
-def _read(path: Path) -> tuple[dict[str, ndarray], dict[str, Any]]:
-    """Arrays and card of a policy's file. BundleError in one line where it is none."""
-    if path.suffix == ".pt":
-        raise BundleError(
-            f"{path}: weights of training; make a policy of them with "
-            f"`isac-torch distributed export --checkpoint {path} --output policy.npz`"
-        )
-    try:
-        arrays = read_npz(path, _MAX_BYTES)
-        card = parse_json(arrays.pop(CARD).tobytes())
-    except FileNotFoundError:
-        raise BundleError(f"{path}: there is no policy; give the file that `isac-torch distributed export` wrote") from None
-    except (NpzError, DropError, KeyError) as error:
-        said = str(error).split(";")[0] if isinstance(error, IsacError) else "there is no card in it"
-        raise BundleError(f"{path}: not readable as a policy ({said}); {_REMEDY}") from None
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise BundleError(f"{path}: not a policy of isac-torch; {_REMEDY}")
-    if (card.get("format_version"), card.get("system")) != (FORMAT_VERSION, SYSTEM):
-        said = f"version {card.get('format_version')!r} of {card.get('system')!r}"
-        raise BundleError(f"{path}: {said}, this version reads version {FORMAT_VERSION} of {SYSTEM!r}; {_REMEDY}")
-    wrong = [name for name, value in arrays.items() if value.dtype != np.float32 or not np.isfinite(value).all()]
-    if wrong:
-        raise BundleError(f"{path}: {wrong[0]} is not finite numbers of single precision; {_REMEDY}")
-    return arrays, card

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
 from isac_torch.deployment.radar_fields import scan_cells
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.tracking.requirement import PLAIN
@@ -104,7 +105,7 @@ def _radar_arrays(sizes: Sizes, links: int) -> dict[str, tuple[tuple[int, ...], 
     }
 
 
-def memory_of(snapshot: Snapshot) -> float:
+def memory_of(snapshot: Snapshot | RoadSnapshot) -> float:
     """Bytes that allocating one network takes at its peak, at most.
 
     Example:
@@ -112,5 +113,7 @@ def memory_of(snapshot: Snapshot) -> float:
         >>> memory_of(Snapshot.from_mapping(EXAMPLE)) < 3 * 2**20
         True
     """
+    if isinstance(snapshot, RoadSnapshot):
+        return snapshot.memory
     table = arrays_of(Sizes.of(snapshot))
     return _BASE + _REAL * sum(math.prod(shape) * count for shape, count in table.values())

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from isac_torch.deployment.allocated import Allocated
 
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -25,7 +24,7 @@ class Metrics(Protocol):
         """A batch of `size` networks went to the allocator."""
         ...
 
-    def answers(self, answers: Sequence[Allocated]) -> None:
+    def answers(self, answers: Sequence[Any]) -> None:
         """Networks got their powers."""
         ...
 
@@ -43,7 +42,7 @@ class NoMetrics:
     def batch(self, size: int) -> None:
         """Not counted."""
 
-    def answers(self, answers: Sequence[Allocated]) -> None:
+    def answers(self, answers: Sequence[Any]) -> None:
         """Not counted."""
 
     def text(self) -> bytes | None:
@@ -77,7 +76,7 @@ class PrometheusMetrics:
         """Count a batch."""
         self._batches.observe(size)
 
-    def answers(self, answers: Sequence[Allocated]) -> None:
+    def answers(self, answers: Sequence[Any]) -> None:
         """Count networks by the path taken, and those out of distribution."""
         for answer in answers:
             self._paths.labels(answer.path).inc()

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import MISSING, fields
 from typing import Any
 
-from isac_torch.deployment.field_specs import json_schema
+from isac_torch.deployment.downlink_pilots.snapshot import EXAMPLE as ROAD
+from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
+from isac_torch.deployment.field_specs import json_schema, specs_of
 from isac_torch.deployment.snapshot import Snapshot
-from isac_torch.deployment.snapshot_fields import SPECS
 
 EXAMPLE: dict[str, Any] = {
     "tx_position": [[0, 0, 10], [400, 0, 10], [200, 350, 10]],
@@ -20,16 +21,17 @@ EXAMPLE: dict[str, Any] = {
 """A small network: three transmit APs, one that listens, two UEs, two targets; everything else by default."""
 
 
-def drop_schema() -> dict[str, Any]:
-    """JSON schema of one network: every field of Snapshot with its unit, shape and range."""
-    properties = {name: json_schema(spec) for name, spec in SPECS.items()}
-    required = [field.name for field in fields(Snapshot) if (field.default, field.default_factory) == (MISSING, MISSING)]
+def drop_schema(network: type[Snapshot] | type[RoadSnapshot] = Snapshot) -> dict[str, Any]:
+    """JSON schema of one network: every field with its unit, shape and range."""
+    properties = {name: json_schema(spec) for name, spec in specs_of(network).items()}
+    required = [field.name for field in fields(network) if (field.default, field.default_factory) == (MISSING, MISSING)]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def allocate_docs() -> dict[str, Any]:
+def allocate_docs(network: type[Snapshot] | type[RoadSnapshot] = Snapshot) -> dict[str, Any]:
     """What the OpenAPI page says of POST /allocate, as keyword arguments of FastAPI's decorator."""
-    drop = drop_schema()
+    drop = drop_schema(network)
+    example = EXAMPLE if network is Snapshot else ROAD
     several = {"type": "object", "properties": {"drops": {"type": "array", "items": drop}}, "required": ["drops"]}
     binary = {"schema": {"type": "string", "format": "binary"}}
     line = {"application/json": {"schema": {"type": "object", "properties": {"detail": {"type": "string"}}}}}
@@ -46,7 +48,7 @@ def allocate_docs() -> dict[str, Any]:
             "requestBody": {
                 "required": True,
                 "content": {
-                    "application/json": {"schema": {"anyOf": [drop, several]}, "example": EXAMPLE},
+                    "application/json": {"schema": {"anyOf": [drop, several]}, "example": example},
                     "application/x-npz": binary,
                 },
             }

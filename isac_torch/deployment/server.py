@@ -11,7 +11,10 @@ from isac_torch.errors import RequestError
 
 if TYPE_CHECKING:
     from isac_torch.deployment.allocator import DeployedAllocator
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
+    from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
     from isac_torch.deployment.limits import Limits
+    from isac_torch.deployment.snapshot import Snapshot
 
 CONCURRENCY = 512
 """Connections at once; further ones get 503."""
@@ -19,7 +22,13 @@ GRACE = 15
 """Seconds that requests under way get to end after SIGTERM or Ctrl-C."""
 
 
-def run_server(allocator: DeployedAllocator, host: str, port: int, limits: Limits) -> None:
+def run_server(
+    allocator: DeployedAllocator | RoadAllocator,
+    host: str,
+    port: int,
+    limits: Limits,
+    network: type[Snapshot] | type[RoadSnapshot],
+) -> None:
     """Answer requests until SIGINT or SIGTERM; what is under way then is still answered.
 
     Args:
@@ -27,6 +36,7 @@ def run_server(allocator: DeployedAllocator, host: str, port: int, limits: Limit
         host: address to listen on.
         port: 0 takes a free one.
         limits: of requests.
+        network: kind of the networks that the allocator takes.
 
     Raises:
         RequestError: where the port is none or the address cannot be listened on.
@@ -38,7 +48,7 @@ def run_server(allocator: DeployedAllocator, host: str, port: int, limits: Limit
 
     listener = _listen(host, port)
     config = uvicorn.Config(
-        create_app(allocator, limits),
+        create_app(allocator, limits, network),
         log_level="warning",
         access_log=False,
         server_header=False,

@@ -19,17 +19,19 @@ from isac_torch import __version__
 from isac_torch.deployment.answers import answers_json, answers_npz
 from isac_torch.deployment.batching import Batcher, Busy
 from isac_torch.deployment.decoding import Decoders
+from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
 from isac_torch.deployment.limits import Kind, Limits, decode_body
 from isac_torch.deployment.memory import memory_of
 from isac_torch.deployment.metrics import make_metrics
 from isac_torch.deployment.schema import allocate_docs
+from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import IsacError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
-    from isac_torch.deployment.allocated import Allocated
     from isac_torch.deployment.allocator import DeployedAllocator
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
 
 JSON = "application/json"
 NPZ = ("application/x-npz", "application/octet-stream")
@@ -40,8 +42,15 @@ _INLINE = 2**14
 _DEFAULT = Limits()
 
 
-def create_app(allocator: DeployedAllocator, limits: Limits = _DEFAULT) -> FastAPI:
-    """The service as an ASGI application, for `isac-torch serve` or any ASGI server (one worker process each)."""
+def create_app(
+    allocator: DeployedAllocator | RoadAllocator,
+    limits: Limits = _DEFAULT,
+    network: type[Snapshot] | type[RoadSnapshot] = Snapshot,
+) -> FastAPI:
+    """The service as an ASGI application, for `isac-torch serve` or any ASGI server (one worker process each).
+
+    `network`: kind of the networks that the allocator takes.
+    """
     metrics = make_metrics()
     batcher = Batcher(
         allocator,
@@ -52,7 +61,7 @@ def create_app(allocator: DeployedAllocator, limits: Limits = _DEFAULT) -> FastA
         on_batch=metrics.batch,
     )
 
-    decoders = Decoders(limits)
+    decoders = Decoders(limits, network=network)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -63,12 +72,12 @@ def create_app(allocator: DeployedAllocator, limits: Limits = _DEFAULT) -> FastA
 
     app = FastAPI(title="isac-torch", version=__version__, lifespan=lifespan, redoc_url=None)
 
-    @app.post("/allocate", **allocate_docs())
+    @app.post("/allocate", **allocate_docs(network))
     async def allocate(request: Request) -> Response:
         """Transmit powers, W, for one network or a list of networks."""
         begin, status = time.perf_counter(), 500
         try:
-            answers = await _allocate(request, batcher, decoders, limits)
+            answers = await _allocate(request, batcher, decoders, limits, network)
             metrics.answers(answers)
             npz = NPZ[0] in request.headers.get("accept", "")
             content = await asyncio.to_thread(answers_npz if npz else answers_json, answers)
@@ -103,7 +112,13 @@ def create_app(allocator: DeployedAllocator, limits: Limits = _DEFAULT) -> FastA
     return app
 
 
-async def _allocate(request: Request, batcher: Batcher, decoders: Decoders, limits: Limits) -> list[Allocated]:
+async def _allocate(
+    request: Request,
+    batcher: Batcher,
+    decoders: Decoders,
+    limits: Limits,
+    network: type[Snapshot] | type[RoadSnapshot],
+) -> Sequence[Any]:
     """Powers for the networks in the body, or the HTTP error that says why not."""
     kind = _kind(request)
     try:
@@ -115,7 +130,7 @@ async def _allocate(request: Request, batcher: Batcher, decoders: Decoders, limi
     try:
         async with asyncio.timeout(limits.seconds):
             small = len(body) < _INLINE
-            snapshots = decode_body(kind, body, limits) if small else await decoders.decode(kind, body)
+            snapshots: list[Any] = decode_body(kind, body, limits, network) if small else await decoders.decode(kind, body)
             return await batcher.allocate(snapshots, sum(map(memory_of, snapshots)))
     except IsacError as error:
         raise HTTPException(422, " ".join(str(error).split())) from None

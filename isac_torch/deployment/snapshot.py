@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy import ndarray
@@ -44,6 +44,9 @@ class Snapshot(SnapshotFields):
         (2, 1, 1)
     """
 
+    LEADING: ClassVar[tuple[str, int]] = ("tx_position", 3)
+    """The array that tells how many networks an npz file holds, and its axes where there are many."""
+
     def __post_init__(self) -> None:
         """Convert what was given to arrays and numbers; refuse what is none, or has another shape, in one line."""
         size: dict[str, tuple[int, str]] = {}
@@ -76,6 +79,10 @@ class Snapshot(SnapshotFields):
         unknown = [name for name in values if name not in _OPTIONAL]
         if unknown:
             name = str(unknown[0])[:40]
+            if "ap_position" in values:
+                raise DropError(
+                    "ap_position: a road of the downlink-pilot system; give it to `isac-torch downlink-pilots allocate`"
+                )
             near = difflib.get_close_matches(name, _OPTIONAL, n=3)
             remedy = f"call it {' or '.join(near)}" if near else "leave it out; docs/deployment.md lists the fields"
             raise DropError(f"{name!r} is no field of a drop; {remedy}")
@@ -83,6 +90,13 @@ class Snapshot(SnapshotFields):
         if missing:
             raise DropError(f"{missing[0]} is missing; a drop needs {', '.join(n for n, o in _OPTIONAL.items() if not o)}")
         return cls(**values)
+
+    @staticmethod
+    def scenario_of(values: Mapping[str, Any]) -> Any:
+        """The scenario of a shard from its description."""
+        from isac_torch.tracking.scenario import TrackingScenario
+
+        return TrackingScenario.from_mapping(values)
 
     @classmethod
     def from_drop(cls, drop: Any, index: int, scenario: Any) -> Snapshot:

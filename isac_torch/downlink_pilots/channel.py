@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
-import torch
 from jaxtyping import Float
-from torch import Tensor
 
 from isac_torch.propagation.pilots import pilot_gram
+from isac_torch.tensors import Array, namespace
 
 if TYPE_CHECKING:
     from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ChannelStatistics:
+class ChannelStatistics(Generic[Array]):
     """All that power control needs of the channels.
 
     Attributes:
@@ -26,17 +25,17 @@ class ChannelStatistics:
         same_pilot: 1 where two UEs send the same uplink pilot, so that an AP's estimates of their channels are parallel.
     """
 
-    gain: Float[Tensor, "drop ue ap"]
-    estimate: Float[Tensor, "drop ue ap"]
-    same_pilot: Float[Tensor, "drop ue ue"]
+    gain: Float[Array, "drop ue ap"]
+    estimate: Float[Array, "drop ue ap"]
+    same_pilot: Float[Array, "drop ue ue"]
 
 
 def channel_statistics(
-    drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, uplink_symbols: int | None = None
-) -> ChannelStatistics:
+    drop: DownlinkPilotDrop[Array], scenario: DownlinkPilotScenario, uplink_symbols: int | None = None
+) -> ChannelStatistics[Array]:
     """Estimation statistics of every drop; `uplink_symbols` replaces the length of the uplink pilots, not who shares one."""
     symbols = scenario.uplink_symbols if uplink_symbols is None else uplink_symbols
     energy = symbols * scenario.pilot_power / scenario.noise_power
-    same_pilot = pilot_gram(drop.pilot).to(drop.gain)
-    heard = energy * torch.einsum("dkj,djm->dkm", same_pilot, drop.gain) + 1.0
-    return ChannelStatistics(drop.gain, energy * drop.gain.square() / heard, same_pilot)
+    same_pilot = namespace(drop.gain).astype(pilot_gram(drop.pilot), drop.gain.dtype)
+    heard = energy * (same_pilot @ drop.gain) + 1.0
+    return ChannelStatistics(drop.gain, energy * drop.gain * drop.gain / heard, same_pilot)

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic
 
-import torch
 from jaxtyping import Float, Int
-from torch import Tensor
 
 from isac_torch.errors import ScenarioError
 from isac_torch.propagation.path_loss import THREE_SLOPE_FAR, three_slope_gain
 from isac_torch.propagation.pilots import pilot_gram, round_robin_pilots
-from isac_torch.tensors import from_db, map_tensors
+from isac_torch.tensors import Array, counting, from_db, map_tensors, namespace
 
 if TYPE_CHECKING:
+    import torch
+
     from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
 
 @dataclass(frozen=True)
-class DownlinkPilotDrop:
+class DownlinkPilotDrop(Generic[Array]):
     """A batch of roads in the plane.
 
     Attributes:
@@ -29,31 +29,37 @@ class DownlinkPilotDrop:
         pilot: which orthogonal uplink pilot each UE sends.
         gram_real: real part of psi_k^H psi_j, unit-norm downlink pilots; any positive semidefinite matrix of unit diagonal.
         gram_imag: its imaginary part.
+        receives: 1 for APs that receive echoes, 0 for others; None: all do.
+        path_cross_section: |zeta|^2 of each path AP - UE - AP (sender, then receiver), m2; None: the scenario's of all.
     """
 
-    ap_position: Float[Tensor, "drop ap 2"]
-    ue_position: Float[Tensor, "drop ue 2"]
-    gain: Float[Tensor, "drop ue ap"]
-    pilot: Int[Tensor, "drop ue"]
-    gram_real: Float[Tensor, "drop ue ue"]
-    gram_imag: Float[Tensor, "drop ue ue"]
+    ap_position: Float[Array, "drop ap 2"]
+    ue_position: Float[Array, "drop ue 2"]
+    gain: Float[Array, "drop ue ap"]
+    pilot: Int[Array, "drop ue"]
+    gram_real: Float[Array, "drop ue ue"]
+    gram_imag: Float[Array, "drop ue ue"]
+    receives: Float[Array, "drop ap"] | None = None
+    path_cross_section: Float[Array, "drop ue ap ap"] | None = None
 
     @property
     def num_drops(self) -> int:
         """Roads in the batch."""
         return self.ap_position.shape[0]
 
-    def select(self, index: Int[Tensor, " chosen"]) -> DownlinkPilotDrop:
+    def select(self, index: Int[Array, " chosen"]) -> DownlinkPilotDrop[Array]:
         """The drops at `index`, in that order."""
         return map_tensors(self, lambda t: t[index])
 
-    def to(self, device: torch.device | str) -> DownlinkPilotDrop:
+    def to(self, device: torch.device | str) -> DownlinkPilotDrop[Array]:
         """The same drops on another device."""
         return map_tensors(self, lambda t: t.to(device))
 
 
 def sample_drops(scenario: DownlinkPilotScenario, num_drops: int, generator: torch.Generator) -> DownlinkPilotDrop:
     """Random drops of a scenario in float64 on the generator's device. Raises ScenarioError for fewer than one drop."""
+    import torch
+
     if num_drops < 1:
         raise ScenarioError(f"num_drops={num_drops} must be at least 1")
     dtype, device = torch.float64, generator.device
@@ -66,31 +72,44 @@ def sample_drops(scenario: DownlinkPilotScenario, num_drops: int, generator: tor
 
 
 def build_drops(
-    scenario: DownlinkPilotScenario, ue_position: Float[Tensor, "drop ue 2"], shadowing_db: Float[Tensor, "drop ue ap"]
-) -> DownlinkPilotDrop:
+    scenario: DownlinkPilotScenario, ue_position: Float[Array, "drop ue 2"], shadowing_db: Float[Array, "drop ue ap"]
+) -> DownlinkPilotDrop[Array]:
     """Drops from given UE positions (m) and shadowing (dB; it applies beyond 50 m)."""
+    xp = namespace(ue_position)
     num_drops, num_ues, _ = ue_position.shape
-    ap_position = roadside(scenario, ue_position).expand(num_drops, -1, -1)
-    distance = torch.linalg.vector_norm(ue_position.unsqueeze(2) - ap_position.unsqueeze(1), dim=-1)
-    gain = three_slope_gain(distance, scenario.carrier_frequency, scenario.ap_height, scenario.ue_height)
-    gain = torch.where(distance > THREE_SLOPE_FAR, gain * from_db(shadowing_db), gain)
-    gram = downlink_gram(scenario, ue_position).expand(num_drops, num_ues, num_ues)
+    ap_position = xp.broadcast_to(roadside(scenario, ue_position), (num_drops, scenario.num_aps, 2))
+    gram = xp.broadcast_to(downlink_gram(scenario, ue_position), (num_drops, num_ues, num_ues))
     pilot = round_robin_pilots(num_drops, num_ues, scenario.uplink_symbols, ue_position)
-    return DownlinkPilotDrop(ap_position, ue_position, gain, pilot, gram, torch.zeros_like(gram))
+    gain = large_scale_gain(scenario, ap_position, ue_position, shadowing_db)
+    return DownlinkPilotDrop(ap_position, ue_position, gain, pilot, gram, xp.zeros_like(gram))
 
 
-def roadside(scenario: DownlinkPilotScenario, like: Tensor) -> Float[Tensor, "ap 2"]:
+def large_scale_gain(
+    scenario: DownlinkPilotScenario,
+    ap_position: Float[Array, "drop ap 2"],
+    ue_position: Float[Array, "drop ue 2"],
+    shadowing_db: Float[Array, "drop ue ap"],
+) -> Float[Array, "drop ue ap"]:
+    """beta[k, m] of (P1), linear, from positions (m) and shadowing (dB), which applies beyond 50 m."""
+    xp = namespace(ue_position)
+    distance = xp.linalg.vector_norm(ue_position[:, :, None] - ap_position[:, None], axis=-1)
+    gain = three_slope_gain(distance, scenario.carrier_frequency, scenario.ap_height, scenario.ue_height)
+    return xp.where(distance > THREE_SLOPE_FAR, gain * from_db(shadowing_db), gain)
+
+
+def roadside(scenario: DownlinkPilotScenario, like: Array) -> Float[Array, "ap 2"]:
     """Positions (m) of the APs: evenly spaced along both edges of the road, half a spacing from its ends."""
+    xp = namespace(like)
     near = (scenario.num_aps + 1) // 2
     sides = []
     for count, y in ((near, 0.0), (scenario.num_aps - near, scenario.width)):
-        x = scenario.length * (torch.arange(count, dtype=like.dtype, device=like.device) + 0.5) / count
-        sides.append(torch.stack([x, torch.full_like(x, y)], dim=-1))
-    return torch.cat(sides)
+        x = scenario.length * (xp.astype(counting(count, like), like.dtype) + 0.5) / count
+        sides.append(xp.stack([x, xp.full_like(x, y)], axis=-1))
+    return xp.concat(sides)
 
 
-def downlink_gram(scenario: DownlinkPilotScenario, like: Tensor) -> Float[Tensor, "ue ue"]:
+def downlink_gram(scenario: DownlinkPilotScenario, like: Array) -> Float[Array, "ue ue"]:
     """psi_k^H psi_j: 1 for a UE itself and for UEs that must share a pilot, `downlink_correlation` otherwise."""
     share = round_robin_pilots(1, scenario.num_ues, scenario.downlink_symbols, like)
-    same = pilot_gram(share)[0].to(like)
+    same = namespace(like).astype(pilot_gram(share)[0], like.dtype)
     return same + (1.0 - same) * scenario.downlink_correlation

@@ -38,7 +38,7 @@ _USES = {
     OwnNetwork.SYSTEM: "a network of one's own, which `isac-torch evaluate` takes as package.module:Name",
     DistributedNetwork.SYSTEM: "a distributed network, which `isac-torch evaluate` takes as distributed_r<rounds>",
     UnfoldedPrices.SYSTEM: "unfolded price steps, which `isac-torch evaluate` takes as unfolded_r<rounds>",
-    DownlinkPilotNetwork.SYSTEM: "a downlink-pilot network, which `isac-torch downlink-pilots evaluate` takes",
+    DownlinkPilotNetwork.SYSTEM: "a downlink-pilot network, which `isac-torch downlink-pilots` evaluates and exports",
 }
 """What each network is, and the command that takes its weights."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from isac_torch.deployment.local_policy import DeployedPolicy, write_policy
+from isac_torch.deployment.local_policy import FILE, DeployedPolicy
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
@@ -39,7 +39,7 @@ def export_policy(checkpoint: Path, output: Path) -> float:
     network, training = load_network(checkpoint, DistributedNetwork)
     writable_file(output)
     facts = {"network": dict(network.shape), "training": json.loads(json.dumps(training))}
-    write_policy(output, {name: value.float().numpy() for name, value in network.state_dict().items()}, facts)
+    FILE.write(output, {name: value.float().numpy() for name, value in network.state_dict().items()}, facts)
     numbers = coefficients([Snapshot.from_mapping(EXAMPLE)])
     problem: Any = map_tensors(numbers, torch.from_numpy)
     network = network.double()

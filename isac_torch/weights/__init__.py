@@ -34,3 +34,11 @@ def shipped_policy() -> Path:
     if not path.is_file():
         raise BundleError("this installation comes without a policy; give a file of `isac-torch distributed export`")
     return path
+
+
+def shipped_roads() -> Path:
+    """The file of the downlink-pilot system's network, to be read without torch. BundleError if there is none."""
+    path = Path(__file__).with_name("downlink_pilots.npz")
+    if not path.is_file():
+        raise BundleError("this installation comes without it; give a file of `isac-torch downlink-pilots export`")
+    return path

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from isac_torch import cli
-from isac_torch.deployment.local_policy import DeployedPolicy, write_policy
+from isac_torch.deployment.local_policy import FILE, DeployedPolicy
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import AllocationError, BundleError, CheckpointError
@@ -122,7 +122,7 @@ def test_a_file_that_is_no_policy_is_one_line(tmp_path):
     turned = {**good, "encode.0.weight": np.ascontiguousarray(good["encode.0.weight"].T)}
     wide = {name: value.astype(np.float64) for name, value in good.items()}
     for name, weights in {"nan": nan, "fewer": fewer, "turned": turned, "wide": wide, "empty": {}}.items():
-        write_policy(tmp_path / f"{name}.npz", weights, facts)
+        FILE.write(tmp_path / f"{name}.npz", weights, facts)
     np.savez(tmp_path / "other.npz", card=np.frombuffer(b'{"format": "else"}', dtype=np.uint8))
     np.savez(tmp_path / "pickle.npz", card=np.array([{"a": 1}], dtype=object))
     np.savez(tmp_path / "later.npz", card=np.frombuffer(json.dumps({**card, "format_version": 9}).encode(), dtype=np.uint8))

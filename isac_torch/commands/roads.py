@@ -1,0 +1,134 @@
+"""Commands that deploy the downlink-pilot system: `export`, which needs torch; `allocate`, `serve`, `import-geometry`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from isac_torch.commands.deployment import answered, check_place, one_thread
+
+
+def export(checkpoint: Path, output: Path) -> None:
+    """Write a trained network of the downlink-pilot system as one file that needs no torch.
+
+    Args:
+        checkpoint: Weights (model.pt) of `isac-torch downlink-pilots train`.
+        output: File to write, .npz; an older one is replaced.
+    """
+    from isac_torch.nn.export_roads import export_roads
+
+    worst = export_roads(checkpoint, output)
+    print(f"{output}: logits within {worst:.1e} of those of the weights")  # noqa: T201 - the result
+
+
+def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), refine: bool = False) -> None:
+    """Pilot powers for the roads of a file, without torch.
+
+    Args:
+        drop: JSON, npz or HDF5 file, also a shard of `downlink-pilots generate`; `-` reads JSON or npz from standard input.
+        model: File that `isac-torch downlink-pilots export` wrote; default the network that comes with the package.
+        output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
+        refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, some milliseconds later.
+    """
+    one_thread()
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
+    from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
+    from isac_torch.deployment.files import read_snapshots
+
+    check_place(output)
+    begin = time.perf_counter()
+    roads = read_snapshots(drop, kind=RoadSnapshot)
+    _, spent = answered(RoadAllocator.load(model, refine), roads, output, begin)
+    sys.stderr.write(spent)
+
+
+def serve(
+    model: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    max_bytes: int = 8 * 2**20,
+    max_drops: int = 256,
+    max_memory_mib: float = 512.0,
+    seconds: float = 10.0,
+    max_waiting: int = 1024,
+    window_ms: float = 1.0,
+    max_batch: int = 64,
+    refine: bool = False,
+) -> None:
+    """Answer POST /allocate for roads over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
+
+    Args:
+        model: File that `isac-torch downlink-pilots export` wrote; `shipped` is what comes with the package.
+        host: Address to listen on; 0.0.0.0 opens it to other machines.
+        port: 0..65535; 0 takes a free one.
+        max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
+        max_drops: Roads in a request.
+        max_memory_mib: That a request's roads may take while they are allocated, MiB.
+        seconds: For a body to arrive, and again to read and to answer it; what takes longer is ended.
+        max_waiting: Roads that may wait for their turn; further requests get 503.
+        window_ms: That the first request of a batch waits for company, ms.
+        max_batch: Roads in a batch.
+        refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, some milliseconds later.
+    """
+    one_thread()
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
+    from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
+    from isac_torch.deployment.limits import Limits
+    from isac_torch.deployment.server import check_port, run_server
+
+    check_port(port)
+    limits = Limits(
+        max_bytes=max_bytes,
+        max_drops=max_drops,
+        max_memory=max_memory_mib * 2**20,
+        seconds=seconds,
+        max_waiting=max_waiting,
+        window=window_ms / 1e3,
+        max_batch=max_batch,
+    )
+    allocator = RoadAllocator.load(None if str(model) == "shipped" else model, refine)
+    run_server(allocator, host, port, limits, RoadSnapshot)
+
+
+def import_geometry(
+    sites: Path,
+    output: Path = Path("-"),
+    gains_db: Path | None = None,
+    pilot_power: float | None = None,
+    uplink_symbols: int | None = None,
+    downlink_symbols: int | None = None,
+    carrier_frequency: float | None = None,
+    bandwidth: float | None = None,
+    rms_bandwidth: float | None = None,
+    cross_section: float | None = None,
+    crb_max: float | None = None,
+) -> None:
+    """Turn positions of APs and UEs (CSV or GeoJSON, degrees or metres) into roads for `downlink-pilots allocate`.
+
+    Args:
+        sites: CSV or GeoJSON file; columns are described in docs/deployment.md. Rows `ap` send and receive, `tx` only send.
+        output: JSON file; `-` writes to standard output.
+        gains_db: CSV of measured or simulated large-scale gains, dB: a row a UE, a column an AP, in the order of `sites`.
+        pilot_power: Of each UE uplink, and budget of each AP, W; default 0.2.
+        uplink_symbols: Of an uplink pilot; default 10.
+        downlink_symbols: Of a downlink pilot; default 10.
+        carrier_frequency: Hz; default 2.4e9.
+        bandwidth: Hz; default 20e6.
+        rms_bandwidth: Of the pilot's waveform, Hz; default 20e6.
+        cross_section: Of every UE, m2; default 0.85.
+        crb_max: Largest localisation bound of every UE, m2; default 1.
+    """
+    from isac_torch.deployment.road_import import import_roads
+
+    physics = {
+        "pilot_power": pilot_power,
+        "uplink_symbols": uplink_symbols,
+        "downlink_symbols": downlink_symbols,
+        "carrier_frequency": carrier_frequency,
+        "bandwidth": bandwidth,
+        "rms_bandwidth": rms_bandwidth,
+        "cross_section": cross_section,
+        "crb_max": crb_max,
+    }
+    import_roads(sites, output, gains_db, **{name: value for name, value in physics.items() if value is not None})

@@ -1,0 +1,78 @@
+"""What the network climbs: the smooth largest NMSE and the missing accuracy, and powers from logits. Without torch.
+
+The counterpart of `isac_torch.nn.downlink_pilots.shares`, with the slopes written out, for one road.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+from numpy import ndarray
+
+if TYPE_CHECKING:
+    from isac_torch.deployment.downlink_pilots.problem import RoadProblem
+
+SILENCE = -6.0
+"""Logit of keeping power back: an AP whose links all lie far above it spends its whole budget."""
+LOCALISATION_MARGIN = 0.02
+"""Localisation is pushed until log(Gamma / CRB) passes this, so that a small error does not break a bound."""
+LOCALISATION_WEIGHT = 3.0
+"""Nepers of NMSE that a neper of missing accuracy is worth."""
+SHARPNESS = 30.0
+"""Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
+STRICT_WEIGHT, STRICT_MARGIN = 30.0, 1e-5
+"""Weight and margin of a missed bound when points are compared."""
+_LEAST = np.log(1e-6)
+"""A bound above a million times Gamma counts as that."""
+
+
+def powers(problem: RoadProblem, logits: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
+    """Powers (W): each AP's budget by a softmax over its links and the option to keep power back."""
+    top = np.maximum(logits.max(0), SILENCE)
+    share = np.exp(logits - top)
+    return share / (share.sum(0) + np.exp(SILENCE - top)) * problem.budget
+
+
+def start_logits(problem: RoadProblem) -> Float[ndarray, "ue ap"]:
+    """Untrained directions: an AP favours the UEs that it reaches well, and those that all APs together reach badly."""
+    strength = np.maximum(problem.estimate, 1e-30)
+    logits = 0.5 * np.log(strength) - 1.5 * np.log(np.sqrt(strength).sum(-1, keepdims=True))
+    return logits - logits.mean(0)
+
+
+class Point:
+    """What is known at some logits: powers (W), NMSE and accuracy, the score by which points are compared."""
+
+    def __init__(self, problem: RoadProblem, logits: Float[ndarray, "ue ap"]) -> None:
+        """Evaluated at once."""
+        self.problem = problem
+        self.power = power = powers(problem, logits)
+        self._error, self._strength, self._quality = problem.error(power), problem.strength(power), problem.quality(power)
+        self.loss = np.log(problem.weight * self._error.value / self._strength.value)
+        self.accuracy = self._quality.value
+
+    @property
+    def score(self) -> float:
+        """-log of the largest NMSE less the heavily weighted missing accuracy; -inf where it is not finite."""
+        missing = np.maximum(STRICT_MARGIN - np.maximum(self.accuracy, _LEAST), 0.0).sum()
+        score = -self.loss.max() - STRICT_WEIGHT * missing
+        return float(score) if np.isfinite(score) else -np.inf
+
+    def gradient(self) -> Float[ndarray, "ue ap"]:
+        """Of the merit in the logits; zeros where it is not finite.
+
+        merit = -log sum_k exp(SHARPNESS log NMSE_k) / SHARPNESS - LOCALISATION_WEIGHT sum_k relu(margin - log(Gamma / CRB_k))
+        """
+        pull = np.exp(SHARPNESS * (self.loss - self.loss.max()))
+        pull /= pull.sum()
+        slope = (pull / self._strength.value)[:, None] * self._strength.slope
+        slope -= self._error.pulled(pull / self._error.value)
+        short = (self.accuracy < LOCALISATION_MARGIN) & (self.accuracy > _LEAST)
+        if short.any():
+            slope[short] += LOCALISATION_WEIGHT * self._quality.slope[short]
+        share = self.power / self.problem.budget
+        by_share = slope * self.power
+        gradient = by_share - share * by_share.sum(0)
+        return gradient if np.isfinite(gradient).all() else np.zeros_like(gradient)
