@@ -186,7 +186,7 @@ static int balance(const Drop *drop, const Model *model, Work *w) {
     for (int solves = 0;; solves++) {
         int64_t busy = busiest(w);
         if (wanted(w, w->load[busy], &level)) break;
-        if (solves == SOLVES || !followers(w)) return 0;
+        if (solves == SOLVES || unwanted(w) || !followers(w)) return 0;
         dominant(w, busy, level);
         if (!solved(w)) return 0;
     }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #define HIDDEN 32     /* width of the network's states */
+#define INTERFACE 2   /* raised whenever a function's arguments change */
 #define QUANTITIES 14 /* rows of isac_torch.deployment.card.UNITS */
 
 typedef struct {
@@ -68,9 +69,12 @@ typedef struct {
     const double *lags;    /* [pair][width] */
 } Near;
 
+/* Whether somebody still waits for the answer, isac_torch.deployment.patience; NULL where nobody says. */
+typedef int (*Wanted)(void);
+
 /* What is compiled for every level of the processor. */
 typedef struct {
-    int (*allocate)(int64_t count, const Drop *drops, const Model *model, int32_t *outcome);
+    int (*allocate)(int64_t count, const Drop *drops, const Model *model, Wanted wanted, int32_t *outcome);
     void (*received)(const Near *near, int64_t parts, const double *sent, double *out);
     void (*returned)(const Near *near, int64_t parts, const double *weight, double *out);
     void (*scattered)(int64_t pairs, const Table *table, const double *azimuth, const double *cos_elevation, double *out);

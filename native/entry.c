@@ -23,14 +23,16 @@ static const Level *at(int level) {
     return &level_baseline;
 }
 
-/* Bytes of the structures, by which the caller knows that it speaks of the same ones. */
+/* Bytes of the structures and the version of the functions, by which the caller knows that it speaks of the same ones. */
 int64_t isac_sizes(void) {
-    return (int64_t)(((sizeof(Drop) * 1000 + sizeof(Model)) * 1000 + sizeof(Near)) * 1000 + sizeof(Table));
+    return (int64_t)((((sizeof(Drop) * 1000 + sizeof(Model)) * 1000 + sizeof(Near)) * 1000 + sizeof(Table)) * 10 + INTERFACE);
 }
 
-/* Allocate `count` drops; outcome[i] is SETTLED or LEFT and so on. -1 where memory is short. */
-int isac_allocate(int level, int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
-    return at(level)->allocate(count, drops, model, outcome);
+/* Allocate `count` drops; outcome[i] is SETTLED or LEFT and so on. -1 where memory is short, 1 where the answers are no longer
+   wanted and hold nothing of use. */
+int isac_allocate(
+    int level, int64_t count, const Drop *drops, const Model *model, Wanted wanted, int32_t *outcome) {
+    return at(level)->allocate(count, drops, model, wanted, outcome);
 }
 
 /* out[part][point] = sum over the pairs of a point of lags times sent[part][source]. */

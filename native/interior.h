@@ -221,20 +221,22 @@ static double reached(const Work *w) {
     return lacking < 0.0 ? lacking : exp(n->level + weakest) / most(1.0 - crowded, 1.0);
 }
 
-/* Powers (W) of a smallest SINR near the largest in place of `power`: `ascend`. 0 where Newton's equations are singular. */
+/* Powers (W) of a smallest SINR near the largest in place of `power`: `ascend`. 0 where the steps do not settle: then rounding
+   decides where they end. */
 static int ascend(const Drop *drop, Work *w, double *power) {
     Newton *n = &w->newton;
     double best = -INFINITY;
     program(drop, w, power);
     start(w);
     for (int step = 0;; step++) {
-        if (!equations(w)) return 0;
+        if (unwanted(w) || !equations(w)) return 0;
         double found = reached(w), left = n->residual, total = 0.0;
         for (int64_t i = 0; i < n->pairs; i++) total += n->product[i];
         left = most(left, total);
         for (int64_t e = 0; found > best && e < w->links; e++) power[e] = n->lead[n->rows + e] * w->limit[e];
         best = found > best ? found : best;
-        if (step == STEPS || (left <= GAP && found > 0.0) || !isfinite(left + found)) return 1;
+        if (left <= GAP && found > 0.0) return 1;
+        if (step == STEPS || !isfinite(left + found)) return 0;
         advance(w);
     }
 }

@@ -3,6 +3,7 @@
    Equations (14) and (19) of docs/physics.md. Whatever is not plainly good is left to the caller, with all its cases. */
 
 #define ROW_TOLERANCE 1e-6 /* repair.ROW_TOLERANCE */
+#define TIE 1e-3           /* guard._TIE */
 #define LARGEST 1e30       /* guard._LARGEST */
 #define OUTAGE_SINR 1e-3   /* isac_torch.outage */
 #define NO_PATH 1.001e-20  /* snapshot.NO_PATH_GAIN, and a little */
@@ -129,11 +130,13 @@ static int served(const Drop *drop, Work *w) {
     return good;
 }
 
-/* Whether the network's powers miss a sensing constraint; which one most, and how far, goes into `drop->missed`. */
+/* Whether the network's powers miss a sensing constraint; the first of those missed most, and how far, goes into
+   `drop->missed`. */
 static int missed(const Drop *drop, const Work *w) {
-    drop->missed[1] = INFINITY;
-    for (int64_t l = 0; l < w->rows; l++)
-        if (drop->sir[l] / drop->sir_min < drop->missed[1])
-            drop->missed[0] = (double)l, drop->missed[1] = drop->sir[l] / drop->sir_min;
-    return !(drop->missed[1] >= 1.0 - ROW_TOLERANCE);
+    double smallest = INFINITY;
+    for (int64_t l = 0; l < w->rows; l++) smallest = least(drop->sir[l] / drop->sir_min, smallest);
+    drop->missed[1] = smallest;
+    for (int64_t l = w->rows - 1; l >= 0; l--)
+        if (drop->sir[l] / drop->sir_min <= smallest * (1.0 + TIE)) drop->missed[0] = (double)l;
+    return !(smallest >= 1.0 - ROW_TOLERANCE);
 }

@@ -85,50 +85,46 @@ static void mean_response_of(
     }
 }
 
-/* Lags of C of every UE, eq. (5) times the gain, at AP m. */
-static void scattering_lags(const Drop *drop, Work *w, int64_t m) {
+typedef double vd_anywhere __attribute__((vector_size(BYTES), aligned(8), may_alias));
+
+/* The first lanes of a vector. */
+static void put(double *to, int64_t lanes, vd from) {
+    if (lanes == LANES) *(vd_anywhere *)to = from;
+    else
+        for (int64_t b = 0; b < lanes; b++) to[b] = from[b];
+}
+
+/* Lags at AP m of the nodes `begin` to `end`: of C of UEs, eq. (5) times the gain, or of a a^H of targets, eq. (4). */
+static void lags_of(const Drop *drop, Work *w, int64_t m, int64_t begin, int64_t end, int64_t count, const double *rule) {
     double *row = w->lag + m * w->lags * w->wide;
     int64_t n = drop->antennas;
     vd *real = w->matrix, *imag = w->matrix + n;
-    for (int64_t begin = 0; begin < w->ues; begin += LANES) {
+    for (; begin < end; begin += LANES) {
         vd sine = {0.0}, cosine = {0.0}, gain = {0.0};
-        for (int64_t b = 0; b < LANES && begin + b < w->ues; b++) {
+        int64_t lanes = end - begin < LANES ? end - begin : LANES;
+        for (int64_t b = 0; b < lanes; b++) {
             int64_t i = m * w->nodes + begin + b;
             double scale = M_PI_2 * w->cos_elevation[i];
             sine[b] = scale * w->sin_azimuth[i];
             cosine[b] = scale * w->cos_azimuth[i];
-            gain[b] = drop->ue_gain[(begin + b) * drop->aps + m];
+            gain[b] = begin < w->ues ? drop->ue_gain[(begin + b) * drop->aps + m] : 1.0;
         }
-        mean_response_of(n, drop->scatter_count, drop->scatter, sine, cosine, real, imag);
-        *(vd *)(row + begin) = gain;
+        mean_response_of(n, count, rule, sine, cosine, real, imag);
+        put(row + begin, lanes, gain);
         for (int64_t d = 1; d < n; d++) {
-            *(vd *)(row + d * w->wide + begin) = gain * real[d - 1];
-            *(vd *)(row + (n - 1 + d) * w->wide + begin) = gain * imag[d - 1];
-        }
-    }
-}
-
-/* Lags of a a^H towards every target, eq. (4), at AP m. */
-static void response_lags(const Drop *drop, Work *w, int64_t m) {
-    double *row = w->lag + m * w->lags * w->wide;
-    int64_t n = drop->antennas;
-    for (int64_t o = w->ues; o < w->nodes; o++) {
-        int64_t i = m * w->nodes + o;
-        double phase = M_PI * w->sin_azimuth[i] * w->cos_elevation[i];
-        row[o] = 1.0;
-        for (int64_t d = 1; d < n; d++) {
-            row[d * w->wide + o] = cos((double)d * phase);
-            row[(n - 1 + d) * w->wide + o] = sin((double)d * phase);
+            put(row + d * w->wide + begin, lanes, gain * real[d - 1]);
+            put(row + (n - 1 + d) * w->wide + begin, lanes, gain * imag[d - 1]);
         }
     }
 }
 
 static void all_lags(const Drop *drop, Work *w) {
+    static const double exactly[] = {1.0, 0.0, 1.0}; /* no spread: one node of a quadrature */
     angles(drop, w);
     memset(w->lag, 0, (size_t)(w->aps * w->lags * w->wide) * sizeof(double));
     for (int64_t m = 0; m < w->aps; m++) {
-        scattering_lags(drop, w, m);
-        response_lags(drop, w, m);
+        lags_of(drop, w, m, 0, w->ues, drop->scatter_count, drop->scatter);
+        lags_of(drop, w, m, w->ues, w->nodes, 1, exactly);
     }
 }
 

@@ -3,6 +3,7 @@
 #include "lags.h"
 #include "statistics.h"
 #include "products.h"
+#include "elementary.h"
 #include "balance.h"
 #include "prices.h"
 #include "network.h"
@@ -13,8 +14,7 @@
 #include "near.h"
 
 /* One drop, in the memory of `arena`. */
-static int allocate_one(const Drop *drop, const Model *model, Arena *arena) {
-    Work work, *w = &work;
+static int allocate_one(const Drop *drop, const Model *model, Arena *arena, Work *w) {
     sizes_of(drop, w);
     lay_out(drop, arena, w);
     coefficients(drop, w);
@@ -42,11 +42,14 @@ static size_t most_bytes(int64_t count, const Drop *drops) {
     return (largest + 63) / 64 * 64;
 }
 
-/* All drops one after the other; -1 where there is no memory for them. */
-static int allocate_all(int64_t count, const Drop *drops, const Model *model, int32_t *outcome) {
+/* All drops one after the other; -1 where there is no memory for them, 1 where they are no longer wanted. */
+static int allocate_all(int64_t count, const Drop *drops, const Model *model, Wanted wanted, int32_t *outcome) {
     Arena arena = {aligned_alloc(64, most_bytes(count, drops)), 0};
+    Work work;
+    work.wanted = wanted;
+    work.stopped = 0;
     if (!arena.base) return -1;
-    for (int64_t i = 0; i < count; i++) outcome[i] = allocate_one(drops + i, model, &arena);
+    for (int64_t i = 0; i < count && !unwanted(&work); i++) outcome[i] = allocate_one(drops + i, model, &arena, &work);
     free(arena.base);
-    return 0;
+    return work.stopped;
 }

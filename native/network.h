@@ -1,12 +1,10 @@
 /* The one-shot network: isac_torch.nn.tracking.one_shot. Its products with the relations run over the nodes first, which gives
    the same sums in another order. */
 
-static float log_held(float x) { return logf(heldf(x, 1e-8f, 1e8f)); }
-
 /* Features of the links before their scaling, and the relations: `_inputs`. */
 static void inputs(Work *w) {
     int64_t wide = w->wide;
-    float *clutter = w->ffree, *all = w->fcap, even = 1.0f / (float)w->links;
+    float *clutter = w->ffree, *all = w->fcap, *input = w->link_input, even = 1.0f / (float)w->links;
     for (int64_t o = 0; o < wide; o++) clutter[o] = all[o] = 0.0f;
     for (int64_t e = 0; e < w->links; e++) {
         float sum = 0.0f, largest = 0.0f, limit = w->flimit[e], *reach = w->part + e * wide;
@@ -16,11 +14,12 @@ static void inputs(Work *w) {
             all[o] += reach[o];
         }
         for (int64_t o = 0; o < w->nodes; o++) sum += reach[o], largest = mostf(largest, reach[o]);
-        w->link_input[4 * e] = log_held(w->fweight[e]);
-        w->link_input[4 * e + 1] = log_held(w->fsignal[e]);
-        w->link_input[4 * e + 2] = log_held(sum);
-        w->link_input[4 * e + 3] = log_held(largest);
+        input[e] = w->fweight[e];
+        input[w->column + e] = w->fsignal[e];
+        input[2 * w->column + e] = sum;
+        input[3 * w->column + e] = largest;
     }
+    logarithms(4 * w->column, input);
     for (int64_t o = 0; o < wide; o++) {
         clutter[o] = 1.0f / mostf(clutter[o], TINY);
         all[o] = 1.0f / mostf(all[o], TINY);
@@ -46,35 +45,40 @@ static void link_features(Work *w, float per_watt) {
         }
     }
     size = mostf(sqrtf(size / (float)w->links), 1e-6f);
+    float *out = w->link_extra;
     for (int64_t e = 0; e < w->links; e++) {
-        float *out = w->link_extra + 4 * e;
-        out[0] = asinhf(w->centred[e] / size);
-        out[1] = asinhf(w->useful[e] / size);
-        out[2] = asinhf(w->harm[e] / size);
-        out[3] = log_held(w->fpower[e] / (w->flimit[e] * per_watt));
+        out[e] = w->centred[e] / size;
+        out[w->column + e] = w->useful[e] / size;
+        out[2 * w->column + e] = w->harm[e] / size;
+        out[3 * w->column + e] = w->fpower[e] / (w->flimit[e] * per_watt);
     }
+    arsinh(3 * w->column, out);
+    logarithms(w->column, out + 3 * w->column);
 }
 
 /* The same for nodes. */
 static void node_features(Work *w, float per_watt, float nu) {
-    float count = (float)w->ues, *heard = w->ffree;
+    float count = (float)w->ues, *heard = w->ffree, *sign = w->node_extra, *price = sign + w->tall, *held = price + w->tall;
+    float *active = held + w->tall, *scale = active + w->tall, *over = scale + w->tall;
     combine_f(w->links, w->wide, w->fpower, w->fheard, heard);
     for (int64_t o = 0; o < w->nodes; o++) {
-        float *out = w->node_extra + 6 * o, row = w->frow[o];
-        out[0] = o < w->ues ? 1.0f : -w->active[o];
-        out[1] = asinhf(w->price[o] * w->fscale[o] * count);
-        out[2] = heldf(row / mostf(heard[o], TINY), -4.0f, 1.0f);
-        out[3] = w->active[o];
-        out[4] = 0.4f * log_held(w->fscale[o] * count);
-        out[5] = 0.4f * log_held(1.0f + row / per_watt);
+        sign[o] = o < w->ues ? 1.0f : -w->active[o];
+        price[o] = w->price[o] * w->fscale[o] * count;
+        held[o] = heldf(w->frow[o] / mostf(heard[o], TINY), -4.0f, 1.0f);
+        active[o] = w->active[o];
+        scale[o] = w->fscale[o] * count;
+        over[o] = 1.0f + w->frow[o] / per_watt;
     }
-    for (int64_t m = 0; m < w->aps; m++) {
-        float *out = w->node_extra + 6 * (w->nodes + m);
-        out[0] = out[2] = out[5] = 0.0f;
-        out[1] = asinhf(nu * per_watt * w->tight[m]);
-        out[3] = w->tight[m];
-        out[4] = 0.4f * log_held(w->fload[m] / per_watt);
+    for (int64_t m = 0, o = w->nodes; m < w->aps; m++, o++) {
+        sign[o] = held[o] = 0.0f;
+        price[o] = nu * per_watt * w->tight[m];
+        active[o] = w->tight[m];
+        scale[o] = w->fload[m] / per_watt;
+        over[o] = 1.0f;
     }
+    arsinh(w->tall, price);
+    logarithms(2 * w->tall, scale);
+    for (int64_t i = 0; i < 2 * w->tall; i++) scale[i] *= 0.4f;
 }
 
 static void set_rows(int64_t rows, const float *bias, float *out) {
@@ -90,15 +94,19 @@ static void add_rows(int64_t rows, const float *more, float *x) {
 }
 
 static void layer_norm(int64_t rows, const float *x, const float *gain, const float *offset, float *out) {
-    for (int64_t i = 0; i < rows; i++) {
-        const float *in = x + i * HIDDEN;
-        vf sum = {0.0f}, square = {0.0f}, line[HIDDEN / FLANES];
-        memcpy(line, in, sizeof line);
-        for (int h = 0; h < HIDDEN / FLANES; h++) sum += line[h];
+    enum { PARTS = HIDDEN / FLANES };
+    vf by[PARTS], plus[PARTS], line[PARTS];
+    memcpy(by, gain, sizeof by);
+    memcpy(plus, offset, sizeof plus);
+    for (int64_t i = 0; i < rows * HIDDEN; i += HIDDEN) {
+        vf sum = {0.0f}, square = {0.0f};
+        memcpy(line, x + i, sizeof line);
+        for (int h = 0; h < PARTS; h++) sum += line[h];
         float mean = total_of(sum) / HIDDEN;
-        for (int h = 0; h < HIDDEN / FLANES; h++) line[h] -= mean, square += line[h] * line[h];
+        for (int h = 0; h < PARTS; h++) line[h] -= mean, square += line[h] * line[h];
         float scale = 1.0f / sqrtf(total_of(square) / HIDDEN + 1e-5f);
-        for (int h = 0; h < HIDDEN; h++) out[i * HIDDEN + h] = (in[h] - mean) * scale * gain[h] + offset[h];
+        for (int h = 0; h < PARTS; h++) line[h] = line[h] * scale * by[h] + plus[h];
+        memcpy(out + i, line, sizeof line);
     }
 }
 
@@ -117,7 +125,7 @@ static void node_update(Work *w, const float *weight) {
     add_product(w->nodes, w->links, w->part, 1, w->wide, w->link_norm, w->parted);
     set_rows(all, bias, w->node_sum);
     add_product(all, h, w->node_norm, h, 1, itself, w->node_sum);
-    add_product(all, 6, w->node_extra, 6, 1, extra, w->node_sum);
+    add_product(all, 6, w->node_extra, 1, w->tall, extra, w->node_sum);
     add_product(all, h, w->gathered, h, 1, whose, w->node_sum);
     add_product(w->nodes, h, w->louder, h, 1, whose + h * h, w->node_sum);
     add_product(w->nodes, h, w->parted, h, 1, whose + 2 * h * h, w->node_sum);
@@ -140,7 +148,7 @@ static void link_update(Work *w, const float *weight, const float *mix) {
         add_rows(1, w->spread + (w->nodes + w->ap[e]) * h, w->link_sum + e * h);
     }
     add_product(w->links, h, w->link_norm, h, 1, itself, w->link_sum);
-    add_product(w->links, 4, w->link_extra, 4, 1, extra, w->link_sum);
+    add_product(w->links, 4, w->link_extra, 1, w->column, extra, w->link_sum);
     add_product(w->links, w->nodes, w->loud, w->wide, 1, w->louder, w->link_sum);
     add_product(w->links, w->nodes, w->part, w->wide, 1, w->parted, w->link_sum);
     rectify(w->links, w->link_sum);
@@ -152,11 +160,11 @@ static void link_update(Work *w, const float *weight, const float *mix) {
 static const float *encoded(Work *w, const float *weight) {
     int64_t all = w->nodes + w->aps;
     set_rows(w->links, weight + 4 * HIDDEN, w->link);
-    add_product(w->links, 4, w->link_input, 4, 1, weight, w->link);
+    add_product(w->links, 4, w->link_input, 1, w->column, weight, w->link);
     rectify(w->links, w->link);
     weight += 5 * HIDDEN;
     set_rows(all, weight + 6 * HIDDEN, w->node_state);
-    add_product(all, 6, w->node_extra, 6, 1, weight, w->node_state);
+    add_product(all, 6, w->node_extra, 1, w->tall, weight, w->node_state);
     rectify(all, w->node_state);
     return weight + 7 * HIDDEN;
 }
@@ -191,6 +199,8 @@ static void network(const Model *model, Work *w) {
         add_rows(all, w->node_sum, w->node_state);
         weight = mix + h * h + h;
     }
-    for (int64_t e = 0; e < w->links; e++) w->link_logit[e] = logf(w->fweight[e]) + head(w->link + e * h, weight);
+    memcpy(w->link_logit, w->fweight, (size_t)w->links * sizeof(float));
+    whole_logarithms(w->column, w->link_logit);
+    for (int64_t e = 0; e < w->links; e++) w->link_logit[e] += head(w->link + e * h, weight);
     for (int64_t o = 0; o < w->nodes; o++) w->node_logit[o] = head(w->node_state + o * h, weight + h + 1);
 }

@@ -38,11 +38,14 @@ static void add_product(
     }
 }
 
-/* Sum of the lanes. */
-static float total_of(vf lanes) {
-    float sum = 0.0f;
-    for (int i = 0; i < FLANES; i++) sum += lanes[i];
-    return sum;
+/* Sum of the lanes, by halves. */
+static inline float total_of(vf lanes) {
+    typedef float four __attribute__((vector_size(16)));
+    four part[BYTES / 16], sum;
+    memcpy(part, &lanes, sizeof part);
+    sum = part[0];
+    for (int i = 1; i < BYTES / 16; i++) sum += part[i];
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
 }
 
 /* out = matrix matrix for a square matrix whose rows have `stride` entries, a multiple of WIDE, zeros after the last. */

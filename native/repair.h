@@ -46,7 +46,7 @@ static int simplex(Work *w, double *out) {
             if (price[l] < price[entering]) entering = l;
         if (price[entering] >= -SMALL) break;
         int64_t row = leaving(w->links, width, n->table, n->basis, entering), kept;
-        if (row < 0 || count == MOST_PIVOTS) return 0;
+        if (row < 0 || count == MOST_PIVOTS || (count % 16 == 15 && unwanted(w))) return 0;
         pivot(w->links, width, n->table, row, entering);
         kept = n->basis[row], n->basis[row] = n->outside[entering], n->outside[entering] = kept;
     }
@@ -169,7 +169,7 @@ static double best_ratio(Work *w) {
     for (int64_t e = 0; e < w->links; e++) n->mixture[e] = 1.0 / (double)w->links;
     double ratio = ratio_of(w, n->mixture);
     for (int round = 0; round < 30; round++) {
-        if (!best_mixture(w, ratio, n->other)) return -1.0;
+        if (unwanted(w) || !best_mixture(w, ratio, n->other)) return -1.0;
         double found = ratio_of(w, n->other), before = ratio;
         if (!(found > ratio)) break;
         memcpy(n->mixture, n->other, (size_t)w->links * sizeof(double));

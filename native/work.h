@@ -11,6 +11,7 @@
 #define LANES (BYTES / 8)  /* numbers in a vector of double precision */
 #define FLANES (BYTES / 4) /* and of single precision */
 #define WIDE 16            /* rows over nodes are padded to a multiple: whole vectors of either */
+#define PADDED(count) (((count) + WIDE - 1) / WIDE * WIDE)
 #define MOST_LINKS 512 /* repair.MOST_LINKS */
 typedef double vd __attribute__((vector_size(BYTES)));
 typedef float vf __attribute__((vector_size(BYTES)));
@@ -36,6 +37,7 @@ typedef struct {
    Matrices over links and nodes have a row for each link. */
 typedef struct {
     int64_t aps, ues, targets, nodes, wide, links, comm, lags, shared, rows;
+    int64_t column, tall; /* links, and nodes with APs, padded like `wide` */
     int64_t *ap, *node, *first; /* of each link its AP and the node it serves; first link of each node, and the end */
     /* statistics */
     double *sin_azimuth, *cos_azimuth, *sin_elevation, *cos_elevation; /* [ap][node] */
@@ -61,12 +63,20 @@ typedef struct {
     float *fweight, *fshare, *froot, *fpower, *useful, *harm, *centred;
     float *famplitude, *fnoise, *fgain, *ffloor, *fcap, *fscale, *ffree, *active, *price, *fload, *tight, *line, *frow;
     float *fanswer, *fpilot, *fasks, *fsquare, *fother;
-    float *link_input, *link_extra, *node_extra; /* [link][4], [link][4], [node + ap][6] */
+    float *link_input, *link_extra, *node_extra; /* [4][column], [4][column], [6][tall] */
     float *loud, *part;                          /* [link][wide]: relations to the nodes */
     float *link, *node_state, *link_norm, *node_norm, *link_sum, *node_sum, *gathered, *louder, *parted, *spread, *mixed;
     float *link_logit, *node_logit;
     Newton newton;
+    Wanted wanted;
+    int stopped; /* 1 once `wanted` has said no */
 } Work;
+
+/* Whether the computation is to end: asked between drops, solutions for an active set, pivots and Newton steps. */
+static int unwanted(Work *w) {
+    if (w->wanted && !w->stopped) w->stopped = !w->wanted();
+    return w->stopped;
+}
 
 typedef struct {
     char *base; /* NULL while bytes are counted */
@@ -88,9 +98,11 @@ static void sizes_of(const Drop *drop, Work *w) {
     w->ues = drop->ues;
     w->targets = drop->targets;
     w->nodes = w->ues + w->targets;
-    w->wide = (w->nodes + WIDE - 1) / WIDE * WIDE;
+    w->wide = PADDED(w->nodes);
     w->comm = drop->ues * drop->serving;
     w->links = w->comm + drop->targets * drop->sensing;
+    w->column = PADDED(w->links);
+    w->tall = PADDED(w->nodes + w->aps);
     w->lags = 2 * drop->antennas - 1;
     w->rows = w->targets > 1 ? w->targets : 0;
     w->shared = 0;
@@ -166,9 +178,9 @@ static void lay_out_network(Arena *arena, Work *w) {
     FLOATS(fcoherent, w->shared ? entries : 0);
     FLOATS(fload, w->aps);
     FLOATS(tight, w->aps);
-    FLOATS(link_input, w->links * 4);
-    FLOATS(link_extra, w->links * 4);
-    FLOATS(node_extra, all * 6);
+    FLOATS(link_input, w->column * 4);
+    FLOATS(link_extra, w->column * 4);
+    FLOATS(node_extra, w->tall * 6);
 }
 
 static void lay_out_newton(Arena *arena, Work *w) {

@@ -22,6 +22,9 @@ FALLBACK = (0.0, 1.0)
 """Exponents of fractional power control where an answer cannot be used: those that do best of the rules that need no solver."""
 OUT_OF_REACH = ", and no powers meet every sensing constraint"
 """What a reason says of best efforts."""
+_TIE = 1e-3
+"""Targets whose SIR differs by less, relative, count as missed alike, and the first is named: balanced powers give several
+the same SIR."""
 _LARGEST = 1e30
 """Powers (W) from here on are no powers."""
 
@@ -120,7 +123,9 @@ def _worst_rows(problem: Coefficients, power: ndarray) -> list[str]:
     """In words, the constraint of each drop that is missed most."""
     ratio = problem.sir(power) / np.maximum(problem.sir_min, np.finfo(np.float64).tiny)
     if not problem.asks_for_watts:
-        return [missed_words(int(worst), row[worst]) for row, worst in zip(ratio, ratio.argmin(-1), strict=True)]
+        least = ratio.min(-1)
+        first = (ratio <= least[:, None] * (1.0 + _TIE)).argmax(-1)
+        return [missed_words(int(target), value) for target, value in zip(first, least, strict=True)]
     names = [f"sensing SICNR of target {target}" for target in range(problem.num_target_constraints)]
     names += [f"echo of scan cell {cell}" for cell in range(problem.num_cells)]
     if problem.position is not None:

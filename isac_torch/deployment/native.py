@@ -22,7 +22,8 @@ from numpy import ndarray
 
 from isac_torch.caches import MEBIBYTE, kept
 from isac_torch.deployment.card import UNITS
-from isac_torch.deployment.library import DROP, LEVELS, MODEL, address, native_library
+from isac_torch.deployment.library import DROP, LEVELS, MODEL, WANTED, address, native_library
+from isac_torch.deployment.patience import Abandoned, question
 from isac_torch.deployment.together import rows_of
 from isac_torch.errors import BundleError
 from isac_torch.propagation.arrays import turned_basis
@@ -45,6 +46,8 @@ _REALS = (
 _WHOLES = ("pilot", "serving_ap", "sensing_ap", "listening_ap")
 _SIR_MIN = 33
 """Field of `Drop` that holds SIR0."""
+_STOPPED = 1
+"""What the core returns where an answer is no longer wanted."""
 _LAYER = ("norm_link", "norm_node", "node", "link", "mix")
 _LOG = logging.getLogger(__name__)
 
@@ -92,7 +95,10 @@ class NativeCore:
         return LEVELS[self._level]
 
     def solve(self, snapshots: Sequence[Snapshot], refine: bool = False) -> Solved:
-        """Powers of snapshots of one size class that have passed `check` and are `completed`; good ones improved too."""
+        """Powers of snapshots of one size class that have passed `check` and are `completed`; good ones improved too.
+
+        Raises Abandoned once they are no longer wanted (`patience`), which is asked between networks and between their steps.
+        """
         first, count = snapshots[0], len(snapshots)
         tables = _tables(first.num_antennas, math.radians(first.azimuth_spread_deg), math.sqrt(2.0) * first.angle_error)
         sizes = (
@@ -105,7 +111,10 @@ class NativeCore:
         blocks = rows_of(snapshots, layout.reals), rows_of(snapshots, _WHOLES), answers  # as long as the call lasts
         drops = layout.records([*map(address, (*blocks, *tables))], count)
         drops.view(np.float64)[:, _SIR_MIN] = [one.sir_min for one in snapshots]
-        self._run(self._level, count, address(drops), self._model, address(outcome))
+        ask = question()
+        wanted = WANTED() if ask is None else WANTED(lambda: int(ask()))
+        if self._run(self._level, count, address(drops), self._model, wanted, address(outcome)) == _STOPPED:
+            raise Abandoned
         power, sinr, sir, quantity, missed = (answers[:, begin:end] for begin, end in pairwise(layout.results))
         rows = len(UNITS) if sir.shape[1] else len(UNITS) - 2
         return Solved(power, sinr, sir, quantity.T[:rows], outcome, missed)

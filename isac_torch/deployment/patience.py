@@ -32,8 +32,13 @@ def while_wanted(wanted: Callable[[], bool]) -> Iterator[None]:
         _ASK.reset(token)
 
 
+def question() -> Callable[[], bool] | None:
+    """What `while_wanted` was given in this thread; None where nobody asks."""
+    return _ASK.get()
+
+
 def still_wanted() -> None:
     """Raise Abandoned where the answer is no longer wanted."""
-    ask = _ASK.get()
+    ask = question()
     if ask is not None and not ask():
         raise Abandoned

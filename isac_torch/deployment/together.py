@@ -64,9 +64,16 @@ def _group_is_sound(group: Sequence[Snapshot]) -> bool:
     counts = first.index_counts()
     wholes = [name for name in known if name in counts]
     indices = [(getattr(first, name), 0, counts[name] - 1) for name in wholes]
-    if not (_all_within(rows_of(group, reals), ranges) and (not wholes or _all_within(rows_of(group, wholes), indices))):
+    if not _all_within(rows_of(group, reals), ranges):
         return False
-    return not any(twice_in_a_row(np.stack([getattr(one, name) for one in group])) for name in wholes if name != "pilot")
+    if not wholes:
+        return True
+    rows = rows_of(group, wholes)
+    ends = np.cumsum([array.size for array, _, _ in indices])[:-1]
+    sets = zip(wholes, np.split(rows, ends, axis=1), indices, strict=True)
+    return _all_within(rows, indices) and not any(
+        twice_in_a_row(part.reshape(len(group), *array.shape)) for name, part, (array, _, _) in sets if name != "pilot"
+    )
 
 
 def _all_within(rows: NDArray[Any], ranges: Sequence[tuple[ndarray, float, float]]) -> bool:

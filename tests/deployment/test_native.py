@@ -1,5 +1,6 @@
 """The compiled core against the numpy path: the same answers, whatever the sizes and the instruction set, in any thread."""
 
+import itertools
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.bundle import load_weights
 from isac_torch.deployment.card import quantities, read_card
 from isac_torch.deployment.completion import completed
+from isac_torch.deployment.patience import Abandoned, while_wanted
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import BundleError, DropError
@@ -169,6 +171,41 @@ def test_what_the_core_leaves_is_answered_all_the_same(compiled, reference):
     one, other = compiled(far), reference(far)
     np.testing.assert_array_equal(one.power, other.power)
     assert one.reason == other.reason != ""
+
+
+@built
+@pytest.mark.parametrize("asked", [0, 1, 3])
+def test_a_deadline_ends_the_core_between_drops_and_between_steps(asked):
+    allocator = DeployedAllocator.load(refine=True)
+    assert allocator._core is not None
+    snapshots = drawn("8x6x2", 2)
+    answers = iter([True] * asked)
+    with while_wanted(lambda: next(answers, False)), pytest.raises(Abandoned):
+        allocator._core.solve([completed(snapshot) for snapshot in snapshots], refine=True)
+    with while_wanted(lambda: True):
+        for one, other in zip(allocator.many(snapshots), allocator.many(snapshots), strict=True):
+            np.testing.assert_array_equal(one.power, other.power)
+
+
+@built
+@pytest.mark.parametrize("sir_min_db", [-5.0, 0.0, 10.0])
+def test_a_deadline_ends_the_repair_of_one_network_at_any_step(compiled, sir_min_db):
+    snapshot = replace(completed(drawn("12x6x4", 1)[0]), sir_min_db=sir_min_db)
+
+    def solve(limit):
+        """How often it is asked whether the answer is wanted, and whether it came; the answer `limit` is no."""
+        asked = itertools.count(1)
+        try:
+            with while_wanted(lambda: next(asked) < limit):
+                compiled._core.solve([snapshot])
+        except Abandoned:
+            return next(asked) - 1, False
+        return next(asked) - 1, True
+
+    times, came = solve(10**6)
+    assert came
+    for limit in range(1, times + 1):
+        assert solve(limit) == (limit, False), "nobody is asked again"
 
 
 def test_without_the_library_all_is_computed_by_numpy(monkeypatch, caplog):

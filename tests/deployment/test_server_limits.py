@@ -172,7 +172,7 @@ def slow_network() -> Snapshot:
 
 
 def test_a_deadline_ends_the_computation(monkeypatch):
-    monkeypatch.setattr(native, "native_library", lambda: None)  # the compiled core is done before a deadline is looked at
+    monkeypatch.setattr(native, "native_library", lambda: None)  # the compiled core keeps the deadline below
     allocator = DeployedAllocator.load()
     answers = iter([True, True, True])
     with while_wanted(lambda: next(answers, False)), pytest.raises(Abandoned):
