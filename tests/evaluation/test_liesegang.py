@@ -113,7 +113,7 @@ def test_a_sweep_of_cross_sections_computed_together_is_that_of_single_cases() -
 
 
 def test_receivers_are_the_nearest_one_for_each_cell() -> None:
-    reading = Reading(SMALL).nearest()
+    reading = Reading(SMALL).heard_by("nearest")
     for regions, count in ((1, 1), (4, 2)):  # a quarter of eight APs
         cells, _ = Study(3, 1, 0)._networks(reading.with_setup({"num_regions": regions}))
         assert cells.drop.rx_position.shape[1] == count
@@ -188,10 +188,10 @@ def test_the_configurations_run(name: str, tmp_path: Path) -> None:
 
 
 def test_favourable_configurations_make_their_reading_the_default() -> None:
-    """What follows the paper's file changes one field of it and leaves the others."""
+    """What follows the paper's file changes what its text names and leaves the rest."""
     base, pilots, region = (_reading(names) for names in (("paper",), ("paper", "pilots"), ("paper", "region")))
     assert pilots == base.with_pilots(ESTIMABLE_PILOT)
-    assert region == replace(base, sweeps=replace(base.sweeps, regions=(1, 4, 9)))
+    assert region == replace(base.heard_by("scenario"), sweeps=replace(base.sweeps, regions=(1, 4, 9)))
 
 
 def _reading(names: tuple[str, ...]) -> Reading:

@@ -178,6 +178,6 @@ class Reading:
         """The same reading with another pilot power of every UE, W."""
         return replace(self, scenario=replace(self.scenario, pilot_power=power))
 
-    def nearest(self) -> "Reading":
-        """The same reading with the receive APs nearest to the cells or targets."""
-        return replace(self, conditions=replace(self.conditions, receivers="nearest"))
+    def heard_by(self, receivers: Literal["scenario", "nearest"]) -> "Reading":
+        """The same reading with other receive APs."""
+        return replace(self, conditions=replace(self.conditions, receivers=receivers))

@@ -28,7 +28,7 @@ Kinds = tuple[tuple[str, dict[str, Any], str], ...]
 
 _SCNR, _SICNR, _RATE = "SCNR of a cell (dB)", "SICNR of a target (dB)", "rate of a UE (Mbit/s)"
 _RCS, _FALSE_ALARM = "variance of the reflectivity (dBsm)", "probability of false alarm"
-_POINTS = 100
+_POINTS = 200
 """Of a distribution, at most: its curve is not smoother in print."""
 _DEVIATIONS = 1.96
 """Standard errors on either side of a curve within its 95 % confidence band."""
