@@ -27,13 +27,13 @@ from isac_torch.deployment.compiled import by_core, put
 from isac_torch.deployment.completion import completed
 from isac_torch.deployment.coverage import covered_first, without_unheard
 from isac_torch.deployment.guard import Guarded, guard
-from isac_torch.deployment.native import NativeCore, links_of, native_core
+from isac_torch.deployment.native import NativeCore, native_core
 from isac_torch.deployment.open_roles import chosen_receivers
 from isac_torch.deployment.patience import still_wanted
 from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.snapshot import Snapshot
-from isac_torch.deployment.statistics import coefficients, size_class
-from isac_torch.deployment.together import all_sound
+from isac_torch.deployment.statistics import coefficients
+from isac_torch.deployment.together import alike, all_sound, rows_of, size_classes
 from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.balancing import Constants
 from isac_torch.tracking.fractional import reference_power
@@ -43,7 +43,7 @@ from isac_torch.tracking.share_problem import ShareProblem
 from isac_torch.weights import shipped_bundle
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from onnxruntime import InferenceSession, RunOptions
 
@@ -55,6 +55,8 @@ Answers: TypeAlias = "tuple[Guarded, list[tuple[str, ...]], Sensed]"
 """Guarded powers, what about each network is unlike those of the training, and what the radar gets."""
 
 
+_SETS = ("serving_ap", "sensing_ap")
+"""What names the AP of each link."""
 _FIRST_ANSWER = 10.0
 """Seconds that a graph gets for a small network when it is loaded; it needs milliseconds."""
 _CHUNK = 32
@@ -165,28 +167,27 @@ class DeployedAllocator:
             DropError: a snapshot describes no network; the message names it. Nothing is allocated then.
         """
         begin = time.perf_counter()
-        groups: dict[Hashable, list[int]] = {}
         full: list[Snapshot] = []
-        sound = all_sound(snapshots)
+        groups = alike(snapshots)
+        sound = all_sound(snapshots, groups)
         for index, snapshot in enumerate(snapshots):
             try:
                 if not sound:
                     snapshot.check()
                 full.append(completed(snapshot))
-                groups.setdefault(size_class(full[index]), []).append(index)
             except DropError as error:
                 raise DropError(f"drop {index}: {error}" if len(snapshots) > 1 else str(error)) from None
         checked = (time.perf_counter() - begin) / max(len(snapshots), 1)
         answers: dict[int, Allocated] = {}
-        for members in groups.values():
+        for members in size_classes(full, groups):
             begin = time.perf_counter() - checked * len(members)
             batch = [full[index] for index in members]
             core = self._core if batch[0].requirement.kind == "sir" else None
             found, strange, sensed = self._by_numpy(batch) if core is None else self._by_core(core, batch)
-            nodes = _nodes_of(batch[0])
+            nodes, links, quality = _nodes_of(batch[0]), rows_of(batch, _SETS), sensed.quality.tolist()
             spent = 1e3 * (time.perf_counter() - begin) / len(members)
             for drop, index in enumerate(members):
-                listens, link_ap = chosen_receivers(snapshots[index]), links_of(batch[drop])
+                listens, link_ap = chosen_receivers(snapshots[index]), links[drop]
                 if len(listens):
                     link_ap = np.delete(np.arange(snapshots[index].num_aps), listens)[link_ap]
                 answers[index] = Allocated(
@@ -199,7 +200,7 @@ class DeployedAllocator:
                     sir=sensed.sir[drop],
                     sicnr=sensed.sicnr[drop],
                     position_error=sensed.position_error[drop],
-                    quality=float(sensed.quality[drop]),
+                    quality=quality[drop],
                     path=found.path[drop],
                     reason=found.reason[drop],
                     out_of_distribution=strange[drop],

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from isac_torch.deployment.radar_fields import check_radar
 from isac_torch.deployment.snapshot import RANGE, twice_in_a_row
 from isac_torch.deployment.snapshot_fields import SHAPES, SPECS
+from isac_torch.deployment.statistics import size_class
 from isac_torch.errors import DropError
+from isac_torch.tracking.requirement import PLAIN
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Sequence
@@ -29,25 +31,46 @@ def rows_of(snapshots: Sequence[Snapshot], names: Sequence[str]) -> NDArray[Any]
     return np.concatenate([getattr(one, name) for one in snapshots for name in names], axis=None).reshape(len(snapshots), -1)
 
 
-def all_sound(snapshots: Sequence[Snapshot]) -> bool:
-    """Whether every snapshot passes its `check`: the same question for all arrays of networks of the same sizes at once.
+def alike(snapshots: Sequence[Snapshot]) -> list[list[int]]:
+    """Indices of snapshots that differ only in the entries of their arrays and in their requirement, group by group."""
+    groups: dict[Hashable, list[int]] = {}
+    for index, snapshot in enumerate(snapshots):
+        shapes = tuple([None if array is None else array.shape for array in _ARRAYS(snapshot)])
+        groups.setdefault((shapes, _REST(snapshot)), []).append(index)
+    return list(groups.values())
+
+
+def all_sound(snapshots: Sequence[Snapshot], groups: Sequence[Sequence[int]]) -> bool:
+    """Whether every snapshot passes its `check`: the same question for all arrays of each group of `alike` at once.
 
     Where it is False, the `check` of each says which one is wrong and why.
 
     Example:
         >>> from isac_torch import Snapshot
         >>> from isac_torch.deployment.schema import EXAMPLE
-        >>> all_sound([Snapshot.from_mapping(EXAMPLE), Snapshot.from_mapping({**EXAMPLE, "sir_min_db": -3.0})])
-        True
+        >>> both = [Snapshot.from_mapping(EXAMPLE), Snapshot.from_mapping({**EXAMPLE, "sir_min_db": -3.0})]
+        >>> alike(both), all_sound(both, alike(both))
+        ([[0], [1]], True)
     """
-    groups: dict[Hashable, list[Snapshot]] = {}
-    for snapshot in snapshots:
-        shapes = tuple([None if array is None else array.shape for array in _ARRAYS(snapshot)])
-        groups.setdefault((shapes, _REST(snapshot)), []).append(snapshot)
     try:
-        return all(_group_is_sound(group) for group in groups.values())
+        return all(_group_is_sound([snapshots[index] for index in group]) for group in groups)
     except DropError:
         return False
+
+
+def size_classes(full: Sequence[Snapshot], groups: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Indices of completed snapshots of each `size_class`; one look is enough for a group of `alike` without such a
+    requirement as reads more.
+    """
+    classes: dict[Hashable, list[int]] = {}
+    for group in groups:
+        kinds = {full[index].requirement.kind for index in group}
+        if len(kinds) == 1 and kinds <= set(PLAIN):
+            classes.setdefault(size_class(full[group[0]]), []).extend(group)
+        else:
+            for index in group:
+                classes.setdefault(size_class(full[index]), []).append(index)
+    return list(classes.values())
 
 
 def _group_is_sound(group: Sequence[Snapshot]) -> bool:
