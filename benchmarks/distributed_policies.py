@@ -21,9 +21,7 @@ from isac_torch.allocators.tracking.distributed import Distributed
 from isac_torch.evaluation.studies.worlds import Loop
 from isac_torch.files import written_whole
 from isac_torch.nn.tracking.local_channels import Coarse, Late, Lossy, Silent
-from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
-from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.tracking.build import power_problem
@@ -37,6 +35,11 @@ from isac_torch.weights import shipped_weights
 STEPS = (0.02, 0.1, 0.5)
 """Seconds between two slots; the last one is that of the tracking loop."""
 ROUNDS = (0, 1, 2, 4, 8)
+FOLLOWING = {
+    **{f"{rounds} a slot": (rounds, False) for rounds in (1, 2, 4)},
+    "1 a slot, 8 from nothing where a target is missed": (1, True),
+}
+"""Rounds in a slot that follows, and whether drops in which a target still misses its constraint begin anew."""
 
 
 def judged(problem: MaxMinSinrProblem, power: Tensor, best: Tensor) -> dict[str, float]:
@@ -98,18 +101,17 @@ def dead_ap(policy: Distributed, problem: MaxMinSinrProblem) -> dict[str, object
     return found
 
 
-def slots(policy: Distributed, num_drops: int, seed: int, step: float, rounds: int = 1, count: int = 12) -> dict[str, object]:
-    """A few rounds a slot from the state of the slot before, beside eight rounds from nothing in every slot.
+def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: int = 12) -> dict[str, dict[str, float]]:
+    """A few rounds a slot from the state of the slot before (`FOLLOWING`), beside eight rounds from nothing in every slot.
 
     Everything moves as in the tracking loop: targets at 10 m/s, UEs at 1.5 m/s (standard deviations along each axis).
-    Shadowing, serving and sensing APs stay. Means over all slots but the first, which both begin alike.
+    Shadowing, serving and sensing APs stay. Means over all slots but the first, which all begin alike.
 
     Args:
         policy: whose rounds.
         num_drops: 16x16x4.
         seed: of the drops.
         step: seconds from one slot to the next.
-        rounds: per slot.
         count: of slots.
     """
     scenario, loop = TrackingScenario.of_size("16x16x4"), Loop()
@@ -119,31 +121,53 @@ def slots(policy: Distributed, num_drops: int, seed: int, step: float, rounds: i
     velocity = torch.randn(drop.target_position.shape, generator=generator, dtype=torch.float64) * speed
     walking = torch.randn(drop.ue_position.shape, generator=generator, dtype=torch.float64) * 1.5
     walking[..., 2] = 0.0
-    answers: dict[str, list[dict[str, float]]] = {"warm": [], "cold": []}
-    network: DistributedNetwork | UnfoldedPrices = policy.policy
-    state: LocalState | None = None
+    answers: dict[str, list[dict[str, float]]] = {}
+    state: dict[str, LocalState] = {}
     for slot in range(count):
         problem = power_problem(drop, scenario)
-        single = problem.cast(torch.float32)
-        known = neighbourhoods(single)
         with torch.no_grad():
-            if state is None:
-                state = network.begin(single, known)
-                for index in range(8):
-                    state = network.advance(single, known, state, index)
-            else:
-                for index in range(rounds):
-                    state = network.advance(single, known, state, 8 + (slot - 1) * rounds + index)
+            cold = run_rounds(policy, problem, None, 8)
+            found = {"8 from nothing": (cold, 8.0)}
+            for name, (rounds, restart) in FOLLOWING.items():
+                found[name] = followed(policy, problem, state.get(name), rounds, cold if restart else None)
+                state[name] = found[name][0]
         if slot:
             best = allocate(problem, BatchedOptimal())
             good = (best.status <= int(Status.FEASIBLE)).nonzero()[:, 0]
-            for name, power in (
-                ("warm", within(problem, state.share)),
-                ("cold", power_of(policy, problem, 8)),
-            ):
-                answers[name].append(judged(problem.select(good), power[good], best.value[good]))
+            for name, (now, spent) in found.items():
+                row = judged(problem.select(good), within(problem, now.share)[good], best.value[good]) | {"rounds": spent}
+                answers.setdefault(name, []).append(row)
         drop = moved(drop, scenario, walking * step, velocity * step)
     return {name: {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} for name, rows in answers.items()}
+
+
+def run_rounds(policy: Distributed, problem: MaxMinSinrProblem, before: LocalState | None, rounds: int) -> LocalState:
+    """What the nodes hold after the first rounds, or after repetitions of the last one where there is a state before them."""
+    network, single = policy.policy, problem.cast(torch.float32)
+    known = neighbourhoods(single)
+    state = network.begin(single, known) if before is None else before
+    for index in range(rounds):
+        state = network.advance(single, known, state, index if before is None else network.rounds)
+    return state
+
+
+def followed(
+    policy: Distributed, problem: MaxMinSinrProblem, before: LocalState | None, rounds: int, cold: LocalState | None
+) -> tuple[LocalState, float]:
+    """What the nodes hold after `rounds` of a slot that follows, and the mean number of rounds.
+
+    With `cold`, drops in which a target still misses its constraint take the state of eight rounds from nothing.
+    """
+    state = run_rounds(policy, problem, before, 8 if before is None else rounds)
+    if cold is None or before is None:
+        return state, float(rounds)
+    missed = problem.violations(within(problem, state.share)).sensing > 1e-6
+
+    def chosen(anew: Tensor, went_on: Tensor) -> Tensor:
+        return torch.where(missed.reshape(-1, *(1,) * (anew.ndim - 1)), anew, went_on)
+
+    private = tuple(chosen(*both) for both in zip(cold.private, state.private, strict=True))
+    return LocalState(chosen(cold.share, state.share), private), rounds + 8.0 * float(missed.double().mean())
 
 
 def moved(drop: TrackingDrop, scenario: TrackingScenario, walked: Tensor, flown: Tensor) -> TrackingDrop:

@@ -75,6 +75,7 @@ class DistributedTraining(AveragedTraining):
         sharpness: tuple[float, float] = (4.0, 40.0),
         sensing_weight: tuple[float, float] = (3.0, 12.0),
         margin: float | list[float] = 0.03,
+        exit_weights: list[float] | None = None,
         disturbed: float = 0.5,
         bits: int = 8,
         most_lost: float = 0.1,
@@ -82,6 +83,8 @@ class DistributedTraining(AveragedTraining):
         most_slots: int = 0,
         slot_db: float = 0.15,
         beam_db: float = 1.5,
+        slot_range: float = 1.0,
+        slot_rounds: int = 1,
         average_decay: float = 0.995,
         start: str | None = None,
     ) -> None:
@@ -101,14 +104,17 @@ class DistributedTraining(AveragedTraining):
             sensing_weight: of the missing log quality, at the start and at the end, geometric in between.
             margin: nepers above what is required to which constraints are pushed: one number, or one for each of `exit_rounds`.
                 Few rounds leave constraints uncertain, and need more.
+            exit_weights: of the loss of each of `exit_rounds`; default 1.
             disturbed: share of the batches in which messages are lost, and of those in which APs do not hear all UEs.
             bits: of each number, in half of the batches in which no message is lost.
             most_lost: largest share of messages that are lost in such a batch; uniform from 0.
             least_heard: smallest share of pairs of APs and UEs that hear each other in such a batch; uniform up to 1.
-            most_slots: in every fourth batch the last round is repeated on up to this many following slots, in each of which
+            most_slots: in every second batch the last round is repeated on up to this many following slots, in each of which
                 all gains have changed a little; 0 trains nothing beyond `rounds`.
             slot_db: standard deviation of the change of gains, dB.
             beam_db: of what the beams of other targets cause, dB.
+            slot_range: factor by which both are more or less in a batch, log-uniform from its inverse.
+            slot_rounds: most rounds in each of the following slots of a batch.
             average_decay: of the running average of the weights that is validated and stored.
             start: weights (model.pt) of such a training to go on from; default new ones.
         """
@@ -118,6 +124,10 @@ class DistributedTraining(AveragedTraining):
             raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")
         if isinstance(margin, list) and len(margin) != len(exit_rounds):
             raise IsacError(f"margin={margin} must be one number, or one for each of exit_rounds={list(exit_rounds)}")
+        if exit_weights is not None and (len(exit_weights) != len(exit_rounds) or min(exit_weights) < 0.0):
+            raise IsacError(f"exit_weights={exit_weights} must be one number >= 0 for each of exit_rounds={list(exit_rounds)}")
+        if slot_range < 1.0 or slot_rounds < 1:
+            raise IsacError(f"slot_range={slot_range} and slot_rounds={slot_rounds} must both be at least 1")
         self.save_hyperparameters()
         self.network: DistributedNetwork | UnfoldedPrices = (
             UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
@@ -157,17 +167,24 @@ class DistributedTraining(AveragedTraining):
                 state = self.network.advance(problem, known, state, number - 1, met.channel)
             if number in self.hparams["exit_rounds"]:
                 part, value = self._part(problem, state.share, self._margin(number))
-                scalar = scalar + part
+                scalar = scalar + self._exit_weight(number) * part
                 self.log(f"train/loss_r{number}", value.mean(), batch_size=problem.num_drops)
         self.log("train/loss", value.mean(), prog_bar=True, batch_size=problem.num_drops)
         return scalar, state
 
     def _over_slots(self, problem: MaxMinSinrProblem, state: LocalState, met: Disturbance) -> Tensor:
-        """The part of the last of a few slots that follow, with one round in each."""
-        for number in range(int(torch.randint(1, self.hparams["most_slots"] + 1, (), generator=met.generator))):
-            problem = moved(problem, self.hparams["slot_db"], self.hparams["beam_db"], met.generator)
+        """The part of the last of a few slots that follow, with a few rounds in each."""
+        slots = int(torch.randint(1, self.hparams["most_slots"] + 1, (), generator=met.generator))
+        faster, rounds = 1.0, 1
+        if self.hparams["slot_range"] > 1.0:
+            faster = self.hparams["slot_range"] ** float(2.0 * torch.rand((), generator=met.generator) - 1.0)
+        if self.hparams["slot_rounds"] > 1:
+            rounds = int(torch.randint(1, self.hparams["slot_rounds"] + 1, (), generator=met.generator))
+        for _ in range(slots):
+            problem = moved(problem, faster * self.hparams["slot_db"], faster * self.hparams["beam_db"], met.generator)
             known = neighbourhoods(problem, met.hears)
-            state = self.network.advance(problem, known, state, self.hparams["rounds"] + number, met.channel)
+            for _ in range(rounds):
+                state = self.network.advance(problem, known, state, self.hparams["rounds"], met.channel)
         part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
         self.log("train/loss_followed", value.mean(), batch_size=problem.num_drops)
         return part
@@ -176,6 +193,11 @@ class DistributedTraining(AveragedTraining):
         """Nepers above what is required, after so many rounds."""
         margin = self.hparams["margin"]
         return margin[list(self.hparams["exit_rounds"]).index(rounds)] if isinstance(margin, list) else margin
+
+    def _exit_weight(self, rounds: int) -> float:
+        """Weight of the loss after so many rounds."""
+        weights = self.hparams["exit_weights"]
+        return 1.0 if weights is None else float(weights[list(self.hparams["exit_rounds"]).index(rounds)])
 
     def _part(
         self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"], margin: float

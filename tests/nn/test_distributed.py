@@ -1,5 +1,6 @@
 """Policies that run at the APs: what an AP knows, laws, messages, allocators."""
 
+import math
 import queue
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -18,6 +19,7 @@ from isac_torch.nn.tracking.local_channels import Coarse, Late, Lossy, Silent, l
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
+from isac_torch.tracking.local.features import alone, near
 from isac_torch.tracking.local.rounds import (
     budget_price,
     clear,
@@ -245,6 +247,8 @@ def test_ledger_counts_what_a_loop_counts():
             assert int(ledger.once[drop, ap]) == len(serving) + 2 * 2
             assert int(ledger.upload[drop, ap]) == len(serving) + (6 + 4) * len(own) + len(own)
     assert every > 0
+    noisy = problem_of(requirement=SICNR)
+    assert torch.equal(traffic(network, noisy).once, traffic(network, problem).once + noisy.num_constraints)
     assert torch.equal(ledger.bytes_each_round(8), ledger.each_round)
 
 
@@ -302,6 +306,47 @@ def test_noisy_constraints_are_weighed_and_other_units_of_the_echo_change_nothin
     found, again, more = (policy.exits(each)[-1] for each in (problem, other, harder))
     torch.testing.assert_close(again, found, rtol=1e-6, atol=1e-9)
     assert not torch.allclose(more, found, rtol=1e-3)
+
+
+def test_what_the_noise_asks_for_is_told_beside_the_largest_echo():
+    """The last features of links, by loops over targets and links; 0 where no constraint has noise."""
+    problem = on_common_scale(problem_of(requirement=SICNR))
+    known = neighbourhoods(problem)
+    comm, asked = problem.num_comm_links, problem.sir_min * problem.constraint_noise
+    per = (problem.num_links - comm) // problem.num_targets
+    for drop in range(3):
+        told = near(problem, known)[drop, :, -2:]
+        for link in range(problem.num_links):
+            limit = float(problem.link_budget[drop, link])
+            noise = [
+                min(5.0, math.log(1.0 + float(asked[drop, row] / (problem.echo[drop, row].max() * limit))) / 0.2)
+                for row in range(problem.num_constraints)
+            ]
+            own = 0.0 if link < comm else noise[(link - comm) // per]
+            torch.testing.assert_close(told[link].tolist(), [max(noise), own])
+        assert bool((alone(problem, known)[drop, :, -1] == 1.0).all())
+    plain = problem_of()
+    assert not bool(near(plain, neighbourhoods(plain))[..., -2:].any())
+    assert not bool(alone(plain, neighbourhoods(plain))[..., -1].any())
+
+
+def test_without_noise_a_network_does_not_depend_on_what_it_learned_of_it():
+    """A training on the SIR alone leaves the columns of these inputs at zero, where they start."""
+    plain, noisy = problem_of(), problem_of(requirement=SICNR)
+
+    def columns(network):
+        inputs = [("encode.0.weight", 1), ("encode_near.0.weight", 2)]
+        inputs += [(f"cells.{index}.target.0.weight", 1) for index in range(network.rounds)]
+        return [network.get_parameter(name).data[:, -count:] for name, count in inputs]
+
+    assert not any(bool(column.any()) for column in columns(DistributedNetwork(8, 2, 2, 1)))
+    network = learned()
+    before = [network.exits(problem)[-1] for problem in (plain, noisy)]
+    for column in columns(network):
+        column.mul_(-2.0)
+    after = [network.exits(problem)[-1] for problem in (plain, noisy)]
+    assert torch.equal(after[0], before[0])
+    assert not torch.equal(after[1], before[1])
 
 
 def test_requirements_on_cells_and_positions_are_refused_in_one_line():

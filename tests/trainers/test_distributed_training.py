@@ -42,7 +42,33 @@ def test_every_exit_improves(problem, network):
     assert all(after < first for after, first in zip(loss(), before, strict=True))
 
 
-@pytest.mark.parametrize("wrong", [{"exit_rounds": [9]}, {"exit_rounds": []}, {"average_decay": 1.0}])
+def test_an_exit_without_weight_changes_nothing(problem):
+    def gradient(**options):
+        torch.manual_seed(0)
+        module = DistributedTraining("distributed", 2, 8, 2, 1, most_slots=2, disturbed=0.0, **options)
+        module.network.get_parameter("cells.0.move.2.weight").data.add_(0.1)
+        fit(module, (problem, {}), 1)
+        return torch.cat(
+            [(torch.zeros_like(value) if value.grad is None else value.grad).flatten() for value in module.network.parameters()]
+        )
+
+    last = gradient(exit_rounds=[2])
+    assert torch.equal(gradient(exit_rounds=[0, 1, 2], exit_weights=[0.0, 0.0, 1.0]), last)
+    assert not torch.equal(gradient(exit_rounds=[2], slot_rounds=4, slot_range=3.0), last)
+
+
+WRONG: list[dict[str, Any]] = [
+    {"exit_rounds": [9]},
+    {"exit_rounds": []},
+    {"average_decay": 1.0},
+    {"exit_weights": [1.0]},
+    {"exit_weights": [1.0, 1.0, 1.0, 1.0, -1.0]},
+    {"slot_range": 0.5},
+    {"slot_rounds": 0},
+]
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=str)
 def test_settings_that_make_no_sense_are_refused(wrong):
     with pytest.raises(IsacError, match=next(iter(wrong))):
         DistributedTraining(**wrong)
@@ -55,7 +81,7 @@ def test_every_configuration_runs(config, drops, tmp_path):
     small = ["--model.hidden=8", "--model.floats=2", "--model.disturbed=1.0"]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
     quiet = [f"--output={tmp_path}", "--trainer.enable_progress_bar=false"]
-    if config.stem in ("tune", "sicnr"):
+    if config.stem in ("tune", "noise"):
         save_network(tmp_path / "before.pt", DistributedNetwork(8, 8, 2), {})
         quiet.append(f"--model.start={tmp_path / 'before.pt'}")
     train(["--config", str(config), *small, *data, *limits, *quiet], "tracking-distributed")

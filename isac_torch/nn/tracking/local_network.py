@@ -19,9 +19,19 @@ from isac_torch.tracking.local.policy import LocalPolicy, LocalState
 from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
+_OF_NOISE = (1, 2, 1)
+"""How many of the last features of `alone` and `near`, and of the last numbers that a target reads, are about the noise of
+sensing constraints, and 0 where they have none: a training without such constraints does not depend on them.
+"""
 
-def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(inputs, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
+
+def _two_layers(inputs: int, hidden: int, outputs: int, unread: int = 0) -> nn.Sequential:
+    """Two layers; before training they do not read the last `unread` inputs."""
+    first = nn.Linear(inputs - unread, hidden)
+    if unread:
+        first.weight = nn.Parameter(nn.functional.pad(first.weight.detach(), (0, unread)))
+        first.in_features = inputs
+    return nn.Sequential(first, nn.SiLU(), nn.Linear(hidden, outputs))
 
 
 def _still(module: nn.Sequential) -> nn.Sequential:
@@ -55,7 +65,7 @@ class _Round(nn.Module):
         self.norm_link, self.norm_ue, self.norm_target = (nn.LayerNorm(hidden) for _ in range(3))
         self.up_ue, self.up_target = _linear(hidden, floats), _linear(hidden, floats)
         self.ue = _two_layers(hidden + floats + UE_READS, hidden, hidden)
-        self.target = _two_layers(hidden + floats + TARGET_READS, hidden, hidden)
+        self.target = _two_layers(hidden + floats + TARGET_READS, hidden, hidden, _OF_NOISE[2])
         self.ue_price, self.target_price = nn.Linear(hidden, 1 + prices), nn.Linear(hidden, 2)
         for layer in (self.ue_price, self.target_price):
             nn.init.normal_(layer.weight, std=0.02)
@@ -76,7 +86,7 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
     """
 
     SYSTEM: ClassVar[str] = "tracking-distributed"
-    FEATURE_VERSION: ClassVar[int] = 2
+    FEATURE_VERSION: ClassVar[int] = 3
 
     def __init__(self, hidden: int = 32, rounds: int = 8, floats: int = 8, prices: int = 2, layers: int = 2) -> None:
         """Cells of width `hidden` for `rounds` rounds.
@@ -90,11 +100,11 @@ class DistributedNetwork(LocalPolicy[Tensor], nn.Module):
         """
         super().__init__()
         self.shape = {"hidden": hidden, "rounds": rounds, "floats": floats, "prices": prices, "layers": layers}
-        self.encode = _two_layers(ALONE, hidden, hidden)
+        self.encode = _two_layers(ALONE, hidden, hidden, _OF_NOISE[0])
         self.alone = nn.ModuleList(_AtAp(hidden) for _ in range(layers))
         self.first = _still(_two_layers(hidden, hidden, 1))
         self.probe = _still(_two_layers(hidden, hidden, 1))
-        self.encode_near = _two_layers(NEAR, hidden, hidden)
+        self.encode_near = _two_layers(NEAR, hidden, hidden, _OF_NOISE[1])
         self.cells = nn.ModuleList(_Round(hidden, floats, prices) for _ in range(rounds))
 
     @property

@@ -27,7 +27,8 @@ class Traffic:
     Attributes:
         sent: in a round, to the UEs and targets of its links, and its part of both sides of each sensing constraint.
         heard: in a round, from the UEs and targets that it hears.
-        once: before the first round: gains of its serving links, and the largest echo of each sensing constraint, both ways.
+        once: before the first round: gains of its serving links, the largest echo of each sensing constraint, both ways, and
+            what the noise of that constraint asks for.
         upload: to a centre, once: its coefficients; and the powers that come back.
     """
 
@@ -68,4 +69,5 @@ def traffic(
     sent = floats * (served + lit) + 2.0 * lit * bool(constraints) + 2.0 * constraints
     heard = announced.sum(1) + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * lit
     upload = served + (problem.num_ues + 2.0 * constraints) * known.links + known.links
-    return Traffic(sent, heard, served + 2.0 * constraints, upload)
+    of_targets = (2.0 if problem.echo_noise is None else 3.0) * constraints
+    return Traffic(sent, heard, served + of_targets, upload)

@@ -35,7 +35,7 @@ from isac_torch.tracking.local.rounds import (
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 Layer = Callable[[Any], Any]
-UE_READS, TARGET_READS, LINK_READS = 4, 4, 11
+UE_READS, TARGET_READS, LINK_READS = 4, 5, 11
 """Numbers that a UE, a target and a link read in a round, besides states and messages."""
 _PRICE_RANGE = (-25.0, 25.0)
 _FIRST_TARGET = -3.5
@@ -204,14 +204,17 @@ def _own_beams(
     seen: Measured[Array],
     channel: Channel,
 ) -> tuple[Any, Any, Any]:
-    """Own-beam factor of each target, whether it can be met so, and what the target reads."""
+    """Own-beam factor of each target, whether it can be met so, and what the target reads: how well its constraint is met,
+    both of these, and which shares of its echo its own beams and of what disturbs it the noise have.
+    """
     xp = namespace(power)
     if not problem.num_constraints:
         nothing = xp.zeros_like(power[:, : problem.num_targets])
         return nothing, nothing, xp.stack([nothing] * TARGET_READS, axis=-1)
     factor, able, part = own_beam_factor(problem, channel("beams", own_beams(problem, known, power)), seen)
     met = logarithm(seen.echo / seen.other / problem.sir_min)
-    return factor, able, xp.stack([scaled(met), factor, able, scaled(logarithm(part), 0.0, 2.0)], axis=-1)
+    noise = problem.constraint_noise / seen.other
+    return factor, able, xp.stack([scaled(met), factor, able, scaled(logarithm(part), 0.0, 2.0), noise], axis=-1)
 
 
 def _link_reads(

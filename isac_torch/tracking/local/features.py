@@ -12,9 +12,9 @@ from isac_torch.tensors import Array, all_but_own, at_least, at_rows, counting, 
 from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear, logarithm, number, own_gain, own_leakage
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
-ALONE = 10
+ALONE = 11
 """Features of a link before any message: what fractional power control knows."""
-NEAR = 12
+NEAR = 14
 """Features that need the coefficients of the neighbourhood."""
 
 
@@ -24,7 +24,9 @@ def scaled(value: Array, mean: float = 0.0, spread: float = 1.0) -> Array:
 
 
 def alone(problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array]) -> Float[Array, "drop link feature"]:
-    """Kind of the link; its gain, absolute and relative to the AP's best and worst of that kind; links of the AP; SIR0."""
+    """Kind of the link; its gain, absolute and relative to the AP's best and worst of that kind; links of the AP; SIR0; whether
+    there are sensing constraints, and whether they have noise.
+    """
     xp, comm, nothing = namespace(known.limit), problem.num_comm_links, known.limit * 0.0
     serves = number(counting(problem.num_links, known.limit) < comm, known.limit) + nothing
     serving = logarithm(own_gain(problem))
@@ -43,7 +45,9 @@ def alone(problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array]) -> Fl
     columns = [serves, 1.0 - serves, gain * serves, gain * (1.0 - serves)]
     columns += [scaled(relative[0], 0.0, 2.5), scaled(relative[1], 0.0, 2.5)]
     columns += [scaled(counts - sensing, 5.0, 3.0), scaled(sensing, 2.0, 2.0), scaled(required, -1.15, 0.5)]
-    columns += [nothing + float(problem.num_constraints > 0)]
+    constrained = problem.num_constraints > 0
+    noisy = constrained and problem.echo_noise is not None
+    columns += [nothing + float(constrained), nothing + float(noisy)]
     return xp.stack(columns, axis=-1)
 
 
@@ -57,7 +61,8 @@ def near(
     problem: MaxMinSinrProblem[Array], known: Neighbourhoods[Array], channel: Channel = clear
 ) -> Float[Array, "drop link feature"]:
     """Disturbance of the link at full budget: at its own UE, at all other UEs heard, at the worst one; the gain over it. What
-    the link brings and costs at sensing constraints, relative to each constraint's largest echo, which the target announces.
+    the link brings and costs at sensing constraints, relative to each constraint's largest echo, which the target announces;
+    what the noise of the constraints asks for beside that echo, which it announces as well.
     """
     xp, comm = namespace(known.limit), problem.num_comm_links
     nothing: Any = known.limit * 0.0
@@ -73,7 +78,11 @@ def near(
     if not problem.num_constraints:
         return xp.stack([*columns, *[nothing] * (NEAR - len(columns))], axis=-1)
     largest = xp.max(known.echo[:, None] * known.at_ap[:, :, None], axis=-1)
-    top = at_least(channel("scale of targets", xp.max(channel("largest echo", largest), axis=1)[..., None]), 1e-30)
+    words = [xp.max(channel("largest echo", largest), axis=1)]
+    if problem.echo_noise is not None:
+        words.append(problem.sir_min * problem.echo_noise)
+    heard = channel("scale of targets", xp.stack(words, axis=-1))
+    top = at_least(heard[..., :1], 1e-30)
     light, dim = logarithm(known.echo / top), logarithm(known.cross_echo / top)
     gain = within(light - dim - logarithm(problem.sir_min)[..., None], -8.0, 8.0)
     columns += [scaled(xp.max(gain, axis=1), 0.0, 2.0), scaled(xp.min(gain, axis=1), 0.0, 2.0)]
@@ -83,6 +92,11 @@ def near(
         mine = own_constraints(problem, table).reshape(nothing[:, comm:].shape) if has_own else nothing[:, comm:]
         columns.append(xp.concat([nothing[:, :comm], scaled(mine, mean, 2.0)], axis=1))
     columns.append(scaled(xp.max(logarithm(problem.sir_min), axis=1)[:, None] + nothing, -1.15, 0.5))
+    noise = light * 0.0
+    if problem.echo_noise is not None:
+        noise = scaled(xp.log(1.0 + heard[..., 1:] / (top * known.limit[:, None])), 0.0, 0.2)
+    mine = own_constraints(problem, noise).reshape(nothing[:, comm:].shape) if has_own else nothing[:, comm:]
+    columns += [xp.max(noise, axis=1), xp.concat([nothing[:, :comm], mine], axis=1)]
     return xp.stack(columns, axis=-1)
 
 
