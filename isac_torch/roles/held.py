@@ -51,6 +51,11 @@ def default_standard(drop: TrackingDrop, scenario: TrackingScenario) -> Standard
     return reference_standard(power_problem(drop, scenario), drop, scenario) if kind == "dominate" else None
 
 
+def raised(standard: Standard | None, factor: Float[Tensor, "drop target"]) -> Standard | None:
+    """The standard with the SICNR of every target times its factor."""
+    return None if standard is None else replace(standard, sicnr=standard.sicnr * factor)
+
+
 def held_problem(drop: TrackingDrop, scenario: TrackingScenario, standard: Standard | None) -> MaxMinSinrProblem:
     """The power problem of drops with any roles under the scenario's requirement, held to `standard`.
 
@@ -79,7 +84,7 @@ class Chosen:
         problem: theirs, held to uniform power with the default roles.
         allocation: powers of the allocator.
         changed: where other roles than the default ones were found better.
-        eased: where no roles met what was asked for first, so that less was asked for.
+        factor: on the SICNR of uniform power, that was asked for of every target.
     """
 
     receive: Int[Tensor, "drop rx"]
@@ -87,7 +92,11 @@ class Chosen:
     problem: MaxMinSinrProblem
     allocation: Allocation
     changed: Bool[Tensor, " drop"]
-    eased: Bool[Tensor, " drop"]
+    factor: Float[Tensor, "drop target"]
+
+    def select(self, index: Int[Tensor, " some"]) -> Chosen:
+        """The choices for the drops at `index`."""
+        return map_tensors(self, lambda t: t[index])
 
 
 @dataclass(frozen=True)
@@ -141,7 +150,7 @@ class Held:
             problem=problem.select(picked),
             allocation=map_tensors(answer, lambda t: t[picked]),
             changed=(chosen.sort(-1).values != sets[:, 0].sort(-1).values).any(-1),
-            eased=torch.zeros(drops, dtype=torch.bool),
+            factor=torch.ones_like(self.drop.target_position[..., 0]),
         )
 
 

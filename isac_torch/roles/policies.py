@@ -9,25 +9,27 @@ Other roles make another drop, whose links and problem are its own: so these are
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from math import comb
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from isac_torch.allocation import FEASIBILITY_TOLERANCE
+from isac_torch.allocation import allocate
 from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.registry import TRACKING
-from isac_torch.roles.held import Chosen, Held, default_standard, joined
+from isac_torch.roles.held import Chosen, Held, default_standard, joined, raised, worth
 from isac_torch.roles.search import Search, search_roles
-from isac_torch.tensors import cat_tensors, map_tensors
+from isac_torch.solvers.tracking.target_factors import target_factors
+from isac_torch.tensors import map_tensors
+from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import MOST_SETS
 
 if TYPE_CHECKING:
+    from isac_torch.allocation import Allocator
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.scenario import TrackingScenario
@@ -40,14 +42,17 @@ class RolePolicy:
     Attributes:
         name: short name for tables.
         allocator: who gives the powers, a name of `isac_torch.allocators.registry`.
-        sicnr: factor of R2, the SICNR of every target; where no roles reach it, 1 is asked for.
+        kept: share of the smallest SINR with the default roles that is kept while the SICNR of the targets is raised, every
+            target's by a factor of its own; 1: no target is asked for more than uniform power gives.
+        most: largest such factor.
         enough_db: ratio of echo to noise (dB) up to which a scan cell is held to uniform power; None: always.
         search: how much to look at, in networks whose sets of receive APs can be listed; `Search.reduced` of it in larger ones.
     """
 
     name: str
     allocator: str = "opc_batched"
-    sicnr: float = 1.0
+    kept: float = 1.0
+    most: float = 2.0
     enough_db: float | None = None
     search: Search = field(default_factory=Search)
 
@@ -59,26 +64,32 @@ class RolePolicy:
             scenario: theirs. Of a requirement `dominate` the factors of R1 and R3 and the scan grid are kept; any other kind is
                 replaced by `dominate` with factors of 1.
         """
-        wanted = [self.asking(scenario, eased=less) for less in ((False, True) if self.sicnr > 1.0 else (False,))]
+        asked, allocator = self.asking(scenario), TRACKING.named(self.allocator)
+        listed = comb(scenario.num_aps, scenario.receive_aps) <= MOST_SETS
+        search = self.search if listed else self.search.reduced()
 
-        def ask(scenario: TrackingScenario) -> Callable[[Tensor], Chosen]:
-            return lambda some: self._search(drop.select(some), scenario)
+        def plain(some: Tensor) -> Chosen:
+            return search_roles(drop.select(some), asked, allocator, search)
 
-        found = first_met(
-            drop.num_drops,
-            [ask(scenario) for scenario in wanted],
-            lambda chosen, _: chosen.allocation.violation <= FEASIBILITY_TOLERANCE,
-        )
-        return replace(map_tensors(joined(found.answers), lambda t: t[found.place]), eased=found.taken > 0)
+        def more(some: Tensor) -> Chosen:
+            return self._raised(drop.select(some), asked, allocator, search)
 
-    def asking(self, scenario: TrackingScenario, *, eased: bool = False) -> TrackingScenario:
-        """The scenario with what this policy asks of the radar, or with what it asks where no roles reach that."""
+        tries = [plain] if self.kept >= 1.0 or drop.target_position.shape[1] == 0 else [more, plain]
+        answer = first_met(drop.num_drops, tries, lambda chosen, _: worth(chosen.allocation) > 0.0)
+        return map_tensors(joined(answer.answers), lambda t: t[answer.place])
+
+    def asking(self, scenario: TrackingScenario) -> TrackingScenario:
+        """The scenario with what this policy asks of the radar, before the targets' SICNR is raised."""
         own = scenario.requirement
         asked = own if own.kind == "dominate" else Requirement("dominate", enough_db=self.enough_db)
-        return replace(scenario, requirement=replace(asked, sicnr=1.0 if eased else self.sicnr))
+        return replace(scenario, requirement=replace(asked, sicnr=1.0))
 
     def held(
-        self, drop: TrackingDrop, scenario: TrackingScenario, receive: Int[Tensor, "drop rx"], eased: Bool[Tensor, " drop"]
+        self,
+        drop: TrackingDrop,
+        scenario: TrackingScenario,
+        receive: Int[Tensor, "drop rx"],
+        factor: Float[Tensor, "drop target"],
     ) -> tuple[TrackingDrop, MaxMinSinrProblem]:
         """Drops with the roles that `choose` found earlier, and the problems that it would give with them.
 
@@ -86,28 +97,32 @@ class RolePolicy:
             drop: networks with the default roles.
             scenario: theirs.
             receive: of `Chosen`.
-            eased: of `Chosen`.
+            factor: of `Chosen`.
         """
-        place, parts = torch.cat([(~eased).nonzero()[:, 0], eased.nonzero()[:, 0]]).argsort(), []
-        for less in (False, True):
-            index = (eased == less).nonzero()[:, 0]
-            if len(index):
-                some, asked = drop.select(index), self.asking(scenario, eased=less)
-                parts.append(Held(some, asked, default_standard(some, asked)).problem(torch.arange(len(index)), receive[index]))
-        networks, problems = zip(*parts, strict=True)
-        return cat_tensors(networks).select(place), cat_tensors(problems).select(place)
+        asked = self.asking(scenario)
+        standard = raised(default_standard(drop, asked), factor)
+        return Held(drop, asked, standard).problem(torch.arange(drop.num_drops), receive)
 
-    def _search(self, drop: TrackingDrop, scenario: TrackingScenario) -> Chosen:
-        listed = comb(scenario.num_aps, scenario.receive_aps) <= MOST_SETS
-        search = self.search if listed else self.search.reduced()
-        return search_roles(drop, scenario, TRACKING.named(self.allocator), search)
+    def _raised(
+        self, drop: TrackingDrop, asked: TrackingScenario, allocator: Allocator[MaxMinSinrProblem], search: Search
+    ) -> Chosen:
+        """Factors that the default roles reach, the best roles at these, and the factors that those reach."""
+        held, rows = Held(drop, asked, default_standard(drop, asked)), torch.arange(drop.num_drops)
+        _, problem = held.problem(rows, all_aps(drop).receive)
+        floor = self.kept * allocate(problem, allocator).value
+        wanted = raised(held.standard, target_factors(problem, floor, self.most))
+        found = search_roles(drop, asked, allocator, search, standard=wanted)
+        _, problem = held.problem(rows, found.receive)
+        factor = target_factors(problem, floor, self.most)
+        network, problem = replace(held, standard=raised(held.standard, factor)).problem(rows, found.receive)
+        return replace(found, drop=network, problem=problem, allocation=allocate(problem, allocator), factor=factor)
 
 
 ROLE_POLICIES = {
     policy.name: policy
     for policy in (
         RolePolicy("opc_dominate_roles", enough_db=13.0),
-        RolePolicy("opc_sense_roles", sicnr=1.5, search=Search(reach=1.0)),
+        RolePolicy("opc_sense_roles", kept=0.8, enough_db=13.0),
     )
 }
 """Policies by name: the largest rate at uniform power's sensing, and roles for the targets' sake."""

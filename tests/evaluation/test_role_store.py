@@ -3,6 +3,7 @@
 from dataclasses import replace
 from unittest.mock import create_autospec
 
+import numpy as np
 import pytest
 import torch
 
@@ -19,49 +20,60 @@ SMALL = TrackingScenario(
     requirement=Requirement("dominate", scan=0.0, position=0.0),
 )  # fmt: skip
 QUICK = Search(reach=100.0, looked=4, solved=2, rounds=0, finalists=2)
-POLICY = RolePolicy("uniform", allocator="upc", sicnr=2.0, search=QUICK)
+PLAIN = RolePolicy("uniform", allocator="upc", search=QUICK)
+POLICY = RolePolicy("raised", kept=0.7, most=1.5, search=QUICK)
 
 
 @pytest.fixture
 def drop():
-    return SMALL.sample(6, generator=torch.Generator().manual_seed(3))
+    return SMALL.sample(3, generator=torch.Generator().manual_seed(3))
 
 
 def _same(one, other):
     return all(torch.equal(tensor_fields(one)[name], value) for name, value in tensor_fields(other).items())
 
 
+@pytest.fixture
+def found(drop, monkeypatch):
+    """What the policy that raises chooses, searched for once."""
+    chosen = POLICY.choose(drop, SMALL)
+    search = create_autospec(RolePolicy.choose, return_value=chosen)
+    monkeypatch.setattr(RolePolicy, "choose", search)
+    return chosen, search
+
+
 def test_the_second_time_nothing_is_searched(drop, tmp_path, monkeypatch):
-    drop = drop.select(torch.arange(3))
     monkeypatch.setattr(role_store, "TOGETHER", 2)
     search = create_autospec(RolePolicy.choose, side_effect=RolePolicy.choose)
     monkeypatch.setattr(RolePolicy, "choose", search)
-    once = replace(POLICY, sicnr=1.0)  # what is asked for is met, so each part is searched once
-    first = chosen_roles(once, drop, SMALL, tmp_path)
+    first = chosen_roles(PLAIN, drop, SMALL, tmp_path)
     assert search.call_count == len(list(tmp_path.iterdir())) == 2  # two drops and one
-    again = chosen_roles(once, drop, SMALL, tmp_path)
+    again = chosen_roles(PLAIN, drop, SMALL, tmp_path)
     assert search.call_count == 2
     assert _same(first[0], again[0])
     assert _same(first[1], again[1])
     next(iter(tmp_path.iterdir())).write_bytes(b"nothing of use")
-    assert _same(chosen_roles(once, drop, SMALL, tmp_path)[1], first[1])
+    assert _same(chosen_roles(PLAIN, drop, SMALL, tmp_path)[1], first[1])
     assert search.call_count == 3
-    chosen_roles(replace(POLICY, sicnr=0.9), drop, SMALL, tmp_path)
+    chosen_roles(replace(PLAIN, enough_db=9.0), drop, SMALL, tmp_path)
     assert search.call_count == 5
 
 
-def test_problems_are_those_of_the_choice(drop, tmp_path, monkeypatch):
-    """Where no roles meet the factor of 2, the problem asks for 1."""
-    search, choices = RolePolicy.choose, []
-
-    def watched(*asked):
-        choices.append(search(*asked))
-        return choices[-1]
-
-    monkeypatch.setattr(RolePolicy, "choose", watched)
+def test_problems_are_those_of_the_choice(drop, found, tmp_path):
+    """Every target is asked for its own factor, and numbers that no search gives are searched for again."""
+    found, search = found
     network, problem = chosen_roles(POLICY, drop, SMALL, tmp_path)
-    (found,) = choices
-    assert sorted(set(found.eased.tolist())) == [False, True]
+    assert float(found.factor.amax()) > 1.0
     torch.testing.assert_close(problem.sir_min, found.problem.sir_min)
     torch.testing.assert_close(problem.echo, found.problem.echo)
     torch.testing.assert_close(network.rx_position, found.drop.rx_position)
+
+    (path,) = tmp_path.iterdir()
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    for name, value in (("factor", np.nan), ("receive", 5)):  # no search gives these
+        wrong = {**arrays, name: arrays[name].copy()}
+        wrong[name].flat[0] = value
+        np.savez(path, **wrong)
+        assert _same(chosen_roles(POLICY, drop, SMALL, tmp_path)[1], problem)
+    assert search.call_count == 3

@@ -13,7 +13,7 @@ from torch.testing import assert_close
 
 from isac_torch.allocators.registry import named_allocator
 from isac_torch.errors import ScenarioError
-from isac_torch.evaluation.studies import tracking_run
+from isac_torch.evaluation.studies import tracking_loop, tracking_run
 from isac_torch.evaluation.studies.tracking_design import design
 from isac_torch.evaluation.studies.tracking_loop import _beams, follow
 from isac_torch.evaluation.studies.tracking_report import CONTENDERS, summarise, world_row
@@ -117,6 +117,24 @@ def test_uniform_power_that_is_mixed_in_keeps_the_requirement() -> None:
     for bad in ({"uniform": 1.5}, {"uniform": 0.1, "roles": Search()}):
         with pytest.raises(ScenarioError, match="uniform="):
             Contender("opc_dominate", **bad)
+
+
+def test_another_decides_until_all_targets_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    quick = Search(looked=2, solved=1, rounds=0, finalists=1)
+    asked = (Requirement("dominate", scan=0.0, position=0.0),)
+    then = Contender("opc_dominate", asked, quick, searching=Contender("upc"))
+    scenario, loop = replace(SMALL, num_targets=1, area_m2=1e4), replace(QUICK, num_steps=5, role_steps=20)
+    with pytest.raises(ScenarioError, match="searching"):
+        replace(then, searching=then)
+    asks = Mock(side_effect=design)
+    monkeypatch.setattr(tracking_loop, "design", asks)
+    found = follow(scenario, loop, then, make_world(scenario, loop, 1))
+    complete = [False, *(len(places) >= 1 for places in found.estimates[:-1])]
+    assert set(complete) == {False, True}
+    assert [call.args[3] is then for call in asks.call_args_list] == complete
+    assert [call.args[4].name == "opc_dominate" for call in asks.call_args_list] == complete
+    searches = [call.args[5] is None for call in asks.call_args_list]
+    assert searches == [not (now and before) for now, before in zip(complete, [False, *complete], strict=False)]
 
 
 def test_runs_resume_and_do_not_depend_on_how_many_worlds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

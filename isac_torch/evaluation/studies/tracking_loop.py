@@ -86,6 +86,8 @@ def follow(
     if scenario.num_targets < 1:
         raise ScenarioError("num_targets=0 leaves nothing to follow; use at least one")
     allocator = named_allocator(contender.allocator) if allocator is None else allocator
+    first = contender if contender.searching is None else contender.searching
+    finder = allocator if first.allocator == contender.allocator else named_allocator(first.allocator)
     heights = scenario.target_height_min, scenario.target_height_max
     tracker = Tracker(loop.motion, scenario.side, heights, loop.rules)
     matched: set[int] = set()
@@ -96,9 +98,11 @@ def follow(
         tracker.predict()
         beams, error = _beams(tracker, scenario, loop, step)
         believed = replace(scenario, angle_error=error)
+        complete = len(tracker.confirmed) >= scenario.num_targets
+        who, powers_of = (contender, allocator) if complete else (first, finder)
         kept = None if receive is None or step % loop.role_steps == 0 else receive
-        made = design(world.network, beams, believed, contender, allocator, kept)
-        receive = made.receive
+        made = design(world.network, beams, believed, who, powers_of, kept)
+        receive = made.receive if who.roles is not None else None
         tracker.look(_hear(made.drop, world, step, scenario, loop, made.power), scenario.listening_aps)
         score, errors = _compare(tracker, world.path[step, world.present[step], :3], loop.cutoff, matched)
         scores.append(score)

@@ -79,19 +79,24 @@ class Contender:
             `dominate` compares with uniform power and the scenario's roles in any case.
         uniform: share of uniform power that is mixed into the allocator's powers under `dominate`, which then still holds; only
             with the scenario's roles.
+        searching: who decides instead of this one while fewer tracks are confirmed than targets are expected, so that new
+            targets can still appear; None: this one always.
     """
 
     allocator: str
     requirements: tuple[Requirement, ...] = ()
     roles: Search | None = None
     uniform: float = 0.0
+    searching: Contender | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none, and mixing where uniform power need not meet the requirement."""
+        """Refuse a share that is none, mixing where uniform power need not meet the requirement, and chains of contenders."""
         if not 0.0 <= self.uniform <= 1.0:
             raise ScenarioError(f"uniform={self.uniform} is a share of the power and must lie in 0..1")
         if self.uniform > 0.0 and self.roles is not None:
             raise ScenarioError(f"uniform={self.uniform} needs the scenario's roles; leave roles=None")
+        if self.searching is not None and self.searching.searching is not None:
+            raise ScenarioError("searching names a contender that leaves the search to another; name that one itself")
 
 
 @dataclass(frozen=True)

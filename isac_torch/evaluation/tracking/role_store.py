@@ -48,24 +48,25 @@ def chosen_roles(
         known = _read(path, some)
         if known is None:
             found = policy.choose(some, scenario)
-            known = found.receive, found.eased
+            known = found.receive, found.factor
             folder.mkdir(parents=True, exist_ok=True)
             with written_whole(path) as partial:
-                np.savez(partial, receive=found.receive.numpy(), eased=found.eased.numpy())
+                np.savez(partial, receive=found.receive.numpy(), factor=found.factor.numpy())
         parts.append(policy.held(some, scenario, *known))
     networks, problems = zip(*parts, strict=True)
     return cat_tensors(networks), cat_tensors(problems)
 
 
 def _read(path: Path, drop: TrackingDrop) -> tuple[Tensor, Tensor] | None:
-    """Receive APs and whether less was asked for; None where the file is missing or damaged."""
+    """Receive APs and the factors asked of the targets; None where the file is missing or damaged."""
     try:
-        arrays = read_npz(path, 16 * drop.rx_position.numel() + 2**14)
-        receive, eased = (torch.from_numpy(arrays[name].copy()) for name in ("receive", "eased"))
+        arrays = read_npz(path, 16 * (drop.rx_position.numel() + drop.target_position.numel()) + 2**14)
+        receive, factor = (torch.from_numpy(arrays[name].copy()) for name in ("receive", "factor"))
     except (FileNotFoundError, NpzError, KeyError, TypeError):
         return None
     listening, num_aps = drop.rx_position.shape[1], drop.tx_position.shape[1] + drop.rx_position.shape[1]
-    if receive.shape != (drop.num_drops, listening) or eased.shape != (drop.num_drops,):
+    if receive.shape != (drop.num_drops, listening) or factor.shape != drop.target_position.shape[:2]:
         return None
-    usable = receive.dtype == torch.int64 and eased.dtype == torch.bool and bool(((receive >= 0) & (receive < num_aps)).all())
-    return (receive, eased) if usable else None
+    typed = receive.dtype == torch.int64 and factor.dtype == torch.float64
+    usable = typed and bool(((receive >= 0) & (receive < num_aps)).all()) and bool(((factor >= 1.0) & factor.isfinite()).all())
+    return (receive, factor) if usable else None
