@@ -9,6 +9,8 @@ FIELDS: dict[str, Field] = {
     "drop/pilot": field("index of pilot", "drop ue"),
     "drop/gram_real": field("1", "drop ue ue"),
     "drop/gram_imag": field("1", "drop ue ue"),
+    "drop/receives": field("1 where it receives", "drop ap", optional=True),
+    "drop/path_cross_section": field("m2", "drop ue ap ap", optional=True),
     "problem/gain": field("1/W", "drop ue ap"),
     "problem/estimate": field("1/W", "drop ue ap"),
     "problem/gram_real": field("1", "drop ue ue"),

@@ -291,6 +291,8 @@ def test_information_of_every_path_by_a_loop(receives):
             total += snr / scenario.noise_power * np.array([u[0] ** 2, u[1] ** 2, u[0] * u[1]])
         total *= 8 * np.pi**2 * scenario.rms_bandwidth**2 / 299_792_458.0**2
         np.testing.assert_allclose([part[0, k, m] for part in (found.xx, found.yy, found.xy)], total, rtol=1e-12)
+    told = coefficients(RoadSnapshot.from_drop(replace(drop, receives=hears, path_cross_section=section), 0, scenario))
+    np.testing.assert_allclose(told.fisher, torch.cat([found.xx, found.yy, found.xy]), rtol=1e-12)
 
 
 def test_positions_of_ones_own(tmp_path, capsys):

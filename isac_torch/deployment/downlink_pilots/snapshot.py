@@ -182,9 +182,14 @@ class RoadSnapshot:
     def from_drop(cls, drop: Any, index: int, scenario: DownlinkPilotScenario) -> RoadSnapshot:
         """Drop `index` of a batch (a `DownlinkPilotDrop`) of a scenario."""
         arrays = {name: getattr(drop, name)[index] for name in _OF_DROP}
-        known = {name: getattr(scenario, name) for name, spec in SPECS.items() if not spec.axes}
+        known: dict[str, Any] = {name: getattr(scenario, name) for name, spec in SPECS.items() if not spec.axes}
         if scenario.crb != "mean_power":
             raise DropError(f"crb={scenario.crb!r}: the deployed allocator knows mean_power only; use `isac_torch.allocate`")
+        receives, section = getattr(drop, "receives", None), getattr(drop, "path_cross_section", None)
+        if receives is not None:
+            known["receive_ap"] = np.flatnonzero(_to_numpy(receives[index]))
+        if section is not None:
+            known["path_cross_section"] = _to_numpy(section[index])
         ues = len(arrays["ue_position"])
         return cls(**{n: _to_numpy(a) for n, a in arrays.items()}, crb_max=np.full(ues, scenario.crb_max), **known)  # type: ignore[arg-type]  # converted
 
