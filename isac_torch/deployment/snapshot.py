@@ -15,6 +15,7 @@ from isac_torch.deployment.numbers import as_floats, as_indices, as_number, with
 from isac_torch.deployment.radar_fields import NESTED, check_radar
 from isac_torch.deployment.snapshot_fields import SHAPES, SPECS, SnapshotFields
 from isac_torch.errors import DropError
+from isac_torch.tracking.beam_setup import BeamSetup
 from isac_torch.units import db_to_linear
 
 NO_PATH_GAIN = 1e-20
@@ -100,7 +101,11 @@ class Snapshot(SnapshotFields):
 
     @classmethod
     def from_drop(cls, drop: Any, index: int, scenario: Any) -> Snapshot:
-        """Drop `index` of a batch (a `TrackingDrop`) of a `TrackingScenario`."""
+        """Drop `index` of a batch (a `TrackingDrop`) of a `TrackingScenario`. Raises DropError for beams other than MRT."""
+        if scenario.beams.kind != "mrt":
+            raise DropError(
+                f"beams.kind={scenario.beams.kind}: deployed networks send MRT beams; ask allocate() with a power problem"
+            )
         arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in SHAPES if hasattr(drop, name)}
         scalars = {name: getattr(scenario, name) for name in (*_SCALARS, *NESTED, "echo_gain") if name not in _OPEN}
         ap_power = [scenario.ap_power] * len(arrays["tx_position"])
@@ -121,6 +126,11 @@ class Snapshot(SnapshotFields):
     def num_targets(self) -> int:
         """Tracked targets."""
         return len(self.target_position)
+
+    @property
+    def beams(self) -> BeamSetup:
+        """How APs form the beams of their UEs: MRT."""
+        return BeamSetup()
 
     @property
     def sir_min(self) -> float:

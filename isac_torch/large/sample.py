@@ -18,8 +18,10 @@ def sample_network(scenario: TrackingScenario, seed: int) -> Snapshot:
     """One network with positions and orientations as `TrackingScenario.sample` draws them, though not the same draws.
 
     Gains, sets and pilots are left to the allocator: shadowing of any strength is `Shadowing(scenario.shadowing_db, seed)`.
-    Raises ScenarioError unless receive APs are spread by `farthest_point`.
+    Raises ScenarioError unless receive APs are spread by `farthest_point` and beams are MRT.
     """
+    if scenario.beams.kind != "mrt":
+        raise ScenarioError(f"beams.kind={scenario.beams.kind!r} must be 'mrt' in large networks")
     if scenario.receive_selection != "farthest_point":
         raise ScenarioError(f"receive_selection={scenario.receive_selection!r} must be 'farthest_point' in large networks")
     generator = np.random.default_rng(seed)

@@ -63,6 +63,13 @@ def turned_back(matrix: Float[Array, "*shape antenna antenna"]) -> Complex[Array
     return xp.reshape(back, matrix.shape)
 
 
+def vectors_back(vector: Complex[Array, "*shape antenna"]) -> Complex[Array, "*shape antenna"]:
+    """Q x: vectors of the turned kind, such as beams, between the antennas themselves."""
+    xp = namespace(vector)
+    turn = _turn(vector.shape[-1]).T
+    return vector @ (constant(turn.real, xp.real(vector)) + 1j * constant(turn.imag, xp.real(vector)))
+
+
 def weights_of(matrix: Float[Array, "*shape antenna antenna"]) -> Float[Array, "*shape lag"]:
     """Numbers w with tr(T X) = sum_d w_d t_d for a turned matrix X and the lags t of any T."""
     size = matrix.shape[-1]

@@ -10,11 +10,13 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
-from isac_torch.propagation.arrays import steering
+from isac_torch.propagation.arrays import steering, vectors_back
 from isac_torch.propagation.geometry import angles
+from isac_torch.propagation.pilots import pilot_gram
 from isac_torch.sensing.conditions import Pointing
 from isac_torch.sensing.pointing import draw_errors
 from isac_torch.tensors import amplitude
+from isac_torch.tracking.drawn_estimates import beams_at, estimation, served_by
 
 if TYPE_CHECKING:
     from isac_torch.tracking.channel import ChannelStatistics
@@ -30,7 +32,7 @@ class Blocks:
     """Drawn coherence blocks of a batch of drops; nothing here depends on the powers.
 
     Attributes:
-        data_beam: h-hat / sqrt(tr Phi) of each serving link.
+        data_beam: of each serving link, of unit mean norm: h-hat / sqrt(tr Phi) under MRT.
         probe_beam: unit-norm beam of each sensing link, at the angles that the AP believes in.
         data_symbol: x_k[t], the same at all APs that serve UE k.
         probe_symbol: x_lm[t], one sequence per sensing link.
@@ -61,7 +63,7 @@ def draw_blocks(
         return torch.randn(full, generator=generator, dtype=complex_type, device=generator.device).to(device)
 
     return Blocks(
-        data_beam=_data_beams(drop, statistics, scenario, normal),
+        data_beam=(_data_beams if scenario.beams.kind == "mrt" else _other_beams)(drop, statistics, scenario, normal),
         probe_beam=_probe_beams(drop, scenario, num_blocks, generator, pointing),
         data_symbol=normal(ues, num_samples),
         probe_symbol=normal(targets, sensing, num_samples),
@@ -128,6 +130,22 @@ def _data_beams(
     index = torch.arange(drop.pilot.shape[0], device=white.device)[:, None, None]
     own = white.transpose(0, 1)[:, index, drop.pilot.unsqueeze(-1), drop.serving_ap]
     return torch.einsum("dksab,fdksb->dfksa", shaping, own)
+
+
+def _other_beams(
+    drop: TrackingDrop, statistics: ChannelStatistics, scenario: TrackingScenario, normal: Callable[..., Tensor]
+) -> Tensor:
+    """Zero-forcing or partial-MMSE beams of drawn estimates, eqs. (87) and (88) of docs/physics.md."""
+    white = normal(scenario.pilot_symbols, drop.tx_position.shape[1], scenario.num_antennas)
+    gram = pilot_gram(drop.pilot).to(statistics.lags.dtype)
+    known = estimation(drop, scenario, statistics.lags[:, :, : gram.shape[1]], gram)
+    beams = white.new_zeros(*drop.serving_ap.shape, white.shape[1], white.shape[-1])
+    for some in served_by(drop):
+        seen = white[some.drop, :, :, some.ap].permute(1, 2, 0)[drop.pilot[some.drop]]  # ue antenna block
+        estimates = known.root[some.drop, some.ap].to(seen.dtype) @ seen
+        formed = beams_at(some, estimates, known, drop, scenario).transpose(1, 2)
+        beams[some.drop, some.ue, some.place] = vectors_back(formed)
+    return (beams / statistics.beam_norm[..., None, None]).permute(0, 3, 1, 2, 4)
 
 
 def _probe_beams(

@@ -72,7 +72,7 @@ def network_problem(
     return MaxMinSinrProblem(
         signal=signal_amplitude(statistics, noise),
         leakage=leakage_gain(statistics, noise),
-        coherent=coherent_amplitude(statistics, drop, noise),
+        coherent=coherent_amplitude(statistics, noise),
         echo=echo,
         cross_echo=cross_echo,
         sir_min=xp.zeros_like(echo[..., 0]) + sir_min[:, None],

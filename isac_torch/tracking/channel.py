@@ -17,7 +17,8 @@ from isac_torch.propagation.correlation import local_scattering_lags, pointing_l
 from isac_torch.propagation.estimation import mmse_matrix, observation_lags
 from isac_torch.propagation.geometry import angles
 from isac_torch.propagation.pilots import pilot_gram
-from isac_torch.tensors import Array, at_columns, at_rows, namespace, stacked
+from isac_torch.tensors import Array, all_but_own, at_columns, at_rows, namespace, stacked
+from isac_torch.tracking.beam_statistics import BeamStatistics, beam_statistics
 
 if TYPE_CHECKING:
     from isac_torch.tracking.drop import TrackingDrop
@@ -30,17 +31,16 @@ class LinkStatistics(Generic[Array]):
 
     Attributes:
         link_ap: transmit AP of every link.
-        energy: tr Phi[k, s], Phi = Lambda C the covariance of the estimate of UE k's channel at its s-th serving AP.
-        heard: tr(C X_e) at a UE, a^H X_e a at a target, where X_e = Phi / tr Phi or W of link e, C and a those at its AP.
-        contamination: tr(C[k, m] Lambda[j, s]) for the s-th link of UE j, at AP m; None where no UEs share a pilot.
-        gram: |pi_j^H pi_k| of the uplink pilots.
+        energy: |E h^H w|^2 of UE k's channel at its s-th serving AP and its beam there; tr Phi for MRT beams, Phi = Lambda C.
+        heard: E|h^H w|^2 - |E h^H w|^2 at a UE, which is tr(C X_e) for MRT, a^H X_e a at a target, where X_e = E[w w^H] of
+            link e (for MRT Phi / tr Phi; W), C and a those at its AP.
+        coherent: E[h_k^H w_js] for the s-th link of UE j on the pilot of another UE k; None where no UEs share a pilot.
     """
 
     link_ap: Int[Array, "drop link"]
     energy: Float[Array, "drop ue serving"]
     heard: Float[Array, "drop node link"]
-    contamination: Float[Array, "drop ue serving ue"] | None
-    gram: Float[Array, "drop ue ue"]
+    coherent: Float[Array, "drop ue ue serving"] | None
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ class ChannelStatistics(LinkStatistics[Array]):
         observation_lags: of Gamma[k, s], the despread pilot observation of UE k at its s-th serving AP, W.
         turned_mmse: turned Lambda[k, s].
         turned_estimate: turned Phi[k, s].
+        turned_beam: turned E[w w^H] of the beam of UE k from its s-th serving AP, unit trace.
+        beam_norm: root of the mean energy of that beam before it was normalised; sqrt(tr Phi) for MRT.
         beam_lags: of W[l, s] = E[w_0 w_0^H] of the unit-norm beam at target l from its s-th sensing AP, unit trace.
     """
 
@@ -59,6 +61,8 @@ class ChannelStatistics(LinkStatistics[Array]):
     observation_lags: Float[Array, "drop ue serving lag"]
     turned_mmse: Float[Array, "drop ue serving antenna antenna"]
     turned_estimate: Float[Array, "drop ue serving antenna antenna"]
+    turned_beam: Float[Array, "drop ue serving antenna antenna"]
+    beam_norm: Float[Array, "drop ue serving"]
     beam_lags: Float[Array, "drop target sensing lag"]
 
     @property
@@ -81,6 +85,11 @@ class ChannelStatistics(LinkStatistics[Array]):
     def estimate(self) -> Complex[Array, "drop ue serving antenna antenna"]:
         """Phi[k, s], covariance of the estimate of UE k's channel at its s-th serving AP."""
         return turned_back(self.turned_estimate)
+
+    @property
+    def data_beam(self) -> Complex[Array, "drop ue serving antenna antenna"]:
+        """E[w w^H] of the beam of UE k from its s-th serving AP, unit trace."""
+        return turned_back(self.turned_beam)
 
     @property
     def sensing_beam(self) -> Complex[Array, "drop target sensing antenna antenna"]:
@@ -108,22 +117,55 @@ def channel_statistics(
     comm, rest = math.prod(drop.serving_ap.shape[1:]), at_links.shape[2:]
     at_serving = at_links[:, :comm].reshape(*drop.serving_ap.shape, *rest)
     observed, mmse, estimate = _estimates(drop, physics, at_serving, gram)
-    energy = estimate.diagonal(0, -2, -1).sum(-1)
-    shared = bool((gram.sum(-1) > 1.0).any())
-    weights = weights_of(estimate) / energy[..., None], toeplitz_weights(beam_lags)
+    beams = _mrt(drop, at_serving[..., : gram.shape[1], :], mmse, estimate, gram)
+    if physics.beams.kind != "mrt":
+        beams = beam_statistics(drop, physics, lags[:, :, : gram.shape[1]], gram)
+    weights = weights_of(beams.covariance), toeplitz_weights(beam_lags)
     sent = [x.reshape(len(lags), -1, lags.shape[-1]) for x in weights]
+    heard = (at_links @ xp.concat(sent, axis=1)[..., None])[..., 0].mT
+    if beams.spread is not None:
+        known = xp.concat([beams.spread, heard[:, : gram.shape[1], comm:]], axis=2)
+        heard = xp.concat([known, heard[:, gram.shape[1] :]], axis=1)
     return ChannelStatistics(
         link_ap=link_ap,
         lags=lags,
         observation_lags=observed,
         turned_mmse=mmse,
         turned_estimate=estimate,
+        turned_beam=beams.covariance,
+        beam_norm=beams.norm,
         beam_lags=beam_lags,
-        energy=energy,
-        heard=(at_links @ xp.concat(sent, axis=1)[..., None])[..., 0].mT,
-        contamination=(at_serving[..., : gram.shape[1], :] @ weights_of(mmse)[..., None])[..., 0] if shared else None,
-        gram=gram,
+        energy=beams.energy,
+        heard=heard,
+        coherent=beams.coherent,
     )
+
+
+def _mrt(drop: TrackingDrop[Array], at_serving: Array, mmse: Array, estimate: Array, gram: Array) -> BeamStatistics[Array]:
+    """Beams along the estimates. `at_serving` are the lags of all UEs' C at each serving link's AP."""
+    energy = estimate.diagonal(0, -2, -1).sum(-1)
+    norm = namespace(energy).sqrt(energy)
+    coherent = None
+    if bool((gram.sum(-1) > 1.0).any()):
+        coherent = mrt_coherence((at_serving @ weights_of(mmse)[..., None])[..., 0], norm, gram, drop.pilot_power)
+    return BeamStatistics(estimate / energy[..., None, None], norm, energy, coherent, None)
+
+
+def mrt_coherence(
+    contamination: Float[Array, "drop ue serving ue"],
+    norm: Float[Array, "drop ue serving"],
+    gram: Float[Array, "drop ue ue"],
+    pilot_power: Float[Array, "drop ue"],
+) -> Float[Array, "drop ue ue serving"]:
+    """E[h_k^H w_js] of MRT beams for UEs j on the pilot of another UE k, eq. (13) without the noise.
+
+    Args: contamination, tr(C[k, m] Lambda[j, s]) for the s-th link of UE j, at AP m; norm, sqrt(tr Phi) of each link; gram,
+    |pi_j^H pi_k|; pilot_power, W.
+    """
+    xp = namespace(gram)
+    shared = gram * all_but_own(gram.shape[1], gram)
+    power_ratio = xp.sqrt(pilot_power[:, :, None] / pilot_power[:, None, :])
+    return (shared * power_ratio)[..., None] * xp.permute_dims(contamination / norm[..., None], (0, 3, 1, 2))
 
 
 def by_link(

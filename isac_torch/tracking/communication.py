@@ -1,16 +1,16 @@
-"""Noise-normalised coefficients of the downlink SINR under MRT. Equations (10)-(14) of docs/physics.md."""
+"""Noise-normalised coefficients of the downlink SINR. Equations (10)-(14) of docs/physics.md."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from jaxtyping import Float
 
-from isac_torch.tensors import Array, all_but_own, namespace
+from isac_torch.tensors import Array, namespace
 from isac_torch.tracking.channel import LinkStatistics
 
 if TYPE_CHECKING:
-    from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.scenario import TrackingScenario
 
 
@@ -21,7 +21,7 @@ def trace(matrix: Array) -> Array:
 
 
 def signal_amplitude(statistics: LinkStatistics[Array], noise_power: float) -> Float[Array, "drop ue serving"]:
-    """a[k, s] = sqrt(tr Phi / noise): amplitude gain of a serving link, 1/sqrt(W), eq. (10)."""
+    """a[k, s] = |E h^H w| / sqrt(noise): amplitude gain of a serving link, 1/sqrt(W), eq. (10)."""
     return namespace(statistics.energy).sqrt(statistics.energy / noise_power)
 
 
@@ -30,20 +30,15 @@ def leakage_gain(statistics: LinkStatistics[Array], noise_power: float) -> Float
     return statistics.heard[:, : statistics.energy.shape[1]] / noise_power
 
 
-def coherent_amplitude(
-    statistics: LinkStatistics[Array], drop: TrackingDrop[Array], noise_power: float
-) -> Float[Array, "drop ue ue serving"]:
+def coherent_amplitude(statistics: LinkStatistics[Array], noise_power: float) -> Float[Array, "drop ue ue serving"]:
     """c[k, j, s]: amplitude that the s-th link of a UE j on k's pilot adds coherently at UE k, 1/sqrt(W), eq. (13).
 
     It is real: covariances of a uniform linear array are Hermitian Toeplitz, so that all of them turn real together.
     """
-    xp = namespace(statistics.gram)
-    if statistics.contamination is None:
-        return xp.zeros_like(statistics.gram[..., None] * statistics.energy[:, None])
-    shared = statistics.gram * all_but_own(statistics.gram.shape[1], statistics.gram)
-    power_ratio = xp.sqrt(drop.pilot_power[:, :, None] / drop.pilot_power[:, None, :])
-    amplitude = statistics.contamination / xp.sqrt(statistics.energy * noise_power)[..., None]
-    return (shared * power_ratio)[..., None] * xp.permute_dims(amplitude, (0, 3, 1, 2))
+    xp, energy = namespace(statistics.energy), statistics.energy
+    if statistics.coherent is None:
+        return xp.zeros_like(energy[:, None] + energy[:, :, :1, None])
+    return statistics.coherent / math.sqrt(noise_power)
 
 
 def rate(sinr: Float[Array, "*shape"], scenario: TrackingScenario) -> Float[Array, "*shape"]:

@@ -11,7 +11,7 @@ from isac_torch.errors import ScenarioError
 from isac_torch.propagation.estimation import mmse_matrix
 from isac_torch.propagation.pilots import pilot_gram
 from isac_torch.tensors import Array, at_rows, constant, namespace
-from isac_torch.tracking.channel import LinkStatistics, by_link
+from isac_torch.tracking.channel import LinkStatistics, by_link, mrt_coherence
 from isac_torch.tracking.communication import trace
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def link_statistics(
         beam: W[l, s] = E[w_0 w_0^H] of the beam of mean norm 1 at target l from its s-th sensing AP.
 
     Raises:
-        ScenarioError: arrays of wrong shapes, or a beam whose trace is not 1.
+        ScenarioError: arrays of wrong shapes, a beam whose trace is not 1, or beams of UEs other than MRT.
     """
+    if physics.beams.kind != "mrt":
+        raise ScenarioError(f"beams.kind={physics.beams.kind}: covariances of any structure are for MRT beams; choose mrt")
     _check(drop, covariance, response, beam)
     xp = namespace(covariance)
     gram = xp.astype(pilot_gram(drop.pilot), drop.ue_gain.dtype, copy=False)
@@ -63,13 +65,15 @@ def link_statistics(
     sent = xp.concat([(estimate / norm[..., None, None]).reshape(shape), beam.reshape(shape)], axis=1)
     towards = at_rows(xp.permute_dims(response, (0, 2, 1, 3)), link_ap)  # [drop, link, target, antenna]
     lit = xp.real((xp.conj(towards) * (sent[:, :, None] @ towards[..., None])[..., 0]).sum(-1))
-    shared = bool((gram.sum(-1) > 1.0).any())
+    coherent = None
+    if bool((gram.sum(-1) > 1.0).any()):
+        contamination = xp.abs((at_serving * mmse[:, :, :, None].mT).sum((-2, -1)))
+        coherent = mrt_coherence(contamination, xp.sqrt(norm), gram, drop.pilot_power)
     return LinkStatistics(
         link_ap=link_ap,
         energy=norm,
         heard=xp.concat([trace(at_links @ sent[:, :, None]), lit], axis=2).mT,
-        contamination=xp.abs((at_serving * mmse[:, :, :, None].mT).sum((-2, -1))) if shared else None,
-        gram=gram,
+        coherent=coherent,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    from isac_torch.tracking.beam_setup import BeamSetup
     from isac_torch.tracking.requirement import Requirement
     from isac_torch.tracking.setup import SensingSetup
 
@@ -41,6 +42,11 @@ class Physics(Protocol):
     @property
     def angle_error(self) -> float:
         """Standard deviation of the tracked azimuth and elevation, rad."""
+        ...
+
+    @property
+    def beams(self) -> BeamSetup:
+        """How APs form the beams of their UEs."""
         ...
 
     @property

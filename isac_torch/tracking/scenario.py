@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
 from isac_torch.errors import ScenarioError
+from isac_torch.tracking.beam_setup import BeamSetup
 from isac_torch.tracking.requirement import PLAIN, Requirement
 from isac_torch.tracking.setup import SensingSetup
 from isac_torch.units import db_to_linear, dbm_to_watt
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
-_NESTED: dict[str, type] = {"requirement": Requirement, "sensing": SensingSetup}
+_NESTED: dict[str, type] = {"requirement": Requirement, "sensing": SensingSetup, "beams": BeamSetup}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class TrackingScenario:
         sir_min_db: sensing SIR that every target must reach (SIR0) where the requirement is of kind `sir`, dB.
         requirement: what power control asks of the radar.
         sensing: what echoes depend on beyond the network: cross-sections, clutter, samples of a test.
+        beams: of UEs: maximum ratio transmission, zero forcing or partial MMSE.
 
     Example:
         >>> import torch
@@ -108,6 +110,7 @@ class TrackingScenario:
     sir_min_db: float = -5.0
     requirement: Requirement = field(default_factory=Requirement)
     sensing: SensingSetup = field(default_factory=SensingSetup)
+    beams: BeamSetup = field(default_factory=BeamSetup)
 
     def __post_init__(self) -> None:
         """Refuse parameters that describe no network, in one line each."""
@@ -139,11 +142,14 @@ class TrackingScenario:
                 f"pilot_length={self.pilot_symbols} leaves no data symbol in coherence_length={self.block_length}; "
                 "shorten the pilots (they can be reused) or lengthen the block"
             )
+        self.beams.check(self.num_antennas, self.pilot_symbols)
         if self.has_own_channel and self.requirement.kind not in PLAIN:
             raise ScenarioError(
                 f"requirement.kind={self.requirement.kind} is computed by the package's channel model, "
                 f"which {type(self).__name__} replaces; choose sir or none"
             )
+        if self.has_own_channel and self.beams.kind != "mrt":
+            raise ScenarioError(f"beams.kind={self.beams.kind}: {type(self).__name__} has beams of its own; leave beams out")
 
     @property
     def has_own_channel(self) -> bool:
@@ -204,7 +210,7 @@ class TrackingScenario:
     def name(self) -> str:
         """Short name: APs x UEs x targets, pilots, requirement, such as '16x16x4_tau16_sir-5'."""
         asked = f"sir{self.sir_min_db:g}" if self.requirement.kind == "sir" else self.requirement.name
-        return f"{self.num_aps}x{self.num_ues}x{self.num_targets}_tau{self.pilot_symbols}_{asked}"
+        return f"{self.num_aps}x{self.num_ues}x{self.num_targets}_tau{self.pilot_symbols}_{asked}{self.beams.suffix}"
 
     @property
     def receive_aps(self) -> int:

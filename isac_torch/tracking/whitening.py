@@ -73,8 +73,9 @@ def mean_beams(
 ) -> Beams[Array]:
     """Beams of every link of the problem with these powers (W) as reference."""
     xp = namespace(reference)
-    mrt = statistics.estimate / statistics.energy[..., None, None]
-    parts = [x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:]) for x in (mrt, statistics.sensing_beam)]
+    parts = [
+        x.reshape(x.shape[0], x.shape[1] * x.shape[2], *x.shape[3:]) for x in (statistics.data_beam, statistics.sensing_beam)
+    ]
     return Beams(problem.link_ap, xp.concat(parts, axis=1), reference, problem.num_ues, problem.num_comm_links)
 
 

@@ -3,6 +3,8 @@
 Nothing of the closed forms is used but the MMSE filter, which the APs themselves apply.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from tests.oracles.estimation import mmse_matrix
@@ -50,12 +52,19 @@ def estimate_channels(received: Array, covariance: Array, pilots: Array, pilot_p
 
 
 def sinr_by_simulation(
-    world: World, data_power: Array, sensing_power: Array, count: int, rng: np.random.Generator, batch: int = 500
+    world: World,
+    data_power: Array,
+    sensing_power: Array,
+    count: int,
+    rng: np.random.Generator,
+    batch: int = 500,
+    form: Callable[[Array], Array] = lambda estimates: estimates,
 ) -> Array:
     """SINR of every UE from measured moments of the effective channels (the use-and-then-forget terms A, B, C, D).
 
-    Beams are normalised by the *measured* mean energy of the estimates. Sensing beams err at random: `world["draw_beam"]`
-    is a function (rng, count) -> beams[draw, target, ap, antenna] of unit norm. Two passes: the first one measures norms.
+    `form` makes beams of estimates (default: MRT), which are normalised by their *measured* mean energy. Sensing beams err
+    at random: `world["draw_beam"]` is a function (rng, count) -> beams[draw, target, ap, antenna] of unit norm. Two passes:
+    the first one measures norms.
     """
     args = (world["pilots"], world["pilot_power"], world["noise_power"])
     num_ues = data_power.shape[0]
@@ -63,15 +72,15 @@ def sinr_by_simulation(
     seeds = rng.integers(0, 2**63, size=max(count // batch, 1))
     for seed in seeds:
         _, estimates = _draw(world["covariance"], args, batch, np.random.default_rng(seed))
-        energy += (np.abs(estimates) ** 2).sum((0, 3)) / (batch * len(seeds))
-    amplitude = np.sqrt(data_power / energy)
+        energy += (np.abs(form(estimates)) ** 2).sum((0, 3)) / (batch * len(seeds))
+    amplitude = np.sqrt(data_power / np.where(energy > 0.0, energy, np.inf))
     mean = np.zeros(num_ues, dtype=complex)
     power = np.zeros(num_ues)
     for seed in seeds:
         generator = np.random.default_rng(seed)
         channels, estimates = _draw(world["covariance"], args, batch, generator)
         # gain[d, k, j]: what UE k hears of the symbol of UE j
-        beams = np.einsum("jm,djma->djma", amplitude, estimates)
+        beams = np.einsum("jm,djma->djma", amplitude, form(estimates))
         gain = np.einsum("dkx,djx->dkj", channels.conj().reshape(batch, num_ues, -1), beams.reshape(batch, num_ues, -1))
         mean += np.einsum("dkk->k", gain) / (batch * len(seeds))
         power += (np.abs(gain) ** 2).sum((0, 2)) / (batch * len(seeds))

@@ -108,10 +108,10 @@ def test_linear_arrays_give_the_package_s_statistics_in_both_libraries(pilot_len
     known = channel_statistics(drop, scenario)
     towards = geometry_responses(drop, scenario)
     mine = link_statistics(drop, scenario, known.covariance, towards, known.sensing_beam)
-    for name in ("energy", "heard", "contamination"):
+    for name in ("energy", "heard", "coherent"):
         if getattr(known, name) is not None:
             torch.testing.assert_close(getattr(mine, name), getattr(known, name).abs(), rtol=1e-8, atol=0.0)
-    assert (mine.contamination is None) == (known.contamination is None)
+    assert (mine.coherent is None) == (known.coherent is None)
     arrays = (known.covariance.numpy(), towards.numpy(), known.sensing_beam.numpy())
     there = link_statistics(map_tensors(drop, lambda x: x.numpy()), scenario, *arrays)
     np.testing.assert_allclose(there.heard, mine.heard.numpy(), rtol=1e-9)
