@@ -1,4 +1,4 @@
-"""Newton's steps for the min-max NMSE of one road in numpy: what answers where the network misses a localisation bound.
+"""Newton's steps for the min-max NMSE of one road in numpy: what answers where the network misses a bound, (P30).
 
     minimise t   subject to   r_k(p) <= t,   a_k(p) >= 0,   sum_k p_km <= P_m,   p >= 0,
     r_k = log w_k NMSE_k,   a_k = log(Gamma_k / CRB_k),
