@@ -92,7 +92,7 @@ def test_sinr_of_many_simulated_signals(beams, options):
 @pytest.mark.parametrize("options", [{}, {"pilot_length": 8}], ids=["orthogonal", "shared"])
 def test_sinr_of_simulated_signals_in_the_paper_setting(beams, options):
     """M=16, K=16, L=4 with pilots of 10 mW."""
-    scenario = TrackingScenario(beams=replace(beams, samples=4000), pilot_power=1e-2, **options)
+    scenario = TrackingScenario(beams=replace(beams, samples=20_000), pilot_power=1e-2, **options)
     check_chain(scenario, False, seed=6, count=100_000, batch=1000)
 
 
