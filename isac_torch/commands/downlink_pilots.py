@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.errors import ScenarioError
@@ -52,4 +52,46 @@ def evaluate(
         checkpoint=checkpoint,
         tensorboard=tensorboard,
         settings=settings or [Setting(change) for change in ([{}] if variants is None else variants)],
+    )
+
+
+def frame(
+    scenario: DownlinkPilotScenario,
+    num_drops: int,
+    seed: int,
+    output: Path,
+    objective: Literal["rate", "energy", "overhead", "nmse", "sum_nmse", "paper_rate"] = "rate",
+    rate_min: float | None = None,
+    weight: list[float] | None = None,
+    splits: list[list[int]] | None = None,
+) -> dict[str, Any]:
+    """Choose pilot lengths and powers of a frame for every drop, against fixed splits: frames.csv, summary.json, frames.png.
+
+    Args:
+        scenario: The road; its pilot lengths are not used, but their sum is by the objectives nmse and sum_nmse.
+        num_drops: Fresh drops, the same for every row.
+        seed: Take one that no training set uses.
+        output: Folder of the results.
+        objective: Largest smallest net rate (rate), least energy of a frame at rate_min (energy), fewest pilot symbols that
+            meet Gamma (overhead), smallest largest NMSE (nmse) or sum of NMSE (sum_nmse) at the scenario's pilot symbols, or
+            the largest smallest net rate by the paper's formula (paper_rate). All of them meet the localisation bounds.
+        rate_min: Net rate of every UE, bit/s, for the objective energy.
+        weight: Of each UE's NMSE, for the objectives nmse and sum_nmse.
+        splits: Downlink and uplink pilot symbols of each fixed frame to compare with, by default [[4, 16], [10, 10], [16, 4]]
+            with at least one symbol per UE.
+
+    Returns:
+        The content of summary.json.
+    """
+    from isac_torch.evaluation.downlink_pilots.frames import compare_frames, default_splits
+
+    return compare_frames(
+        scenario,
+        num_drops=num_drops,
+        seed=seed,
+        output=output,
+        splits=default_splits(scenario) if splits is None else splits,
+        objective=objective,
+        rate_min=rate_min,
+        weight=weight,
     )

@@ -198,6 +198,16 @@ COMMANDS: dict[str, Command] = {
             extra="",
         ),
         Command(
+            "downlink-pilots frame",
+            "commands.downlink_pilots:frame",
+            "choose pilot lengths and powers of a frame for each drop, against fixed splits",
+            (
+                "--num_drops 300 --seed 940000 --output runs/downlink_pilots/frames",
+                "--scenario.num_ues 6 --splits='[[10, 10]]' --num_drops 30 --seed 940000 --output runs/downlink_pilots/frames6",
+                "--objective energy --rate_min 2e7 --num_drops 10 --seed 940000 --output runs/downlink_pilots/frames_energy",
+            ),
+        ),
+        Command(
             "export",
             "commands.deployment:export",
             "write a trained one-shot network as a bundle: ONNX, torch.export archive, card",

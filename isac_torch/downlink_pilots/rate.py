@@ -85,13 +85,17 @@ def achievable_rate(
         >>> scenario = DownlinkPilotScenario(downlink_symbols=4, uplink_symbols=2)
         >>> problem = power_problem(scenario.sample(1, generator=torch.Generator().manual_seed(1)), scenario)
         >>> [f"{rate / 1e6:.0f}" for rate in achievable_rate(problem, equal_split(problem), scenario)[0].tolist()]  # Mbit/s
-        ['27', '33']
+        ['26', '35']
     """
     return data_share(scenario) * scenario.bandwidth * spectral_efficiency(problem, power, payload_noise(scenario, payload))
 
 
 def spectral_efficiency(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], disturbance: float | Float[Tensor, " drop"]
+    problem: MinMaxNmseProblem,
+    power: Float[Tensor, "drop link"],
+    disturbance: float | Float[Tensor, " drop"],
+    *,
+    fineness: float = 1.0,
 ) -> Float[Tensor, "drop ue"]:
     """Bit/s/Hz of a data symbol, eq. (P23c); differentiable in the powers, with the weights of correlated pilots held fixed.
 
@@ -99,6 +103,7 @@ def spectral_efficiency(
         problem: roads whose UEs share no uplink pilot, with any receiver.
         power: of a pilot symbol, W, of each link; the beams of the data have the same proportions.
         disturbance: noise N of a data symbol, see `payload_noise`.
+        fineness: nodes of each integral over the usual number.
 
     Raises:
         ProblemError: if UEs share an uplink pilot.
@@ -106,18 +111,18 @@ def spectral_efficiency(
     if problem.has_shared_uplink:
         raise ProblemError("no rate is known where UEs share an uplink pilot; draw drops with uplink_symbols >= num_ues")
     level = torch.as_tensor(disturbance, dtype=power.dtype, device=power.device).clamp_max(_INAUDIBLE).expand(problem.num_drops)
-    size = max(1, _ELEMENTS // max(1, problem.num_ues * problem.num_aps * math.prod(_nodes(problem.num_aps))))
+    size = max(1, _ELEMENTS // max(1, problem.num_ues * problem.num_aps * math.prod(_nodes(problem.num_aps, fineness))))
     if problem.num_drops <= size:
-        return _efficiency(problem, power, level)
+        return _efficiency(problem, power, level, fineness)
     parts = torch.arange(problem.num_drops, device=power.device).split(size)
-    return torch.cat([_efficiency(problem.select(part), power[part], level[part]) for part in parts])
+    return torch.cat([_efficiency(problem.select(part), power[part], level[part], fineness) for part in parts])
 
 
 def _efficiency(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], level: Float[Tensor, " drop"]
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], level: Float[Tensor, " drop"], fineness: float
 ) -> Float[Tensor, "drop ue"]:
     parts = _statistics(problem, power, level)
-    radius, first, second, tangent = (part.to(power) for part in _rule(problem.num_aps))
+    radius, first, second, tangent = (part.to(power) for part in _rule(problem.num_aps, fineness))
     frequency = (radius / parts.disturbance.sqrt().unsqueeze(-1)).unsqueeze(-1)  # |omega|, [drop, ue, radius, 1]
     narrow = (1.0 + (_NARROW * frequency * parts.coherent.sum(2)).square()).rsqrt().detach()
     steep = 1.0 + (narrow * tangent).square()
@@ -201,16 +206,16 @@ def _characteristic(parts: _Statistics, square: Tensor, along: Tensor) -> tuple[
     return whole, received
 
 
-def _nodes(aps: int) -> tuple[int, int]:
+def _nodes(aps: int, fineness: float) -> tuple[int, int]:
     """Radii and angles: many APs make the channel's amplitude certain, and the integrand oscillates."""
-    growth = math.sqrt(max(1.0, aps / 8.0))
+    growth = fineness * math.sqrt(max(1.0, aps / 8.0))
     return round(_RADII * growth), round(_ANGLES * growth)
 
 
 @lru_cache(maxsize=8)
-def _rule(aps: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _rule(aps: int, fineness: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Radii t and weights of the two integrals of the module's docstring [radius], tangents of evenly spaced angles [angle]."""
-    radii, angles = _nodes(aps)
+    radii, angles = _nodes(aps, fineness)
     logarithm = torch.linspace(_FIRST, _LAST, radii, dtype=torch.float64)
     radius = logarithm.exp()
     step = (logarithm[1] - logarithm[0]) * radius

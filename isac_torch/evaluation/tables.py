@@ -41,7 +41,7 @@ def table_rows(columns: Sequence[Column], summaries: Mapping[str, Summary], lead
 
 def text_table(columns: Sequence[Column], summaries: Mapping[str, Summary], leads: Sequence[Lead] = ()) -> str:
     """The benchmark as aligned plain text."""
-    return _aligned(table_rows(columns, summaries, leads))
+    return aligned(table_rows(columns, summaries, leads))
 
 
 def markdown_table(columns: Sequence[Column], summaries: Mapping[str, Summary], leads: Sequence[Lead] = ()) -> str:
@@ -68,7 +68,7 @@ def settings_table(columns: Sequence[Column], blocks: Sequence[tuple[str, str]],
             left_out = summary["infeasible"] + summary["outage"]
             cells = ["-" if value is None else formats[key].format(value) for value in values]
             rows.append([setting, str(summary["num_drops"]), str(left_out), *cells])
-        parts.append(_aligned(rows))
+        parts.append(aligned(rows))
     return "\n\n".join(parts)
 
 
@@ -116,7 +116,7 @@ def decibel(value: Tensor) -> str:
     return numeric(to_db(value))
 
 
-def _aligned(rows: list[list[str]]) -> str:
+def aligned(rows: list[list[str]]) -> str:
     """Text cells in columns, the first row underlined."""
     width = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     names = [row[0].ljust(width[0]) for row in rows]
