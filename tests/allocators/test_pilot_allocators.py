@@ -18,7 +18,7 @@ from isac_torch.solvers.downlink_pilots.ascent import descend, least_power, majo
 from isac_torch.solvers.downlink_pilots.certificate import upper_bound
 from isac_torch.solvers.downlink_pilots.feasibility import best_localisation, restore
 from isac_torch.solvers.downlink_pilots.model import drop_arrays
-from isac_torch.solvers.downlink_pilots.paper import sequential_taylor, sufficient_condition
+from isac_torch.solvers.downlink_pilots.paper import sequential_taylor
 from isac_torch.solvers.downlink_pilots.relaxed import relaxed
 from isac_torch.solvers.downlink_pilots.stationarity import kkt_residual
 
@@ -180,6 +180,16 @@ def test_infeasible_is_proven_and_best_effort_locates_best():
     # On the verge of feasibility the proof must not fire: the limit itself is attainable.
     attainable = replace(problem, crb_max=(worst * (1 + 1e-6))[:, None].expand(-1, 2).contiguous())
     assert (allocate(attainable, MinMaxNmse(max_boxes=0)).status == Status.FEASIBLE).all()
+
+
+def sufficient_condition(drop, share):
+    """Whether shares [ue, ap] satisfy the paper's condition (30) for every UE."""
+    for k in range(drop.num_ues):
+        xx, yy, xy = drop.information[:, k]
+        reached = xx * (yy @ share[k]) - xy * (xy @ share[k])
+        if (reached < drop.quality[k] / 2.0 * (xx + yy)).any():
+            return False
+    return True
 
 
 def test_localisation_cone_is_exact_and_the_printed_condition_is_not():

@@ -17,7 +17,7 @@ from torch import Tensor
 from isac_torch.allocation import equal_split
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.solvers.downlink_pilots.cones import Programme
-from isac_torch.solvers.downlink_pilots.model import Array, DropArrays, drop_arrays
+from isac_torch.solvers.downlink_pilots.model import Array, drop_arrays
 
 _START_FLOOR = 1e-9
 """Smallest share at which the expansion is taken; the square root's slope is infinite at zero."""
@@ -123,13 +123,3 @@ class _Taylor:
             rows[k, :, k] = product
         flat = rows.reshape(drop.num_ues * drop.num_aps, drop.num_links)
         return flat, -np.repeat(drop.quality / 2.0, drop.num_aps)
-
-
-def sufficient_condition(drop: DropArrays, share: Array) -> bool:
-    """Whether shares [ue, ap] satisfy the paper's condition (30) for every UE."""
-    for k in range(drop.num_ues):
-        xx, yy, xy = drop.information[:, k]
-        reached = xx * (yy @ share[k]) - xy * (xy @ share[k])
-        if (reached < drop.quality[k] / 2.0 * (xx + yy)).any():
-            return False
-    return True
