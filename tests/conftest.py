@@ -2,12 +2,12 @@
 
 import gc
 
-from jaxtyping import install_import_hook
-
 gc.disable()  # until all tests are collected: what imports leave behind is never garbage
 
+from tests.checked import install  # noqa: E402
+
 # Before anything imports isac_torch; sub-processes that tests start run without it.
-install_import_hook("isac_torch", "beartype.beartype")
+install("isac_torch")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
