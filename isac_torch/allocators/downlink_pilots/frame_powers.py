@@ -29,6 +29,8 @@ COARSE = 0.65
 """Nodes of the rate's integrals that a search takes, over the usual number; what it finds is judged with all."""
 _LEAST_SHARE = 1e-6
 """Share of a link that a search starts from at least."""
+_ANYWHERE = 1e12
+"""Gamma that limits nothing, m2; an infinite one has no slope."""
 _SILENT = 1e-30
 """Energy over noise below which a link counts as this in logarithms."""
 _LEAST_RATE = 1e-9
@@ -76,7 +78,7 @@ def unbounded_rate(problem: MinMaxNmseProblem, scenario: DownlinkPilotScenario) 
     They start at the powers of the smallest largest NMSE, at those of a network before training and where the UE nearest to an
     AP has most of its power.
     """
-    free, noise = replace(problem, crb_max=torch.full_like(problem.crb_max, torch.inf)), payload_noise(scenario)
+    free, noise = replace(problem, crb_max=torch.full_like(problem.crb_max, _ANYWHERE)), payload_noise(scenario)
     near = (2.0 * problem.gain.clamp_min(_SILENT).log()).log_softmax(1).flatten(1)
     starts = [logits_of(problem, least_error(problem, scenario).power), start_logits(problem), near]
     found = [powers(free, ascend(_RateHill(free, noise), logits, 2 * _STEPS, _LENGTH)) for logits in starts]
