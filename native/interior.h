@@ -1,4 +1,4 @@
-/* Max-min SINR by an interior-point method, for the expected SIR: isac_torch.deployment.interior, driven as
+/* Max-min SINR by an interior-point method, for the expected SIR: isac_torch.deployment.interior and newton, driven as
    isac_torch.interior_point does, one network at a time. Names and formulas are explained there.
 
    "ratios" are the UEs, then the targets with a constraint; rows are those and the APs; pairs the rows and the links. */

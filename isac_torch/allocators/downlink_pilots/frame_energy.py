@@ -15,15 +15,15 @@ from isac_torch.nn.ascent import Slope, ascend
 from isac_torch.nn.downlink_pilots.shares import LOCALISATION_WEIGHT, localisation_shortfall, powers
 from isac_torch.solvers.downlink_pilots.feasibility import restore
 
-_STEPS = 60
-_LENGTH = 0.3
+_STEPS = 100
+_LENGTH = 0.4
 """Gradient steps, and the length of the first ones, nepers."""
-_PILOT_LEVELS = 4
+_PILOT_LEVELS = 10
 """Pilot powers that a search may start from, between the least that locates and the budget."""
 _HALVINGS = 20
 _LEAST_LEVEL = 1e-5
 """Least data power that is looked at, over the largest."""
-_RATE_WEIGHT = 4.0
+_RATE_WEIGHT = 1.2
 """Nepers of energy that a neper of missing rate is worth."""
 _STRICT_WEIGHT = 30.0
 """The same for missing rate and localisation when points are compared."""
