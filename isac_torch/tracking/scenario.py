@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _SIZE = re.compile(r"(\d+)x(\d+)x(\d+)")
+_POSITIVE = ("ap_height", "ue_height", "ap_power", "pilot_power", "bandwidth", "carrier_frequency", "area_m2", "receive_reach")
 _NESTED: dict[str, type] = {"requirement": Requirement, "sensing": SensingSetup, "beams": BeamSetup}
 
 
@@ -116,16 +117,7 @@ class TrackingScenario:
         """Refuse parameters that describe no network, in one line each."""
         self._check_finite()
         self._check_counts()
-        for name in (
-            "ap_height",
-            "ue_height",
-            "ap_power",
-            "pilot_power",
-            "bandwidth",
-            "carrier_frequency",
-            "area_m2",
-            "receive_reach",
-        ):
+        for name in _POSITIVE:
             given = getattr(self, name)
             if given is not None and given <= 0:
                 raise ScenarioError(f"{name}={given} must be positive")
