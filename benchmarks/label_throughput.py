@@ -91,7 +91,7 @@ def measure_size(size: str, options: argparse.Namespace, *, headline: bool) -> d
         few = problem if headline else problem.select(torch.arange(min(options.slow_drops, options.drops)))
         engine = BatchedOptimal(gap=GAP, tie="none")
         optimum, rows = timed(engine, problem)
-        rows = {engine.name: rows | {"time_share": time_shares(engine, problem)}}
+        rows = {"opc_batched": rows | {"time_share": time_shares(engine, problem)}}
         rows["opc_batched_with_second_stage"] = timed(BatchedOptimal(gap=GAP), problem)[1]
         rows["opc_clarabel"] = timed(ConicOptimal("clarabel", GAP), problem)[1]
         rows["opc_moreau"] = timed(ConicOptimal("moreau", GAP), few)[1]
