@@ -97,7 +97,7 @@ def decode_json(
 
 
 def _decode_hdf5(data: bytes, max_bytes: int, kind: type[NetworkT]) -> list[NetworkT]:
-    content = read_hdf5(data, max_bytes)
+    content = read_hdf5(data, max_bytes, kind.SYSTEM)
     if content.scenario is None:
         try:
             return _from_arrays(content.arrays, MAX_DROPS, kind)
@@ -110,7 +110,7 @@ def _decode_hdf5(data: bytes, max_bytes: int, kind: type[NetworkT]) -> list[Netw
         scenario = kind.scenario_of(content.scenario)
         return [kind.from_drop(drops, index, scenario) for index in range(count)]
     except (AttributeError, IndexError, TypeError) as error:
-        raise DropError(f"not a whole shard ({_short(error)}); write it again with `isac-torch generate`") from None
+        raise DropError(f"not a whole shard ({_short(error)}); write it again with `isac-torch {kind.GENERATE}`") from None
 
 
 def encode_json(snapshots: Sequence[Snapshot] | Sequence[RoadSnapshot]) -> bytes:

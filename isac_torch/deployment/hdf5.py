@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from isac_torch.deployment.bounded_json import parse_json
 from isac_torch.deployment.snapshot_fields import SHAPES
 from isac_torch.errors import DropError
+from isac_torch.fields import FORMER_NAMES
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_TEXT = 1000
@@ -51,8 +52,11 @@ def is_hdf5(data: bytes) -> bool:
     return data.startswith(_SIGNATURE[:4])
 
 
-def read_hdf5(data: bytes, max_bytes: int) -> Hdf5Content:
-    """The arrays in the bytes of an HDF5 file of at most `max_bytes` of arrays. Raises DropError in one line."""
+def read_hdf5(data: bytes, max_bytes: int, system: str) -> Hdf5Content:
+    """The arrays in the bytes of an HDF5 file of at most `max_bytes` of arrays; a shard must be one of `system`.
+
+    Raises DropError in one line.
+    """
     try:
         import h5py
     except ImportError:
@@ -62,8 +66,10 @@ def read_hdf5(data: bytes, max_bytes: int) -> Hdf5Content:
             if "drop" not in file:
                 arrays = _arrays(file, max_bytes)
                 return Hdf5Content(arrays, None, any("MATLAB_class" in file[name].attrs for name in arrays))
-            if file.attrs.get("system") not in (b"tracking", "tracking"):
-                raise DropError("a shard of another system; give one of the tracking system")
+            named = file.attrs.get("system")
+            found = named.decode() if isinstance(named, bytes) else named
+            if FORMER_NAMES.get(found, found) != system:
+                raise DropError(f"a shard of another system; give one of the {system} system")
             config = file.attrs["config"]
             scenario = parse_json(config.encode() if isinstance(config, str) else bytes(config))["scenario"]
             return Hdf5Content(_arrays(file["drop"], max_bytes), dict(scenario))

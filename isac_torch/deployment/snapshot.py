@@ -45,6 +45,10 @@ class Snapshot(SnapshotFields):
         (2, 1, 1)
     """
 
+    SYSTEM: ClassVar[str] = "tracking"
+    """Name of the system in shards."""
+    GENERATE: ClassVar[str] = "generate"
+    """Command of `isac-torch` that writes shards."""
     LEADING: ClassVar[tuple[str, int]] = ("tx_position", 3)
     """The array that tells how many networks an npz file holds, and its axes where there are many."""
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import h5py
 import httpx
 import numpy as np
 import pytest
@@ -230,6 +231,23 @@ def test_commands(tmp_path, capsys):
     assert "isac-torch allocate" in capsys.readouterr().err
     assert cli.main(["allocate", str(ROOT / "examples/road.json")]) == 2
     assert "isac-torch downlink-pilots allocate" in capsys.readouterr().err
+
+
+def test_shards_of_the_system_are_read_and_those_of_the_other_refused(tmp_path, capsys):
+    asked = ["--num_drops", "2", "--shard_size", "2", "--seed", "5", "--output", f"{tmp_path}/drops"]
+    assert cli.main(["downlink-pilots", "generate", *asked]) == 0
+    shard = tmp_path / "drops/shard-00000.h5"
+    assert cli.main(["downlink-pilots", "allocate", str(shard), "--output", f"{tmp_path}/p.json"]) == 0
+    answers = json.loads((tmp_path / "p.json").read_text())["drops"]
+    scenario = DownlinkPilotScenario()
+    drop = scenario.sample(2, generator=torch.Generator().manual_seed(5))
+    for index, answer in enumerate(answers):
+        np.testing.assert_allclose(answer["power"], ALLOCATOR(RoadSnapshot.from_drop(drop, index, scenario)).power, rtol=1e-6)
+    assert cli.main(["allocate", str(shard)]) == 2
+    assert "of another system; give one of the tracking system" in capsys.readouterr().err
+    with h5py.File(shard, "r+") as file:
+        file.attrs["system"] = "pilot"  # its former name
+    assert len(read_snapshots(shard, kind=RoadSnapshot)) == 2
 
 
 def test_npz_of_many_roads(tmp_path):

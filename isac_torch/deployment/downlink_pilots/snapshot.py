@@ -132,6 +132,10 @@ class RoadSnapshot:
     )
     receiver: Word = field(default="lmmse", metadata=words("how a UE estimates its channel", *RECEIVERS))
 
+    SYSTEM: ClassVar[str] = "downlink_pilots"
+    """Name of the system in shards."""
+    GENERATE: ClassVar[str] = "downlink-pilots generate"
+    """Command of `isac-torch` that writes shards."""
     LEADING: ClassVar[tuple[str, int]] = ("ap_position", 3)
     """The array that tells how many networks an npz file holds, and its axes where there are many."""
     num_antennas: ClassVar[int] = 1
