@@ -176,7 +176,7 @@ def road_map(folder: Path, seed: int) -> None:
     scenario = DownlinkPilotScenario()
     drop = scenario.sample(1, generator=torch.Generator().manual_seed(seed))
     aps, ues = drop.ap_position[0].numpy(), drop.ue_position[0].numpy()
-    figure = Figure(figsize=(6.0, 2.9), dpi=150, layout="constrained")
+    figure = Figure(figsize=(6.0, 3.3), dpi=150, layout="constrained")
     axes = figure.add_subplot()
     axes.axhspan(scenario.margin, scenario.width - scenario.margin, color="0.92", label="where vehicles are drawn")
     axes.axhline(0.5 * scenario.width, color="white", linewidth=1.5, linestyle="--")
