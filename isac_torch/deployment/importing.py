@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from jaxtyping import Float
@@ -17,9 +17,13 @@ from isac_torch.errors import DropError, GeometryError
 from isac_torch.files import writable_file, write_whole
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
+    from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
     from isac_torch.deployment.geometry import Geometry
+
+SnapshotT = TypeVar("SnapshotT", "Snapshot", "RoadSnapshot")
 
 
 def import_geometry(
@@ -39,20 +43,45 @@ def import_geometry(
         DropError: where a value is out of range.
         OutputError: where the output cannot be written.
     """
+
+    def made(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None) -> Snapshot:
+        return snapshot_of(network, gain, roles, **physics)
+
+    write_imported(path, output, gains_db, "network", made, _found)
+
+
+def write_imported(
+    path: Path,
+    output: Path,
+    gains_db: Path | None,
+    word: str,
+    made: Callable[[Geometry, Float[np.ndarray, "ue allap"] | None], SnapshotT],
+    found: Callable[[Geometry, SnapshotT], str],
+) -> None:
+    """Read positions, write what is made of them as JSON (`-`: to standard output) and say on stderr what was found.
+
+    Args:
+        path: CSV or GeoJSON file, format in `isac_torch.deployment.geometry`.
+        output: JSON file.
+        gains_db: CSV file of large-scale gains as in `read_gains`.
+        word: what a snapshot is called.
+        made: a snapshot from positions and gains.
+        found: a line on what was read.
+    """
     if str(output) != "-":
         writable_file(output)
     networks = read_geometry(path)
     if gains_db is not None and len(networks) > 1:
-        raise GeometryError(f"gains_db={str(gains_db)!r} fits one network, but {path} has {len(networks)}; split the file")
+        raise GeometryError(f"gains_db={str(gains_db)!r} fits one {word}, but {path} has {len(networks)}; split the file")
     snapshots = []
     for network in networks:
-        snapshot = snapshot_of(network, None if gains_db is None else read_gains(gains_db, network), roles, **physics)
+        snapshot = made(network, None if gains_db is None else read_gains(gains_db, network))
         try:
             snapshot.check()
         except DropError as error:
             raise DropError(f"{path}: {network.name + ': ' if network.name else ''}{error}") from None
         snapshots.append(snapshot)
-        sys.stderr.write(_found(network, snapshot) + "\n")
+        sys.stderr.write(found(network, snapshot) + "\n")
     data = encode_json(snapshots)
     if str(output) == "-":
         sys.stdout.buffer.write(data)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
-from isac_torch.deployment.files import encode_json
-from isac_torch.deployment.geometry import read_geometry
-from isac_torch.deployment.importing import read_gains
+from isac_torch.deployment.importing import write_imported
 from isac_torch.errors import DropError, GeometryError
-from isac_torch.files import writable_file, write_whole
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,28 +32,14 @@ def import_roads(path: Path, output: Path, gains_db: Path | None = None, **physi
         DropError: where a value is out of range.
         OutputError: where the output cannot be written.
     """
-    if str(output) != "-":
-        writable_file(output)
-    networks = read_geometry(path)
-    if gains_db is not None and len(networks) > 1:
-        raise GeometryError(f"gains_db={str(gains_db)!r} fits one road, but {path} has {len(networks)}; split the file")
-    roads = []
-    for network in networks:
-        name = f"{path}: {network.name + ': ' if network.name else ''}"
+
+    def made(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None) -> RoadSnapshot:
         try:
-            road = road_of(network, None if gains_db is None else read_gains(gains_db, network), **physics)
-            road.check()
-        except DropError as error:
-            raise DropError(f"{name}{error}") from None
-        except GeometryError as error:
-            raise GeometryError(f"{name}{error}") from None
-        roads.append(road)
-        sys.stderr.write(_found(network, road) + "\n")
-    data = encode_json(roads)
-    if str(output) == "-":
-        sys.stdout.buffer.write(data)
-    else:
-        write_whole(output, data)
+            return road_of(network, gain, **physics)
+        except (DropError, GeometryError) as error:
+            raise type(error)(f"{path}: {network.name + ': ' if network.name else ''}{error}") from None
+
+    write_imported(path, output, gains_db, "road", made, _found)
 
 
 def road_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = None, **physics: float | int) -> RoadSnapshot:

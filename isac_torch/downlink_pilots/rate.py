@@ -110,18 +110,18 @@ def spectral_efficiency(
     """
     if problem.has_shared_uplink:
         raise ProblemError("no rate is known where UEs share an uplink pilot; draw drops with uplink_symbols >= num_ues")
-    level = torch.as_tensor(disturbance, dtype=power.dtype, device=power.device).clamp_max(_INAUDIBLE).expand(problem.num_drops)
+    floor = torch.as_tensor(disturbance, dtype=power.dtype, device=power.device).clamp_max(_INAUDIBLE).expand(problem.num_drops)
     size = max(1, _ELEMENTS // max(1, problem.num_ues * problem.num_aps * math.prod(_nodes(problem.num_aps, fineness))))
     if problem.num_drops <= size:
-        return _efficiency(problem, power, level, fineness)
+        return _efficiency(problem, power, floor, fineness)
     parts = torch.arange(problem.num_drops, device=power.device).split(size)
-    return torch.cat([_efficiency(problem.select(part), power[part], level[part], fineness) for part in parts])
+    return torch.cat([_efficiency(problem.select(part), power[part], floor[part], fineness) for part in parts])
 
 
 def _efficiency(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], level: Float[Tensor, " drop"], fineness: float
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], floor: Float[Tensor, " drop"], fineness: float
 ) -> Float[Tensor, "drop ue"]:
-    parts = _statistics(problem, power, level)
+    parts = _statistics(problem, power, floor)
     radius, first, second, tangent = (part.to(power) for part in _rule(problem.num_aps, fineness))
     frequency = (radius / parts.disturbance.sqrt().unsqueeze(-1)).unsqueeze(-1)  # |omega|, [drop, ue, radius, 1]
     narrow = (1.0 + (_NARROW * frequency * parts.coherent.sum(2)).square()).rsqrt().detach()
@@ -130,7 +130,7 @@ def _efficiency(
     share = narrow * (1.0 + tangent.square()) / steep / tangent.numel()
     whole, received = _characteristic(parts, frequency.square(), along)
     logarithm = (first * (1.0 - (share * whole.real).sum(-1))).sum(-1)
-    energy = whole * (received + level[:, None, None, None])
+    energy = whole * (received + floor[:, None, None, None])
     ratio = (second * (share * energy.real).sum(-1)).sum(-1) / parts.disturbance
     return ((logarithm + ratio - 1.0) / math.log(2.0)).clamp_min(0.0)
 
@@ -160,7 +160,7 @@ class _Statistics:
     disturbance: Float[Tensor, "drop ue"]
 
 
-def _statistics(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], level: Float[Tensor, " drop"]) -> _Statistics:
+def _statistics(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], floor: Float[Tensor, " drop"]) -> _Statistics:
     by_ue = problem.per_ue(power)
     combiner = problem.combiner(power)
     left = residual(combiner, problem.gram)
@@ -175,7 +175,7 @@ def _statistics(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], l
         coherent=(problem.estimate * by_ue).clamp_min(_SILENT).sqrt()[..., None, None],
         spread=((problem.gain - problem.estimate) * by_ue)[..., None, None],
         noise=noise(combiner, problem.gram)[..., None, None],
-        disturbance=problem.error_of(combiner, power) + away.sum(-1) + level.unsqueeze(-1),
+        disturbance=problem.error_of(combiner, power) + away.sum(-1) + floor.unsqueeze(-1),
     )
 
 

@@ -8,11 +8,12 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE
 from isac_torch.allocators.downlink_pilots.frame_powers import COARSE, FramePowers, largest_rate, logits_of
+from isac_torch.deployment.downlink_pilots.merit import LOCALISATION_MARGIN, LOCALISATION_WEIGHT, STRICT_MARGIN, STRICT_WEIGHT
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.rate import achievable_rate, data_share, payload_noise, spectral_efficiency
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.nn.ascent import Slope, ascend
-from isac_torch.nn.downlink_pilots.shares import LOCALISATION_WEIGHT, localisation_shortfall, powers
+from isac_torch.nn.downlink_pilots.shares import localisation_shortfall, powers
 from isac_torch.solvers.downlink_pilots.feasibility import restore
 
 _STEPS = 100
@@ -25,8 +26,6 @@ _LEAST_LEVEL = 1e-5
 """Least data power that is looked at, over the largest."""
 _RATE_WEIGHT = 1.2
 """Nepers of energy that a neper of missing rate is worth."""
-_STRICT_WEIGHT = 30.0
-"""The same for missing rate and localisation when points are compared."""
 _MARGIN = 2e-3
 """Nepers of rate that are pushed for in excess, so that a small error does not miss the rate."""
 
@@ -117,15 +116,15 @@ class _EnergyHill:
         """Gradient of -log energy less what is missing, and the score."""
         with torch.enable_grad():
             leaf = logits.detach().requires_grad_()
-            energy, slow, far = self._parts(leaf, _MARGIN, 0.02)
+            energy, slow, far = self._parts(leaf, _MARGIN, LOCALISATION_MARGIN)
             merit = -energy - _RATE_WEIGHT * slow - LOCALISATION_WEIGHT * far
             (gradient,) = torch.autograd.grad(merit.sum(), leaf)
         return Slope(torch.where(gradient.isfinite().all(-1, keepdim=True), gradient, 0.0), self.score(logits))
 
     def score(self, logits: Float[Tensor, "drop logit"]) -> Float[Tensor, " drop"]:
         """-log energy less what is missing, heavily weighted."""
-        energy, slow, far = self._parts(logits, 0.0, 1e-5)
-        return (-energy - _STRICT_WEIGHT * (slow + far)).nan_to_num(-torch.inf)
+        energy, slow, far = self._parts(logits, 0.0, STRICT_MARGIN)
+        return (-energy - STRICT_WEIGHT * (slow + far)).nan_to_num(-torch.inf)
 
     def _parts(self, logits: Tensor, rate_margin: float, margin: float) -> tuple[Tensor, Tensor, Tensor]:
         power, payload = self.split(logits)

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from isac_torch.allocation import FEASIBILITY_TOLERANCE, Status, allocate
 from isac_torch.allocators.downlink_pilots.batched import BatchedMinMaxNmse
+from isac_torch.deployment.downlink_pilots.merit import LOCALISATION_WEIGHT, SILENCE, STRICT_MARGIN, STRICT_WEIGHT
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.downlink_pilots.rate import payload_noise, spectral_efficiency
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 from isac_torch.nn.ascent import Slope, ascend
-from isac_torch.nn.downlink_pilots.shares import LOCALISATION_WEIGHT, SILENCE, localisation_shortfall, powers, start_logits
+from isac_torch.nn.downlink_pilots.shares import localisation_shortfall, powers, start_logits
 from isac_torch.solvers.downlink_pilots.feasibility import restore
 
 _STEPS = 30
@@ -23,8 +24,6 @@ _LENGTH = 0.2
 """Gradient steps on the logits of the shares, and the length of the first ones, nepers."""
 _SHARPNESS = 20.0
 """Of the smooth minimum over the UEs' log rates."""
-_STRICT_WEIGHT = 30.0
-"""Weight of a missed localisation bound when points are compared."""
 COARSE = 0.65
 """Nodes of the rate's integrals that a search takes, over the usual number; what it finds is judged with all."""
 _LEAST_SHARE = 1e-6
@@ -119,5 +118,5 @@ class _RateHill:
         return spectral_efficiency(self._problem, power, self._noise, fineness=COARSE)
 
     def _scored(self, rate: Float[Tensor, "drop ue"], power: Float[Tensor, "drop link"]) -> Float[Tensor, " drop"]:
-        missing = localisation_shortfall(self._problem, power, margin=1e-5).sum(-1)
-        return (rate.amin(-1).clamp_min(_LEAST_RATE).log() - _STRICT_WEIGHT * missing).nan_to_num(-torch.inf)
+        missing = localisation_shortfall(self._problem, power, margin=STRICT_MARGIN).sum(-1)
+        return (rate.amin(-1).clamp_min(_LEAST_RATE).log() - STRICT_WEIGHT * missing).nan_to_num(-torch.inf)

@@ -1,6 +1,7 @@
 """What the network climbs: the smooth largest NMSE and the missing accuracy, and powers from logits. Without torch.
 
-The counterpart of `isac_torch.nn.downlink_pilots.shares`, with the slopes written out, for one road.
+The counterpart of `isac_torch.nn.downlink_pilots.shares`, which has its constants from here, with the slopes written out, for
+one road.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ SHARPNESS = 30.0
 """Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
 STRICT_WEIGHT, STRICT_MARGIN = 30.0, 1e-5
 """Weight and margin of a missed bound when points are compared."""
-_LEAST = np.log(1e-6)
-"""A bound above a million times Gamma counts as that."""
+LEAST_ACCURACY = 1e-6
+"""Gamma over a bound below which it counts as this."""
 
 
 def powers(problem: RoadProblem, logits: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
@@ -56,7 +57,7 @@ class Point:
     @property
     def score(self) -> float:
         """-log of the largest NMSE less the heavily weighted missing accuracy; -inf where it is not finite."""
-        missing = np.maximum(STRICT_MARGIN - np.maximum(self.accuracy, _LEAST), 0.0).sum()
+        missing = np.maximum(STRICT_MARGIN - np.maximum(self.accuracy, np.log(LEAST_ACCURACY)), 0.0).sum()
         score = -self.loss.max() - STRICT_WEIGHT * missing
         return float(score) if np.isfinite(score) else -np.inf
 
@@ -69,7 +70,7 @@ class Point:
         pull /= pull.sum()
         slope = (pull / self._strength.value)[:, None] * self._strength.slope
         slope -= self._error.pulled(pull / self._error.value)
-        short = (self.accuracy < LOCALISATION_MARGIN) & (self.accuracy > _LEAST)
+        short = (self.accuracy < LOCALISATION_MARGIN) & (self.accuracy > np.log(LEAST_ACCURACY))
         if short.any():
             slope[short] += LOCALISATION_WEIGHT * self._quality.slope[short]
         share = self.power / self.problem.budget

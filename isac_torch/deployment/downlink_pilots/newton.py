@@ -40,10 +40,10 @@ _INSIDE = 0.02
 
 
 class State(NamedTuple):
-    """Powers (W, [ue, ap]) and the level t that bounds the logarithms."""
+    """Powers (W, [ue, ap]) and the epigraph variable t that bounds the logarithms."""
 
     power: Float[ndarray, "ue ap"]
-    level: float
+    epigraph: float
 
 
 def located(problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
@@ -83,29 +83,29 @@ def _descended(problem: RoadProblem, power: Float[ndarray, "ue ap"], locate: boo
 
 def _worst(problem: RoadProblem, power: Float[ndarray, "ue ap"], locate: bool) -> float:
     """The largest r_k, or -a_k."""
-    return float(_levels(problem, power, locate).max())
+    return float(_bounded(problem, power, locate).max())
 
 
-def _levels(problem: RoadProblem, power: Float[ndarray, "ue ap"], locate: bool) -> Float[ndarray, " ue"]:
+def _bounded(problem: RoadProblem, power: Float[ndarray, "ue ap"], locate: bool) -> Float[ndarray, " ue"]:
     return -problem.quality(power).value if locate else np.log(problem.weight * problem.nmse(power))
 
 
 def _barrier(problem: RoadProblem, state: State, weight: float, locate: bool) -> float:
     """t less `weight` times the logarithms of all slacks; infinite outside."""
-    power, level = state
+    power, epigraph = state
     left = problem.budget - power.sum(0)
     if power.min() <= 0.0 or left.min() <= 0.0:
         return np.inf
-    slacks = [(level - _levels(problem, power, locate)), left / problem.budget, (power / problem.budget).ravel()]
+    slacks = [(epigraph - _bounded(problem, power, locate)), left / problem.budget, (power / problem.budget).ravel()]
     if not locate:
         slacks.append(problem.quality(power).value)
     every = np.concatenate(slacks)
-    return np.inf if not every.min() > 0.0 else float(level - weight * np.log(every).sum())
+    return np.inf if not every.min() > 0.0 else float(epigraph - weight * np.log(every).sum())
 
 
 def _step(problem: RoadProblem, state: State, weight: float, locate: bool) -> tuple[State, bool | None]:
     """One Newton step, shortened until the barrier falls; whether it was taken whole, None where no length lowers it."""
-    power, level = state
+    power, epigraph = state
     ues, aps = power.shape
     quality, bend = _accuracy(problem, power)
     block = np.zeros((ues, aps, aps))
@@ -113,13 +113,13 @@ def _step(problem: RoadProblem, state: State, weight: float, locate: bool) -> tu
     block[:, own, own] = weight / power**2
     gradient = -weight / power
     if locate:
-        pull = weight / (level + quality.value)
+        pull = weight / (epigraph + quality.value)
         slopes = np.zeros((ues, ues, aps))
         slopes[np.arange(ues), np.arange(ues)] = -quality.slope
         block += pull[:, None, None] * bend
     else:
         error, strength = problem.error(power), problem.strength(power)
-        pull = weight / (level - np.log(problem.weight * error.value / strength.value))
+        pull = weight / (epigraph - np.log(problem.weight * error.value / strength.value))
         slopes = error.every / error.value[:, None, None]
         slopes[np.arange(ues), np.arange(ues)] -= strength.slope / strength.value[:, None]
         held = weight / quality.value
@@ -133,7 +133,7 @@ def _step(problem: RoadProblem, state: State, weight: float, locate: bool) -> tu
     here = _barrier(problem, state, weight, locate)
     length = min(1.0, 0.95 / max(float((-change / power).max()), 1e-9))
     for _ in range(25):
-        new = State(power + length * change, level + length * rise)
+        new = State(power + length * change, epigraph + length * rise)
         if _barrier(problem, new, weight, locate) < here:
             return new, decrement < _NEAR * weight
         length *= 0.5
@@ -144,11 +144,11 @@ def _solved(
     block: Float[ndarray, "ue ap ap"],
     slopes: Float[ndarray, "ue ue ap"],
     gradient: Float[ndarray, "ue ap"],
-    of_levels: Float[ndarray, " ue"],
+    of_bounded: Float[ndarray, " ue"],
     of_loads: Float[ndarray, " ap"],
-    by_level: float,
+    by_epigraph: float,
 ) -> tuple[Float[ndarray, "ue ap"], float]:
-    """Newton's change of the powers and of t; `by_level` is the barrier's derivative by t, `of_*` are the weights W."""
+    """Newton's change of the powers and of t; `by_epigraph` is the barrier's derivative by t, `of_*` are the weights W."""
     ues, aps = gradient.shape
     inverse = np.linalg.inv(block)
     couplings = np.concatenate([slopes.transpose(1, 2, 0), np.broadcast_to(np.eye(aps), (ues, aps, aps))], -1)
@@ -157,9 +157,9 @@ def _solved(
     count = ues + aps
     matrix = np.zeros((count + 1, count + 1))
     matrix[:count, :count] = np.tensordot(couplings, spread, ([0, 1], [0, 1]))
-    matrix[np.arange(count), np.arange(count)] += 1.0 / np.concatenate([of_levels, of_loads])
+    matrix[np.arange(count), np.arange(count)] += 1.0 / np.concatenate([of_bounded, of_loads])
     matrix[:ues, count] = matrix[count, :ues] = 1.0
-    right = np.append(-np.tensordot(couplings, moved, ([0, 1], [0, 1])), by_level)
+    right = np.append(-np.tensordot(couplings, moved, ([0, 1], [0, 1])), by_epigraph)
     answer = np.linalg.solve(matrix, right)
     return -moved - spread @ answer[:count], float(answer[count])
 

@@ -6,21 +6,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from isac_torch.deployment.downlink_pilots.merit import (
+    LEAST_ACCURACY,
+    LOCALISATION_MARGIN,
+    LOCALISATION_WEIGHT,
+    SHARPNESS,
+    SILENCE,
+    STRICT_MARGIN,
+    STRICT_WEIGHT,
+)
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.nn.ascent import Slope
 
-SILENCE = -6.0
-"""Logit of keeping power back: an AP whose links all lie far above it spends its whole budget."""
-LOCALISATION_MARGIN = 0.02
-"""Localisation is pushed until log(Gamma / CRB) passes this, so that a small error does not break a bound."""
-LOCALISATION_WEIGHT = 3.0
-"""Nepers of NMSE that a neper of missing accuracy is worth."""
-_SHARPNESS = 30.0
-"""Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
 STEP_LENGTH = 0.3
 """Of the first steps of plain ascent, nepers."""
-_STRICT_WEIGHT = 30.0
-"""Weight of a missed bound when points are compared."""
 
 
 def powers(problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
@@ -42,7 +41,7 @@ def localisation_shortfall(
     problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], margin: float = LOCALISATION_MARGIN
 ) -> Float[Tensor, "drop ue"]:
     """relu(margin - log(Gamma / CRB)) of each UE; `power` in W. A bound above a million times Gamma counts as that."""
-    return (margin - (problem.crb_max / problem.crb(power)).clamp_min(1e-6).log()).clamp_min(0.0)
+    return (margin - (problem.crb_max / problem.crb(power)).clamp_min(LEAST_ACCURACY).log()).clamp_min(0.0)
 
 
 def merit(
@@ -50,7 +49,7 @@ def merit(
 ) -> Float[Tensor, " drop"]:
     """-log of the (smooth) largest weighted NMSE less `localisation_weight` times the missing accuracy: what to maximise."""
     loss = (problem.weight * problem.nmse(power)).log()
-    worst = (_SHARPNESS * loss).logsumexp(-1) / _SHARPNESS
+    worst = (SHARPNESS * loss).logsumexp(-1) / SHARPNESS
     return -worst - localisation_weight * localisation_shortfall(problem, power).sum(-1)
 
 
@@ -70,8 +69,8 @@ def strict_score(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) 
 
     Compares points of a drop: one that meets every localisation bound wins wherever there is any.
     """
-    missing = localisation_shortfall(problem, power, margin=1e-5).sum(-1)
-    return (problem.objective(power).log() - _STRICT_WEIGHT * missing).nan_to_num(-torch.inf)
+    missing = localisation_shortfall(problem, power, margin=STRICT_MARGIN).sum(-1)
+    return (problem.objective(power).log() - STRICT_WEIGHT * missing).nan_to_num(-torch.inf)
 
 
 class SharesHill:
