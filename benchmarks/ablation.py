@@ -144,6 +144,22 @@ VARIANTS = {
         "powers, loads, margins and noise at the point: its gradient alone",
         without={"point_link": (1,), "point_owner": (1, 2, 3), "point_ap": (0,)},
     ),
+    "lean": Variant(
+        "no_constraints, no_own_noise, no_counts and no_point at once",
+        without={
+            "encode_link": (5, 6, 7, 8),
+            "encode_ue": (2,),
+            "encode_target": (0, 1, 2),
+            "encode_ap": (0, 1),
+            "point_link": (1,),
+            "point_owner": (1, 2, 3),
+            "point_ap": (0,),
+        },
+    ),
+    "lean_point": Variant(
+        "no_constraints, no_own_noise, no_counts at once",
+        without={"encode_link": (5, 6, 7, 8), "encode_ue": (2,), "encode_target": (0, 1, 2), "encode_ap": (0, 1)},
+    ),
 }
 
 
@@ -217,9 +233,9 @@ def judge(network: AllocationNetwork, problem: MaxMinSinrProblem, optimum: Tenso
     return found, ratio
 
 
-def draw_pool(*, labelled: bool) -> list[tuple[MaxMinSinrProblem, Tensor]]:
+def draw_pool(scenario: TrackingScenario, *, labelled: bool) -> list[tuple[MaxMinSinrProblem, Tensor]]:
     """Training drops of the paper's size with mixed SIR0, and their optimal powers or, where nobody reads them, zeros."""
-    batches = FreshBatches([TrackingScenario()], BATCH, POOL_BATCHES, seed=TRAIN_SEED, dtype=torch.float64, mix=SirMix())
+    batches = FreshBatches([scenario], BATCH, POOL_BATCHES, seed=TRAIN_SEED, dtype=torch.float64, mix=SirMix())
     engine = BatchedOptimal()
     drawn = [problem for problem, _ in batches if isinstance(problem, MaxMinSinrProblem)]
     labels = [allocate(problem, engine).power if labelled else torch.zeros_like(problem.link_budget) for problem in drawn]
@@ -233,17 +249,18 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=75.0, help="CPU seconds of training a run")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--drops", type=int, default=400)
+    parser.add_argument("--pilots", type=int, help="pilots of the 16 UEs in training and in the judged drops; 16 unless given")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     options = parser.parse_args()
     torch.set_num_threads(1)
     options.json.parent.mkdir(parents=True, exist_ok=True)
 
-    scenario = TrackingScenario()
+    scenario = TrackingScenario(pilot_length=options.pilots)
     test = power_problem(scenario.sample(options.drops, generator=torch.Generator().manual_seed(TEST_SEED)), scenario)
     answer = allocate(test, BatchedOptimal())
     feasible = (answer.violation <= 1e-6).nonzero()[:, 0]
     test, optimum = test.select(feasible), answer.value[feasible]
-    pool = draw_pool(labelled=any(VARIANTS[name].supervised_share for name in options.variants))
+    pool = draw_pool(scenario, labelled=any(VARIANTS[name].supervised_share for name in options.variants))
     found: dict[str, Any] = {"seconds": options.seconds, "drops": len(feasible), "runs": {}}
     for seed in options.seeds:
         base: Tensor | None = None
