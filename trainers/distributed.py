@@ -122,13 +122,17 @@ class DistributedTraining(AveragedTraining):
         wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
         if wrong or not exit_rounds:
             raise IsacError(f"exit_rounds={list(exit_rounds)} must be numbers from 0 to rounds={rounds}, at least one")
-        if isinstance(margin, list) and len(margin) != len(exit_rounds):
+        margins = margin if isinstance(margin, list) else [margin] * len(exit_rounds)
+        if len(margins) != len(exit_rounds):
             raise IsacError(f"margin={margin} must be one number, or one for each of exit_rounds={list(exit_rounds)}")
-        if exit_weights is not None and (len(exit_weights) != len(exit_rounds) or min(exit_weights) < 0.0):
+        weights = [1.0] * len(exit_rounds) if exit_weights is None else exit_weights
+        if len(weights) != len(exit_rounds) or min(weights) < 0.0:
             raise IsacError(f"exit_weights={exit_weights} must be one number >= 0 for each of exit_rounds={list(exit_rounds)}")
         if slot_range < 1.0 or slot_rounds < 1:
             raise IsacError(f"slot_range={slot_range} and slot_rounds={slot_rounds} must both be at least 1")
         self.save_hyperparameters()
+        self._margin = dict(zip(exit_rounds, margins, strict=True))
+        self._exit_weight = dict(zip(exit_rounds, weights, strict=True))
         self.network: DistributedNetwork | UnfoldedPrices = (
             UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
         )
@@ -166,8 +170,8 @@ class DistributedTraining(AveragedTraining):
             if number:
                 state = self.network.advance(problem, known, state, number - 1, met.channel)
             if number in self.hparams["exit_rounds"]:
-                part, value = self._part(problem, state.share, self._margin(number))
-                scalar = scalar + self._exit_weight(number) * part
+                part, value = self._part(problem, state.share, self._margin[number])
+                scalar = scalar + self._exit_weight[number] * part
                 self.log(f"train/loss_r{number}", value.mean(), batch_size=problem.num_drops)
         self.log("train/loss", value.mean(), prog_bar=True, batch_size=problem.num_drops)
         return scalar, state
@@ -185,19 +189,9 @@ class DistributedTraining(AveragedTraining):
             known = neighbourhoods(problem, met.hears)
             for _ in range(rounds):
                 state = self.network.advance(problem, known, state, self.hparams["rounds"], met.channel)
-        part, value = self._part(problem, state.share, self._margin(max(self.hparams["exit_rounds"])))
+        part, value = self._part(problem, state.share, self._margin[max(self._margin)])
         self.log("train/loss_followed", value.mean(), batch_size=problem.num_drops)
         return part
-
-    def _margin(self, rounds: int) -> float:
-        """Nepers above what is required, after so many rounds."""
-        margin = self.hparams["margin"]
-        return margin[list(self.hparams["exit_rounds"]).index(rounds)] if isinstance(margin, list) else margin
-
-    def _exit_weight(self, rounds: int) -> float:
-        """Weight of the loss after so many rounds."""
-        weights = self.hparams["exit_weights"]
-        return 1.0 if weights is None else float(weights[list(self.hparams["exit_rounds"]).index(rounds)])
 
     def _part(
         self, problem: MaxMinSinrProblem, share: Float[Tensor, "drop link"], margin: float
@@ -270,11 +264,7 @@ class DistributedTraining(AveragedTraining):
 
 def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[str, Tensor]:
     """Those stored at `path`, of a policy like `network`. CheckpointError in one line where it is another."""
-    before: DistributedNetwork | UnfoldedPrices
-    if isinstance(network, UnfoldedPrices):
-        before, _ = load_network(path, UnfoldedPrices)
-    else:
-        before, _ = load_network(path, DistributedNetwork)
+    before, _ = load_network(path, type(network))  # type: ignore[type-var]  # one of the two
     if before.shape != network.shape:
         raise CheckpointError(f"{path}: a policy of {before.shape}, where {network.shape} is trained; give those sizes")
     return before.state_dict()

@@ -133,7 +133,4 @@ def test_a_training_goes_on_from_weights_of_its_own_size(tmp_path):
         DistributedTraining("unfolded", rounds=2, **start)
     with pytest.raises(IsacError, match=r"margin=\[0.1\] must be one number"):
         DistributedTraining("distributed", rounds=2, exit_rounds=[0, 2], margin=[0.1])
-    assert [DistributedTraining("unfolded", 2, exit_rounds=[0, 2], margin=[0.1, 0.2])._margin(number) for number in (0, 2)] == [
-        0.1,
-        0.2,
-    ]
+    assert DistributedTraining("unfolded", 2, exit_rounds=[0, 2], margin=[0.1, 0.2])._margin == {0: 0.1, 2: 0.2}

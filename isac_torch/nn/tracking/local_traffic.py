@@ -42,10 +42,6 @@ class Traffic:
         """Numbers of a round, both ways."""
         return self.sent + self.heard
 
-    def bytes_each_round(self, bits: int = 32) -> Float[Tensor, "drop ap"]:
-        """Bytes of a round, both ways, where every number has so many bits."""
-        return self.each_round * (bits / 8.0)
-
 
 def traffic(
     policy: DistributedNetwork | UnfoldedPrices, problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"] | None = None
