@@ -86,7 +86,7 @@ class Variant:
     clip: bool = True
     average: float = 0.995
     without: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Columns that are set to zero, by the encoder that reads them; `point_link`, `point_owner`, `point_ap` are the features
+    """Columns that are set to zero, by the encoder that reads them; `point_link`, `point_node`, `point_ap` are the features
     of the point at which a gradient is taken."""
 
     def built(self) -> AllocationNetwork:
@@ -114,7 +114,7 @@ def _read_without(columns: tuple[int, ...], _: nn.Module, given: tuple[Tensor]) 
 def _told_without(without: Mapping[str, tuple[int, ...]], _: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
     """Input of a message layer with columns of the point's features at zero."""
     *others, point = given
-    parts = {part: _muted(getattr(point, part), without.get(f"point_{part}", ())) for part in ("link", "owner", "ap")}
+    parts = {part: _muted(getattr(point, part), without.get(f"point_{part}", ())) for part in ("link", "node", "ap")}
     return (*others, Tokens(**parts))
 
 
@@ -142,7 +142,7 @@ VARIANTS = {
     "no_counts": Variant("numbers of links of an AP", without={"encode_link": (8,), "encode_ap": (0, 1)}),
     "no_point": Variant(
         "powers, loads, margins and noise at the point: its gradient alone",
-        without={"point_link": (1,), "point_owner": (1, 2, 3), "point_ap": (0,)},
+        without={"point_link": (1,), "point_node": (1, 2, 3), "point_ap": (0,)},
     ),
     "lean": Variant(
         "no_constraints, no_own_noise, no_counts and no_point at once",
@@ -152,7 +152,7 @@ VARIANTS = {
             "encode_target": (0, 1, 2),
             "encode_ap": (0, 1),
             "point_link": (1,),
-            "point_owner": (1, 2, 3),
+            "point_node": (1, 2, 3),
             "point_ap": (0,),
         },
     ),

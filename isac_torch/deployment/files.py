@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from isac_torch.deployment.bounded_json import DEFAULT_LIMITS, JsonLimits, parse_json
 from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
+from isac_torch.deployment.field_specs import specs_of
 from isac_torch.deployment.hdf5 import is_hdf5, order_of_matlab, read_hdf5
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError, IsacError, NpzError
@@ -97,12 +98,13 @@ def decode_json(
 
 
 def _decode_hdf5(data: bytes, max_bytes: int, kind: type[NetworkT]) -> list[NetworkT]:
-    content = read_hdf5(data, max_bytes, kind.SYSTEM)
+    shapes = {name: spec.axes for name, spec in specs_of(kind).items() if spec.axes}
+    content = read_hdf5(data, max_bytes, kind.SYSTEM, shapes, kind.LEADING)
     if content.scenario is None:
         try:
             return _from_arrays(content.arrays, MAX_DROPS, kind)
         except DropError as error:
-            raise DropError(f"{error}{order_of_matlab(content)}") from None
+            raise DropError(f"{error}{order_of_matlab(content, shapes)}") from None
     drops: Any = SimpleNamespace(**content.arrays)
     try:
         count = len(getattr(drops, kind.LEADING[0]))

@@ -6,20 +6,22 @@ codes and an array without entries as its size; it says so in the attributes of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from isac_torch.deployment.bounded_json import parse_json
-from isac_torch.deployment.snapshot_fields import SHAPES
 from isac_torch.errors import DropError
 from isac_torch.fields import FORMER_NAMES
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _MAX_TEXT = 1000
 _MAX_ARRAYS = 100
+Shapes: TypeAlias = Mapping[str, tuple[str | int, ...]]
+"""Axes of every field that is an array: a name, or a length that never changes."""
 
 
 @dataclass(frozen=True)
@@ -52,10 +54,18 @@ def is_hdf5(data: bytes) -> bool:
     return data.startswith(_SIGNATURE[:4])
 
 
-def read_hdf5(data: bytes, max_bytes: int, system: str) -> Hdf5Content:
-    """The arrays in the bytes of an HDF5 file of at most `max_bytes` of arrays; a shard must be one of `system`.
+def read_hdf5(data: bytes, max_bytes: int, system: str, shapes: Shapes, leading: tuple[str, int]) -> Hdf5Content:
+    """The arrays in the bytes of an HDF5 file.
 
-    Raises DropError in one line.
+    Args:
+        data: the file.
+        max_bytes: refuses files whose arrays take more.
+        system: of which a shard must be.
+        shapes: axes of the fields of one drop of the system.
+        leading: the array that tells whether there are many drops, and its number of axes then.
+
+    Raises:
+        DropError: in one line.
     """
     try:
         import h5py
@@ -64,7 +74,7 @@ def read_hdf5(data: bytes, max_bytes: int, system: str) -> Hdf5Content:
     try:
         with h5py.File.in_memory(file_image=data) as file:
             if "drop" not in file:
-                arrays = _arrays(file, max_bytes)
+                arrays = _arrays(file, max_bytes, shapes, leading)
                 return Hdf5Content(arrays, None, any("MATLAB_class" in file[name].attrs for name in arrays))
             named = file.attrs.get("system")
             found = named.decode() if isinstance(named, bytes) else named
@@ -72,7 +82,7 @@ def read_hdf5(data: bytes, max_bytes: int, system: str) -> Hdf5Content:
                 raise DropError(f"a shard of another system; give one of the {system} system")
             config = file.attrs["config"]
             scenario = parse_json(config.encode() if isinstance(config, str) else bytes(config))["scenario"]
-            return Hdf5Content(_arrays(file["drop"], max_bytes), dict(scenario))
+            return Hdf5Content(_arrays(file["drop"], max_bytes, shapes, leading), dict(scenario))
     except DropError:
         raise
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -80,18 +90,21 @@ def read_hdf5(data: bytes, max_bytes: int, system: str) -> Hdf5Content:
         raise DropError(f"not a whole HDF5 file of drops ({said}); write or fetch it again") from None
 
 
-def order_of_matlab(content: Hdf5Content) -> str:
-    """What to do about axes in an order that MATLAB's functions leave behind; empty where the shapes do not look like that."""
-    shapes = {name: array.shape for name, array in content.arrays.items()}
-    known = {name: (shapes[name], wanted) for name, wanted in SHAPES.items() if name in shapes}
-    turned = any(wanted[-1] == 3 and shape[:1] == (3,) and shape[-1:] != (3,) for shape, wanted in known.values())
+def order_of_matlab(content: Hdf5Content, shapes: Shapes) -> str:
+    """What to do about axes in an order that MATLAB's functions leave behind; empty where the arrays do not look like that.
+
+    `shapes`: axes of the fields of one drop.
+    """
+    found = {name: array.shape for name, array in content.arrays.items()}
+    known = {name: (found[name], wanted) for name, wanted in shapes.items() if name in found}
+    turned = any(shape[:1] == wanted[-1:] != shape[-1:] for shape, wanted in known.values())
     lines = any(len(wanted) == 1 and len(shape) == 2 for shape, wanted in known.values())
     if content.of_matlab and (turned or lines):
         return (
             "; the arrays bear MATLAB's mark but not its order of axes: delete their attribute MATLAB_class, "
             "or save them with MATLAB"
         )
-    if turned or lines or any(shape == (1, 1) for name, shape in shapes.items() if name not in SHAPES):
+    if turned or lines or any(shape == (1, 1) for name, shape in found.items() if name not in shapes):
         return (
             "; this looks like the layout of MATLAB's h5write (axes reversed): save with save(FILE, ..., '-v7.3'), "
             "whose axes are put in order"
@@ -99,7 +112,7 @@ def order_of_matlab(content: Hdf5Content) -> str:
     return ""
 
 
-def _arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:
+def _arrays(group: Any, max_bytes: int, shapes: Shapes, leading: tuple[str, int]) -> dict[str, NDArray[Any]]:
     """Every array of a group, after its kind and size are known to be those of a drop."""
     import h5py
 
@@ -117,11 +130,11 @@ def _arrays(group: Any, max_bytes: int) -> dict[str, NDArray[Any]]:
         if dataset.is_virtual or dataset.external or not (text or dataset.dtype.kind in "biufSU"):
             raise DropError(f"{name[:40]!r} is not an array of plain numbers; store it as such")
         found[name] = dataset
-    batch = "tx_position" in found and found["tx_position"].ndim == 3
-    return {name: _array(name, dataset, batch) for name, dataset in found.items()}
+    batch = leading[0] in found and found[leading[0]].ndim == leading[1]
+    return {name: _array(name, dataset, shapes.get(name), batch) for name, dataset in found.items()}
 
 
-def _array(name: str, dataset: Any, batch: bool) -> NDArray[Any]:
+def _array(name: str, dataset: Any, axes: tuple[str | int, ...] | None, batch: bool) -> NDArray[Any]:
     kind = dataset.attrs.get("MATLAB_class")
     if kind is None:
         text = dataset.dtype.kind == "O"
@@ -134,15 +147,15 @@ def _array(name: str, dataset: Any, batch: bool) -> NDArray[Any]:
         shape = tuple(int(length) for length in np.asarray(dataset[()]).ravel())
         if not 0 < len(shape) <= 4 or 0 not in shape:
             raise DropError(f"{name[:40]!r} claims to be without entries but has the size {shape[:4]}; save it again")
-        return _fitted(name, np.zeros(shape), batch)
-    return _fitted(name, np.asarray(dataset[()]).T, batch)
+        return _fitted(np.zeros(shape), axes, batch)
+    return _fitted(np.asarray(dataset[()]).T, axes, batch)
 
 
-def _fitted(name: str, array: NDArray[Any], batch: bool) -> NDArray[Any]:
+def _fitted(array: NDArray[Any], axes: tuple[str | int, ...] | None, batch: bool) -> NDArray[Any]:
     """An array of MATLAB, which has two axes at least and drops last ones of length one, with as many axes as the field has."""
-    if name not in SHAPES:  # a single number, or one per drop
+    if axes is None:  # a single number, or one per drop
         return array.reshape(-1) if batch and array.size > 1 else array.reshape(()) if array.size == 1 else array
-    wanted = len(SHAPES[name]) + batch
+    wanted = len(axes) + batch
     if wanted == 1 and 1 in array.shape:
         return array.reshape(-1)
     return array.reshape(array.shape + (1,) * max(wanted - array.ndim, 0))

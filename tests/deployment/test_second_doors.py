@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from isac_torch.deployment.cells import parse_number
+from isac_torch.deployment.downlink_pilots.snapshot import EXAMPLE as ROAD
+from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
 from isac_torch.deployment.files import decode_snapshots, read_snapshots
 from isac_torch.deployment.geometry import parse_geometry, read_geometry
 from isac_torch.deployment.importing import import_geometry, read_gains
@@ -238,6 +240,24 @@ def test_axes_in_the_order_of_h5write_are_named_and_the_remedy_helps(tmp_path):
     write_matlab(tmp_path / "a.h5", **EXAMPLE)
     (snapshot,) = read_snapshots(tmp_path / "a.h5")
     assert_fields(snapshot, EXAMPLE)
+
+
+def test_roads_of_matlab_are_read_and_other_orders_of_axes_are_named(tmp_path):
+    road = ROAD | {"gain": np.arange(24).reshape(3, 8) * 1e-12, "receiver": "projection", "pilot": [0, 1, 0]}
+    write_matlab(tmp_path / "road.mat", **road)
+    (found,) = read_snapshots(tmp_path / "road.mat", kind=RoadSnapshot)
+    for name, value in road.items():
+        assert np.array_equal(getattr(found, name), value), name
+    write_matlab(tmp_path / "one.mat", **ROAD | {"ue_position": [[60, 35]], "crb_max": [2.0]})
+    (found,) = read_snapshots(tmp_path / "one.mat", kind=RoadSnapshot)
+    assert (found.ue_position.tolist(), np.asarray(found.crb_max).tolist()) == ([[60, 35]], [2.0])
+    write_matlab(
+        tmp_path / "two.mat", **{name: np.stack([value, value]) for name, value in ROAD.items()}, cross_section=[1.0, 2.0]
+    )
+    assert [road.cross_section for road in read_snapshots(tmp_path / "two.mat", kind=RoadSnapshot)] == [1.0, 2.0]
+    write_reversed(tmp_path / "road.h5", **ROAD)
+    with pytest.raises(DropError, match=r"layout of MATLAB's h5write \(axes reversed\): save with .*'-v7\.3'"):
+        read_snapshots(tmp_path / "road.h5", kind=RoadSnapshot)
 
 
 def test_a_mark_of_matlab_on_axes_of_python_is_named_and_the_remedy_helps(tmp_path):
