@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from isac_torch.deployment.allocator import DeployedAllocator
+    from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
+    from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
+    from isac_torch.deployment.snapshot import Snapshot
 
 Policy = Literal["central", "distributed"]
 
@@ -147,8 +150,25 @@ def _summary(answers: Sequence[Any]) -> str:
     return f"{said}; {strange} unlike those seen in training" if strange else said
 
 
-def serve(
-    bundle: Path,
+def serve(bundle: Path, refine: bool = False, policy: Policy = "central", rounds: int | None = None, **options: Any) -> None:
+    """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
+
+    Args:
+        bundle: Folder that `isac-torch export` wrote, or file of `isac-torch distributed export`; `shipped` is what comes with
+            the package.
+        refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
+        policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
+        rounds: Of messages, where the policy is distributed; default 4.
+        options: As of `answer_requests`.
+    """
+    one_thread()
+    from isac_torch.deployment.snapshot import Snapshot
+
+    model = None if str(bundle) == "shipped" else bundle
+    answer_requests(**options, load=lambda: _allocator(policy, model, rounds, refine), network=Snapshot)
+
+
+def answer_requests(
     host: str = "127.0.0.1",
     port: int = 8000,
     max_bytes: int = 8 * 2**20,
@@ -159,33 +179,28 @@ def serve(
     max_waiting: int = 1024,
     window_ms: float = 1.0,
     max_batch: int = 64,
-    refine: bool = False,
-    policy: Policy = "central",
-    rounds: int | None = None,
+    *,
+    load: Callable[[], DeployedAllocator | RoadAllocator],
+    network: type[Snapshot] | type[RoadSnapshot],
 ) -> None:
-    """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
+    """Run the service; its options are those of every `serve`.
 
     Args:
-        bundle: Folder that `isac-torch export` wrote, or file of `isac-torch distributed export`; `shipped` is what comes with
-            the package.
         host: Address to listen on; 0.0.0.0 opens it to other machines.
         port: 0..65535; 0 takes a free one.
         max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
-        max_drops: Networks in a request.
+        max_drops: Drops in a request.
         max_antennas: Of each AP.
-        max_memory_mib: That a request's networks may take while they are allocated, MiB.
+        max_memory_mib: That a request's drops may take while they are allocated, MiB.
         seconds: For a body to arrive, and again to read and to answer it; what takes longer is ended.
-        max_waiting: Networks that may wait for their turn; further requests get 503.
+        max_waiting: Drops that may wait for their turn; further requests get 503.
         window_ms: That the first request of a batch waits for company, ms.
-        max_batch: Networks in a batch.
-        refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
-        policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
-        rounds: Of messages, where the policy is distributed; default 4.
+        max_batch: Drops in a batch.
+        load: The allocator, made after everything that is quick to refuse.
+        network: Class of the drops that it takes.
     """
-    one_thread()
     from isac_torch.deployment.limits import Limits
     from isac_torch.deployment.server import check_port, run_server
-    from isac_torch.deployment.snapshot import Snapshot
 
     check_port(port)
     limits = Limits(
@@ -198,8 +213,7 @@ def serve(
         window=window_ms / 1e3,
         max_batch=max_batch,
     )
-    allocator = _allocator(policy, None if str(bundle) == "shipped" else bundle, rounds, refine)
-    run_server(allocator, host, port, limits, Snapshot)
+    run_server(load(), host, port, limits, network)
 
 
 def import_geometry(

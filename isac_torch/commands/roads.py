@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
-from isac_torch.commands.deployment import answered, check_place, one_thread
+from isac_torch.commands.deployment import answer_requests, answered, check_place, one_thread
 
 
 def export(checkpoint: Path, output: Path) -> None:
@@ -43,52 +44,25 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), re
     sys.stderr.write(spent)
 
 
-def serve(
-    model: Path,
-    host: str = "127.0.0.1",
-    port: int = 8000,
-    max_bytes: int = 8 * 2**20,
-    max_drops: int = 256,
-    max_memory_mib: float = 512.0,
-    seconds: float = 10.0,
-    max_waiting: int = 1024,
-    window_ms: float = 1.0,
-    max_batch: int = 64,
-    refine: bool = False,
-) -> None:
+def serve(model: Path, refine: bool = False, **options: Any) -> None:
     """Answer POST /allocate for roads over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
 
     Args:
         model: File that `isac-torch downlink-pilots export` wrote; `shipped` is what comes with the package.
-        host: Address to listen on; 0.0.0.0 opens it to other machines.
-        port: 0..65535; 0 takes a free one.
-        max_bytes: Of a request's body, and of the arrays an npz body unpacks to.
-        max_drops: Roads in a request.
-        max_memory_mib: That a request's roads may take while they are allocated, MiB.
-        seconds: For a body to arrive, and again to read and to answer it; what takes longer is ended.
-        max_waiting: Roads that may wait for their turn; further requests get 503.
-        window_ms: That the first request of a batch waits for company, ms.
-        max_batch: Roads in a batch.
         refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, some milliseconds later.
+        options: As of `answer_requests`.
     """
     one_thread()
     from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
     from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
-    from isac_torch.deployment.limits import Limits
-    from isac_torch.deployment.server import check_port, run_server
 
-    check_port(port)
-    limits = Limits(
-        max_bytes=max_bytes,
-        max_drops=max_drops,
-        max_memory=max_memory_mib * 2**20,
-        seconds=seconds,
-        max_waiting=max_waiting,
-        window=window_ms / 1e3,
-        max_batch=max_batch,
+    weights = None if str(model) == "shipped" else model
+    answer_requests(
+        **options,
+        max_antennas=RoadSnapshot.num_antennas,
+        load=lambda: RoadAllocator.load(weights, refine),
+        network=RoadSnapshot,
     )
-    allocator = RoadAllocator.load(None if str(model) == "shipped" else model, refine)
-    run_server(allocator, host, port, limits, RoadSnapshot)
 
 
 def import_geometry(
