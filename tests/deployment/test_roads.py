@@ -82,7 +82,14 @@ def test_logits_are_those_of_torch(name):
     np.testing.assert_allclose(ALLOCATOR.network.logits(coefficients(snapshot)).ravel(), wanted, atol=1e-8)
 
 
-@pytest.mark.parametrize("changes", [{"num_ues": 6}, {"num_ues": 3, "shadowing_db": 8.0}], ids=["plain", "shadowed"])
+HARD = {
+    "plain": {"num_ues": 6},
+    "shadowed": {"num_ues": 3, "shadowing_db": 8.0},
+    "large": {"num_ues": 8, "num_aps": 16},
+}
+
+
+@pytest.mark.parametrize("changes", HARD.values(), ids=HARD)
 def test_newton_finds_the_certified_optimum(changes):
     problem, snapshots = roads(4, 11, **changes)
     optimum = allocate(problem, BatchedMinMaxNmse(gap=1e-3))
