@@ -71,6 +71,8 @@ def test_a_report_of_the_downlink_pilot_system(refused, tmp_path):
     line = refused("report", "p")
     assert "downlink-pilot system, which report does not show" in line
     assert (tmp_path / "p" / "drops.csv").is_file()
+    (tmp_path / "p" / "summary.json").write_text('{"frames": {}}')
+    assert "frames of the downlink-pilot system, which report does not show" in refused("report", "p")
 
 
 def test_pairs_without_a_path(refused, tmp_path):

@@ -153,6 +153,7 @@ def test_runs_without_torch():
 
 FAULTS = {
     "unknown name": ({"ap_positoin": [[0, 0]]}, "ap_position"),
+    "other bound": ({"crb": "expected"}, "crb: the deployed allocator limits the bound at the mean beam power only"),
     "tracking network": ({"tx_position": [[0, 0, 0]]}, "isac-torch allocate"),
     "missing": ({"ue_position": None}, "ue_position is missing"),
     "shape": ({"gain": [[1e-9] * 3] * 3}, "gain has 3 entries"),

@@ -35,6 +35,10 @@ NEAREST = 0.1
 """Least distance of a UE from an AP, m: at none at all an echo would be infinitely strong."""
 MOST_APS, MOST_UES = 1024, 256
 """Largest road: the engine that answers for missed bounds inverts one matrix of the APs per UE."""
+_MEAN_POWER_ONLY = (
+    "the deployed allocator limits the bound at the mean beam power only, as other readings need torch; "
+    "give the scenario to `isac_torch.allocate`"
+)
 _D = DownlinkPilotScenario()
 _METRES: dict[str, Any] = {"least": -1e7, "most": 1e7, "unit": "metres"}
 _CORRELATION: dict[str, Any] = {"least": -1.0, "most": 1.0, "unit": "products of pilots of unit norm"}
@@ -169,6 +173,8 @@ class RoadSnapshot:
             name = str(unknown[0])[:40]
             if "tx_position" in values:
                 raise DropError("tx_position: a network of the tracking system; give it to `isac-torch allocate`")
+            if name in ("crb", "crb_outage_percent"):
+                raise DropError(f"{name}: {_MEAN_POWER_ONLY}, or leave it out")
             near = difflib.get_close_matches(name, _OPTIONAL, n=3)
             remedy = f"call it {' or '.join(near)}" if near else "leave it out; docs/downlink_pilots.md lists the fields"
             raise DropError(f"{name!r} is no field of a road; {remedy}")
@@ -188,7 +194,7 @@ class RoadSnapshot:
         arrays = {name: getattr(drop, name)[index] for name in _OF_DROP}
         known: dict[str, Any] = {name: getattr(scenario, name) for name, spec in SPECS.items() if not spec.axes}
         if scenario.crb != "mean_power":
-            raise DropError(f"crb={scenario.crb!r}: the deployed allocator knows mean_power only; use `isac_torch.allocate`")
+            raise DropError(f"crb={scenario.crb!r}: {_MEAN_POWER_ONLY}")
         receives, section = getattr(drop, "receives", None), getattr(drop, "path_cross_section", None)
         if receives is not None:
             known["receive_ap"] = np.flatnonzero(_to_numpy(receives[index]))

@@ -116,9 +116,9 @@ def _check_summary(folder: Path, name: str, summary: Any) -> None:
         raise IsacError(
             f"{folder}: {name} is of the downlink-pilot system, which report does not show; look at its drops.csv and figures"
         )
-    if isinstance(summary, dict) and "crb_max_m2" in summary:
+    if isinstance(summary, dict) and "frames" in summary:
         raise IsacError(
-            f"{folder}: an evaluation of the downlink-pilot system, which report does not show; look at drops.csv there"
+            f"{folder}: frames of the downlink-pilot system, which report does not show; look at its frames.csv and frames.png"
         )
     rows = summary.get("allocators") if isinstance(summary, dict) else None
     if not isinstance(rows, dict) or not all(isinstance(summary.get(key), int) for key in _COUNTS):
