@@ -150,10 +150,11 @@ class Allocator(Protocol[ProblemContraT]):
 
 
 def equal_split(problem: PowerProblem) -> Float[Tensor, "drop link"]:
-    """Each AP's whole budget in equal parts over its links, W."""
-    ones = torch.ones_like(problem.link_ap, dtype=problem.budget.dtype)
+    """Each AP's whole budget in equal parts over its links, W; over those of the UEs that it serves where a problem says so."""
+    serves = getattr(problem, "serves", None)
+    ones = torch.ones_like(problem.link_ap, dtype=problem.budget.dtype) if serves is None else serves.flatten(1)
     count = torch.zeros_like(problem.budget).scatter_add(1, problem.link_ap, ones)
-    return (problem.budget / count.clamp_min(1.0)).gather(1, problem.link_ap)
+    return ones * (problem.budget / count.clamp_min(1.0)).gather(1, problem.link_ap)
 
 
 def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool = False) -> Allocation:

@@ -69,6 +69,7 @@ def import_geometry(
     sites: Path,
     output: Path = Path("-"),
     gains_db: Path | None = None,
+    serving_aps: int | None = None,
     pilot_power: float | None = None,
     uplink_symbols: int | None = None,
     downlink_symbols: int | None = None,
@@ -84,6 +85,7 @@ def import_geometry(
         sites: CSV or GeoJSON file; columns are described in docs/deployment.md. Rows `ap` send and receive, `tx` only send.
         output: JSON file; `-` writes to standard output.
         gains_db: CSV of measured or simulated large-scale gains, dB: a row a UE, a column an AP, in the order of `sites`.
+        serving_aps: APs of the largest gain to a UE, which send to it; default all.
         pilot_power: Of each UE uplink, and budget of each AP, W; default 0.2.
         uplink_symbols: Of an uplink pilot; default 10.
         downlink_symbols: Of a downlink pilot; default 10.
@@ -105,4 +107,4 @@ def import_geometry(
         "cross_section": cross_section,
         "crb_max": crb_max,
     }
-    import_roads(sites, output, gains_db, **{name: value for name, value in physics.items() if value is not None})
+    import_roads(sites, output, gains_db, serving_aps, **{name: value for name, value in physics.items() if value is not None})

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from isac_torch.deployment.downlink_pilots.snapshot import RoadSnapshot
+from isac_torch.deployment.downlink_pilots.statistics import drop_of
 from isac_torch.deployment.importing import write_imported
-from isac_torch.errors import DropError, GeometryError
+from isac_torch.downlink_pilots.drop import strongest
+from isac_torch.errors import DropError, GeometryError, ScenarioError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -17,7 +20,9 @@ if TYPE_CHECKING:
     from isac_torch.deployment.geometry import Geometry
 
 
-def import_roads(path: Path, output: Path, gains_db: Path | None = None, **physics: float | int) -> None:
+def import_roads(
+    path: Path, output: Path, gains_db: Path | None = None, serving_aps: int | None = None, **physics: float | int
+) -> None:
     """Read positions, write roads as JSON (`-`: to standard output) and say on stderr what was found.
 
     Args:
@@ -25,6 +30,7 @@ def import_roads(path: Path, output: Path, gains_db: Path | None = None, **physi
             the kind `tx` only send; UEs are the targets. Heights and orientations are not used.
         output: JSON file.
         gains_db: CSV file of large-scale gains in dB (negative), a row a UE, a column an AP, in the order of `path`.
+        serving_aps: APs of the largest gain to a UE, which send to it; default all.
         physics: single numbers of `RoadSnapshot` by name; `crb_max` (m2) is every UE's.
 
     Raises:
@@ -35,8 +41,9 @@ def import_roads(path: Path, output: Path, gains_db: Path | None = None, **physi
 
     def made(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None) -> RoadSnapshot:
         try:
-            return road_of(network, gain, **physics)
-        except (DropError, GeometryError) as error:
+            road = road_of(network, gain, **physics)
+            return road if serving_aps is None else served_by(road, serving_aps)
+        except (DropError, GeometryError, ScenarioError) as error:
             raise type(error)(f"{path}: {network.name + ': ' if network.name else ''}{error}") from None
 
     write_imported(path, output, gains_db, "road", made, _found)
@@ -64,6 +71,13 @@ def road_of(network: Geometry, gain: Float[np.ndarray, "ue allap"] | None = None
         crb_max=None if limit is None else np.full(len(network.ue_position), limit),
         **physics,  # type: ignore[arg-type]
     )
+
+
+def served_by(road: RoadSnapshot, serving_aps: int) -> RoadSnapshot:
+    """The same road, each UE served by the `serving_aps` APs of the largest gain. ScenarioError where it has not so many."""
+    scenario = replace(road.scenario, serving_aps=serving_aps)
+    serves = strongest(drop_of(road, scenario).gain, scenario)
+    return replace(road, serves=None if serves is None else serves[0])
 
 
 def _found(network: Geometry, road: RoadSnapshot) -> str:

@@ -30,6 +30,7 @@ class DownlinkPilotDrop(Generic[Array]):
         gram_real: real part of psi_k^H psi_j, unit-norm downlink pilots; any positive semidefinite matrix of unit diagonal.
         gram_imag: its imaginary part.
         receives: 1 for APs that receive echoes, 0 for others; None: all do.
+        serves: 1 for APs that send to the UE, 0 for others; None: the scenario's `serving_aps`.
         path_cross_section: |zeta|^2 of each path AP - UE - AP (sender, then receiver), m2; None: the scenario's of all.
     """
 
@@ -41,6 +42,7 @@ class DownlinkPilotDrop(Generic[Array]):
     gram_imag: Float[Array, "drop ue ue"]
     receives: Float[Array, "drop ap"] | None = None
     path_cross_section: Float[Array, "drop ue ap ap"] | None = None
+    serves: Float[Array, "drop ue ap"] | None = None
 
     @property
     def num_drops(self) -> int:
@@ -95,6 +97,28 @@ def large_scale_gain(
     distance = xp.linalg.vector_norm(ue_position[:, :, None] - ap_position[:, None], axis=-1)
     gain = three_slope_gain(distance, scenario.carrier_frequency, scenario.ap_height, scenario.ue_height)
     return xp.where(distance > THREE_SLOPE_FAR, gain * from_db(shadowing_db), gain)
+
+
+def serving(drop: DownlinkPilotDrop[Array], scenario: DownlinkPilotScenario) -> Float[Array, "drop ue ap"] | None:
+    """1 for APs that send to the UE, 0 for others: the drop's, or the `serving_aps` of the largest gain; None where all do.
+
+    Raises:
+        ScenarioError: a UE that no AP serves.
+    """
+    if drop.serves is None:
+        return strongest(drop.gain, scenario)
+    if not bool((drop.serves.sum(-1) > 0).all()):
+        raise ScenarioError("serves names no AP for some UE; give each UE one AP or more, two to locate it")
+    return drop.serves
+
+
+def strongest(gain: Float[Array, "drop ue ap"], scenario: DownlinkPilotScenario) -> Float[Array, "drop ue ap"] | None:
+    """1 for the `serving_aps` APs of the largest gain to each UE, and those of an equal gain, else 0; None: all serve."""
+    if scenario.serving_aps is None or scenario.serving_aps >= scenario.num_aps:
+        return None
+    xp = namespace(gain)
+    weakest = xp.sort(gain, axis=-1)[..., -scenario.serving_aps]
+    return xp.astype(gain >= weakest[..., None], gain.dtype)
 
 
 def roadside(scenario: DownlinkPilotScenario, like: Array) -> Float[Array, "ap 2"]:

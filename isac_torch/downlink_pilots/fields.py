@@ -11,6 +11,7 @@ FIELDS: dict[str, Field] = {
     "drop/gram_imag": field("1", "drop ue ue"),
     "drop/receives": field("1 where it receives", "drop ap", optional=True),
     "drop/path_cross_section": field("m2", "drop ue ap ap", optional=True),
+    "drop/serves": field("1 where it serves", "drop ue ap", optional=True),
     "problem/gain": field("1/W", "drop ue ap"),
     "problem/estimate": field("1/W", "drop ue ap"),
     "problem/gram_real": field("1", "drop ue ue"),
@@ -24,6 +25,7 @@ FIELDS: dict[str, Field] = {
     "problem/budget": field("W", "drop ap"),
     "problem/link_ap": field("index of ap", "drop link"),
     "problem/link_gain": field("1", "drop link"),
+    "problem/serves": field("1 where it serves", "drop ue ap", optional=True),
     **LABEL_FIELDS,
     "label/best_quality": field("1/m2", "drop"),
 }

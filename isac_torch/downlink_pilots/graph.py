@@ -19,6 +19,8 @@ _LEVEL = (30.0, 15.0)
 """Mean and spread, dB, of a pilot's energy over the noise."""
 _RATIO = (0.0, 10.0)
 """Mean and spread, dB, of a ratio."""
+_NOTHING = 1e-30
+"""Mean energy or information that counts as this, where an AP serves nobody."""
 
 
 def link_graph(problem: MinMaxNmseProblem) -> LinkGraph:
@@ -36,10 +38,10 @@ def link_graph(problem: MinMaxNmseProblem) -> LinkGraph:
         trace = (problem.fisher_xx + problem.fisher_yy) * budget
         links = [
             standardised(energy, _LEVEL),
-            standardised(energy / energy.mean(2, keepdim=True), _RATIO),
-            standardised(energy / energy.mean(1, keepdim=True), _RATIO),
+            standardised(energy / energy.mean(2, keepdim=True).clamp_min(_NOTHING), _RATIO),
+            standardised(energy / energy.mean(1, keepdim=True).clamp_min(_NOTHING), _RATIO),
             standardised(problem.gain / problem.estimate - 1.0, _RATIO),
-            standardised(trace / trace.mean(2, keepdim=True), _RATIO),
+            standardised(trace / trace.mean(2, keepdim=True).clamp_min(_NOTHING), _RATIO),
             standardised(0.5 * trace * problem.crb_max.unsqueeze(-1), _RATIO),
         ]
         crowd = torch.full_like(problem.weight, problem.num_ues / 4.0)
@@ -50,7 +52,7 @@ def link_graph(problem: MinMaxNmseProblem) -> LinkGraph:
             standardised(problem.weight, _RATIO),
             crowd,
         ]
-        peak = energy.amax(1) / energy.mean(1)
+        peak = energy.amax(1) / energy.mean(1).clamp_min(_NOTHING)
         aps = [torch.full_like(peak, problem.num_ues / 4.0), standardised(peak, _RATIO)]
         leak = _contamination(problem)
         none = leak[:, :0]

@@ -3,7 +3,8 @@
     minimise   max_k  w_k NMSE_k(p)          (or sum_k w_k NMSE_k)
     subject to sum_k p_mk <= P_m,   tr J_k(p)^-1 <= Gamma_k,   p >= 0
 
-A link is an (AP, UE) pair; every AP serves every UE: the links of UE 0 to APs 0, 1, ... come first, then those of UE 1.
+A link is an (AP, UE) pair: the links of UE 0 to APs 0, 1, ... come first, then those of UE 1. Where `serves` names subsets, the
+other links exist, but carry no power.
 Powers are W of a pilot symbol averaged over the pilot. Gains are divided by the noise power and include the pilot's length.
 """
 
@@ -20,7 +21,7 @@ from isac_torch.downlink_pilots.fading import bound, expected_bound, outage_boun
 from isac_torch.downlink_pilots.receiver import Parts, lmmse_weights, noise, own_weights, residual
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
-from isac_torch.tensors import cast_floats, map_tensors, tensor_fields
+from isac_torch.tensors import amplitude, cast_floats, map_tensors, tensor_fields
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class MinMaxNmseProblem:
         budget: P[m] of each AP, W.
         link_ap: AP of each link.
         link_gain: large-scale fading of each link, linear (what heuristics look at).
+        serves: 1 where the AP serves the UE; 0 where the link carries no power, `estimate` and `fisher_*` are 0; None: all 1.
         merit: what is minimised, the "worst" or the "sum" of the weighted NMSE.
         fading: which CRB is bounded: that of the mean beam power ("mean_power", as in the paper), its mean over the fading
             ("expected"), or what `outage_percent` of the blocks exceed ("outage").
@@ -74,6 +76,7 @@ class MinMaxNmseProblem:
     budget: Float[Tensor, "drop ap"]
     link_ap: Int[Tensor, "drop link"]
     link_gain: Float[Tensor, "drop link"]
+    serves: Float[Tensor, "drop ue ap"] | None = None
     merit: Literal["worst", "sum"] = "worst"
     fading: Literal["mean_power", "expected", "outage"] = "mean_power"
     outage_percent: int = 5
@@ -111,7 +114,7 @@ class MinMaxNmseProblem:
 
     @property
     def serving(self) -> int:
-        """Links of each UE: one an AP."""
+        """Links of each UE: one an AP, with power or without."""
         return self.num_aps
 
     @property
@@ -123,17 +126,21 @@ class MinMaxNmseProblem:
         """Powers (W) by UE and AP."""
         return power.unflatten(-1, (self.num_ues, self.num_aps))
 
+    def served(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
+        """The same powers (W), 0 on links that carry none."""
+        return power if self.serves is None else power * self.serves.flatten(1)
+
     def strength(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue"]:
         """E|a_k|^2 of the effective channel, in units of the pilot's noise, eq. (P8). `power` in W."""
         by_ue = self.per_ue(power)
-        return (self.estimate * by_ue).sqrt().sum(-1).square() + (self.gain * by_ue).sum(-1)
+        return amplitude(self.estimate * by_ue).sum(-1).square() + (self.gain * by_ue).sum(-1)
 
     def mixing(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue ue ue"]:
         """Cov(a_kj, a_ki) of the streams j and i as UE k hears them, in units of the pilot's noise, eq. (P5). `power` in W.
 
         Beams made from different uplink pilots are independent, those made from the same one are parallel.
         """
-        root = self.per_ue(power).sqrt()
+        root = amplitude(self.per_ue(power))
         return torch.einsum("dkm,djm,dim->dkji", self.gain, root, root) * self.same_pilot.unsqueeze(1)
 
     def heard(self, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop ue ue"]:
@@ -224,8 +231,14 @@ class MinMaxNmseProblem:
         return (loss.sum(-1) if self.merit == "sum" else loss.amax(-1)).reciprocal()
 
     def violations(self, power: Float[Tensor, "drop link"]) -> Violations:
-        """Relative violations of budgets, localisation bounds (in 1/CRB) and signs by `power` (W), per drop."""
+        """Relative violations of budgets, localisation bounds (in 1/CRB) and signs by `power` (W), per drop.
+
+        An AP has no budget for UEs that it does not serve.
+        """
         overload = (self.ap_load(power) / self.budget - 1.0).amax(-1).clamp_min(0.0)
+        if self.serves is not None:
+            unserved = self.per_ue(power.abs()) * (1.0 - self.serves) / self.budget.unsqueeze(1)
+            overload = torch.maximum(overload, unserved.flatten(1).amax(-1))
         shortfall = (1.0 - self.crb_max / self.crb(power)).amax(-1).clamp_min(0.0)
         negative = (-power.amin(-1) / self.budget.amax(-1)).clamp_min(0.0)
         return Violations(budget=overload, sensing=shortfall, negative=negative)
@@ -259,6 +272,8 @@ class MinMaxNmseProblem:
                 raise ProblemError(f"{name} holds {value.min().item():g}, but it must not be negative; check the drop")
         if bool((self.estimate > self.gain * (1 + 1e-9)).any()):
             raise ProblemError("estimate exceeds gain, but an estimate is never stronger than its channel; check the drop")
+        if self.serves is not None and bool(((self.serves != 0.0) & (self.serves != 1.0)).any()):
+            raise ProblemError("serves must hold 0 and 1 only: 1 where the AP serves the UE")
         for name in ("budget", "weight", "crb_max"):
             if not bool((getattr(self, name) > 0).all()):
                 raise ProblemError(f"{name} holds 0, but it must be positive")

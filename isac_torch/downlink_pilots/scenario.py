@@ -31,7 +31,7 @@ class DownlinkPilotScenario:
 
     Attributes:
         num_aps: APs, all of which transmit and receive (M), half of them on each side of the road.
-        num_ues: vehicles, served by every AP and located by every AP (K).
+        num_ues: vehicles (K), each served by `serving_aps` APs and located by the echoes of their pilots at every AP.
         length: of the road, m.
         width: of the road, m; the APs stand at its two edges.
         margin: vehicles keep this distance from the edges, m.
@@ -54,6 +54,7 @@ class DownlinkPilotScenario:
         receiver: how a vehicle estimates its channel: from the whole received pilot ("lmmse"), from its correlation with its
             own pilot ("projection", as in the paper), or from that as if the pilots were orthogonal ("ignorant"). All are the
             same where they are.
+        serving_aps: APs that send to each vehicle, those of the largest gain to it; None: all.
         shadowing_db: standard deviation of log-normal shadowing beyond 50 m, dB.
         data_snr: normalised power P_d of the downlink payload in the paper's rate (P11), linear.
         payload_power: budget of each AP in a data symbol, W; its beams have the proportions that they have in the pilots.
@@ -88,6 +89,7 @@ class DownlinkPilotScenario:
     crb: Literal["mean_power", "expected", "outage"] = "mean_power"
     crb_outage_percent: int = 5
     receiver: Literal["lmmse", "projection", "ignorant"] = "lmmse"
+    serving_aps: int | None = None
     shadowing_db: float = 0.0
     data_snr: float = 10.0
     payload_power: float = 0.2
@@ -110,6 +112,10 @@ class DownlinkPilotScenario:
             raise ScenarioError(f"receiver={self.receiver!r} must be one of {', '.join(RECEIVERS)}")
         if not 1 <= self.crb_outage_percent <= 50:
             raise ScenarioError(f"crb_outage_percent={self.crb_outage_percent} must lie in 1 to 50")
+        if self.serving_aps is not None and not 2 <= self.serving_aps <= self.num_aps:
+            raise ScenarioError(
+                f"serving_aps={self.serving_aps} must lie in 2 to num_aps={self.num_aps}; two APs or more locate a vehicle"
+            )
         if self.shadowing_db < 0:
             raise ScenarioError(f"shadowing_db={self.shadowing_db} is a standard deviation and must not be negative")
         if not 0 <= self.downlink_correlation <= 1:
@@ -138,6 +144,7 @@ class DownlinkPilotScenario:
         name += "" if self.crb == "mean_power" else f"_{self.crb}"
         name += "" if self.downlink_correlation == 0 else f"_r{self.downlink_correlation:g}"
         name += "" if self.receiver == "lmmse" else f"_{self.receiver}"
+        name += "" if self.serving_aps is None else f"_by{self.serving_aps}"
         return name if self.shadowing_db == 0 else f"{name}_shadow{self.shadowing_db:g}"
 
     @property

@@ -83,9 +83,9 @@ class BatchedMinMaxNmse:
 
 
 def _powers(problem: MinMaxNmseProblem, share: Float[Tensor, "drop ue ap"]) -> Float[Tensor, "drop link"]:
-    """Powers (W) of shares, no AP above its budget."""
+    """Powers (W) of shares, no AP above its budget, none on links that carry none."""
     inside = share / share.sum(1, keepdim=True).clamp_min(1.0)
-    return (inside * problem.budget.unsqueeze(1)).flatten(1)
+    return problem.served((inside * problem.budget.unsqueeze(1)).flatten(1))
 
 
 def _locate(problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "drop link"], Bool[Tensor, " drop"]]:

@@ -49,7 +49,7 @@ class FullPower:
             return Proposal(equal_split(problem))
         total = problem.estimate.sum(1, keepdim=True)
         share = torch.where(total > 0.0, problem.estimate / total, 1.0 / problem.num_ues)  # nothing known: equal parts
-        return Proposal((share * problem.budget.unsqueeze(1)).flatten(1))
+        return Proposal(problem.served((share * problem.budget.unsqueeze(1)).flatten(1)))
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class RoadAllocator:
         problem = coefficients(snapshot)
         with np.errstate(all="ignore"):  # what double precision cannot hold becomes infinite, and the guard sees to it
             power, path, reason = self._guarded(problem)
-            nmse, accuracy = problem.nmse(np.maximum(power, np.finfo(float).tiny)), problem.quality(power).value
+            nmse, accuracy = problem.nmse(problem.positive(power)), problem.quality(power).value
         ues, aps = power.shape
         return RoadAllocated(
             power=power.ravel(),
@@ -166,7 +166,7 @@ class RoadAllocator:
         logits = self.network.logits(problem)
         power = powers(problem, logits if np.isfinite(logits).all() else start_logits(problem))
         if not np.isfinite(power).all():
-            power = np.broadcast_to(problem.budget / len(problem.gain), problem.gain.shape).copy()
+            power = problem.even.copy()
         accuracy = problem.quality(power).value
         missed = np.flatnonzero(~(accuracy >= -TOLERANCE))
         if not len(missed) and not self._refine:
@@ -190,7 +190,8 @@ class RoadAllocator:
 
 
 def within_budget(problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
-    """The same powers (W) with the rounding of the loads above the budgets taken off."""
+    """The same powers (W) with the rounding of the loads above the budgets taken off, and 0 on links that carry none."""
+    power = problem.sent(power)
     load = power.sum(0)
     return np.where(load > problem.budget, power * (problem.budget / np.maximum(load, 1e-300)) * (1.0 - 1e-15), power)
 
@@ -200,4 +201,4 @@ def _meets(problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> bool:
 
 
 def _loss(problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> float:
-    return float((problem.weight * problem.nmse(power)).max())
+    return float((problem.weight * problem.nmse(problem.positive(power))).max())

@@ -31,9 +31,12 @@ LEAST_ACCURACY = 1e-6
 
 def powers(problem: RoadProblem, logits: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
     """Powers (W): each AP's budget by a softmax over its links and the option to keep power back."""
+    if problem.serves is not None:
+        logits = np.where(problem.serves > 0.0, logits, -np.inf)
     top = np.maximum(logits.max(0), SILENCE)
     share = np.exp(logits - top)
-    return share / (share.sum(0) + np.exp(SILENCE - top)) * problem.budget
+    power = share / (share.sum(0) + np.exp(SILENCE - top)) * problem.budget
+    return power if problem.serves is None else problem.positive(power)
 
 
 def start_logits(problem: RoadProblem) -> Float[ndarray, "ue ap"]:

@@ -26,7 +26,7 @@ _RANGE, _SIGMAS = 4.0, 3.0
 """Features, and normalised gradients, are held within so many spreads."""
 _STEP = 0.2
 """Length of a learned step before training, nepers."""
-_TINY, _LEAST_SQUARE = 1e-20, 1e-12
+_TINY, _LEAST_SQUARE, _NOTHING = 1e-20, 1e-12, 1e-30
 
 
 class Tokens(NamedTuple):
@@ -151,24 +151,23 @@ def _features(problem: RoadProblem) -> tuple[Tokens, Leaks]:
     links = np.stack(
         [
             energy,
-            energy / energy.mean(1, keepdims=True),
-            energy / energy.mean(0),
+            energy / np.maximum(energy.mean(1, keepdims=True), _NOTHING),
+            energy / np.maximum(energy.mean(0), _NOTHING),
             problem.gain / problem.estimate - 1.0,
-            trace / trace.mean(1, keepdims=True),
+            trace / np.maximum(trace.mean(1, keepdims=True), _NOTHING),
             0.5 * trace * problem.crb_max[:, None],
         ],
         -1,
     )
     links = _standardised(links, _LINKS)
-    even = np.broadcast_to(problem.budget / ues, energy.shape)
-    bound = np.exp(-problem.quality(even).value)
+    bound = np.exp(-problem.quality(problem.even).value)
     node = [
         _standardised(energy.sum(-1), _LEVEL),
         _standardised(bound, _BOUND),
         _standardised(problem.weight, _RATIO),
         np.full(ues, ues / 4.0),
     ]
-    peak = energy.max(0) / energy.mean(0)
+    peak = energy.max(0) / np.maximum(energy.mean(0), _NOTHING)
     ap = np.stack([np.full(aps, ues / 4.0), _standardised(peak, _RATIO)], -1)
     squared = (problem.gram**2).sum(0) * (1.0 - np.eye(ues))
     leak = (squared[..., None] * (problem.gain * problem.budget)[:, None]).reshape(ues, -1)

@@ -13,7 +13,8 @@ g_k) x, one block per UE,
     (J A^-1 J^T + diag(s / y)) (y + dy) + j dt = wanted s + s - g - J A^-1 (wanted z x),     j^T (y + dy) = -1,
     dx = x A^-1 (J^T (y + dy) + wanted z x),
 
-where `wanted` asks each product of a dual variable and its slack to become so many times what it is.
+where `wanted` asks each product of a dual variable and its slack to become so many times what it is. Links that carry no power
+take part in the budgets only, which brings their shares to 0.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def _solved(problem: RoadProblem, power: Float[ndarray, "ue ap"], locate: bool) 
         goal = float(value[:ues].min())
         inside = value[ues:].min() >= -0.9 * _MARGIN and system.share.sum(0).max() <= 1.0
         if inside and goal > highest:
-            best, highest = system.share * problem.budget, goal
+            best, highest = problem.sent(system.share * problem.budget), goal
         left = max(float(system.product.sum()), float(system.residual[0]))
         return np.array([(left <= _GAP and inside) or (locate and highest > _SLACK) or not np.isfinite(left)])
 
@@ -81,7 +82,7 @@ def _solved(problem: RoadProblem, power: Float[ndarray, "ue ap"], locate: bool) 
 
 def _loss(problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> float:
     """The largest log of the weighted NMSE."""
-    return float(np.log(problem.weight * problem.nmse(power)).max())
+    return float(np.log(problem.weight * problem.nmse(problem.positive(power))).max())
 
 
 def _start(program: _Program, power: Float[ndarray, "ue ap"]) -> Iterate[ndarray]:
@@ -132,7 +133,7 @@ class _Program:
 
     def constraints(self, share: Float[ndarray, "ue ap"]) -> _Constraints:
         """All but x >= 0, at shares of the budgets."""
-        problem, power = self.problem, share * self.problem.budget
+        problem, power = self.problem, self.problem.sent(share * self.problem.budget)
         ues, aps = share.shape
         own, ap = np.arange(ues), np.arange(aps)
         kinds = [_accuracy(problem, power)] if self.locate else [_strength(problem, power), _accuracy(problem, power)]
@@ -145,7 +146,7 @@ class _Program:
         value, raising = np.concatenate([*values, 1.0 - share.sum(0)]), np.zeros(count + aps)
         raising[:ues] = -1.0
         if not self.locate:
-            error = problem.error(power)
+            error = problem.error(problem.positive(power))
             value[:ues] -= np.log(problem.weight * error.value)
             if error.slope.ndim == 2:
                 slope[own, own] -= error.slope * power / error.value[:, None]

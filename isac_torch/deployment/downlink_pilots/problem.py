@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from typing import Literal
 
 
+TINY = 1e-300
+"""W that counts as no power."""
+
+
 class Value(NamedTuple):
     """A quantity of every UE and its slopes.
 
@@ -60,9 +64,25 @@ class RoadProblem:
     crb_max: Float[ndarray, " ue"]
     weight: Float[ndarray, " ue"]
     budget: Float[ndarray, " ap"]
+    serves: Float[ndarray, "ue ap"] | None
     receiver: Literal["lmmse", "projection", "ignorant"]
     orthogonal: bool
     shared: bool
+
+    @property
+    def even(self) -> Float[ndarray, "ue ap"]:
+        """Each AP's budget in equal parts over the UEs that it serves, W."""
+        if self.serves is None:
+            return np.broadcast_to(self.budget / len(self.gain), self.gain.shape)
+        return self.serves * (self.budget / np.maximum(self.serves.sum(0), 1.0))
+
+    def sent(self, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
+        """The same powers (W), 0 on links that carry none."""
+        return power if self.serves is None else power * self.serves
+
+    def positive(self, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
+        """`sent` with the least number in place of 0, which has no slope."""
+        return np.maximum(self.sent(power), TINY)
 
     def strength(self, power: Float[ndarray, "ue ap"]) -> Value:
         """E|a_k|^2 of the effective channel and its slopes in the UE's own powers, [ue, ap]. `power` in W, positive."""

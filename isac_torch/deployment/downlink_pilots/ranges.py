@@ -39,7 +39,7 @@ def quantities(problem: RoadProblem) -> dict[str, float]:
     leak = 1.0 + crossed.sum(-1) * (problem.gain * problem.budget).sum(-1)
     known = problem.estimate.sum(-1) / problem.gain.sum(-1)
     with np.errstate(all="ignore"):
-        accuracy = problem.quality(np.broadcast_to(problem.budget / ues, problem.gain.shape)).value * (10.0 / np.log(10.0))
+        accuracy = problem.quality(problem.even).value * (10.0 / np.log(10.0))
         linear = [energy.min(), energy.max(), leak.max(), known.min()]
         decibels = [float(value) for value in 10.0 * np.log10(np.maximum(linear, 1e-30))]
     limited = np.clip(accuracy, -300.0, 300.0)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from isac_torch.deployment.field_specs import attributes_section, reals, specs_of, wholes, words
 from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
+from isac_torch.downlink_pilots.drop import strongest
 from isac_torch.downlink_pilots.scenario import RECEIVERS, DownlinkPilotScenario
 from isac_torch.errors import DropError, ScenarioError
 
@@ -82,6 +83,10 @@ class RoadSnapshot:
     )
     gram_imag: Reals | None = field(default=None, metadata=reals("its imaginary part; default 0", "ue", "ue", **_CORRELATION))
     receive_ap: Indices | None = field(default=None, metadata=wholes("APs that receive echoes; default all", "rx"))
+    serves: Reals | None = field(
+        default=None,
+        metadata=reals("1 where the AP sends to the UE, else 0; default all", "ue", "ap", least=0.0, most=1.0, unit="0 or 1"),
+    )
     path_cross_section: Reals | None = field(
         default=None,
         metadata=reals(
@@ -198,6 +203,10 @@ class RoadSnapshot:
         receives, section = getattr(drop, "receives", None), getattr(drop, "path_cross_section", None)
         if receives is not None:
             known["receive_ap"] = np.flatnonzero(_to_numpy(receives[index]))
+        serves = getattr(drop, "serves", None)
+        serves = strongest(drop.gain, scenario) if serves is None else serves
+        if serves is not None:
+            known["serves"] = _to_numpy(serves[index])
         if section is not None:
             known["path_cross_section"] = _to_numpy(section[index])
         ues = len(arrays["ue_position"])
@@ -235,6 +244,8 @@ class RoadSnapshot:
             raise DropError("receive_ap names an AP twice; name each AP once")
         if self.receive_ap is not None and not len(self.receive_ap):
             raise DropError("receive_ap names no AP; name one, or leave it out for all")
+        if self.serves is not None and (np.any((self.serves != 0.0) & (self.serves != 1.0)) or not self.serves.any(1).all()):
+            raise DropError("serves must hold 0 and 1, and a 1 for each UE; give two APs or more to a UE that is to be located")
         apart = np.linalg.norm(self.ue_position[:, None] - self.ap_position, axis=-1)
         if apart.min() < NEAREST:
             ue, ap = np.unravel_index(apart.argmin(), apart.shape)

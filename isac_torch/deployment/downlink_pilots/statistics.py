@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from isac_torch.deployment.downlink_pilots.problem import RoadProblem
 from isac_torch.deployment.downlink_pilots.snapshot import NO_PATH_GAIN
 from isac_torch.downlink_pilots.channel import channel_statistics
-from isac_torch.downlink_pilots.drop import DownlinkPilotDrop, downlink_gram, large_scale_gain
+from isac_torch.downlink_pilots.drop import DownlinkPilotDrop, downlink_gram, large_scale_gain, serving
 from isac_torch.downlink_pilots.localisation import fisher_gain
 from isac_torch.propagation.pilots import round_robin_pilots
 
@@ -27,19 +27,22 @@ def coefficients(snapshot: RoadSnapshot) -> RoadProblem:
     scenario = snapshot.scenario
     drop = drop_of(snapshot, scenario)
     statistics, fisher = channel_statistics(drop, scenario), fisher_gain(drop, scenario)
+    serves = serving(drop, scenario)
+    sent = 1.0 if serves is None else serves[0]
     energy = scenario.downlink_symbols / scenario.noise_power
     gram = np.concatenate([drop.gram_real, drop.gram_imag])
     shared = bool((statistics.same_pilot.sum(-1) > 1).any())
     ones = np.ones(snapshot.num_ues)
     return RoadProblem(
         gain=energy * statistics.gain[0],
-        estimate=energy * statistics.estimate[0],
+        estimate=energy * statistics.estimate[0] * sent,
         gram=gram,
         same_pilot=statistics.same_pilot[0],
-        fisher=np.concatenate([fisher.xx, fisher.yy, fisher.xy]),
+        fisher=np.concatenate([fisher.xx, fisher.yy, fisher.xy]) * sent,
         crb_max=scenario.crb_max * ones if snapshot.crb_max is None else snapshot.crb_max,
         weight=ones if snapshot.weight is None else snapshot.weight,
         budget=np.full(snapshot.num_aps, snapshot.pilot_power) if snapshot.ap_power is None else snapshot.ap_power,
+        serves=None if serves is None else serves[0],
         receiver=scenario.receiver,
         orthogonal=not (shared or bool(np.triu((gram**2).sum(0), 1).any())),
         shared=shared,
@@ -64,6 +67,8 @@ def drop_of(snapshot: RoadSnapshot, scenario: DownlinkPilotScenario) -> Downlink
         receives = np.zeros((1, snapshot.num_aps))
         receives[0, snapshot.receive_ap] = 1.0
         drop = replace(drop, receives=receives)
+    if snapshot.serves is not None:
+        drop = replace(drop, serves=snapshot.serves[None])
     if snapshot.path_cross_section is not None:
         drop = replace(drop, path_cross_section=snapshot.path_cross_section[None])
     return drop

@@ -25,6 +25,8 @@ STEP_LENGTH = 0.3
 def powers(problem: MinMaxNmseProblem, logits: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:
     """Powers (W): each AP's budget by a softmax over its links and the option to keep power back."""
     by_ue = problem.per_ue(logits)
+    if problem.serves is not None:
+        by_ue = by_ue.masked_fill(problem.serves == 0, -torch.inf)
     kept = torch.full_like(by_ue[:, :1], SILENCE)
     share = torch.cat([by_ue, kept], 1).softmax(1)[:, :-1]
     return (share * problem.budget.unsqueeze(1)).flatten(1)

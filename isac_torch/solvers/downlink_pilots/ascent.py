@@ -138,18 +138,18 @@ def majorise(drop: DropArrays, problem: MinMaxNmseProblem, power: Float[Tensor, 
     combiner = problem.combiner(power)
     left = np.stack([part[0].double().cpu().numpy() for part in residual(combiner, problem.gram)])
     constant = noise(combiner, problem.gram)[0].double().cpu().numpy()
-    linear = np.einsum("ckj,km->kjm", left**2, drop.gain)
+    linear = np.einsum("ckj,km->kjm", left**2, drop.gain) * drop.serves
     share = np.maximum(drop.share(power), _POWER_FLOOR)
     product = np.zeros((drop.num_ues, len(drop.pairs), drop.num_aps))
     for number, (i, j) in enumerate(drop.pairs):
-        mixed = 2.0 * (left[:, :, i] * left[:, :, j]).sum(0)[:, None] * drop.gain
+        mixed = 2.0 * (left[:, :, i] * left[:, :, j]).sum(0)[:, None] * drop.gain * drop.serves[i] * drop.serves[j]
         product[:, number] = np.minimum(mixed, 0.0)
         tangent = 0.5 * np.maximum(mixed, 0.0)
         linear[:, i] += tangent * np.sqrt(share[j] / share[i])
         linear[:, j] += tangent * np.sqrt(share[i] / share[j])
     if linearised(problem):
         slope, own = (value[0].double().cpu().numpy() for value in _ignorant_slope(problem, power))
-        linear[np.diag_indices(drop.num_ues)] += slope[:, None] * drop.gain
+        linear[np.diag_indices(drop.num_ues)] += slope[:, None] * drop.own
         constant = constant - slope * own
     error, strength = (value[0].double().cpu().numpy() for value in (problem.error(power), problem.strength(power)))
     flat = (drop.num_ues, -1)

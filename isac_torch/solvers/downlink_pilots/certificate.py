@@ -116,9 +116,9 @@ class _Branching:
         """Coefficients [k, link] of the shares in e_k and in I_k - 1."""
         drop = self._drop
         ues, links = drop.num_ues, drop.num_links
-        own = np.einsum("kj,km->kjm", np.eye(ues), drop.gain).reshape(ues, links)
+        own = np.einsum("kj,km->kjm", np.eye(ues), drop.own).reshape(ues, links)
         squared = drop.squared_gram * (1.0 - np.eye(ues))
-        return own, np.einsum("kj,km->kjm", squared, drop.gain).reshape(ues, links)
+        return own, (np.einsum("kj,km->kjm", squared, drop.gain) * drop.serves).reshape(ues, links)
 
     def _root(self) -> _Box:
         """All omega that the target allows: e_k (1 + sum est / gain) >= E|a_k|^2 bounds it from below."""
@@ -174,7 +174,7 @@ class _Branching:
         cones = np.stack([answer.dual[self._programme.span(self._first_cone + k)] for k in range(drop.num_ues)])
         cones = into_cone(cones)
         cuts = np.maximum(answer.dual[self._programme.span(self._first_cone - 1)], 0.0)
-        spread = drop.gain / drop.scale[:, None]
+        spread = drop.own / drop.scale[:, None]
         rows, offset = self._error_rows(box)
         fences, fence_offset = self._box_rows(box)
         linear = price[:, None] * spread + (price @ rows + inside @ fences).reshape(drop.num_ues, -1)

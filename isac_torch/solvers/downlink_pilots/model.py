@@ -31,6 +31,7 @@ class DropArrays:
         information: xx, yy, xy over the trace at full power [3, k, m].
         quality: 2 / (Gamma_k trace), the right-hand side of the localisation cone; 0 where no bound is asked for.
         squared_gram: |psi_k^H psi_j|^2.
+        serves: 1 where the AP serves the UE, 0 where the link carries no power [k, m].
         budget: W.
         weight: of each UE's NMSE.
         pairs: UEs (i < j) that share an uplink pilot.
@@ -43,10 +44,16 @@ class DropArrays:
     information: Array
     quality: Array
     squared_gram: Array
+    serves: Array
     budget: Array
     weight: Array
     pairs: list[tuple[int, int]]
     cuts: Array
+
+    @property
+    def own(self) -> Array:
+        """`gain` of the APs that serve the UE [k, m]."""
+        return self.gain * self.serves
 
     @property
     def num_ues(self) -> int:
@@ -64,8 +71,8 @@ class DropArrays:
         return self.gain.size
 
     def power(self, share: Array, like: Tensor) -> Tensor:
-        """Powers (W) of shares, cleaned of a solver's tolerance: none negative, no AP above its budget."""
-        clean = np.maximum(share.reshape(self.num_ues, self.num_aps), 0.0)
+        """Powers (W) of shares, cleaned of a solver's tolerance: none negative or not served, no AP above its budget."""
+        clean = np.maximum(share.reshape(self.num_ues, self.num_aps), 0.0) * self.serves
         clean = clean / np.maximum(clean.sum(0), 1.0) * self.budget
         return torch.as_tensor(clean.reshape(1, -1), dtype=like.dtype, device=like.device)
 
@@ -92,6 +99,7 @@ def drop_arrays(problem: MinMaxNmseProblem, cuts: Cuts | None = None) -> DropArr
         scale=total[:, 0] ** 2,
         information=information / trace[:, None],
         quality=2.0 / (array(problem.crb_max) * trace),
+        serves=np.ones_like(root) if problem.serves is None else array(problem.serves),
         squared_gram=array(problem.gram_real) ** 2 + array(problem.gram_imag) ** 2,
         budget=budget,
         weight=array(problem.weight),
@@ -206,5 +214,5 @@ def strength_rows(drop: DropArrays, layout: Layout) -> Array:
     """E|a_k|^2 / S_k^2 as rows over the variables: s_k plus the spread of the channel."""
     identity = np.eye(layout.size)
     share = identity[layout.shares].reshape(drop.num_ues, drop.num_aps, -1)
-    spread = np.einsum("km,kmv->kv", drop.gain / drop.scale[:, None], share)
+    spread = np.einsum("km,kmv->kv", drop.own / drop.scale[:, None], share)
     return np.asarray(identity[layout.coherent] + spread)

@@ -74,12 +74,12 @@ class _Taylor:
     def blind_loss(self) -> float:
         """Largest NMSE without downlink pilots, at full power: the upper end of the bracket."""
         share = np.full_like(self.drop.gain, 1.0 / self.drop.num_ues)
-        spread = (self.drop.gain * share).sum(1)
+        spread = (self.drop.own * share).sum(1)
         return float((spread / self._parts(share)[2]).max())
 
     def _parts(self, share: Array) -> tuple[Array, Array, Array]:
         """F, W and Z of every UE, F and Z in units of the pilot's noise."""
-        received = (self.drop.gain * share).sum(1)
+        received = (self.drop.own * share).sum(1)
         observed = 1.0 + self.drop.squared_gram @ received
         mean = (self._amplitude * np.sqrt(np.maximum(share, 0.0))).sum(1)
         return received, observed, mean**2 + received
@@ -98,7 +98,7 @@ class _Taylor:
         eye = np.eye(drop.num_ues)
         # dH_k/dx_jm: contamination through W, the UE's own power through Z and F.
         slope = nmse * (strength[:, None] * drop.squared_gram)[:, :, None] * drop.gain[None]
-        own = nmse * observed[:, None] * (self._amplitude * mean[:, None] / np.sqrt(share) + drop.gain) - drop.gain
+        own = nmse * observed[:, None] * (self._amplitude * mean[:, None] / np.sqrt(share) + drop.own) - drop.own
         slope = (slope + eye[:, :, None] * own[:, None, :]).reshape(drop.num_ues, -1)
         value = nmse * observed * strength - received - slope @ share.reshape(-1)
         size = np.abs(slope).max(1)
@@ -114,12 +114,11 @@ class _Taylor:
         return np.asarray(clean / np.maximum(clean.sum(0), 1.0))
 
     def _constraints(self) -> tuple[Array, Array]:
-        """Their eq. 30: Gamma sum_j (ra_i rb_j - rc_i rc_j) p_j >= ra_i + rb_i for every AP i, over ra_i + rb_i."""
+        """Their eq. 30: Gamma sum_j (ra_i rb_j - rc_i rc_j) p_j >= ra_i + rb_i for every AP i that serves, over ra_i + rb_i."""
         drop = self.drop
         rows = np.zeros((drop.num_ues, drop.num_aps, drop.num_ues, drop.num_aps))
         for k in range(drop.num_ues):
             xx, yy, xy = drop.information[:, k]
-            product = (np.outer(xx, yy) - np.outer(xy, xy)) / (xx + yy)[:, None]
-            rows[k, :, k] = product
+            rows[k, :, k] = (np.outer(xx, yy) - np.outer(xy, xy)) / np.where(drop.serves[k] > 0, xx + yy, 1.0)[:, None]
         flat = rows.reshape(drop.num_ues * drop.num_aps, drop.num_links)
-        return flat, -np.repeat(drop.quality / 2.0, drop.num_aps)
+        return flat, -(drop.serves * (drop.quality / 2.0)[:, None]).ravel()

@@ -32,6 +32,7 @@ class Drops:
         quality: 2 / (Gamma_k trace).
         leak: |psi_k^H psi_j|^2, 0 for k = j.
         weight: of each UE's NMSE.
+        serves: 1 where the AP serves the UE, 0 where the link counts as without power, whatever its share.
         gram_real, gram_imag: psi_k^H psi_j.
         joint: whether the receiver looks at the whole pilot, (P6a), and not at the UE's own one, (P6b).
     """
@@ -45,6 +46,7 @@ class Drops:
     quality: Float[Tensor, "drop ue"]
     leak: Float[Tensor, "drop ue ue"]
     weight: Float[Tensor, "drop ue"]
+    serves: Float[Tensor, "drop ue ap"]
     gram_real: Float[Tensor, "drop ue ue"]
     gram_imag: Float[Tensor, "drop ue ue"]
     joint: bool
@@ -83,6 +85,7 @@ def drops_of(problem: MinMaxNmseProblem) -> Drops:
         quality=2.0 / (problem.crb_max * trace[..., 0]),
         leak=leak,
         weight=problem.weight,
+        serves=torch.ones_like(root) if problem.serves is None else problem.serves,
         gram_real=problem.gram_real,
         gram_imag=problem.gram_imag,
         joint=problem.receiver == "lmmse" and not problem.separated,
@@ -206,9 +209,10 @@ class LeastNmse:
 
     def constraints(self, share: Tensor, epigraph: Tensor) -> Constraints:
         """NMSE of every UE, cones, budgets, and the box."""
-        parts = [self._errors(share, epigraph), _cones(self.drops, share)]
+        sent = share * self.drops.serves
+        parts = [self._errors(sent, epigraph), _cones(self.drops, sent)]
         parts.append(_budgets(share, torch.ones_like(epigraph).unsqueeze(-1), 0.0))
-        return _stack(*parts, *([self._fences(share)] if self.fenced else []))
+        return _stack(*parts, *([self._fences(sent)] if self.fenced else []))
 
     def _errors(self, share: Tensor, epigraph: Tensor) -> Constraints:
         drops = self.drops
@@ -246,7 +250,7 @@ class LeastNmse:
 
     def curvature(self, share: Tensor, price: Tensor) -> Tensor:
         """Of the coherent gains and of the cones; the dropped part of V_k is small and of the other sign."""
-        ues = share.shape[1]
+        ues, share = share.shape[1], share * self.drops.serves
         amplitude = self.drops.root * share.sqrt()
         coherent = amplitude.sum(-1, keepdim=True)
         whole = torch.diag_embed(coherent * amplitude) - amplitude.unsqueeze(-1) * amplitude.unsqueeze(-2)
@@ -255,7 +259,8 @@ class LeastNmse:
 
     def bound(self, share: Tensor, price: Tensor) -> tuple[Tensor, Tensor]:
         """Upper bound on a box's margin from any dual variables (weak duality, P22), and the rounding error in it at most."""
-        drops, ues, aps = self.drops, share.shape[1], share.shape[2]
+        drops, (_, ues, aps) = self.drops, share.shape
+        share = share * drops.serves
         error, cone = price[:, :ues], price[:, ues : 2 * ues] / drops.quality
         above, below = price[:, 2 * ues + aps :].split(ues, 1)
         a, b = self.chord(*drops.received(share))
@@ -265,7 +270,7 @@ class LeastNmse:
         noise = above - error * goal * b - below * self.low / (1.0 + self.low)
         linear = drops.gain * own.unsqueeze(-1) + torch.einsum("dkj,dkm->djm", drops.leak * noise.unsqueeze(-1), drops.gain)
         unit = localised(drops, share)[1]
-        linear = linear + cone_slope(drops, cone, unit)
+        linear = linear * drops.serves + cone_slope(drops, cone, unit)
         constants = torch.stack([noise.sum(-1), -(cone * drops.quality * (1.0 + unit[..., 2])).sum(-1)])
         amplitude = (drops.root * share.sqrt()).clamp_min(1e-150)
         part = amplitude / amplitude.sum(-1, keepdim=True)

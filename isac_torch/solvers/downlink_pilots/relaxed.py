@@ -73,6 +73,8 @@ def least_heard(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) -
     for weights in (share, torch.ones_like(share)):
         amplitude = (coherent * weights.clamp_min(1e-9)).sqrt()
         worth = coherent * amplitude.sum(-1, keepdim=True) / amplitude + full
+        if problem.serves is not None:
+            worth = torch.where(problem.serves > 0, worth, 0.0)
         found = torch.maximum(found, _cheapest(full, worth, need))
     return found
 
@@ -86,4 +88,4 @@ def _cheapest(
     size = worth.unsqueeze(1).expand_as(order).gather(-1, order)
     before = size.cumsum(-1) - size
     taken = (need[:, None, :, None] - before).clamp_min(0.0).minimum(size)
-    return (price * taken).sum(-1)
+    return torch.where(taken > 0, price * taken, 0.0).sum(-1)
