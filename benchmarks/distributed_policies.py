@@ -96,7 +96,7 @@ def dead_ap(policy: Distributed, problem: MaxMinSinrProblem) -> dict[str, object
     part, top, silent = problem.select(good), best.value[good], dead[good]
     found: dict[str, object] = {"drops": len(good)}
     for rounds in (4, 8):
-        power = power_of(policy, part, rounds, channel=Silent(silent))
+        power = power_of(policy, part, rounds, channel=Silent(silent, gone[good]))
         found[str(rounds)] = judged(part, torch.where(silent, torch.zeros_like(power), power), top)
     return found
 

@@ -27,8 +27,12 @@ _AT_THE_APS = {
     "distributed": ("tracking-distributed", "distributed"),
     "distributed_classical": ("none", "distributed_classical"),  # the shipped weights, whatever else is given
     "unfolded": ("tracking-unfolded", "unfolded"),
+    "distributed_kept": ("tracking-distributed", "distributed"),
+    "unfolded_kept": ("tracking-unfolded", "unfolded"),
 }
 """These policies: the name of each one's system in the files of weights, and that of the shipped weights."""
+_EXCHANGES = 2
+"""Of promises after these rounds, where a policy's name says that they are kept."""
 _FRACTIONAL = re.compile(f"fpc_{_NUMBER}_{_NUMBER}")
 _ALPHA_FAIR = re.compile(r"fair_(\d+(?:\.\d+)?)")
 _OPTIMAL = re.compile(
@@ -170,11 +174,11 @@ def _shares(path: Path, more_steps: int = 60) -> Any:
     return ShareAllocator.load(path, more_steps)
 
 
-def _distributed(rounds: int) -> Callable[[Path], Any]:
+def _distributed(rounds: int, exchanges: int) -> Callable[[Path], Any]:
     def load(path: Path) -> Any:
         from isac_torch.allocators.tracking.distributed import Distributed
 
-        return Distributed.load(path, rounds)
+        return Distributed.load(path, rounds, exchanges)
 
     return load
 
@@ -226,7 +230,11 @@ TRACKING: Catalogue[MaxMinSinrProblem] = Catalogue(
         "gnn_shipped": _network,
         "gnn_dominate": _shares,
         "gnn_dominate_one_shot": partial(_shares, more_steps=0),
-        **{f"{kind}_r{rounds}": _distributed(rounds) for kind in _AT_THE_APS for rounds in _ROUNDS},
+        **{
+            f"{kind}_r{rounds}": _distributed(rounds, _EXCHANGES if kind.endswith("_kept") else 0)
+            for kind in _AT_THE_APS
+            for rounds in _ROUNDS
+        },
     },
     certified=("opc_batched", "opc_global", "opc_dominate"),
     slow=("opc_paper", "opc_global", "opc_clarabel", "opc_moreau"),

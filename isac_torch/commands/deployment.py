@@ -48,13 +48,18 @@ def export_policy(checkpoint: Path, output: Path) -> None:
     print(f"{output}: powers within {worst:.1e} of those of the weights")  # noqa: T201 - the result
 
 
-def _allocator(policy: Policy, model: Path | None, rounds: int | None, refine: bool) -> DeployedAllocator:
+def _allocator(
+    policy: Policy, model: Path | None, rounds: int | None, refine: bool, exchanges: int | None
+) -> DeployedAllocator:
     """What answers: a network with its guard, or a policy of the APs. IsacError where options do not go together."""
     from isac_torch.errors import AllocationError
 
     if policy == "central":
-        if rounds is not None:
-            raise AllocationError(f"rounds={rounds}: a central network has none; give policy=distributed, or leave rounds out")
+        for name, value in (("rounds", rounds), ("exchanges", exchanges)):
+            if value is not None:
+                raise AllocationError(
+                    f"{name}={value}: a central network has none; give policy=distributed, or leave {name} out"
+                )
         from isac_torch.deployment.allocator import DeployedAllocator
 
         return DeployedAllocator.load(model, refine=refine)
@@ -62,7 +67,7 @@ def _allocator(policy: Policy, model: Path | None, rounds: int | None, refine: b
         raise AllocationError("refine=True: no centre improves a distributed policy; give more rounds, or policy=central")
     from isac_torch.deployment.local_policy import DeployedPolicy
 
-    return DeployedPolicy.load(model, 4 if rounds is None else rounds)
+    return DeployedPolicy.load(model, 4 if rounds is None else rounds, exchanges or 0)
 
 
 def allocate_file(
@@ -73,6 +78,7 @@ def allocate_file(
     site_map: Path | None = None,
     policy: Policy = "central",
     rounds: int | None = None,
+    exchanges: int | None = None,
     requirement: str | None = None,
 ) -> None:
     """Powers for the networks of a file from a deployed allocator, without torch.
@@ -86,6 +92,7 @@ def allocate_file(
         site_map: HTML file of a map: positions, where arrays look, who sends and who listens, powers.
         policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
         rounds: Of messages, where the policy is distributed; default 4.
+        exchanges: Of promises between APs and targets after the rounds, which repair sensing constraints; default none.
         requirement: What is asked of the radar, in place of what the file asks: none, sir, sicnr, detection, position or
             dominate, or a JSON object with numbers, {"kind":"sicnr","sicnr_min_db":3}.
     """
@@ -102,7 +109,7 @@ def allocate_file(
     if requirement is not None:
         asked = NESTED["requirement"].of("requirement", requirement)
         snapshots = [replace(snapshot, requirement=asked) for snapshot in snapshots]
-    allocator = _allocator(policy, model, rounds, refine)  # after what is quick to refuse
+    allocator = _allocator(policy, model, rounds, refine, exchanges)  # after what is quick to refuse
     answers, spent = answered(allocator, snapshots, output, begin)
     if site_map is not None:
         from isac_torch.deployment.site_map import map_page
@@ -150,7 +157,14 @@ def _summary(answers: Sequence[Any]) -> str:
     return f"{said}; {strange} unlike those seen in training" if strange else said
 
 
-def serve(bundle: Path, refine: bool = False, policy: Policy = "central", rounds: int | None = None, **options: Any) -> None:
+def serve(
+    bundle: Path,
+    refine: bool = False,
+    policy: Policy = "central",
+    rounds: int | None = None,
+    exchanges: int | None = None,
+    **options: Any,
+) -> None:
     """Answer POST /allocate over HTTP (JSON or npz); also /health, /card, /metrics, and a description at /docs.
 
     Args:
@@ -159,13 +173,14 @@ def serve(bundle: Path, refine: bool = False, policy: Policy = "central", rounds
         refine: Improve every answer by Newton steps: nearer to the optimum, milliseconds later.
         policy: A network that knows everything, with a guard; or what the APs find by messages among themselves.
         rounds: Of messages, where the policy is distributed; default 4.
+        exchanges: Of promises between APs and targets after the rounds, which repair sensing constraints; default none.
         options: As of `answer_requests`.
     """
     one_thread()
     from isac_torch.deployment.snapshot import Snapshot
 
     model = None if str(bundle) == "shipped" else bundle
-    answer_requests(**options, load=lambda: _allocator(policy, model, rounds, refine), network=Snapshot)
+    answer_requests(**options, load=lambda: _allocator(policy, model, rounds, refine, exchanges), network=Snapshot)
 
 
 def answer_requests(

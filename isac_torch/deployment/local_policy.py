@@ -3,7 +3,8 @@
     policy = DeployedPolicy.load(rounds=4)
     answer = policy(snapshot)
 
-Each AP's powers are what its own program would send: nothing repairs a sensing constraint that is missed, `reason` names it.
+Each AP's powers are what its own program would send: a sensing constraint that is missed after the last round or exchange stays
+missed, and `reason` names it.
 """
 
 from __future__ import annotations
@@ -49,29 +50,33 @@ class DeployedPolicy(DeployedAllocator):
         ('distributed', True)
     """
 
-    def __init__(self, cells: LocalCells, card: dict[str, Any], rounds: int = 4) -> None:
+    def __init__(self, cells: LocalCells, card: dict[str, Any], rounds: int = 4, exchanges: int = 0) -> None:
         """Around loaded layers; see `load`."""
-        if not 0 <= rounds <= MOST_ROUNDS:
-            raise AllocationError(f"rounds={rounds} must be from 0 to {MOST_ROUNDS}")
-        self._policy, self._rounds, self._core = cells, rounds, None
-        self.card = {**card, "rounds": rounds}
+        for name, value in (("rounds", rounds), ("exchanges", exchanges)):
+            if not 0 <= value <= MOST_ROUNDS:
+                raise AllocationError(f"{name}={value} must be from 0 to {MOST_ROUNDS}")
+        self._policy, self._rounds, self._exchanges, self._core = cells, rounds, exchanges, None
+        self.card = {**card, "rounds": rounds, "exchanges": exchanges}
 
     @classmethod
-    def load(cls, path: Path | str | None = None, rounds: int = 4) -> DeployedPolicy:  # type: ignore[override]
+    def load(  # type: ignore[override]
+        cls, path: Path | str | None = None, rounds: int = 4, exchanges: int = 0
+    ) -> DeployedPolicy:
         """The policy that `isac-torch distributed export` wrote.
 
         Args:
             path: its file; default the policy that comes with the package.
             rounds: of messages, 0 to 64; beyond those that were trained the last one is repeated.
+            exchanges: of promises after them, 0 to 64, by which APs repair sensing constraints that are missed.
 
         Raises:
-            AllocationError: so many rounds are not possible.
+            AllocationError: so many rounds or exchanges are not possible.
             BundleError: the file is missing, damaged or no policy.
         """
         file = shipped_policy() if path is None else Path(path)
         weights, card = FILE.read(file)
         try:
-            policy = cls(LocalCells(weights), card, rounds)
+            policy = cls(LocalCells(weights), card, rounds, exchanges)
             problem = coefficients([Snapshot.from_mapping(EXAMPLE)])
             good = bool(np.isfinite(policy.powers(problem)).all())
         except (KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
@@ -83,9 +88,9 @@ class DeployedPolicy(DeployedAllocator):
         return policy
 
     def powers(self, problem: Coefficients) -> Float[ndarray, "drop link"]:
-        """Powers (W) after the rounds, within every budget."""
+        """Powers (W) after rounds and exchanges, within every budget."""
         with np.errstate(all="ignore"):
-            share = self._policy.exits(problem, self._rounds)[-1]
+            share = self._policy.answer(problem, self._rounds, self._exchanges)
             return within_budget(problem, np.exp(share) * problem.link_budget)
 
     def _guarded(self, problem: Coefficients) -> Guarded:
@@ -127,4 +132,4 @@ def _missed(quality: Float[ndarray, " constraint"]) -> str:
     """In words: targets whose sensing constraint is missed."""
     short = np.flatnonzero(quality < 1.0 - ROW_TOLERANCE)
     worst = ", ".join(f"{target} at {max(float(quality[target]), 0.0):.3g} of what is required" for target in short)
-    return f"sensing constraint of target {worst}; no centre repairs it" if worst else ""
+    return f"sensing constraint of target {worst}; further exchanges may repair it" if worst else ""

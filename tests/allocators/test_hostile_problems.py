@@ -38,6 +38,7 @@ TRACKING = {
     "distributed_r4": (6, 80),
     "distributed_r16": (2, 40),
     "distributed_classical_r4": (2, 40),
+    "distributed_kept_r4": (2, 40),
     "unfolded_r4": (6, 80),
     "prices_r8": (6, 80),
     "sinr_tracking_r4": (6, 80),

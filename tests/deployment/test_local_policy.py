@@ -55,6 +55,9 @@ def test_powers_are_those_of_torch(network, size):
             wanted = network.exits(problem, rounds)[-1].exp() * problem.link_budget
         found = DeployedPolicy.load(rounds=rounds).powers(numbers)
         np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-7, atol=1e-9)
+    with torch.no_grad():
+        kept = network.answer(problem, 1, 2).exp() * problem.link_budget
+    np.testing.assert_allclose(DeployedPolicy.load(rounds=1, exchanges=2).powers(numbers), kept.numpy(), rtol=1e-7, atol=1e-9)
 
 
 def test_the_shipped_policy_is_that_of_the_shipped_weights(tmp_path):

@@ -387,10 +387,10 @@ def test_receivers_hold_the_newest_message_that_has_arrived(rounds):
 
 def test_nobody_hears_from_a_dead_ap(policy):
     problem = problem_of()
-    dead = problem.link_ap == 2
-    found = policy.exits(problem, channel=Silent(dead))[-1]
+    dead, gone = problem.link_ap == 2, (torch.arange(problem.num_aps) == 2).expand(3, -1)
+    found = policy.answer(problem, 3, 1, channel=Silent(dead, gone))
     garbage = torch.where(dead[:, None], problem.echo * 7.0, problem.echo)
-    again = policy.exits(replace(problem, echo=garbage), channel=Silent(dead), air=problem)[-1]
+    again = policy.answer(replace(problem, echo=garbage), 3, 1, channel=Silent(dead, gone), air=problem)
     alive = ~dead
     if isinstance(policy, UnfoldedPrices):
         assert torch.equal(found[alive], again[alive])
@@ -422,14 +422,14 @@ class Queues:
         ]
 
 
-def run_in_threads(policy, problem, programs, rounds, hears=None, faults=lambda: clear):
+def run_in_threads(policy, problem, programs, rounds, hears=None, faults=lambda: clear, exchanges=2):
     groups = groups_of(problem, programs, hears)
     boxes: dict[tuple[int, int], queue.Queue[torch.Tensor]] = {
         (a, b): queue.Queue() for a in range(programs) for b in range(programs)
     }
     channels = [GroupChannel(groups, program, Queues(program, boxes), faults()) for program in range(programs)]
     with ThreadPoolExecutor(programs) as pool:
-        parts = list(pool.map(lambda channel: run_program(policy, problem, rounds, channel, hears), channels))
+        parts = list(pool.map(lambda channel: run_program(policy, problem, rounds, channel, hears, exchanges), channels))
     return torch.stack(parts).sum(0), channels
 
 
@@ -442,43 +442,50 @@ def test_programs_that_exchange_messages_find_the_same_powers_to_the_bit(policy,
     problem = problem_of(size, 1, **options)
     assert problem.has_pilot_reuse == ("pilot_length" in options)
     hears = torch.rand(1, problem.num_ues, problem.num_aps, generator=torch.Generator().manual_seed(4)) < heard
-    whole = policy.exits(problem, 3, hears)[-1].exp() * problem.link_budget
+    whole = policy.answer(problem, 3, 2, hears).exp() * problem.link_budget
     found, channels = run_in_threads(policy, problem, 3, 3, hears)
     assert torch.equal(found, whole)
     assert sum(sum(channel.counted.values()) for channel in channels) > 0
+
+
+def dead_ap(problem):
+    return Silent(problem.link_ap == 2, torch.arange(problem.num_aps)[None] == 2)
 
 
 FAULTS = {
     "lost": lambda: Lossy(0.3, torch.Generator().manual_seed(5)),
     "late": lambda: Late(0.5, torch.Generator().manual_seed(5), 2),
     "coarse": lambda: Coarse(4),
-    "dead": lambda: Silent(problem_of("8x6x2", 1).link_ap == 2),
+    "dead": lambda: dead_ap(problem_of("8x6x2", 1)),
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_programs_whose_messages_suffer_find_the_powers_of_the_batched_form_to_the_bit(policy, fault):
     problem, faults = problem_of("8x6x2", 1), FAULTS[fault]
-    whole = policy.exits(problem, 3, channel=faults())[-1].exp() * problem.link_budget
+    whole = policy.answer(problem, 3, 2, channel=faults()).exp() * problem.link_budget
     assert torch.equal(run_in_threads(policy, problem, 3, 3, faults=faults)[0], whole)
-    assert not torch.equal(whole, policy.exits(problem, 3)[-1].exp() * problem.link_budget)
+    assert not torch.equal(whole, policy.answer(problem, 3, 2).exp() * problem.link_budget)
 
 
 def test_one_program_per_ap_sends_no_more_than_the_ledger_counts():
     """Words to nodes of the own AP do not cross; the ledger counts them as if every master were elsewhere."""
     problem, network = problem_of("8x6x2", 1), learned()
-    _, channels = run_in_threads(network, problem, problem.num_aps, 1)
-    crossed = sum(sum(channel.counted.values()) for channel in channels)
     ledger = traffic(network, problem)
-    assert 0 < crossed <= problem.num_aps * float((ledger.each_round + ledger.once).sum())
+    counted = []
+    for exchanges in (0, 1):
+        _, channels = run_in_threads(network, problem, problem.num_aps, 1, exchanges=exchanges)
+        counted.append(sum(sum(channel.counted.values()) for channel in channels))
+    assert 0 < counted[0] <= problem.num_aps * float((ledger.each_round + ledger.once).sum())
+    assert 0 < counted[1] - counted[0] <= problem.num_aps * float(ledger.each_exchange.sum())
 
 
 @pytest.mark.slow
 def test_processes_over_sockets_find_the_same_powers_to_the_bit(tmp_path):
     problem, network = problem_of("8x6x2", 1).cast(torch.float32), learned().float()
     save_network(tmp_path / "model.pt", network, {})
-    found = run_as_processes(tmp_path / "model.pt", problem, 3, 3, tmp_path, faults=FAULTS["late"]())
-    assert torch.equal(found, network.exits(problem, 3, channel=FAULTS["late"]())[-1].exp() * problem.link_budget)
+    found = run_as_processes(tmp_path / "model.pt", problem, 3, 3, tmp_path, faults=FAULTS["late"](), exchanges=1)
+    assert torch.equal(found, network.answer(problem, 3, 1, channel=FAULTS["late"]()).exp() * problem.link_budget)
 
 
 def test_processes_refuse_more_than_one_drop(tmp_path):

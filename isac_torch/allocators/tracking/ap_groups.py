@@ -29,6 +29,7 @@ from isac_torch.nn.checkpoint import load_network, stored_kind
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 from isac_torch.tensors import at_rows
+from isac_torch.tracking.local.promises import PARTS
 from isac_torch.tracking.local.rounds import AIR, Channel, clear
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -159,7 +160,7 @@ class GroupChannel:
             return owner, torch.nn.functional.one_hot(to, programs).bool()
         if kind.endswith("UEs"):
             return groups.ue, groups.hears_ue
-        owner = {AIR: groups.link, "largest echo": groups.ap}.get(kind, groups.target)
+        owner = {AIR: groups.link, "largest echo": groups.ap, PARTS: groups.ap}.get(kind, groups.target)
         return owner, torch.ones(len(owner), programs, dtype=torch.bool)
 
 
@@ -169,11 +170,12 @@ def run_program(
     rounds: int,
     channel: GroupChannel,
     hears: Bool[Tensor, "drop ue ap"] | None = None,
+    exchanges: int = 0,
 ) -> Float[Tensor, "drop link"]:
     """Powers (W) of the links of this program's APs; those of others are 0."""
     known = own_knowledge(problem, channel.groups, channel.program)
     with torch.no_grad():
-        share = policy.eval().exits(known, rounds, hears, channel, problem)[-1]
+        share = policy.eval().answer(known, rounds, exchanges, hears, channel, problem)
     own = (channel.groups.link == channel.program).to(share)
     return share.exp() * at_rows(problem.budget, problem.link_ap) * own
 
@@ -208,6 +210,7 @@ def run_as_processes(
     folder: Path,
     hears: Tensor | None = None,
     faults: Channel = clear,
+    exchanges: int = 0,
 ) -> Float[Tensor, "drop link"]:
     """Powers (W) of every link of one drop, computed by `programs` processes that exchange messages over sockets on this
     machine.
@@ -220,6 +223,7 @@ def run_as_processes(
         folder: for what the processes hand back.
         hears: which APs hear which UEs; None for all.
         faults: what happens to messages on their way.
+        exchanges: of promises after the rounds.
 
     Raises:
         AllocationError: more than one drop.
@@ -228,7 +232,7 @@ def run_as_processes(
         raise AllocationError(f"{problem.num_drops} drops; give one")
     from torch.multiprocessing.spawn import spawn
 
-    spawn(_process, (problem, hears, str(checkpoint), str(folder), programs, rounds, faults), nprocs=programs)
+    spawn(_process, (problem, hears, str(checkpoint), str(folder), programs, rounds, faults, exchanges), nprocs=programs)
     parts = [torch.load(folder / f"power_{program}.pt", weights_only=True) for program in range(programs)]
     return torch.stack(parts).sum(0)
 
@@ -242,6 +246,7 @@ def _process(
     programs: int,
     rounds: int,
     faults: Channel,
+    exchanges: int,
 ) -> None:
     """What one process does."""
     import torch.distributed as dist
@@ -250,7 +255,7 @@ def _process(
     dist.init_process_group("gloo", f"file://{folder}/meeting", rank=program, world_size=programs)
     policy, _ = load_network(Path(checkpoint), stored_kind(Path(checkpoint)))  # type: ignore[type-var]
     channel = GroupChannel(groups_of(problem, programs, hears), program, Sockets(program), faults)
-    power = run_program(policy.to(problem.budget.dtype), problem, rounds, channel, hears)  # type: ignore[arg-type]
+    power = run_program(policy.to(problem.budget.dtype), problem, rounds, channel, hears, exchanges)  # type: ignore[arg-type]
     answer = io.BytesIO()
     torch.save(power, answer)
     write_whole(Path(folder) / f"power_{program}.pt", answer.getvalue())

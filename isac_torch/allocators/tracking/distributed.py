@@ -26,12 +26,13 @@ class Distributed:
     """A distributed policy, stopped after some rounds of messages.
 
     Every AP computes the powers of its own links from what it knows and what its neighbours sent. Budgets always hold; sensing
-    constraints are met in most drops, and nothing repairs those that are missed: that would need a centre.
+    constraints are met in most drops, and exchanges of promises after the rounds repair most of those that are missed.
 
     Attributes:
         policy: learned cells, or the classical price steps.
         rounds: of messages; 0 is what each AP decides alone. Beyond those that were trained the last one is repeated.
         hears: which APs hear which UEs, of every drop; None for all.
+        exchanges: of promises after the rounds, by which APs repair sensing constraints (`tracking.local.promises`).
 
     Example:
         >>> import torch
@@ -47,29 +48,33 @@ class Distributed:
     policy: DistributedNetwork | UnfoldedPrices
     rounds: int = 4
     hears: Bool[Tensor, "drop ue ap"] | None = None
+    exchanges: int = 0
     gap: float = field(default=0.0, init=False)
 
     @property
     def name(self) -> str:
-        """distributed_r4, distributed_classical_r4 where no learned numbers are sent, or unfolded_r4."""
+        """distributed_r4, distributed_classical_r4 where no learned numbers are sent, or unfolded_r4; distributed_kept_r4 with
+        exchanges of promises.
+        """
         classical = "_classical" if self.policy.shape.get("floats") == 0 else ""
-        return f"{self.policy.SYSTEM.removeprefix('tracking-')}{classical}_r{self.rounds}"
+        kept = "_kept" if self.exchanges else ""
+        return f"{self.policy.SYSTEM.removeprefix('tracking-')}{classical}{kept}_r{self.rounds}"
 
     @classmethod
-    def load(cls, path: Path | str, rounds: int = 4) -> Distributed:
+    def load(cls, path: Path | str, rounds: int = 4, exchanges: int = 0) -> Distributed:
         """The policy stored at `path`. CheckpointError where it is missing, corrupt, or not made for these features."""
         learned = stored_system(Path(path)) == DistributedNetwork.SYSTEM
         network, _ = load_network(Path(path), DistributedNetwork) if learned else load_network(Path(path), UnfoldedPrices)
-        return cls(network, rounds)
+        return cls(network, rounds, exchanges=exchanges)
 
     def propose(self, problem: MaxMinSinrProblem) -> Proposal:
         """Powers (W) of every link.
 
         Raises:
-            AllocationError: something is required of scan cells or of positions, or rounds are negative.
+            AllocationError: something is required of scan cells or of positions, or rounds or exchanges are negative.
         """
-        if self.rounds < 0:
-            raise AllocationError(f"rounds={self.rounds} must be at least 0")
+        if min(self.rounds, self.exchanges) < 0:
+            raise AllocationError(f"rounds={self.rounds} and exchanges={self.exchanges} must both be at least 0")
         if problem.num_cells or problem.position is not None:
             raise AllocationError(
                 f"{self.name} knows constraints on the SIR or SICNR of targets only; "
@@ -81,7 +86,7 @@ class Distributed:
     def _power(self, problem: MaxMinSinrProblem, index: Tensor) -> Float[Tensor, "drop link"]:
         self.policy.eval()
         hears = None if self.hears is None else self.hears[index]
-        share = self.policy.exits(problem.cast(torch.float32), self.rounds, hears)[-1]
+        share = self.policy.answer(problem.cast(torch.float32), self.rounds, self.exchanges, hears)
         power = share.to(problem.budget).exp() * problem.link_budget
         load = (problem.ap_load(power) / problem.budget).clamp_min(1.0)  # rounding of single precision
         power = power / load.gather(1, problem.link_ap)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from isac_torch.tracking.local.promises import ASKED, PARTS
 from isac_torch.tracking.local.rounds import AIR, links_at_aps
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -15,7 +16,7 @@ _AT_FIRST = {"price of UEs": -25.0, "price of targets": -20.0}
 """What receivers assume before they have heard anything: no price. Of other words zero."""
 _REGISTERED = ("gain", "largest echo", "scale of targets")
 """Words that are repeated until they are heard, before the first round; so are a node's first measurements."""
-_SCALED = ("beams", *_REGISTERED)
+_SCALED = ("beams", PARTS, ASKED, *_REGISTERED)
 """Words with a scale of their own, which floating point of few bits carries; here they arrive as they are."""
 _LEARNED_RANGE, _LOG_RANGE = 6.0, 25.0
 
@@ -91,15 +92,18 @@ class Silent:
 
     Attributes:
         link: whether each link starts at such an AP.
+        ap: whether each AP is one.
     """
 
     link: Bool[Tensor, "drop link"]
+    ap: Bool[Tensor, "drop ap"]
 
     def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
         """What arrives."""
-        if kind not in (AIR, "up", "beams"):
+        if kind not in (AIR, "up", "beams", PARTS):
             return sent
-        return torch.where(self.link[:, -sent.shape[1] :, None], torch.zeros_like(sent), sent)
+        dead = self.ap if kind == PARTS else self.link[:, -sent.shape[1] :]
+        return torch.where(dead[..., None], torch.zeros_like(sent), sent)
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,14 @@ class Traffic:
         heard: in a round, from the UEs and targets that it hears.
         once: before the first round: gains of its serving links, the largest echo of each sensing constraint, both ways, and
             what the noise of that constraint asks for.
+        each_exchange: in an exchange of promises, both ways.
         upload: to a centre, once: its coefficients; and the powers that come back.
     """
 
     sent: Float[Tensor, "drop ap"]
     heard: Float[Tensor, "drop ap"]
     once: Float[Tensor, "drop ap"]
+    each_exchange: Float[Tensor, "drop ap"]
     upload: Float[Tensor, "drop ap"]
 
     @property
@@ -66,4 +68,4 @@ def traffic(
     heard = announced.sum(1) + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * lit
     upload = served + (problem.num_ues + 2.0 * constraints) * known.links + known.links
     of_targets = (2.0 if problem.echo_noise is None else 3.0) * constraints
-    return Traffic(sent, heard, served + of_targets, upload)
+    return Traffic(sent, heard, served + of_targets, 5.0 * constraints + 0.0 * served, upload)

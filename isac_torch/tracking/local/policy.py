@@ -9,6 +9,7 @@ from typing import Any, Generic
 from jaxtyping import Bool, Float
 
 from isac_torch.tensors import Array
+from isac_torch.tracking.local.promises import settled
 from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear, neighbourhoods, on_common_scale
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -88,3 +89,19 @@ class LocalPolicy(Generic[Array]):
             state = self.advance(problem, known, state, index, channel, air)
             found.append(state.share)
         return found
+
+    def answer(
+        self,
+        problem: MaxMinSinrProblem[Array],
+        rounds: int,
+        exchanges: int = 0,
+        hears: Bool[Array, "drop ue ap"] | None = None,
+        channel: Channel = clear,
+        air: MaxMinSinrProblem[Array] | None = None,
+    ) -> Float[Array, "drop link"]:
+        """Log shares of the budgets after `rounds` of messages and then `exchanges` of promises (`promises`).
+
+        The other arguments are those of `exits`.
+        """
+        share = self.exits(problem, rounds, hears, channel, air)[-1]
+        return settled(problem, neighbourhoods(problem, hears), share, exchanges, channel)
