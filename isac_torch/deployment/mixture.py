@@ -27,8 +27,8 @@ def cheapest(
     width = np.abs(matrix).max(0)
     used = width > _TOLERANCE
     size = max(float(np.abs(need).max(initial=0.0)), _TINY)
-    price = cost[used] / width[used]
-    scaled = _simplex(matrix[:, used] / width[used], need / size, price / price.max(initial=_TINY))
+    per_unit = cost[used] / width[used]
+    scaled = _simplex(matrix[:, used] / width[used], need / size, per_unit / per_unit.max(initial=_TINY))
     if scaled is None:
         return None
     answer = np.zeros(len(cost))
@@ -94,12 +94,12 @@ def _simplex(matrix: ndarray, need: ndarray, cost: ndarray) -> ndarray | None:
     basis, outside = np.arange(links), links + np.arange(rows)  # slack of link e is e, row l is links + l
     for pivot in range(_MAX_PIVOTS):
         still_wanted()
-        price = table[links, :rows]
-        entering = int(price.argmin())
-        if price[entering] >= -_TOLERANCE:
+        reduced = table[links, :rows]
+        entering = int(reduced.argmin())
+        if reduced[entering] >= -_TOLERANCE:
             break
         if pivot > _MAX_PIVOTS // 2:
-            candidates = np.flatnonzero(price < -_TOLERANCE)
+            candidates = np.flatnonzero(reduced < -_TOLERANCE)
             entering = int(candidates[outside[candidates].argmin()])
         column = table[:links, entering]
         eligible = column > _TOLERANCE

@@ -39,7 +39,7 @@ def echo_coefficients(
 ) -> tuple[Float[Array, "drop constraint link"], Float[Array, "drop constraint link"]]:
     """S[l, e] and I[l, e]: own and other targets' echoes per W of link e at the receive APs of target l, eq. (18).
 
-    Both are divided by the row's largest own echo, which the ratio does not see. No rows with fewer than two targets.
+    Both are divided by the constraint's largest own echo, which the ratio does not see. Fewer than two targets: none.
     `gap` is the distance (m) of every transmit AP, then every receive AP, to every target.
     """
     xp = namespace(statistics.heard)

@@ -25,7 +25,7 @@ def shares(problem, seed=0, load=1.0):
     return load * draw / draw.sum(1, keepdim=True)
 
 
-def prices(shape, seed=1):
+def duals(shape, seed=1):
     return torch.rand(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64) + 0.1
 
 
@@ -47,18 +47,18 @@ def test_slopes_and_curvature_are_derivatives(kind):
     programme = {"localisation": Localisation(fenced.drops), "descent": descent, "box": fenced}[kind]
     t = torch.full_like(fenced.unit, 0.8)
     rows = programme.constraints(share, t)
-    price = prices(rows.value.shape)
+    dual = duals(rows.value.shape)
 
-    def priced(x, t):
-        return (programme.constraints(x, t).value * price).sum()
+    def weighted(x, t):
+        return (programme.constraints(x, t).value * dual).sum()
 
-    by_share, by_t = torch.autograd.functional.jacobian(priced, (share, t))
+    by_share, by_t = torch.autograd.functional.jacobian(weighted, (share, t))
     # The tangent of V has V's own slopes, and its value: V is homogeneous of degree one in (F, I).
-    assert_close(share * by_share, torch.einsum("dr,drkm->dkm", price, rows.slope), rtol=1e-8, atol=1e-9)
-    assert_close(by_t, (price * rows.raising).sum(-1), rtol=1e-8, atol=1e-9)
+    assert_close(share * by_share, torch.einsum("dr,drkm->dkm", dual, rows.slope), rtol=1e-8, atol=1e-9)
+    assert_close(by_t, (dual * rows.raising).sum(-1), rtol=1e-8, atol=1e-9)
     if kind != "descent":  # there the error's own curvature is dropped
-        hessian = torch.autograd.functional.hessian(lambda x: priced(x, t), share)
-        curvature = programme.curvature(share, price)
+        hessian = torch.autograd.functional.hessian(lambda x: weighted(x, t), share)
+        curvature = programme.curvature(share, dual)
         for drop in range(2):
             for k in range(3):
                 scaled = -hessian[drop, k, :, drop, k] * share[drop, k][:, None] * share[drop, k]
@@ -78,7 +78,7 @@ def test_no_shares_in_a_box_beat_the_bound_of_any_prices(correlation):
         met = (value[:, 3:] >= -1e-12).all(-1)  # cones, budgets and box; the first rows hold the margin
         margin = (value[:, :3] / programme.margin()).amin(-1)
         for point in (inside, shares(problem, 77)):
-            bound, _ = programme.bound(point, prices(value.shape, seed))
+            bound, _ = programme.bound(point, duals(value.shape, seed))
             assert bool((margin <= bound + 1e-9)[met].all())
         judged += int(met.sum())
     assert judged > 6
@@ -87,7 +87,7 @@ def test_no_shares_in_a_box_beat_the_bound_of_any_prices(correlation):
 def test_no_powers_locate_better_than_the_bound_of_any_prices():
     problem = roads(num_drops=6, num_ues=3)
     for seed in range(5):
-        bound = quality_bound(drops_of(problem), shares(problem, seed), prices((6, 3), seed))
+        bound = quality_bound(drops_of(problem), shares(problem, seed), duals((6, 3), seed))
         power = (shares(problem, seed + 50) * problem.budget.unsqueeze(1)).flatten(1)
         assert bool(((problem.crb_max / problem.crb(power)).amin(-1) <= bound * (1 + 1e-9)).all())
 
@@ -101,7 +101,7 @@ def test_boxes_cover_every_ratio_that_the_target_allows():
     for drop in range(4):
         mine = drop_of == drop
         bottom, top = low[mine].amin(0), high[mine].amax(0)
-        omega = bottom + (top - bottom) * prices((500, 3), drop).sub(0.1)
+        omega = bottom + (top - bottom) * duals((500, 3), drop).sub(0.1)
         inside = ((omega[:, None] >= low[mine]) & (omega[:, None] <= high[mine])).all(-1)
         assert bool(inside.any(-1).all())
 

@@ -168,10 +168,10 @@ def test_warm_point_is_inside_and_balanced(problem):
     scale = problem.objective(start * limit)
     program = max_min_program(problem, scale)
     point = warm_point(program, start, torch.full_like(scale, WARM_EPIGRAPH))
-    for positive in (point.power, point.slack, point.price, point.bound_price):
+    for positive in (point.power, point.slack, point.dual, point.bound_dual):
         assert bool((positive > 0).all())
         assert bool(positive.isfinite().all())
-    interference = (problem.interference(start * limit) * point.price[:, : problem.num_ues]).sum(-1)
+    interference = (problem.interference(start * limit) * point.dual[:, : problem.num_ues]).sum(-1)
     assert_close(interference, torch.ones_like(interference))  # the optimality condition of t
 
 

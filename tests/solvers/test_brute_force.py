@@ -1,4 +1,4 @@
-"""The reference optimum against a search that knows nothing of cones, duals or quasi-concavity."""
+"""The reference optimum against a search that knows nothing of cones, dual variables or quasi-concavity."""
 
 from typing import Any
 

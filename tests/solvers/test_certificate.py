@@ -1,4 +1,4 @@
-"""The computed bound: true for any prices and powers, tight at optima, invariant where the problem is."""
+"""The computed bound: true for any dual variables and powers, tight at optima, invariant where the problem is."""
 
 from dataclasses import replace
 
@@ -49,8 +49,8 @@ def test_no_feasible_powers_exceed_the_bound_of_any_prices(
         return 10.0 ** (spread * torch.randn(like.shape, generator=noise, dtype=torch.float64))
 
     row_size = problem.signal.square().amax((1, 2)) / problem.echo.amax(-1).T
-    prices = draw(problem.signal[..., 0]), draw(problem.sir_min) * row_size.T, draw(problem.budget) if with_aps else None
-    bound = upper_bound(problem, draw(problem.link_gain), *prices)
+    duals = draw(problem.signal[..., 0]), draw(problem.sir_min) * row_size.T, draw(problem.budget) if with_aps else None
+    bound = upper_bound(problem, draw(problem.link_gain), *duals)
     for value in FEASIBLE[id(problem)]:
         assert bool((bound >= value).all())
 

@@ -38,7 +38,7 @@ def test_margin_is_reached_and_bounded() -> None:
     limit = largest_sir(problem)
     reached = (problem.sir(limit.power) / problem.sir_min).amin(-1)
     assert_close(reached, limit.margin, rtol=1e-9, atol=0.0)
-    # HiGHS works to 1e-10; the price bound inherits it.
+    # HiGHS works to 1e-10; the dual bound inherits it.
     assert bool((limit.margin_bound >= limit.margin).all())
     assert bool((limit.margin_bound <= limit.margin * (1.0 + 1e-6)).all())
     assert_close((problem.ap_load(limit.power) / problem.budget).amax(-1), torch.ones(20, dtype=torch.float64))

@@ -95,7 +95,7 @@ def _locate(problem: MinMaxNmseProblem) -> tuple[Float[Tensor, "drop link"], Boo
     found = solve(Localisation(drops), start, torch.full_like(start[:, 0, 0], -1.2), tolerance=1e-9)
     share = found.point.share
     power = _powers(problem, share / share.sum(1).amax(-1)[:, None, None])
-    bound = quality_bound(drops, share, found.point.price[:, : problem.num_ues])
+    bound = quality_bound(drops, share, found.point.dual[:, : problem.num_ues])
     infeasible = bound < 1.0 - MARGIN
     # Neither proven out of reach nor shown to be met: ask the drop-by-drop solver.
     unsure = ~infeasible & ~(found.converged & ((problem.crb_max / problem.crb(power)).amin(-1) >= _TIGHTER**2))
@@ -179,7 +179,7 @@ def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Ten
 
 def _proven(boxes: LeastNmse, point: Point) -> Bool[Tensor, " drop"]:
     """Boxes in which the dual variables prove that no shares meet the target."""
-    bound, size = boxes.bound(point.share, point.price)
+    bound, size = boxes.bound(point.share, point.dual)
     return bound < -_ROUNDING * size
 
 

@@ -169,7 +169,7 @@ class _Branching:
         if not np.isfinite(answer.dual).all():
             return False
         drop = self._drop
-        price = np.maximum(answer.dual[self._programme.span(self._error_block)], 0.0)
+        dual = np.maximum(answer.dual[self._programme.span(self._error_block)], 0.0)
         inside = np.maximum(answer.dual[self._programme.span(self._box_block)], 0.0)
         cones = np.stack([answer.dual[self._programme.span(self._first_cone + k)] for k in range(drop.num_ues)])
         cones = into_cone(cones)
@@ -177,18 +177,18 @@ class _Branching:
         spread = drop.own / drop.scale[:, None]
         rows, offset = self._error_rows(box)
         fences, fence_offset = self._box_rows(box)
-        linear = price[:, None] * spread + (price @ rows + inside @ fences).reshape(drop.num_ues, -1)
+        linear = dual[:, None] * spread + (dual @ rows + inside @ fences).reshape(drop.num_ues, -1)
         linear = linear + cone_slope(drop, cones) + np.einsum("c,ckm->km", cuts, drop.cuts)
-        constants = [price @ offset, inside @ fence_offset, (drop.quality * (cones[:, 3] - cones[:, 0])).sum(), -cuts.sum()]
+        constants = [dual @ offset, inside @ fence_offset, (drop.quality * (cones[:, 3] - cones[:, 0])).sum(), -cuts.sum()]
         size = np.abs(linear).sum() + sum(abs(float(c)) for c in constants)
-        for theta in self._shares_of_gain(answer, price):
-            coherent = price[:, None] * drop.root**2 / theta
+        for theta in self._shares_of_gain(answer, dual):
+            coherent = dual[:, None] * drop.root**2 / theta
             largest = np.maximum((linear + coherent).max(0), 0.0).sum() + sum(constants)
             if largest < -_ROUNDING * (size + coherent.sum()):
                 return True
         return False
 
-    def _shares_of_gain(self, answer: Solution, price: Array) -> list[Array]:
+    def _shares_of_gain(self, answer: Solution, dual: Array) -> list[Array]:
         """Candidates for theta [k, m]: from the multipliers of the links' cones, and from the amplitudes at the solution.
 
         At the optimum both are the same; the first stays accurate on links that get next to nothing.
@@ -198,7 +198,7 @@ class _Branching:
         cones = np.stack([answer.dual[self._programme.span(first + link)] for link in range(drop.num_links)])
         slope = np.maximum(cones[:, 0] + cones[:, 1], 1e-300).reshape(drop.num_ues, -1)
         share = answer.point[self._layout.shares].reshape(drop.num_ues, -1) if answer.solved else self._share
-        candidates = (np.maximum(price[:, None], 1e-300) * drop.root**2 / slope, drop.root * np.sqrt(np.maximum(share, 0)))
+        candidates = (np.maximum(dual[:, None], 1e-300) * drop.root**2 / slope, drop.root * np.sqrt(np.maximum(share, 0)))
         return [c / c.sum(1, keepdims=True) for c in (np.maximum(c, 1e-12 * c.sum(1, keepdims=True)) for c in candidates)]
 
     def _halves(self, box: _Box, answer: Solution) -> list[_Box]:

@@ -65,9 +65,9 @@ class Programme(Protocol):
         ...
 
     def curvature(
-        self, share: Float[Tensor, "drop ue ap"], price: Float[Tensor, "drop constraint"]
+        self, share: Float[Tensor, "drop ue ap"], dual: Float[Tensor, "drop constraint"]
     ) -> Float[Tensor, "drop ue ap ap"]:
-        """-sum_i y_i x (second derivative of g_i) x, y the dual variables `price`; positive semidefinite."""
+        """-sum_i y_i x (second derivative of g_i) x, y the dual variables `dual`; positive semidefinite."""
         ...
 
 
@@ -78,7 +78,7 @@ class Point:
     share: Float[Tensor, "drop ue ap"]
     epigraph: Float[Tensor, " drop"]
     slack: Float[Tensor, "drop constraint"]
-    price: Float[Tensor, "drop constraint"]
+    dual: Float[Tensor, "drop constraint"]
     bound: Float[Tensor, "drop ue ap"]
 
 
@@ -156,7 +156,7 @@ def _select(batch: BatchT, index: Tensor) -> BatchT:
 def _iterate(point: Point) -> Iterate:
     share = point.share.flatten(1)
     return Iterate(
-        torch.cat([point.price, share], 1), torch.cat([point.slack, point.bound.flatten(1) / share], 1), point.epigraph
+        torch.cat([point.dual, share], 1), torch.cat([point.slack, point.bound.flatten(1) / share], 1), point.epigraph
     )
 
 
@@ -167,7 +167,7 @@ def _point(iterate: Iterate, shape: torch.Size) -> Point:
         share=share.unflatten(1, shape),
         epigraph=iterate.epigraph,
         slack=iterate.partner[:, :count],
-        price=iterate.lead[:, :count],
+        dual=iterate.lead[:, :count],
         bound=(share * iterate.partner[:, count:]).unflatten(1, shape),
     )
 
@@ -182,11 +182,11 @@ def _start(programme: Programme, share: Tensor, epigraph: Tensor) -> Point:
 
 def _converged(point: Point, found: Constraints, tolerance: float) -> Tensor:
     """Complementarity, the constraints' shortfall, and the conditions on shares and t, all within the tolerance."""
-    products = (point.price * point.slack).sum(-1) + point.bound.sum((-1, -2))
+    products = (point.dual * point.slack).sum(-1) + point.bound.sum((-1, -2))
     short = ((point.slack - found.value).abs() / found.size).amax(-1)
-    dual = torch.einsum("dr,drkm->dkm", point.price, found.slope) + point.bound
-    balance = 1.0 + (found.raising * point.price).sum(-1)
-    small = (products <= tolerance) & (dual.abs().sum((-1, -2)) <= tolerance)
+    residual = torch.einsum("dr,drkm->dkm", point.dual, found.slope) + point.bound
+    balance = 1.0 + (found.raising * point.dual).sum(-1)
+    small = (products <= tolerance) & (residual.abs().sum((-1, -2)) <= tolerance)
     return small & (short <= tolerance) & (balance.abs() <= tolerance)
 
 
@@ -219,7 +219,7 @@ class _Newton:
     @cached_property
     def factored(self) -> _Factored:
         point, found = self.point, self.constraints
-        block = self.programme.curvature(point.share, point.price)
+        block = self.programme.curvature(point.share, point.dual)
         diagonal = block.diagonal(dim1=-2, dim2=-1)
         diagonal += point.bound + _RIDGE * diagonal.amax(-1, keepdim=True)
         block = torch.linalg.cholesky_ex(block)[0]
@@ -227,7 +227,7 @@ class _Newton:
         pulled = torch.linalg.solve_triangular(block, slope.mT, upper=False)  # drop, ue, ap, row
         flat = pulled.flatten(1, 2)
         matrix = flat.mT @ flat
-        matrix.diagonal(dim1=-2, dim2=-1).add_(point.slack / point.price)
+        matrix.diagonal(dim1=-2, dim2=-1).add_(point.slack / point.dual)
         factor = torch.linalg.cholesky_ex(matrix)[0]
         raised = torch.cholesky_solve(found.raising.unsqueeze(-1), factor)[..., 0]
         return _Factored(block, slope, pulled, factor, raised, (found.raising * raised).sum(-1))
@@ -235,7 +235,7 @@ class _Newton:
     @property
     def residual(self) -> Tensor:
         """Shortfall of the constraints, weighted with the dual variables."""
-        return (self.point.price * (self.constraints.value - self.point.slack).abs()).sum(-1)
+        return (self.point.dual * (self.constraints.value - self.point.slack).abs()).sum(-1)
 
     def select(self, index: Tensor) -> _Newton:
         return _Newton(
@@ -247,14 +247,14 @@ class _Newton:
         count = found.value.shape[1]
         product = torch.zeros_like(self.product) if wanted is None else wanted * self.product
         bound_product = product[:, count:].reshape(point.share.shape)
-        pulled = torch.einsum("dkrm,dr->dkm", system.slope, point.price) + bound_product
+        pulled = torch.einsum("dkrm,dr->dkm", system.slope, point.dual) + bound_product
         half = torch.linalg.solve_triangular(system.block, pulled.unsqueeze(-1), upper=False)
         met = (system.pulled.mT @ half)[..., 0].sum(1)
-        right = product[:, :count] / point.price - found.value - met
+        right = product[:, :count] / point.dual - found.value - met
         free = torch.cholesky_solve(right.unsqueeze(-1), system.factor)[..., 0]
-        need = 1.0 + (found.raising * point.price).sum(-1)
+        need = 1.0 + (found.raising * point.dual).sum(-1)
         epigraph = ((found.raising * free).sum(-1) + need) / system.pivot
-        price = free - system.raised * epigraph.unsqueeze(-1)
-        full = half + system.pulled @ price[:, None, :, None]
+        dual = free - system.raised * epigraph.unsqueeze(-1)
+        full = half + system.pulled @ dual[:, None, :, None]
         share = torch.linalg.solve_triangular(system.block.mT, full, upper=True)[..., 0]
-        return torch.cat([price / point.price, share.flatten(1)], 1), epigraph
+        return torch.cat([dual / point.dual, share.flatten(1)], 1), epigraph

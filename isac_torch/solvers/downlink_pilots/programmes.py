@@ -114,14 +114,14 @@ def _cones(drops: Drops, share: Tensor) -> Constraints:
     )
 
 
-def _cone_curvature(drops: Drops, share: Tensor, price: Tensor) -> Tensor:
+def _cone_curvature(drops: Drops, share: Tensor, dual: Tensor) -> Tensor:
     """Dual variable times x (second derivative of the side's length) x, [drop, ue, ap, ap]."""
     difference, cross = (drops.xx - drops.yy) * share, 2.0 * drops.xy * share
     side = torch.stack([difference.sum(-1), cross.sum(-1), drops.quality], -1)
     length = side.norm(dim=-1)
     moves = torch.stack([difference, cross], -1)
     along = (moves * (side[..., :2] / length.unsqueeze(-1)).unsqueeze(-2)).sum(-1, keepdim=True)
-    factor = (price / (length * drops.quality))[..., None, None]
+    factor = (dual / (length * drops.quality))[..., None, None]
     return factor * (moves @ moves.mT - along @ along.mT)
 
 
@@ -155,9 +155,9 @@ class Localisation:
         """Cones, then budgets."""
         return _stack(_cones(self.drops, share), _budgets(share, -epigraph.unsqueeze(-1), -1.0))
 
-    def curvature(self, share: Tensor, price: Tensor) -> Tensor:
+    def curvature(self, share: Tensor, dual: Tensor) -> Tensor:
         """Of the cones."""
-        return _cone_curvature(self.drops, share, price[:, : share.shape[1]])
+        return _cone_curvature(self.drops, share, dual[:, : share.shape[1]])
 
 
 @dataclass(frozen=True)
@@ -248,24 +248,24 @@ class LeastNmse:
         below = (_place(energy) - self.low[..., None, None] * every) / (1.0 + self.low)[..., None, None]
         return Constraints(value, torch.cat([above, below], 1), torch.zeros_like(value), torch.ones_like(value))
 
-    def curvature(self, share: Tensor, price: Tensor) -> Tensor:
+    def curvature(self, share: Tensor, dual: Tensor) -> Tensor:
         """Of the coherent gains and of the cones; the dropped part of V_k is small and of the other sign."""
         ues, share = share.shape[1], share * self.drops.serves
         amplitude = self.drops.root * share.sqrt()
         coherent = amplitude.sum(-1, keepdim=True)
         whole = torch.diag_embed(coherent * amplitude) - amplitude.unsqueeze(-1) * amplitude.unsqueeze(-2)
-        cones = _cone_curvature(self.drops, share, price[:, ues : 2 * ues])
-        return 0.5 * price[:, :ues, None, None] * whole + cones
+        cones = _cone_curvature(self.drops, share, dual[:, ues : 2 * ues])
+        return 0.5 * dual[:, :ues, None, None] * whole + cones
 
-    def bound(self, share: Tensor, price: Tensor) -> tuple[Tensor, Tensor]:
+    def bound(self, share: Tensor, dual: Tensor) -> tuple[Tensor, Tensor]:
         """Upper bound on a box's margin from any dual variables (weak duality, P22), and the rounding error in it at most."""
         drops, (_, ues, aps) = self.drops, share.shape
         share = share * drops.serves
-        error, cone = price[:, :ues], price[:, ues : 2 * ues] / drops.quality
-        above, below = price[:, 2 * ues + aps :].split(ues, 1)
+        error, cone = dual[:, :ues], dual[:, ues : 2 * ues] / drops.quality
+        above, below = dual[:, 2 * ues + aps :].split(ues, 1)
         a, b = self.chord(*drops.received(share))
         goal = self.unit.unsqueeze(-1) * drops.weight / drops.scale
-        # Prices of F_k and of I_k, whose constant 1 is what is left without power.
+        # Dual variables of F_k and of I_k, whose constant 1 is what is left without power.
         own = error * (1.0 / drops.scale - goal * a) - above / self.high + below / (1.0 + self.low)
         noise = above - error * goal * b - below * self.low / (1.0 + self.low)
         linear = drops.gain * own.unsqueeze(-1) + torch.einsum("dkj,dkm->djm", drops.leak * noise.unsqueeze(-1), drops.gain)
@@ -281,15 +281,15 @@ class LeastNmse:
         return largest / total, size / total
 
 
-def cone_slope(drops: Drops, price: Tensor, unit: Tensor) -> Tensor:
+def cone_slope(drops: Drops, dual: Tensor, unit: Tensor) -> Tensor:
     """Slope [drop, ue, ap] in the shares of the cones, weighted with dual variables; `unit`: vector of each side."""
     rows = drops.xx + drops.yy - unit[..., 0, None] * (drops.xx - drops.yy) - 2.0 * unit[..., 1, None] * drops.xy
-    return price.unsqueeze(-1) * rows
+    return dual.unsqueeze(-1) * rows
 
 
-def quality_bound(drops: Drops, share: Tensor, price: Tensor) -> Tensor:
+def quality_bound(drops: Drops, share: Tensor, dual: Tensor) -> Tensor:
     """Bound on the smallest Gamma_k / CRB_k that any powers reach, from any dual variables of the cones, by weak duality."""
-    price = price / drops.quality
+    dual = dual / drops.quality
     unit = localised(drops, share)[1]
-    cost = (price * drops.quality * (1.0 + unit[..., 2])).sum(-1)
-    return cone_slope(drops, price, unit).amax(1).clamp_min(0.0).sum(-1) / cost
+    cost = (dual * drops.quality * (1.0 + unit[..., 2])).sum(-1)
+    return cone_slope(drops, dual, unit).amax(1).clamp_min(0.0).sum(-1) / cost

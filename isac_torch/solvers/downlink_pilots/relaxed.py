@@ -83,9 +83,9 @@ def _cheapest(
     cost: Float[Tensor, "drop ue ap"], worth: Float[Tensor, "drop ue ap"], need: Float[Tensor, "drop ue"]
 ) -> Float[Tensor, "drop ue ue"]:
     """Least sum_m cost_km x_m over 0 <= x <= 1 with sum_m worth_jm x_m >= need_j, for every k and j."""
-    price = cost.unsqueeze(2) / worth.unsqueeze(1)
-    price, order = price.sort(-1)
+    ratio = cost.unsqueeze(2) / worth.unsqueeze(1)
+    ratio, order = ratio.sort(-1)
     size = worth.unsqueeze(1).expand_as(order).gather(-1, order)
     before = size.cumsum(-1) - size
     taken = (need[:, None, :, None] - before).clamp_min(0.0).minimum(size)
-    return torch.where(taken > 0, price * taken, 0.0).sum(-1)
+    return torch.where(taken > 0, ratio * taken, 0.0).sum(-1)

@@ -37,7 +37,7 @@ from isac_torch.tracking.problem import MaxMinSinrProblem
 _SHARE_FLOOR = 1e-7
 """Smallest share of a link relative to its UE's largest: keeps the Cauchy bound finite at silent links."""
 _BISECTIONS = 64
-_PRICE_ROUNDS = 3
+_DUAL_ROUNDS = 3
 _SHARE_ROUNDS = 2
 """Shares from dual variables of the budgets depend on g: the bound that they prove is a better guess than the value at hand."""
 _ROUND_OFF = 1e-12
@@ -45,16 +45,16 @@ _ROUND_OFF = 1e-12
 
 
 @dataclass(frozen=True)
-class Prices:
+class Duals:
     """Multipliers of the max-min problem; only their mutual ratios matter.
 
     Attributes:
         ue: lambda_k of signal_k - g * interference_k, both over the noise; dimensionless, not negative.
-        row: nu_l of the sensing constraint (S_l - SIR0_l I_l) p >= 0 as scaled in the problem; not negative.
+        sensing: nu_l of the sensing constraint (S_l - SIR0_l I_l) p >= 0 as scaled in the problem; not negative.
     """
 
     ue: Float[Tensor, "drop ue"]
-    row: Float[Tensor, "drop constraint"]
+    sensing: Float[Tensor, "drop constraint"]
 
 
 @dataclass(frozen=True)
@@ -97,16 +97,15 @@ def upper_bound(
     """
     linear = _linearise(problem, power)
     if ue_dual is None:
-        prices = _best_prices(linear, problem, power)
+        duals = _best_duals(linear, problem, power)
     else:
-        rows = problem.sir_min.new_zeros(problem.sir_min.shape) if sensing_dual is None else sensing_dual
-        prices = Prices(ue_dual, rows)
-    bound = _bound(linear, prices)
+        duals = Duals(ue_dual, torch.zeros_like(problem.sir_min) if sensing_dual is None else sensing_dual)
+    bound = _bound(linear, duals)
     if budget_dual is not None and ue_dual is not None:
         sinr = problem.objective(power.nan_to_num(0.0).clamp_min(0.0)).to(torch.float64)
         for _ in range(_SHARE_ROUNDS):
-            shared = _shares_of_prices(linear, prices, problem, budget_dual, sinr)
-            sinr = _bound(shared, prices)
+            shared = _shares_of_duals(linear, duals, problem, budget_dual, sinr)
+            sinr = _bound(shared, duals)
             bound = torch.minimum(bound, sinr)
     return bound
 
@@ -168,31 +167,29 @@ def _linearise(problem: MaxMinSinrProblem, power: Tensor) -> _Linear:
     )
 
 
-def _shares_of_prices(
-    linear: _Linear, prices: Prices, problem: MaxMinSinrProblem, budget_dual: Tensor, value: Tensor
-) -> _Linear:
+def _shares_of_duals(linear: _Linear, duals: Duals, problem: MaxMinSinrProblem, budget_dual: Tensor, value: Tensor) -> _Linear:
     """The same programme with shares theta_e ~ a_e^2 over the link's cost at SINR `value`, instead of a_e sqrt p_e."""
     limit = problem.link_budget.to(torch.float64)
-    ue, row = prices.ue.to(torch.float64), prices.row.to(torch.float64)
+    ue, sensing = duals.ue.to(torch.float64), duals.sensing.to(torch.float64)
     cost = budget_dual.to(torch.float64).gather(1, problem.link_ap) * limit
     cost = cost + value.unsqueeze(-1) * torch.einsum("dk,dke->de", ue, linear.leakage)
-    cost = problem.serving_power(cost - torch.einsum("dl,dle->de", row, linear.margin))
+    cost = problem.serving_power(cost - torch.einsum("dl,dle->de", sensing, linear.margin))
     square = problem.signal.to(torch.float64).square() * problem.serving_power(limit)
     share = square / torch.maximum(cost, 1e-12 * cost.abs().amax(-1, keepdim=True)).clamp_min(1e-300)
     share = share.clamp_min(_SHARE_FLOOR * share.amax(-1, keepdim=True)).clamp_min(1e-300)
     return replace(linear, gain=square * share.sum(-1, keepdim=True) / share)
 
 
-def _bound(linear: _Linear, prices: Prices) -> Tensor:
+def _bound(linear: _Linear, duals: Duals) -> Tensor:
     """Root in g of sum_m max(0, max_e c_e(g)) = g sum_k lambda_k + sum_l nu_l m_l, from above."""
-    ue = prices.ue.detach().to(torch.float64).clamp_min(0.0)
-    row = prices.row.detach().to(torch.float64).clamp_min(0.0)
+    ue = duals.ue.detach().to(torch.float64).clamp_min(0.0)
+    sensing = duals.sensing.detach().to(torch.float64).clamp_min(0.0)
     scale = ue.amax(-1, keepdim=True).clamp_min(1e-300)
-    ue, row = ue / scale, row / scale
-    fixed = torch.einsum("dl,dle->de", row, linear.margin)
+    ue, sensing = ue / scale, sensing / scale
+    fixed = torch.einsum("dl,dle->de", sensing, linear.margin)
     fixed[:, : ue.shape[1] * linear.gain.shape[2]] += (ue.unsqueeze(-1) * linear.gain).flatten(1)
     slope = torch.einsum("dk,dke->de", ue, linear.leakage)
-    total, owed = ue.sum(-1), (row * linear.needed).sum(-1)
+    total, owed = ue.sum(-1), (sensing * linear.needed).sum(-1)
 
     def excess(value: Tensor) -> Tensor:
         coefficient = fixed - value.unsqueeze(-1) * slope
@@ -213,32 +210,33 @@ def _bound(linear: _Linear, prices: Prices) -> Tensor:
     return torch.where(sound & bound.isfinite() & (total > 0), bound, torch.full_like(bound, torch.inf))
 
 
-def _best_prices(linear: _Linear, problem: MaxMinSinrProblem, power: Tensor) -> Prices:
+def _best_duals(linear: _Linear, problem: MaxMinSinrProblem, power: Tensor) -> Duals:
     """A few rounds per drop: dual variables that are best at g, then g = their bound, until the bound stops falling."""
     problem = problem.cast(torch.float64)
     power = power.detach().to(torch.float64).nan_to_num(0.0, 0.0, 0.0).clamp_min(0.0)
     interference = problem.interference(power)
-    start = Prices(1.0 / interference, torch.zeros_like(problem.sir_min))
+    start = Duals(1.0 / interference, torch.zeros_like(problem.sir_min))
     bound = _bound(linear, start)
     target = torch.minimum(problem.sinr(power).amin(-1).clamp_min(1e-6 * bound), bound)
-    prices = start
-    for _ in range(_PRICE_ROUNDS):
-        found = [_solve_prices(linear, interference, d, float(target[d])) for d in range(len(bound))]
-        trial = Prices(torch.stack([f[0] for f in found]), torch.stack([f[1] for f in found]))
+    duals = start
+    for _ in range(_DUAL_ROUNDS):
+        found = [_solve_duals(linear, interference, d, float(target[d])) for d in range(len(bound))]
+        trial = Duals(torch.stack([f[0] for f in found]), torch.stack([f[1] for f in found]))
         new = _bound(linear, trial)
         better = new < bound
-        prices = Prices(
-            torch.where(better.unsqueeze(-1), trial.ue, prices.ue), torch.where(better.unsqueeze(-1), trial.row, prices.row)
+        duals = Duals(
+            torch.where(better.unsqueeze(-1), trial.ue, duals.ue),
+            torch.where(better.unsqueeze(-1), trial.sensing, duals.sensing),
         )
         falling = new < bound * (1.0 - 1e-6)
         bound = torch.minimum(new, bound)
         target = bound
         if not bool(falling.any()):
             break
-    return prices
+    return duals
 
 
-def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float) -> tuple[Tensor, Tensor]:
+def _solve_duals(linear: _Linear, interference: Tensor, drop: int, value: float) -> tuple[Tensor, Tensor]:
     """Dual variables that minimise sum_m pi_m - value * sum_k lambda_k - sum_l nu_l m_l, pi_m >= c_e(value); NaN if none.
 
     Dual variables are scaled so that each UE's interference, each constraint's largest coefficient and the objective are of
@@ -251,19 +249,19 @@ def _solve_prices(linear: _Linear, interference: Tensor, drop: int, value: float
     gain, leakage, margin = linear.gain[drop].numpy(), linear.leakage[drop].numpy(), linear.margin[drop].numpy()
     num_ues, serving = gain.shape
     num_constraints, num_links = margin.shape
-    row_scale = np.abs(margin).max(axis=1) if num_constraints else np.ones(0)
-    row_scale = np.where(row_scale > 0, row_scale, 1.0)
+    size = np.abs(margin).max(axis=1) if num_constraints else np.ones(0)
+    size = np.where(size > 0, size, 1.0)
     columns = -leakage.T / noise
     for k in range(num_ues):
         columns[k * serving : (k + 1) * serving, k] += gain[k] / (value * noise[k])
     budgets = np.zeros((num_links, linear.num_aps))
     budgets[np.arange(num_links), linear.link_ap[drop].numpy()] = -1.0
-    matrix = np.hstack([columns, (margin / row_scale[:, None]).T, budgets])
-    cost = np.concatenate([-1.0 / noise, -linear.needed[drop].numpy() / row_scale, np.ones(linear.num_aps)])
+    matrix = np.hstack([columns, (margin / size[:, None]).T, budgets])
+    cost = np.concatenate([-1.0 / noise, -linear.needed[drop].numpy() / size, np.ones(linear.num_aps)])
     norm = np.concatenate([np.ones(num_ues), np.zeros(num_constraints + linear.num_aps)])[None]
     answer = linprog(cost, A_ub=matrix, b_ub=np.zeros(num_links), A_eq=norm, b_eq=[1.0], bounds=(0, None), method="highs")
     if answer.x is None:
         return torch.full((num_ues,), torch.nan, dtype=torch.float64), torch.zeros(num_constraints, dtype=torch.float64)
     ue = torch.from_numpy(answer.x[:num_ues] / noise)
-    row = torch.from_numpy(answer.x[num_ues : num_ues + num_constraints] * value / row_scale)
-    return ue, row
+    sensing = torch.from_numpy(answer.x[num_ues : num_ues + num_constraints] * value / size)
+    return ue, sensing

@@ -101,7 +101,7 @@ class _Pattern:
 
 @kept()
 def _pattern(ues: int, serving: int, rows: int, links: int, aps: int) -> _Pattern:
-    """Rows: K equalities, K signals, L sensing rows, M budgets, signs of sensing links, one 3-cone a serving link."""
+    """Rows: K equalities, K signals, L sensing constraints, M budgets, signs of sensing links, one 3-cone a serving link."""
     comm = ues * serving
     x, z, s, gain = np.arange(links), links + np.arange(comm), links + comm + np.arange(ues), links + comm + ues
     node = np.repeat(np.arange(ues), serving)

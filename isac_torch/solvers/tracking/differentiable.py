@@ -51,12 +51,12 @@ def optimal_sinr(problem: MaxMinSinrProblem, tolerance: float = 1e-6) -> Float[T
         total = (found.ue_dual * fixed.interference(power)).sum(-1, keepdim=True)
         # the solver's t is in units of `scale`, and so is what constraints and budgets are worth
         weight, unit = found.ue_dual / total, scale.unsqueeze(-1) / total
-        row, ap = unit * found.sensing_dual, unit * found.budget_dual / fixed.budget
+        sensing, ap = unit * found.sensing_dual, unit * found.budget_dual / fixed.budget
     wanted = (problem.signal * problem.serving_power(power).sqrt()).sum(-1).square()
     lagrangian = (weight * (wanted - value.unsqueeze(-1) * problem.interference(power))).sum(-1)
     own = torch.einsum("dle,de->dl", problem.echo, power)
     other = torch.einsum("dle,de->dl", problem.cross_echo, power) + problem.constraint_noise
-    lagrangian = lagrangian + (row * (own - problem.sir_min * other)).sum(-1) + (ap * problem.budget).sum(-1)
+    lagrangian = lagrangian + (sensing * (own - problem.sir_min * other)).sum(-1) + (ap * problem.budget).sum(-1)
     return value + (lagrangian - lagrangian.detach())
 
 

@@ -1,6 +1,6 @@
 """Solutions of the interior-point method's linear system, whose Hessian W has one block per UE and is diagonal elsewhere.
 
-    W dx - J^T dy = gradient,   J dx - r dt + diag(slack/price) dy = right,   r^T dy = need
+    W dx - J^T dy = gradient,   J dx - r dt + diag(slack/dual) dy = right,   r^T dy = need
 
 Block k of W is a diagonal minus a rank-one term. `ByRows` eliminates the powers: a positive definite system with one row per
 UE, sensing constraint and AP is left, 32 in place of 80 links at 16x16x4. `ByLinks` eliminates the dual variables instead, for
@@ -20,13 +20,13 @@ _RIDGE = 1e-14
 
 @dataclass(frozen=True)
 class Point:
-    """Iterate: powers, t, slacks and prices (dual variables) of all constraints (UEs, sensing, APs), prices of x >= 0."""
+    """Iterate: powers, t, slacks and dual variables of all constraints (UEs, sensing, APs), dual variables of x >= 0."""
 
     power: Tensor
     epigraph: Tensor
     slack: Tensor
-    price: Tensor
-    bound_price: Tensor
+    dual: Tensor
+    bound_dual: Tensor
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ByRows:
         jacobian: J.
         raise_by: r, zero where nothing rises with t.
         inverse_diagonal: with block and block_weight, W^-1.
-        factor: Cholesky factor of J W^-1 J^T + diag(slack/price).
+        factor: Cholesky factor of J W^-1 J^T + diag(slack/dual).
         raised: its solution for r; pivot: their product.
     """
 
@@ -54,7 +54,7 @@ class ByRows:
     def of(point: Point, signal: Tensor, slope: Tensor, jacobian: Tensor, raise_by: Tensor) -> ByRows:
         """Factorised at a point; `signal` is u_k, `slope` its derivative over the serving links' powers."""
         inverse, block, block_weight = _inverse(point, signal, slope)
-        factor = _eliminated(jacobian, inverse, block, block_weight, point.slack / point.price)
+        factor = _eliminated(jacobian, inverse, block, block_weight, point.slack / point.dual)
         raised = torch.cholesky_solve(raise_by.unsqueeze(-1), factor)[..., 0]
         rises = (raise_by > 0).any(-1)
         pivot = torch.where(rises, (raise_by * raised).sum(-1), torch.inf)
@@ -66,9 +66,9 @@ class ByRows:
         right = right - torch.bmm(self.jacobian, pulled.unsqueeze(-1))[..., 0]
         free = torch.cholesky_solve(right.unsqueeze(-1), self.factor)[..., 0]
         epigraph = (need - (self.raise_by * free).sum(-1)) / self.pivot
-        price = free + self.raised * epigraph.unsqueeze(-1)
-        power = pulled + self._inverse_times(torch.bmm(price.unsqueeze(1), self.jacobian)[:, 0])
-        return power, price, epigraph
+        dual = free + self.raised * epigraph.unsqueeze(-1)
+        power = pulled + self._inverse_times(torch.bmm(dual.unsqueeze(1), self.jacobian)[:, 0])
+        return power, dual, epigraph
 
     def _inverse_times(self, vector: Tensor) -> Tensor:
         """W^-1 times one vector of the power space per drop."""
@@ -98,7 +98,7 @@ class ByLinks:
 
     Attributes:
         rows: J times the powers, and -r as a last column.
-        stiffness: price/slack of each row.
+        stiffness: dual variable over slack of each constraint.
         power: x.
         factor: Cholesky factor of rows^T diag(stiffness) rows and W in relative steps.
     """
@@ -113,20 +113,20 @@ class ByLinks:
         """Factorised at a point; W is that of `ByRows` and `more`."""
         drops, ues, serving = slope.shape
         x, comm = point.power, ues * serving
-        stiffness = point.price / point.slack
+        stiffness = point.dual / point.slack
         rows = torch.cat([jacobian * x.unsqueeze(1), -raise_by.unsqueeze(-1)], -1)
         bent = torch.nn.functional.pad(more.squares * x.unsqueeze(1), (0, 1))
         stiff = torch.cat([rows * stiffness.sqrt().unsqueeze(-1), bent], 1)
         matrix = stiff.mT @ stiff
         theta = slope * x[:, :comm].reshape(slope.shape) / signal.unsqueeze(-1)
-        half = 0.5 * point.price[:, :ues] * signal
+        half = 0.5 * point.dual[:, :ues] * signal
         block = half[..., None, None] * (torch.diag_embed(theta) - theta.unsqueeze(-1) * theta.unsqueeze(-2))
         own = matrix[:, :comm, :comm].reshape(drops, ues, serving, ues, serving).clone()  # at some sizes it would be a view
         own.diagonal(dim1=1, dim2=3).add_(block.movedim(1, -1))
         matrix[:, :comm, :comm] = own.reshape(drops, comm, comm)
         pivots = matrix.diagonal(dim1=1, dim2=2)
         pivots.mul_(1.0 + _RIDGE)
-        pivots[:, :-1] += point.bound_price * x + more.diagonal * x.square()
+        pivots[:, :-1] += point.bound_dual * x + more.diagonal * x.square()
         pivots[:, -1] += (~(raise_by > 0).any(-1)).to(x.dtype)  # a t that no constraint knows stays
         factor = torch.linalg.cholesky_ex(matrix)[0]
         if more.bulge is not None:
@@ -140,8 +140,8 @@ class ByLinks:
         pulled = torch.cat([gradient * self.power, need.unsqueeze(-1)], 1)
         pulled = pulled + torch.bmm((self.stiffness * right).unsqueeze(1), self.rows)[:, 0]
         step = torch.cholesky_solve(pulled.unsqueeze(-1), self.factor)
-        price = self.stiffness * (right - torch.bmm(self.rows, step)[..., 0])
-        return self.power * step[:, :-1, 0], price, step[:, -1, 0]
+        dual = self.stiffness * (right - torch.bmm(self.rows, step)[..., 0])
+        return self.power * step[:, :-1, 0], dual, step[:, -1, 0]
 
 
 def _inverse(point: Point, signal: Tensor, slope: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,10 +154,10 @@ def _inverse(point: Point, signal: Tensor, slope: Tensor) -> tuple[Tensor, Tenso
     comm = ues * serving
     own = point.power[:, :comm].reshape(slope.shape)
     theta = slope * own / signal.unsqueeze(-1)
-    half = 0.5 * point.price[:, :ues] * signal
+    half = 0.5 * point.dual[:, :ues] * signal
     curvature = half.unsqueeze(-1) * theta
-    product = (point.bound_price * point.power)[:, :comm].reshape(slope.shape)
-    diagonal = point.bound_price / point.power
+    product = (point.bound_dual * point.power)[:, :comm].reshape(slope.shape)
+    diagonal = point.bound_dual / point.power
     diagonal[:, :comm] += (curvature / own.square()).flatten(1)
     inverse = 1.0 / diagonal
     block = theta / own * inverse[:, :comm].reshape(slope.shape)
@@ -165,7 +165,7 @@ def _inverse(point: Point, signal: Tensor, slope: Tensor) -> tuple[Tensor, Tenso
 
 
 def _eliminated(jacobian: Tensor, inverse: Tensor, block: Tensor, block_weight: Tensor, looseness: Tensor) -> Tensor:
-    """Cholesky factor of J W^-1 J^T + diag(slack / price)."""
+    """Cholesky factor of J W^-1 J^T + diag(slack / dual)."""
     drops, ues, serving = block.shape
     rows, comm = jacobian.shape[1], ues * serving
     along = (jacobian[:, :, :comm] * block.flatten(1).unsqueeze(1)).view(drops, rows, ues, serving).sum(-1)

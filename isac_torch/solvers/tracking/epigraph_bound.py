@@ -29,7 +29,7 @@ _SHARE_FLOOR = 1e-7
 
 
 @dataclass(frozen=True)
-class _Priced:
+class _Lagrangian:
     """c_e(t) = fixed_e - t slope_e against offset + t rate, per drop."""
 
     fixed: Tensor
@@ -40,11 +40,11 @@ class _Priced:
 
 def epigraph_bound(program: EpigraphProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
     """No powers reach a larger t (cost ignored; it must be zero). inf where the dual variables prove nothing."""
-    priced = _priced(program, found)
+    weighted = _lagrangian(program, found)
 
     def excess(epigraph: Tensor) -> Tensor:
-        coefficient = priced.fixed - epigraph.unsqueeze(-1) * priced.slope
-        return _worth(program, coefficient) - priced.offset - epigraph * priced.rate
+        coefficient = weighted.fixed - epigraph.unsqueeze(-1) * weighted.slope
+        return _worth(program, coefficient) - weighted.offset - epigraph * weighted.rate
 
     low, high = torch.zeros_like(found.epigraph), found.epigraph.clamp_min(1e-300)
     for _ in range(_DOUBLINGS):
@@ -59,8 +59,8 @@ def epigraph_bound(program: EpigraphProgram, found: InteriorPoint) -> Float[Tens
 
 def cost_bound(program: EpigraphProgram, found: InteriorPoint) -> Float[Tensor, " drop"]:
     """No powers that meet every constraint cost less; only for programs whose constraints do not rise with t. At least 0."""
-    priced = _priced(program, found)
-    return (priced.offset - _worth(program, priced.fixed - program.cost)).nan_to_num(0.0).clamp_min(0.0)
+    weighted = _lagrangian(program, found)
+    return (weighted.offset - _worth(program, weighted.fixed - program.cost)).nan_to_num(0.0).clamp_min(0.0)
 
 
 def _worth(program: EpigraphProgram, coefficient: Tensor) -> Tensor:
@@ -69,19 +69,19 @@ def _worth(program: EpigraphProgram, coefficient: Tensor) -> Tensor:
     return top.scatter_reduce(1, program.link_ap, coefficient, "amax", include_self=True).sum(-1)
 
 
-def _priced(program: EpigraphProgram, found: InteriorPoint) -> _Priced:
+def _lagrangian(program: EpigraphProgram, found: InteriorPoint) -> _Lagrangian:
     """Coefficients with the shares that the dual variables suggest: theta_e ~ a_e^2 over the link's cost at the t found."""
     ues, program = program.amplitude.shape[1], program.at(found.power)
-    ue, row = found.ue_dual.clamp_min(0.0), found.sensing_dual.clamp_min(0.0)
-    own, rows = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])
+    ue, sensing = found.ue_dual.clamp_min(0.0), found.sensing_dual.clamp_min(0.0)
+    own, targets = (program.weight[:, :ues], program.floor[:, :ues]), (program.weight[:, ues:], program.floor[:, ues:])
     leakage = program.tangent_leakage(found.power)
 
-    def at_ues(price: Tensor) -> Tensor:
-        return torch.einsum("dk,dke->de", price, leakage)
+    def at_ues(dual: Tensor) -> Tensor:
+        return torch.einsum("dk,dke->de", dual, leakage)
 
-    slope = at_ues(ue * own[0]) + torch.einsum("dl,dle->de", row * rows[0], program.cross_echo)
-    fixed = torch.einsum("dl,dle->de", row, program.echo) - at_ues(ue * own[1])
-    fixed = fixed - torch.einsum("dl,dle->de", row * rows[1], program.cross_echo)
+    slope = at_ues(ue * own[0]) + torch.einsum("dl,dle->de", sensing * targets[0], program.cross_echo)
+    fixed = torch.einsum("dl,dle->de", sensing, program.echo) - at_ues(ue * own[1])
+    fixed = fixed - torch.einsum("dl,dle->de", sensing * targets[1], program.cross_echo)
     cost = program.cost + found.budget_dual.gather(1, program.link_ap) + found.epigraph.unsqueeze(-1) * slope - fixed
     comm = program.amplitude[0].numel()
     cost = cost[:, :comm].reshape(program.amplitude.shape)
@@ -90,6 +90,6 @@ def _priced(program: EpigraphProgram, found: InteriorPoint) -> _Priced:
     share = share.clamp_min(_SHARE_FLOOR * share.amax(-1, keepdim=True)).clamp_min(1e-300)
     gain = square * share.sum(-1, keepdim=True) / share
     fixed = torch.cat([fixed[:, :comm] + (ue.unsqueeze(-1) * gain).flatten(1), fixed[:, comm:]], 1)
-    offset, rate = ((ue * own[i]).sum(-1) + (row * rows[i] * program.constraint_noise).sum(-1) for i in (1, 0))
-    offset = offset - (row * program.offset).sum(-1)
-    return _Priced(fixed, slope, offset, rate)
+    offset, rate = ((ue * own[i]).sum(-1) + (sensing * targets[i] * program.constraint_noise).sum(-1) for i in (1, 0))
+    offset = offset - (sensing * program.offset).sum(-1)
+    return _Lagrangian(fixed, slope, offset, rate)

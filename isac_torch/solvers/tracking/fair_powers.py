@@ -116,7 +116,7 @@ def _solve(program: EpigraphProgram, start: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _bound(program: EpigraphProgram, power: Tensor) -> Tensor:
-    """The module docstring's bound on F at `power`, with the sensing rows priced at 0."""
+    """The module docstring's bound on F at `power`, with dual variables 0 of the sensing constraints."""
     drops, ues, serving = program.amplitude.shape
     signal, _ = program.signal(power)
     unwanted = torch.einsum("dke,de->dk", program.leakage, power) + 1.0

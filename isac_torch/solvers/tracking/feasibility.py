@@ -120,11 +120,11 @@ def _largest_margin(echo: Array, required: Array) -> tuple[float, float, Array]:
         solution = _margin_step(own, other, margin, other @ share)
         if solution is None:
             break
-        share, price = solution
+        share, dual = solution
         if not (other @ share).max() > 0.0:  # no target disturbs another at these powers
             margin, best = float("inf"), share
             break
-        bound = min(bound, _price_bound(own, other, price))
+        bound = min(bound, _dual_bound(own, other, dual))
         reached = _ratio(own, other, share)
         improved = reached > margin * (1.0 + _TOLERANCE)
         if reached > margin:
@@ -172,8 +172,8 @@ def _largest_noisy_margin(
             break
         share = np.maximum(found.x[:-1], 0.0)
         share = share / max(1.0, float((load @ share).max()))
-        price = np.maximum(-found.ineqlin.marginals[:rows], 0.0) / weight
-        bound = min(bound, _noisy_price_bound(price @ own, price @ other, float(price @ least), load[used] > 0.0))
+        dual = np.maximum(-found.ineqlin.marginals[:rows], 0.0) / weight
+        bound = min(bound, _noisy_dual_bound(dual @ own, dual @ other, float(dual @ least), load[used] > 0.0))
         reached = float(((own @ share) / np.maximum(other @ share + least, np.finfo(float).tiny)).min())
         improved = reached > margin * (1.0 + _TOLERANCE)
         if reached > margin:
@@ -183,7 +183,7 @@ def _largest_noisy_margin(
     return margin, max(bound, margin), best * limit
 
 
-def _noisy_price_bound(own: Array, other: Array, noise: float, member: NDArray[np.bool_]) -> float:
+def _noisy_dual_bound(own: Array, other: Array, noise: float, member: NDArray[np.bool_]) -> float:
     """Largest z with sum_m max(0, max_{e at m} own_e - z other_e) >= z noise: no powers within the budgets reach more."""
     if not noise > 0.0:
         return float("inf")
@@ -233,9 +233,9 @@ def _ratio(own: Array, other: Array, share: Array) -> float:
     return float(((own @ share) / np.maximum(other @ share, np.finfo(float).tiny)).min())
 
 
-def _price_bound(own: Array, other: Array, price: Array) -> float:
-    """max_e (price.own_e) / (price.other_e): bounds `_ratio` over all shares, whatever the dual variables `price` >= 0 are."""
-    numerator, denominator = price @ own, price @ other
+def _dual_bound(own: Array, other: Array, dual: Array) -> float:
+    """max_e (dual.own_e) / (dual.other_e): bounds `_ratio` over all shares, whatever the dual variables >= 0 are."""
+    numerator, denominator = dual @ own, dual @ other
     if not denominator.max() > 0.0 or bool(((denominator == 0.0) & (numerator > 0.0)).any()):
         return float("inf")
     return float((numerator / np.where(denominator > 0.0, denominator, 1.0)).max())
@@ -286,9 +286,9 @@ def repair(
     power = power / (problem.ap_load(power) / problem.budget).amax(-1, keepdim=True).clamp_min(1.0)
     if problem.num_constraints == 0:
         return power
-    rows = problem.echo - problem.sir_min[..., None] * problem.cross_echo
-    have = torch.einsum("dle,de->dl", rows, power) - problem.sir_min * problem.constraint_noise
-    gain = torch.einsum("dle,de->dl", rows, inside - power)
+    net = problem.echo - problem.sir_min[..., None] * problem.cross_echo
+    have = torch.einsum("dle,de->dl", net, power) - problem.sir_min * problem.constraint_noise
+    gain = torch.einsum("dle,de->dl", net, inside - power)
     step = torch.where(have < 0.0, -have / gain.clamp_min(torch.finfo(have.dtype).tiny), torch.zeros_like(have))
     # A hair further than the root, so that rounding does not leave the constraint short.
     step = (step.amax(-1, keepdim=True) * (1.0 + 1e-9)).clamp(0.0, 1.0)

@@ -41,7 +41,7 @@ class InteriorPoint:
 
     Attributes:
         power: x, relative to the AP's budget. epigraph: t. ue_dual: multiplier of u_k >= (w_k t + f_k) v_k. sensing_dual:
-        multiplier of C x >= 0. budget_dual: multiplier of A x <= 1. bound_price: multiplier of x >= 0. slack: of the UEs, the
+        multiplier of C x >= 0. budget_dual: multiplier of A x <= 1. bound_dual: multiplier of x >= 0. slack: of the UEs, the
         sensing constraints and the APs. converged: whether all residuals fell below the tolerance. infeasible: whether
         sensing_dual proves that no powers but zero meet the constraints without t (a Farkas certificate); where
             constraints have noise, that no powers do.
@@ -53,7 +53,7 @@ class InteriorPoint:
     ue_dual: Float[Tensor, "drop ue"]
     sensing_dual: Float[Tensor, "drop sensing_constraint"]
     budget_dual: Float[Tensor, "drop ap"]
-    bound_price: Float[Tensor, "drop link"]
+    bound_dual: Float[Tensor, "drop link"]
     slack: Float[Tensor, "drop constraint"]
     converged: Bool[Tensor, " drop"]
     infeasible: Bool[Tensor, " drop"]
@@ -109,10 +109,10 @@ def solve(
     return InteriorPoint(
         power=last.power,
         epigraph=last.epigraph,
-        ue_dual=last.price[:, :ues],
-        sensing_dual=last.price[:, ues:ratios] / units,
-        budget_dual=last.price[:, ratios:],
-        bound_price=last.bound_price,
+        ue_dual=last.dual[:, :ues],
+        sensing_dual=last.dual[:, ues:ratios] / units,
+        budget_dual=last.dual[:, ratios:],
+        bound_dual=last.bound_dual,
         slack=torch.cat([last.slack[:, :ues], last.slack[:, ues:ratios] * units, last.slack[:, ratios:]], 1),
         converged=converged,
         infeasible=infeasible,
@@ -146,11 +146,11 @@ def correction(program: EpigraphProgram, found: InteriorPoint) -> Float[Tensor, 
     differentiation of the perturbed optimality conditions): all that the Newton system is made of is constant to first order
     there except the residuals. Exact where the program has no constraint with t and no shared pilots.
     """
-    price = torch.cat([found.ue_dual, found.sensing_dual, found.budget_dual], 1)
-    point = Point(found.power, found.epigraph, found.slack, price, found.bound_price)
+    dual = torch.cat([found.ue_dual, found.sensing_dual, found.budget_dual], 1)
+    point = Point(found.power, found.epigraph, found.slack, dual, found.bound_dual)
     curves = program.curves(point.power)
     system = linearise(program.at(point.power, curves), point, curves)
-    return direction(point, system, torch.zeros_like(price), torch.zeros_like(found.power))[0]
+    return direction(point, system, torch.zeros_like(dual), torch.zeros_like(found.power))[0]
 
 
 def _keep(batch: BatchT, index: Tensor) -> BatchT:
@@ -184,8 +184,11 @@ class _Newton:
 
     @property
     def residual(self) -> Tensor:
-        """Priced shortfall of the constraints; where utilities are the objective, what its slope leaves, if that is more."""
-        rows = (self.point.price * self.system.row_residual.abs()).sum(-1)
+        """Shortfall of the constraints, weighted with the dual variables.
+
+        Where utilities are the objective: what its slope leaves, if that is more.
+        """
+        rows = (self.point.dual * self.system.row_residual.abs()).sum(-1)
         slope = (self.point.power * self.system.dual_residual.abs()).sum(-1)
         return torch.where(self.system.stake > 0.0, torch.maximum(rows, slope), rows)
 
@@ -194,13 +197,13 @@ class _Newton:
 
     def direction(self, wanted: Tensor | None) -> tuple[Tensor, Tensor]:
         change = -self.product if wanted is None else (wanted - 1.0) * self.product
-        rows = self.point.price.shape[1]
-        power, price, epigraph = direction(self.point, self.system, change[:, :rows], change[:, rows:])
-        return torch.cat([price / self.point.price, power / self.point.power], 1), epigraph
+        rows = self.point.dual.shape[1]
+        power, dual, epigraph = direction(self.point, self.system, change[:, :rows], change[:, rows:])
+        return torch.cat([dual / self.point.dual, power / self.point.power], 1), epigraph
 
 
 def _iterate(point: Point) -> Iterate:
-    return Iterate(torch.cat([point.price, point.power], 1), torch.cat([point.slack, point.bound_price], 1), point.epigraph)
+    return Iterate(torch.cat([point.dual, point.power], 1), torch.cat([point.slack, point.bound_dual], 1), point.epigraph)
 
 
 def _point(program: EpigraphProgram, iterate: Iterate) -> Point:
@@ -209,8 +212,8 @@ def _point(program: EpigraphProgram, iterate: Iterate) -> Point:
         power=iterate.lead[:, rows:],
         epigraph=iterate.epigraph,
         slack=iterate.partner[:, :rows],
-        price=iterate.lead[:, :rows],
-        bound_price=iterate.partner[:, rows:],
+        dual=iterate.lead[:, :rows],
+        bound_dual=iterate.partner[:, rows:],
     )
 
 
@@ -239,16 +242,19 @@ def _start(program: EpigraphProgram, power: Tensor, epigraph: Tensor) -> Point:
 
 
 def _converged(program: EpigraphProgram, point: Point, system: Linearised, tolerance: float) -> Tensor:
-    """Whether complementarity, priced row residuals and dual residuals are all small against the objective."""
-    products = (point.price * point.slack).sum(-1) + (point.bound_price * point.power).sum(-1)
-    rows = (point.price * system.row_residual.abs()).sum(-1)
+    """Whether complementarity, dual residuals and the residuals of the constraints are all small against the objective.
+
+    The residuals of the constraints are weighted with the dual variables.
+    """
+    products = (point.dual * point.slack).sum(-1) + (point.bound_dual * point.power).sum(-1)
+    rows = (point.dual * system.row_residual.abs()).sum(-1)
     # what the dual variables lack lifts the bound by its share of the noise's and the cost's part of them, which is `fixed`
-    fixed = point.price[:, program.num_ratios :].sum(-1) + (program.cost.abs() * point.power).sum(-1)
+    fixed = point.dual[:, program.num_ratios :].sum(-1) + (program.cost.abs() * point.power).sum(-1)
     rises = (program.weight > 0).any(-1).to(fixed.dtype)
-    fixed = (fixed - rises * _row_noise(program, point.price)).clamp_min(0.0)
+    fixed = (fixed - rises * _row_noise(program, point.dual)).clamp_min(0.0)
     limit = tolerance * (fixed + system.stake)
     # ... unless raising t pays for it at every link
-    proven = (system.overprice.sum(-1) <= limit) | (system.relative_overprice <= tolerance)
+    proven = (system.missing_dual.sum(-1) <= limit) | (system.relative_missing_dual <= tolerance)
     proven &= system.epigraph_residual.abs() <= tolerance
     short = -system.value[:, : program.num_ratios] / system.goal.clamp_min(1e-300)
     met = (short <= torch.where(program.weight > 0, tolerance, min(tolerance, FIXED_ROW_TOLERANCE))).all(-1)
@@ -263,18 +269,18 @@ def _proven_infeasible(program: EpigraphProgram, point: Point) -> Tensor:
     ues, ratios = program.amplitude.shape[1], program.num_ratios
     if ues == ratios:
         return torch.zeros_like(point.epigraph, dtype=torch.bool)
-    price = point.price[:, ues:ratios]
+    dual = point.dual[:, ues:ratios]
     fixed = (program.weight[:, ues:] == 0).all(-1)
-    price = price / price.amax(-1, keepdim=True).clamp_min(1e-300)
-    gain = torch.einsum("dl,dle->de", price, program.echo)
-    loss = torch.einsum("dl,dle->de", price * program.floor[:, ues:], program.cross_echo)
+    dual = dual / dual.amax(-1, keepdim=True).clamp_min(1e-300)
+    gain = torch.einsum("dl,dle->de", dual, program.echo)
+    loss = torch.einsum("dl,dle->de", dual * program.floor[:, ues:], program.cross_echo)
     top = gain.new_zeros(len(gain), program.num_aps)
     earned = top.scatter_reduce(1, program.link_ap, gain - loss, "amax", include_self=True).sum(-1)
-    needed = (price * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)
+    needed = (dual * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)
     return fixed & ((gain < loss * (1.0 - 1e-9)).all(-1) | (earned < needed * (1.0 - 1e-9)))
 
 
-def _row_noise(program: EpigraphProgram, price: Tensor) -> Tensor:
+def _row_noise(program: EpigraphProgram, dual: Tensor) -> Tensor:
     """Noise that the sensing constraints must overcome where t does not matter, at these dual variables of all constraints."""
     ues, ratios = program.amplitude.shape[1], program.num_ratios
-    return (price[:, ues:ratios] * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)
+    return (dual[:, ues:ratios] * (program.floor[:, ues:] * program.constraint_noise - program.offset)).sum(-1)

@@ -16,22 +16,22 @@ class Linearised:
     """Residuals at a point and the eliminated Newton system there; see `linearise`.
 
     Attributes:
-        value: of every row, w.r.t. 0: u - (w t + f) v, then 1 - load.
-        goal: (w t + f) v of UEs and sensing rows.
-        overprice: how much each AP's price must rise to prove a bound.
-        relative_overprice: by which share t must rise instead.
+        value: of every constraint, w.r.t. 0: u - (w t + f) v, then 1 - load.
+        goal: (w t + f) v of UEs and sensing constraints.
+        missing_dual: how much each AP's dual variable must rise to prove a bound.
+        relative_missing_dual: by which share t must rise instead.
         dual_residual: of the powers' stationarity.
         epigraph_residual: of the stationarity of t.
         row_residual: value less slack.
-        jacobian: of the rows in the powers; raise_by: minus that in t.
+        jacobian: of the constraints in the powers; raise_by: minus that in t.
         inner: what solves for the step.
         stake: what the utilities can change by, 0 where there are none: gaps are relative to it.
     """
 
     value: Tensor
     goal: Tensor
-    overprice: Tensor
-    relative_overprice: Tensor
+    missing_dual: Tensor
+    relative_missing_dual: Tensor
     dual_residual: Tensor
     epigraph_residual: Tensor
     row_residual: Tensor
@@ -42,15 +42,15 @@ class Linearised:
 
 
 def linearise(program: EpigraphProgram, point: Point, curves: Curves | None = None) -> Linearised:
-    """Residuals of the optimality conditions, and the Newton system after elimination of slacks and bound prices.
+    """Residuals of the optimality conditions, and the Newton system after elimination of slacks and dual variables of bounds.
 
-    With y the prices, J the Jacobian of the rows and W = -sum y_k d2u_k - sum y_l d2h_l + diag(z/x), the system left is
+    With y the dual variables, J the constraints' Jacobian and W = -sum y_k d2u_k - sum y_l d2h_l + diag(z/x), what is left is
 
         W dx - J^T dy = gradient,   J dx - (w v) dt + diag(slack/y) dy = right,   (w v)^T dy = need .
 
     `program` has tangents at the point in the place of `curves`: see `EpigraphProgram.at`.
     """
-    x, y, ratios = point.power, point.price, program.num_ratios
+    x, y, ratios = point.power, point.dual, program.num_ratios
     signal, slope = program.signal(x)
     unwanted, leakage, goal = program.unwanted(x), program.tangent_leakage(x), program.goal(point.epigraph)
     jacobian = row_slopes(program, slope, leakage, goal)
@@ -72,15 +72,15 @@ def linearise(program: EpigraphProgram, point: Point, curves: Curves | None = No
         bulge = None if curves.merit is None else curves.merit.bulge
         inner = ByLinks.of(point, signal, slope, jacobian, raise_by, Curvature(squares, diagonal, bulge))
         stake = stake if curves.merit is None else curves.merit.size
-    overprice, relative = _overprice(program, point, charge, slope, leakage, goal)
+    missing_dual, relative = _missing_dual(program, point, charge, slope, leakage, goal)
     if curves is not None and curves.merit is not None:  # a tangent at the point bounds every concave part, u_k's too
-        overprice = _worst_of_each_ap(program, -charge.clamp_max(0.0))
+        missing_dual = _worst_of_each_ap(program, -charge.clamp_max(0.0))
     return Linearised(
         value=value,
         goal=goal * unwanted,
-        overprice=overprice,
-        relative_overprice=relative,
-        dual_residual=charge - point.bound_price,
+        missing_dual=missing_dual,
+        relative_missing_dual=relative,
+        dual_residual=charge - point.bound_dual,
         epigraph_residual=(raise_by * y).sum(-1) - rises,
         row_residual=value - point.slack,
         jacobian=jacobian,
@@ -90,11 +90,11 @@ def linearise(program: EpigraphProgram, point: Point, curves: Curves | None = No
     )
 
 
-def _curvature(curves: Curves, price: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
-    """squares^T squares + diag(diagonal) of the priced h and of the utilities. `price` of UEs and sensing constraints."""
+def _curvature(curves: Curves, dual: Tensor, power: Tensor) -> tuple[Tensor, Tensor]:
+    """squares^T squares + diag(diagonal) of h, weighted with its dual variables, and of the utilities."""
     squares, diagonal = [], torch.zeros_like(power)
     if curves.position is not None:
-        last = price[:, price.shape[1] - curves.position.value.shape[1] :]
+        last = dual[:, dual.shape[1] - curves.position.value.shape[1] :]
         squares.append((curves.position.curve * last.sqrt()[..., None, None]).flatten(1, 2))
     if curves.merit is not None:
         squares.append(curves.merit.squares)
@@ -115,10 +115,10 @@ def row_slopes(program: EpigraphProgram, slope: Tensor, leakage: Tensor, goal: T
     return jacobian
 
 
-def _overprice(
+def _missing_dual(
     program: EpigraphProgram, point: Point, charge: Tensor, slope: Tensor, leakage: Tensor, goal: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """What the prices lack to prove a bound: the rise of each AP's price, and the share by which t must rise instead.
+    """What the dual variables lack to prove a bound: the rise of each AP's, and the share by which t must rise instead.
 
     A link costs c_e = cost_e + pi_m + sum_k y_k goal_k N_ke - sum_l y_l (S_le - goal_l I_le), which is `charge` less what it
     earns for its own UE. A sensing link must not pay: c_e >= 0. A UE must not either: y_k sum_e a_e^2 / c_e <= 1, or every
@@ -126,12 +126,12 @@ def _overprice(
     """
     _, ues, serving = slope.shape
     comm = ues * serving
-    price = point.price[:, :ues].unsqueeze(-1)
-    own = charge[:, :comm].reshape(slope.shape) + price * slope
+    dual = point.dual[:, :ues].unsqueeze(-1)
+    own = charge[:, :comm].reshape(slope.shape) + dual * slope
     floor = own.clamp_min(1e-300)
-    excess = (price * (program.amplitude.square() / floor).sum(-1, keepdim=True) - 1.0).clamp_min(0.0)
+    excess = (dual * (program.amplitude.square() / floor).sum(-1, keepdim=True) - 1.0).clamp_min(0.0)
     short = torch.cat([torch.where(own > 0, excess * floor, torch.inf).flatten(1), -charge[:, comm:].clamp_max(0.0)], 1)
-    moved = point.price[:, : program.num_ratios] * (goal - program.floor)
+    moved = point.dual[:, : program.num_ratios] * (goal - program.floor)
     moving = torch.einsum("dk,dke->de", moved[:, :ues], leakage)
     moving = moving + torch.einsum("dl,dle->de", moved[:, ues:], program.cross_echo)
     return _worst_of_each_ap(program, short), (short / moving.clamp_min(1e-300)).amax(-1)
@@ -142,10 +142,10 @@ def _worst_of_each_ap(program: EpigraphProgram, short: Tensor) -> Tensor:
 
 
 def direction(point: Point, system: Linearised, row_change: Tensor, bound_change: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Newton step that changes slack * price by `row_change` and power * bound price by `bound_change`, to first order.
+    """Newton step that changes slack * dual by `row_change` and power * dual of its bound by `bound_change`, to first order.
 
-    Changes of the powers, of the prices of the rows and of t; those of their partners follow.
+    Changes of the powers, of the dual variables of the constraints and of t; those of their partners follow.
     """
     gradient = bound_change / point.power - system.dual_residual
-    right = row_change / point.price - system.row_residual
+    right = row_change / point.dual - system.row_residual
     return system.inner.solve(gradient, right, -system.epigraph_residual)

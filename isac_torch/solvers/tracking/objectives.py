@@ -1,7 +1,8 @@
 """Objectives beside the smallest SINR: least or most total power at given SINRs, and lexicographic max-min.
 
-Both keep the budgets and the sensing rows, come in batches, and carry a bound that is computed from prices alone. With shared
-pilots both are local: the bound of least power then holds for the leakage linearised at its solution, so none is given.
+Both keep the budgets and the sensing constraints, come in batches, and carry a bound that is computed from dual variables
+alone. With shared pilots both are local: the bound of least power then holds for the leakage linearised at its solution, so
+none is given.
 """
 
 from __future__ import annotations

@@ -84,16 +84,16 @@ def start_point(
     """
     import cvxpy as cp
 
-    limit, rows, needed = _scaled_rows(problem)
-    if len(rows) == 0:
+    limit, net, needed = _scaled_constraints(problem)
+    if len(net) == 0:
         return equal_split(problem)
     share, slack = cp.Variable(problem.num_links, nonneg=True), cp.Variable()
     load = _membership(problem) @ share <= 1.0
     if start == "nearest_uniform":
         uniform = equal_split(problem)[0].numpy() / limit
-        search = cp.Problem(cp.Minimize(cp.sum_squares(share - uniform)), [load, rows @ share >= needed])
+        search = cp.Problem(cp.Minimize(cp.sum_squares(share - uniform)), [load, net @ share >= needed])
     else:
-        search = cp.Problem(cp.Maximize(slack), [load, rows @ share >= needed + slack])
+        search = cp.Problem(cp.Maximize(slack), [load, net @ share >= needed + slack])
     if not _solve(search):
         return inside
     return repair(problem, torch.as_tensor(share.value * limit)[None], inside)
@@ -166,10 +166,10 @@ class _SinrProgramme:
         import cvxpy as cp
 
         rules = []
-        for row in range(problem.num_constraints):
-            echo = problem.echo[0, row].numpy() * self._limit
-            required = float(problem.sir_min[0, row]) * problem.cross_echo[0, row].numpy() * self._limit
-            noise = float(problem.sir_min[0, row] * problem.constraint_noise[0, row]) / echo.max()
+        for target in range(problem.num_constraints):
+            echo = problem.echo[0, target].numpy() * self._limit
+            required = float(problem.sir_min[0, target]) * problem.cross_echo[0, target].numpy() * self._limit
+            noise = float(problem.sir_min[0, target] * problem.constraint_noise[0, target]) / echo.max()
             echo, required = echo / echo.max(), required / echo.max()
             tangent = 2.0 * echo @ cp.multiply(self._anchor, self._amplitude) - echo @ self._anchor_squared
             disturbed = cp.sum_squares(cp.multiply(np.sqrt(required), self._amplitude))
@@ -190,13 +190,13 @@ def _single_user_sinr(problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
     return torch.minimum(alone.sum(-1).square(), leaked).amin(-1)
 
 
-def _scaled_rows(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
+def _scaled_constraints(problem: MaxMinSinrProblem) -> tuple[Array, Array, Array]:
     """Budget of each link's AP, W, sensing constraints per share of it, each over its largest entry, and what they need."""
     limit = problem.link_budget
-    rows = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
-    scale = rows.abs().amax(-1, keepdim=True) if problem.num_constraints else torch.ones_like(rows)
-    needed = (problem.sir_min * problem.constraint_noise)[0] / scale[..., 0] if problem.num_constraints else rows[:, 0]
-    return limit[0].numpy(), (rows / scale).numpy(), needed.numpy()
+    net = (problem.echo - problem.sir_min[..., None] * problem.cross_echo)[0] * limit[0]
+    scale = net.abs().amax(-1, keepdim=True) if problem.num_constraints else torch.ones_like(net)
+    needed = (problem.sir_min * problem.constraint_noise)[0] / scale[..., 0] if problem.num_constraints else net[:, 0]
+    return limit[0].numpy(), (net / scale).numpy(), needed.numpy()
 
 
 def _membership(problem: MaxMinSinrProblem) -> Array:

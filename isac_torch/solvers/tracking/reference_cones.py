@@ -68,9 +68,9 @@ class DropCones:
     def upper_bound(self, problem: MaxMinSinrProblem) -> Float[Tensor, "1"]:
         """Certificate from the last step's multipliers: see `certificate.upper_bound`, which checks them.
 
-        The cones price each link's power at c_e. Its best Cauchy share is in proportion to a_e^2 / c_e, and the largest price
-        of UE k that these costs bear is 1 / sum_e (a_e^2 / c_e). Shares from the powers themselves would have lost half of
-        their digits wherever a power is tiny.
+        The dual variables of the cones give each link's power a cost c_e. Its best Cauchy share is in proportion to
+        a_e^2 / c_e, and the largest dual variable of UE k that these costs bear is 1 / sum_e (a_e^2 / c_e). Shares from the
+        powers themselves would have lost half of their digits wherever a power is tiny.
         """
         multiplier, vector = self._cone.dual_value
         cost = np.maximum(np.reshape(multiplier, -1) + vector[1], np.finfo(float).tiny).reshape(self._signal.shape)

@@ -61,10 +61,10 @@ def warm_point(program: EpigraphProgram, power: Float[Tensor, "drop link"], epig
     scaled = rows * power.unsqueeze(1)
     matrix = torch.bmm(scaled, scaled.transpose(1, 2))
     matrix.diagonal(dim1=1, dim2=2).add_(slack.square())
-    price = torch.cholesky_solve(rises.unsqueeze(-1), torch.linalg.cholesky_ex(matrix)[0])[..., 0]
-    price = price / (rises * price).sum(-1, keepdim=True)
+    dual = torch.cholesky_solve(rises.unsqueeze(-1), torch.linalg.cholesky_ex(matrix)[0])[..., 0]
+    dual = dual / (rises * dual).sum(-1, keepdim=True)
     product = _PRODUCT * epigraph.unsqueeze(-1) / (slack.shape[1] + power.shape[1])
-    price = torch.maximum(price.nan_to_num(0.0, 0.0, 0.0), product / slack)
-    price = price / (rises * price).sum(-1, keepdim=True)
-    bound_price = torch.maximum(-torch.bmm(price.unsqueeze(1), rows)[:, 0], product / power)
-    return Point(power, epigraph, slack, price, bound_price)
+    dual = torch.maximum(dual.nan_to_num(0.0, 0.0, 0.0), product / slack)
+    dual = dual / (rises * dual).sum(-1, keepdim=True)
+    bound_dual = torch.maximum(-torch.bmm(dual.unsqueeze(1), rows)[:, 0], product / power)
+    return Point(power, epigraph, slack, dual, bound_dual)
