@@ -62,12 +62,12 @@ class Curve:
 def miss_against_rcs(study: Study) -> list[Curve]:
     """Figure 2: miss probability against the reflectivity variance."""
     reading, curves = study.reading, []
-    levels = reading.sweeps.rcs_dbsm
+    swept = reading.sweeps.rcs_dbsm
     for i, factor in enumerate(reading.sweeps.clutter):
         for name, change, dash in _KINDS:
-            cases = [reading.with_setup({"rcs_variance_dbsm": x, "clutter_factor": factor}, **change) for x in levels]
+            cases = [reading.with_setup({"rcs_variance_dbsm": x, "clutter_factor": factor}, **change) for x in swept]
             label = f"{name or 'ISAC'}, ς = {100 * factor:g} %"
-            curves.append(_misses(study, "miss probability", _RCS, label, levels, cases, i, dash))
+            curves.append(_misses(study, "miss probability", _RCS, label, swept, cases, i, dash))
     return curves
 
 
@@ -104,9 +104,9 @@ def scnr_sweeps(study: Study) -> list[Curve]:
     reading, curves = study.reading, []
     for name, change, dash in _KINDS:
         suffix = f", {name}" if name else ""
-        for i, level in enumerate(reading.sweeps.rcs_dbsm[2:]):
-            case = reading.with_setup({"rcs_variance_dbsm": level}, **change)
-            curves.append(_cdf("cross-section", _SCNR, f"{level:g} dBsm{suffix}", study.run(case).ratio_db, i, dash))
+        for i, rcs_dbsm in enumerate(reading.sweeps.rcs_dbsm[2:]):
+            case = reading.with_setup({"rcs_variance_dbsm": rcs_dbsm}, **change)
+            curves.append(_cdf("cross-section", _SCNR, f"{rcs_dbsm:g} dBsm{suffix}", study.run(case).ratio_db, i, dash))
         for i, factor in enumerate(reading.sweeps.clutter):
             case = reading.with_setup({"clutter_factor": factor}, **change)
             curves.append(_cdf("clutter", _SCNR, f"{100 * factor:g} %{suffix}", study.run(case).ratio_db, i, dash))
@@ -161,9 +161,9 @@ def sicnr_sweeps(study: Study) -> list[Curve]:
     reading, curves = study.reading, []
     for name, change, dash in _KINDS[:2]:
         suffix = f", {name}" if name else ""
-        for i, level in enumerate(reading.sweeps.rcs_dbsm):
-            case = reading.with_setup({"rcs_variance_dbsm": level}, phase="tracking", **change)
-            curves.append(_cdf("cross-section", _SICNR, f"{level:g} dBsm{suffix}", study.run(case).ratio_db, i, dash))
+        for i, rcs_dbsm in enumerate(reading.sweeps.rcs_dbsm):
+            case = reading.with_setup({"rcs_variance_dbsm": rcs_dbsm}, phase="tracking", **change)
+            curves.append(_cdf("cross-section", _SICNR, f"{rcs_dbsm:g} dBsm{suffix}", study.run(case).ratio_db, i, dash))
         for i, factor in enumerate((*reading.sweeps.clutter, 1.0)):
             case = reading.with_setup({"clutter_factor": factor}, phase="tracking", **change)
             curves.append(_cdf("clutter", _SICNR, f"{100 * factor:g} %{suffix}", study.run(case).ratio_db, i, dash))

@@ -43,9 +43,9 @@ def _miss(study: Study, dbsm: float, factor: float, **changes: object) -> float:
     return float(study.run(case, with_miss=True).miss.mean())
 
 
-def _with_rcs(study: Study, level: float, **changes: object) -> Case:
+def _with_rcs(study: Study, rcs_dbsm: float, **changes: object) -> Case:
     """The baseline of the tracking phase at another reflectivity variance, dB over 1 m2."""
-    return study.reading.with_setup({"rcs_variance_dbsm": level}, phase="tracking", **changes)
+    return study.reading.with_setup({"rcs_variance_dbsm": rcs_dbsm}, phase="tracking", **changes)
 
 
 def _list(values: list[float], digits: int = 2) -> str:
@@ -55,7 +55,8 @@ def _list(values: list[float], digits: int = 2) -> str:
 def miss_trends(study: Study) -> Verdict:
     """B-2-1: misses fall with the cross-section and rise with the clutter, at every step of both sweeps."""
     over_rcs = [
-        [_miss(study, level, factor) for level in study.reading.sweeps.rcs_dbsm] for factor in study.reading.sweeps.clutter
+        [_miss(study, rcs_dbsm, factor) for rcs_dbsm in study.reading.sweeps.rcs_dbsm]
+        for factor in study.reading.sweeps.clutter
     ]
     falls = all(b < a for row in over_rcs for a, b in pairwise(row) if a > 1e-4)
     rises = all(a < b for column in zip(*over_rcs, strict=True) for a, b in pairwise(column) if b > 1e-4)
@@ -88,8 +89,8 @@ def good_scnr(study: Study) -> Verdict:
     result = study.run(study.reading.case(), with_miss=True)
     good = float((result.miss[result.ratio_db >= 0] <= 0.1).double().mean())
     close = []
-    for level in study.reading.sweeps.rcs_dbsm:
-        other = study.run(study.reading.with_setup({"rcs_variance_dbsm": level}), with_miss=True)
+    for rcs_dbsm in study.reading.sweeps.rcs_dbsm:
+        other = study.run(study.reading.with_setup({"rcs_variance_dbsm": rcs_dbsm}), with_miss=True)
         close.append(other.miss[(other.ratio_db >= 0) & (other.ratio_db < 1)])
     edge = torch.cat(close)
     words = (
@@ -178,7 +179,7 @@ def good_tuple(study: Study) -> Verdict:
 
 def saturation(study: Study) -> Verdict:
     """B-7-1: every further 10 dB of cross-section gain less SICNR."""
-    medians = [_ratio(study, _with_rcs(study, level)) for level in study.reading.sweeps.rcs_dbsm]
+    medians = [_ratio(study, _with_rcs(study, rcs_dbsm)) for rcs_dbsm in study.reading.sweeps.rcs_dbsm]
     gains = [b - a for a, b in pairwise(medians)]
     holds = all(b < a for a, b in pairwise(gains))
     return (
@@ -191,8 +192,8 @@ def saturation(study: Study) -> Verdict:
 def loss_without_sensing(study: Study) -> Verdict:
     """B-7-2: the SICNR lost without sensing beams falls from 0 to 10 to 20 dBsm."""
     loss = [
-        _ratio(study, _with_rcs(study, level)) - _ratio(study, _with_rcs(study, level, policy=NO_SENSING))
-        for level in study.reading.sweeps.rcs_dbsm
+        _ratio(study, _with_rcs(study, rcs_dbsm)) - _ratio(study, _with_rcs(study, rcs_dbsm, policy=NO_SENSING))
+        for rcs_dbsm in study.reading.sweeps.rcs_dbsm
     ]
     shown = loss[2:]
     return (
