@@ -153,7 +153,7 @@ EDGES = {
 """Changes after which a network is still one, or at least may be: an answer and a refusal are both right, a crash is not."""
 
 
-def _entry(value: float) -> Any:
+def entry(value: float) -> Any:
     """Put `value` somewhere into one of the arrays."""
 
     def change(rng: np.random.Generator, drop: Fields) -> Fields:
@@ -180,7 +180,8 @@ def _wrong_shape(rng: np.random.Generator, drop: Fields) -> Fields:
     return with_gains(rng, drop) | {str(name): twisted[rng.integers(len(twisted))]}
 
 
-def _wrong_type(rng: np.random.Generator, drop: Fields) -> Fields:
+def wrong_type(rng: np.random.Generator, drop: Fields) -> Fields:
+    """Something of another type in one of the fields."""
     name = rng.choice(list(drop))
     wrong: list[Any] = ["text", None, True, [[]], {"a": 1}, [1, [2, 3]], object(), b"bytes", 1 + 2j, np.array(["a"]), 10**400]
     return drop | {str(name): wrong[rng.integers(len(wrong))]}
@@ -191,7 +192,8 @@ def _missing(rng: np.random.Generator, drop: Fields) -> Fields:
     return {key: value for key, value in drop.items() if key != name}
 
 
-def _unknown(rng: np.random.Generator, drop: Fields) -> Fields:
+def unknown(rng: np.random.Generator, drop: Fields) -> Fields:
+    """A field that does not exist."""
     return drop | {str(rng.choice(["ue_positions", "", "__class__", "check", "x" * 1000, "a\nb\x00"])): 1}
 
 
@@ -237,15 +239,15 @@ def _nobody(rng: np.random.Generator, drop: Fields) -> Fields:
 
 
 FAULTS = {
-    "NaN": _entry(np.nan),
-    "inf": _entry(np.inf),
-    "-inf": _entry(-np.inf),
-    "1e300": _entry(1e300),
-    "1e-300": _entry(1e-300),
+    "NaN": entry(np.nan),
+    "inf": entry(np.inf),
+    "-inf": entry(-np.inf),
+    "1e300": entry(1e300),
+    "1e-300": entry(1e-300),
     "wrong shape": _wrong_shape,
-    "wrong type": _wrong_type,
+    "wrong type": wrong_type,
     "missing": _missing,
-    "unknown": _unknown,
+    "unknown": unknown,
     "wrong index": _wrong_index,
     "out of range": _out_of_range,
     "nobody": _nobody,

@@ -15,11 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from isac_torch.deployment.allocator import DeployedAllocator
+from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
 from isac_torch.deployment.files import decode_snapshots
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
 from isac_torch.tracking.balancing import CONSTANTS
-from tests import hostile_drops
+from tests import hostile_drops, hostile_roads
 from tests.paths import ROOT
 
 SCRIPT = ROOT / "benchmarks" / "fuzz_deployment.py"
@@ -65,6 +66,18 @@ def test_nothing_goes_wrong(fuzzer, allocator):
     assert {f"edge: {name}" for name in hostile_drops.EDGES} <= accepted  # none of the edges is refused altogether
     assert {name.split(" -> ")[1] for name in tally.paths} == set(fuzzer.PATHS) - {"refined"}
     assert {f"fault: {name}" for name in hostile_drops.FAULTS if name != "1e-300"} <= set(tally.refused)
+
+
+def test_nothing_goes_wrong_on_roads(fuzzer):
+    tally = fuzzer.fuzz(RoadAllocator.load(), count=360, seed=900_702, batch_size=64, system=fuzzer.ROADS)
+    assert tally.problems == []
+    assert tally.worst_overload <= 1e-12
+    assert tally.different == 0
+    assert {f"edge: {name}" for name in hostile_roads.EDGES} == {
+        kind for kind in (name.split(" -> ")[0] for name in tally.paths) if kind.startswith("edge")
+    }
+    assert {name.split(" -> ")[1] for name in tally.paths} == set(fuzzer.ROAD_PATHS) - {"refined"}
+    assert {f"fault: {name}" for name in hostile_roads.FAULTS} <= set(tally.refused)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

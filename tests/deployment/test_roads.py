@@ -216,6 +216,15 @@ def test_edges_of_what_is_allowed_get_finite_powers():
     json.loads(answers_json(ALLOCATOR.many(snapshots[:3])))
 
 
+def test_an_nmse_below_rounding_is_not_negative():
+    rng = np.random.default_rng(3)
+    extreme = {"noise_density_dbm_hz": -250.0, "bandwidth": 1e3, "downlink_symbols": 100_000, "uplink_symbols": 1}
+    for _ in range(8):
+        ues = {"ue_position": rng.uniform([0.0, 20.0], [300.0, 80.0], (8, 2))}
+        road = RoadSnapshot.from_mapping({"ap_position": EXAMPLE["ap_position"]} | ues | extreme)
+        assert ALLOCATOR(road).nmse.min() >= 0.0
+
+
 def test_receive_aps_and_cross_sections_of_paths_count():
     road = RoadSnapshot.from_mapping(EXAMPLE)
     every = coefficients(road).fisher

@@ -152,7 +152,7 @@ class RoadAllocator:
             link_ap=np.tile(np.arange(aps), ues),
             owner_kind=("ue",) * power.size,
             owner_index=np.repeat(np.arange(ues), aps),
-            nmse=nmse,
+            nmse=np.maximum(nmse, 0.0),  # rounding at energies of 10^20 over the noise
             crb=problem.crb_max * np.exp(-accuracy),
             quality=float(np.exp(accuracy.min())),
             path=path,
