@@ -1,4 +1,4 @@
-"""What the tracking paper leaves open about beams and clutter, as plain settings: no torch is imported here."""
+"""What the tracking paper leaves open about beams, clutter and tests, as plain settings: no torch is imported here."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -81,3 +81,29 @@ class AntennaCorrelation:
         if len(found) != num_aps:
             raise ScenarioError(f"receive has {len(found)} values for {num_aps} receive APs; give one for each, or one for all")
         return found
+
+
+@dataclass(frozen=True)
+class Nearby:
+    """How much of the network a receive AP's test takes into account, eqs. (92) and (93) of docs/sensing.md; None: all.
+
+    Attributes:
+        aps: transmit APs whose clutter is whitened, those of the strongest, and echo columns of each target, those of the
+            strongest paths.
+        targets: other targets that a `joint` test knows of, those of the strongest echoes.
+    """
+
+    aps: int | None = None
+    targets: int | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse, in one line each, numbers that leave no test."""
+        if self.aps is not None and self.aps < 1:
+            raise ScenarioError(f"near.aps={self.aps} must be at least 1; leave it out for all transmit APs")
+        if self.targets is not None and self.targets < 0:
+            raise ScenarioError(f"near.targets={self.targets} must not be negative; leave it out for all targets")
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return self.aps is None and self.targets is None

@@ -83,6 +83,20 @@ def illuminating(
     return torch.einsum("dlmn,dfmtn->dfltm", scene.response.conj(), sent)
 
 
+def observe(
+    sent: Complex[Tensor, "drop block ap time antenna"],
+    scene: EchoScene,
+    reflectivity: Complex[Tensor, "drop block target rx ap"],
+) -> Complex[Tensor, "drop block rx time antenna"]:
+    """Echoes of every target at every receive AP, over the noise deviation, eq. (35).
+
+    Args: sent, samples of the transmit APs, sqrt(W); reflectivity over its deviation, 0 for targets that are absent.
+    """
+    lit = illuminating(sent, scene)
+    path = reflectivity * scene.scale.unsqueeze(1).to(reflectivity.dtype)
+    return torch.einsum("dflrm,dfltm,dlrn->dfrtn", path, lit, scene.listener_response)
+
+
 def at_listeners(table: Tensor, listening: Int[Tensor, "drop target listening"]) -> Tensor:
     """Entries of `table` [drop, rx, ...] at the listening APs of every target: [drop, target, listening, ...]."""
     drop = torch.arange(table.shape[0], device=table.device)[:, None, None]

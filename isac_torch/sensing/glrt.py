@@ -7,7 +7,7 @@ X^H W C W^H X for the covariance C of y with and without the target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -15,8 +15,13 @@ from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 from isac_torch.sensing.clutter import temporal_covariance
+from isac_torch.sensing.conditions import Nearby
 from isac_torch.sensing.echoes import EchoScene, at_listeners, illuminating
+from isac_torch.sensing.nearby import known_clutter, known_columns
 from isac_torch.sensing.projection import orthonormal, pseudo_inverse
+
+NO_LIMIT = Nearby()
+"""Tests of all transmit APs and targets."""
 
 
 @dataclass(frozen=True)
@@ -27,15 +32,17 @@ class Glrt:
         form: `single` knows of one target and hears one (detection phase); with all others present (tracking phase), `paper`
             projects onto the target's own echoes, `joint` onto what they add to those of the others.
         clutter_statistics: whether it whitens by the clutter's covariance, or takes all disturbance for thermal noise.
+        near: how many transmit APs and other targets it takes into account.
     """
 
     form: Literal["single", "paper", "joint"] = "single"
     clutter_statistics: bool = True
+    near: Nearby = NO_LIMIT
 
     @property
     def constant_false_alarm(self) -> bool:
         """Whether the statistic without target is chi-square whatever clutter and other targets do."""
-        return self.clutter_statistics and self.form != "paper"
+        return self.clutter_statistics and self.form != "paper" and self.near.everything
 
 
 @dataclass(frozen=True)
@@ -74,23 +81,24 @@ class _Filtered:
 
 
 def moments(sent: Complex[Tensor, "drop block ap time antenna"], scene: EchoScene, test: Glrt) -> Moments:
-    """Moments of `test` in every block, eqs. (39)-(42). Args: sent, samples of the transmit APs, sqrt(W)."""
-    order = _order(scene, test)
+    """Moments of `test` in every block, eqs. (39)-(42), (92) and (93). Args: sent, samples of the transmit APs, sqrt(W)."""
+    order, num_aps = _order(scene, test), sent.shape[2]
     filtered = _filter(sent, scene, test, order, None)
-    num_aps = sent.shape[2]
-    gram, quiet = filtered.gram[..., :num_aps, :num_aps], filtered.spread[..., :num_aps, :num_aps]
-    reference = gram
-    cross, crowd = filtered.gram[..., :num_aps, num_aps:], None
-    if test.form == "paper" and cross.shape[-1]:
+    gram, reference, combine = _columns(filtered.gram, scene, test, order, num_aps)
+    arriving, quiet = filtered.gram, filtered.spread[..., :num_aps]
+    if combine is not None:
+        arriving = combine.mH @ filtered.gram  # X^H W D of all echoes, known to the test or not
+        quiet = combine.mH @ filtered.spread[..., : combine.shape[-2]] @ combine
+    if test.clutter_statistics and test.near.everything:
+        quiet = gram
+    cross, crowd = arriving[..., num_aps:], None
+    if cross.shape[-1] and (test.form == "paper" or not test.near.everything):
         others = _block_diagonal(scene.reflectivity, order[:, 1:]).to(cross.dtype)[:, None, :, None]
         crowd = cross @ others @ cross.mH
         quiet = quiet + crowd
-    if test.form == "joint" and cross.shape[-1]:
-        gram, decouple = _decouple(filtered.gram, num_aps)
-        mixed = filtered.spread @ decouple
-        quiet = decouple.mH @ mixed if not test.clutter_statistics else gram
     own = scene.reflectivity.to(gram.dtype)[:, None, :, None]
-    return Moments(gram, quiet, quiet + gram @ own @ gram, reference, crowd)
+    wanted = gram if test.near.everything else arriving[..., :num_aps]
+    return Moments(gram, quiet, quiet + wanted @ own @ wanted.mH, reference, crowd)
 
 
 def statistic(
@@ -132,29 +140,15 @@ def estimated_reflectivity(
 
 def _matched(observed: Tensor, sent: Tensor, scene: EchoScene, test: Glrt) -> tuple[Tensor, Tensor, Tensor]:
     """K, the Gram matrix that sets the scale of rank decisions, and X^H W y of the inspected target at every listening AP."""
-    filtered = _filter(sent, scene, test, _order(scene, test), observed)
-    num_aps = sent.shape[2]
-    gram, heard = filtered.gram[..., :num_aps, :num_aps], filtered.heard
+    order, num_aps = _order(scene, test), sent.shape[2]
+    filtered = _filter(sent, scene, test, order, observed)
+    heard = filtered.heard
     assert heard is not None  # noqa: S101 -- `_filter` was given the observation
-    reference, own = gram, heard[..., :num_aps]
-    if test.form == "joint" and filtered.gram.shape[-1] > num_aps:
-        gram, decouple = _decouple(filtered.gram, num_aps)
-        own = (decouple.mH @ heard.unsqueeze(-1)).squeeze(-1)
+    gram, reference, combine = _columns(filtered.gram, scene, test, order, num_aps)
+    own = heard[..., :num_aps]
+    if combine is not None:
+        own = (combine.mH @ heard[..., : combine.shape[-2]].unsqueeze(-1)).squeeze(-1)
     return gram, reference, own
-
-
-def observe(
-    sent: Complex[Tensor, "drop block ap time antenna"],
-    scene: EchoScene,
-    reflectivity: Complex[Tensor, "drop block target rx ap"],
-) -> Complex[Tensor, "drop block rx time antenna"]:
-    """Echoes of every target at every receive AP, over the noise deviation, eq. (35).
-
-    Args: sent, samples of the transmit APs, sqrt(W); reflectivity over its deviation, 0 for targets that are absent.
-    """
-    lit = illuminating(sent, scene)
-    path = reflectivity * scene.scale.unsqueeze(1).to(reflectivity.dtype)
-    return torch.einsum("dflrm,dfltm,dlrn->dfrtn", path, lit, scene.listener_response)
 
 
 def _order(scene: EchoScene, test: Glrt) -> Int[Tensor, "target point"]:
@@ -177,21 +171,21 @@ def _filter(
     columns = (lit * scale[:, None, :, :, None]).flatten(5)
     towards = at_listeners(scene.listener_response.transpose(1, 2), scene.listening)
     towards = towards.permute(0, 2, 1, 3, 4)[:, :, target, order].transpose(1, 2)  # drop target listening point antenna
-    temporal = temporal_covariance(sent, scene.clutter)
+    known, unknown = _clutter_by_knowledge(sent, scene, test)
     eye = torch.eye(sent.shape[3], dtype=sent.dtype, device=sent.device)
     rows = slice(None) if test.form == "joint" else slice(sent.shape[2])
     gram, spread, heard = (columns.new_zeros(()) for _ in range(3))
     for strength, direction, spatial in _antenna_directions(scene, towards):
-        noisy = strength[:, None, :, None, None] * temporal
+        share = strength[:, None, :, None, None]
+        filtered = twice = columns
         if test.clutter_statistics:
-            factor = _at_listeners(torch.linalg.cholesky(noisy + eye), scene.listening)
+            factor = _at_listeners(torch.linalg.cholesky(share * known + eye), scene.listening)
             filtered = torch.linalg.solve_triangular(factor, columns, upper=False)
-            inner = filtered[..., rows].mH @ filtered
-            extra = inner
-        else:
-            filtered = columns
-            inner = filtered[..., rows].mH @ filtered
-            extra = inner + filtered[..., rows].mH @ _at_listeners(noisy, scene.listening) @ filtered
+        inner = extra = filtered[..., rows].mH @ filtered
+        if unknown is not None:
+            if test.clutter_statistics:
+                twice = torch.linalg.solve_triangular(factor.mH, filtered, upper=True)
+            extra = inner + twice[..., rows].mH @ _at_listeners(share * unknown, scene.listening) @ twice
         weight = _stretch(spatial, sent.shape[2]).unsqueeze(1)[..., rows, :]
         gram, spread = gram + weight * inner, spread + weight * extra
         if observed is not None:
@@ -203,6 +197,18 @@ def _filter(
             parts = filtered.unflatten(-1, (order.shape[1], -1))
             heard = heard + torch.einsum("dfljtpm,dfljtp->dfljpm", parts.conj(), series).flatten(-2)
     return _Filtered(gram, spread, heard if observed is not None else None)
+
+
+def _clutter_by_knowledge(sent: Tensor, scene: EchoScene, test: Glrt) -> tuple[Tensor, Tensor | None]:
+    """Temporal covariances (32) of the clutter that the test whitens, and of the rest; None where there is none."""
+    everything = temporal_covariance(sent, scene.clutter)
+    if not test.clutter_statistics:
+        return torch.zeros_like(everything), everything
+    if test.near.aps is None:
+        return everything, None
+    power = torch.where(known_clutter(scene, test), scene.clutter.power, 0.0)
+    known = temporal_covariance(sent, replace(scene.clutter, power=power))
+    return known, everything - known
 
 
 def _antenna_directions(scene: EchoScene, towards: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
@@ -239,6 +245,25 @@ def _at_listeners(table: Tensor, listening: Tensor) -> Tensor:
 def _stretch(spatial: Tensor, num_aps: int) -> Tensor:
     """Inner products between points as a matrix over (point, AP) columns."""
     return spatial.repeat_interleave(num_aps, -1).repeat_interleave(num_aps, -2)
+
+
+def _columns(
+    gram: Tensor, scene: EchoScene, test: Glrt, order: Int[Tensor, "target point"], num_aps: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """K of the columns X, the Gram matrix that sets the scale of rank decisions, and which combination of the filtered echo
+    columns X is; None where it is the inspected target's own.
+    """
+    known = None if test.near.everything else known_columns(scene, test, order).unsqueeze(1).to(gram.dtype)
+    if test.form == "joint" and gram.shape[-1] > num_aps:
+        there = gram if known is None else gram * known.unsqueeze(-1) * known.unsqueeze(-2)
+        left, combine = _decouple(there, num_aps)
+        return left, there[..., :num_aps, :num_aps], combine if known is None else known.unsqueeze(-1) * combine
+    own = gram[..., :num_aps, :num_aps]
+    if known is None:
+        return own, own, None
+    mine = torch.diag_embed(known[..., :num_aps])
+    own = mine @ own @ mine
+    return own, own, mine
 
 
 def _decouple(gram: Tensor, num_aps: int) -> tuple[Tensor, Tensor]:

@@ -72,6 +72,8 @@ class _Once:
             def projected(part: Tensor) -> Tensor:
                 return (inverse * part.transpose(-2, -1)).real.sum((-3, -2, -1))
 
+            if not test.near.everything:
+                self._signal = projected(found.loud - found.quiet)
             self._alone = projected(found.quiet if found.crowd is None else found.quiet - found.crowd)
             self._crowd = None if found.crowd is None else projected(found.crowd)
 

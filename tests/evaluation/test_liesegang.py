@@ -16,7 +16,7 @@ from isac_torch.evaluation.studies.liesegang_cases import Case, Conditions, Poli
 from isac_torch.evaluation.studies.liesegang_claims import CLAIMS
 from isac_torch.evaluation.studies.liesegang_readings import ESTIMABLE_PILOT
 from isac_torch.evaluation.studies.liesegang_study import Study, policy_power
-from isac_torch.sensing.conditions import Pointing
+from isac_torch.sensing.conditions import Nearby, Pointing
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.setup import SensingSetup
@@ -130,6 +130,15 @@ def test_averages_differ_as_they_are_written() -> None:
     assert ratios["block"].shape == (2, 15)
     assert_close((10 ** (ratios["block"].reshape(2, 5, 3) / 10)).mean(1).log10() * 10, ratios["drop"])
     assert not torch.equal(ratios["energies"], ratios["drop"])
+
+
+def test_tests_of_near_aps_lose_detections_and_those_of_all_lose_none() -> None:
+    misses = {}
+    for kept in (None, 6, 1):  # of six transmit APs
+        case = Reading(SMALL, conditions=Conditions(near=Nearby(kept))).case()
+        misses[kept] = Study(2, 5, 0).run(case, with_miss=True).miss
+    assert_close(misses[6], misses[None])
+    assert float(misses[1].mean()) > 1.05 * float(misses[None].mean())
 
 
 def test_single_precision_changes_neither_rates_nor_averages() -> None:

@@ -11,17 +11,17 @@ from torch.testing import assert_close
 
 from isac_torch.errors import ScenarioError
 from isac_torch.sensing.clutter import Clutter, clutter_statistics, sample_clutter, temporal_covariance
-from isac_torch.sensing.echoes import EchoScene, echo_scene, sample_reflectivity
+from isac_torch.sensing.conditions import Nearby
+from isac_torch.sensing.echoes import EchoScene, echo_scene, observe, sample_reflectivity
 from isac_torch.sensing.glrt import (
     Glrt,
     estimated_reflectivity,
     local_statistics,
     moments,
-    observe,
     statistic,
 )
 from isac_torch.sensing.projection import rank
-from isac_torch.sensing.quality import Level, StatisticLaw, miss_probability, threshold_of
+from isac_torch.sensing.quality import Level, StatisticLaw, echo_quality, miss_probability, threshold_of
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.tracking.scenario import TrackingScenario
@@ -32,11 +32,22 @@ from tests.oracles import detection as dense
 SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=3, num_targets=3, serving_aps=2, sensing_aps=2, num_antennas=3)
 SETUP = SensingSetup(clutter_factor=1.0)
 TESTS = [Glrt(form, known) for form in ("single", "paper", "joint") for known in (True, False)]
+NEAR = [
+    Glrt("single", near=Nearby(aps=2)),
+    Glrt("single", False, near=Nearby(aps=3)),
+    Glrt("paper", near=Nearby(aps=3)),
+    Glrt("joint", near=Nearby(aps=2)),
+    Glrt("joint", near=Nearby(targets=1)),
+    Glrt("joint", near=Nearby(aps=3, targets=0)),
+    Glrt("joint", False, near=Nearby(aps=3, targets=1)),
+]
+"""Tests that know of near APs and targets only; of 5 transmit APs and 2 other targets."""
 SAMPLES = 8
 
 
 def _id(test: Glrt) -> str:
-    return f"{test.form}-{'clutter' if test.clutter_statistics else 'noise'}"
+    near = "".join(f"-{value}{name}" for value, name in ((test.near.aps, "aps"), (test.near.targets, "targets")) if value)
+    return f"{test.form}-{'clutter' if test.clutter_statistics else 'noise'}{near}"
 
 
 def _normal(*shape: int, seed: int = 0) -> Tensor:
@@ -80,30 +91,41 @@ def _full_covariance(scene: EchoScene, d: int, r: int) -> np.ndarray:
     return np.stack([np.kron((x @ x.mH).numpy(), receive[d, r].numpy()) for x in root[d, r]])
 
 
+def _largest(values: np.ndarray, count: int | None) -> np.ndarray:
+    """Positions of the largest values, all of them for None."""
+    return np.argsort(-values)[: len(values) if count is None else count]
+
+
 def _dense_case(scene: EchoScene, sent: Tensor, d: int, f: int, target: int, r: int, test: Glrt) -> tuple:
-    signal = sent[d, f].numpy()
-    noise = dense.clutter_covariance(signal, scene.clutter.power[d, r].numpy(), _full_covariance(scene, d, r))
-    noise = noise + np.eye(len(noise))
-    order = [target] if test.form == "single" else [target, *(t for t in range(3) if t != target)]
-    echoes = [
-        dense.echo_matrix(
-            signal, scene.scale[d, t, r].numpy(), scene.response[d, t].numpy(), scene.listener_response[d, t, r].numpy()
-        )
+    signal, power, scale = sent[d, f].numpy(), scene.clutter.power[d, r].numpy(), scene.scale[d, :, r].numpy()
+    shapes, clutter = _full_covariance(scene, d, r), _largest(power, test.near.aps)
+    noise, known = (
+        np.eye(signal.shape[1] * 3) + dense.clutter_covariance(signal[some], power[some], shapes[some])
+        for some in (np.arange(5), clutter)
+    )
+    others = np.array([t for t in range(3) if t != target and test.form != "single"], dtype=int)
+    order = [target, *others]
+    echoes = {
+        t: dense.echo_matrix(signal, scale[t], scene.response[d, t].numpy(), scene.listener_response[d, t, r].numpy())
         for t in order
-    ]
+    }
     reflectivity = [scene.reflectivity[d, t].numpy() for t in order]
-    white = dense.inverse_root(noise) if test.clutter_statistics else np.eye(len(noise))
-    basis = dense.projection_basis(echoes[0], echoes[1:], white, test.form)
-    return echoes, reflectivity, noise, white, basis
+    white = dense.inverse_root(known) if test.clutter_statistics else np.eye(len(noise))
+    columns = {t: echoes[t][:, _largest(scale[t], test.near.aps)] for t in order}
+    strength = np.array([np.sum(scale[t][_largest(scale[t], None)] ** 2) for t in others])
+    near = others[_largest(strength, test.near.targets)]
+    basis = dense.projection_basis(columns[target], [columns[t] for t in near], white, test.form)
+    return [echoes[t] for t in order], reflectivity, noise, white, basis
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
-@pytest.mark.parametrize("test", TESTS, ids=_id)
+@pytest.mark.parametrize("test", [*TESTS, *NEAR], ids=_id)
 def test_statistic_and_moments_match_the_dense_oracle(test: Glrt, colour: bool) -> None:
     """To 1e-7: projectors of nearly parallel columns lose half the digits, solves and singular vectors alike."""
     scene, sent = _scene(colour, listeners=2), _sent()
     observed = _normal(2, 2, 2, SAMPLES, 3, seed=9)
     got, found = statistic(observed, sent, scene, test), moments(sent, scene, test)
+    quality = echo_quality(sent, scene, test)
     for d in range(2):
         for target in range(3):
             expected = signal = noise = 0.0
@@ -117,6 +139,29 @@ def test_statistic_and_moments_match_the_dense_oracle(test: Glrt, colour: bool) 
             weights = [float(law.weights(1.0, loud=loud)[d, 1, target].sum()) for loud in (False, True)]
             assert weights[0] == pytest.approx(noise, rel=1e-7)
             assert weights[1] - weights[0] == pytest.approx(signal, rel=1e-6)
+            assert quality.signal[d, 1, target].item() == pytest.approx(signal, rel=1e-6)
+            assert quality.disturbance[d, 1, target].item() == pytest.approx(noise, rel=1e-6)
+
+
+@pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
+@pytest.mark.parametrize("test", TESTS, ids=_id)
+def test_knowing_of_as_many_aps_and_targets_as_there_are_is_the_full_test(test: Glrt, colour: bool) -> None:
+    """To rounding of nearly parallel columns."""
+    scene, sent = _scene(colour, listeners=2), _sent()
+    observed = _normal(2, 2, 2, SAMPLES, 3, seed=9)
+    whole = replace(test, near=Nearby(aps=5, targets=2))
+    assert_close(statistic(observed, sent, scene, whole), statistic(observed, sent, scene, test), rtol=1e-9, atol=0.0)
+    ratio, known_ratio = (echo_quality(sent, scene, some).ratio for some in (whole, test))
+    assert_close(ratio, known_ratio, rtol=1e-8, atol=0.0)
+    got, expected = (miss_probability(moments(sent, scene, some), some, 1e-2) for some in (whole, test))
+    assert_close(got, expected, rtol=1e-6, atol=1e-9)
+
+
+def test_numbers_that_leave_no_test_are_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"near\.aps=0"):
+        Nearby(aps=0)
+    with pytest.raises(ScenarioError, match=r"near\.targets=-1"):
+        Nearby(targets=-1)
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
@@ -153,7 +198,7 @@ def _simulate(scene: EchoScene, sent: Tensor, seed: int, present: tuple[bool, ..
     return quiet + noise + observe(sent, scene, reflectivity * mask)
 
 
-@pytest.mark.parametrize("test", TESTS, ids=_id)
+@pytest.mark.parametrize("test", [*TESTS, NEAR[0], NEAR[-2]], ids=_id)
 def test_every_detector_keeps_its_false_alarm_rate(test: Glrt) -> None:
     """Each by its own H0 law, the other target present where the test knows of it: 4 binomial deviations of 5000 draws."""
     _check_false_alarms(test, 5e-2, 250)
@@ -219,7 +264,7 @@ def test_the_printed_tracking_test_alarms_too_often_at_the_chi_square_threshold(
     assert rates["joint"] == pytest.approx(1e-2, abs=4 * (1e-2 / 3000) ** 0.5)
 
 
-@pytest.mark.parametrize("test", TESTS, ids=_id)
+@pytest.mark.parametrize("test", [*TESTS, NEAR[0], NEAR[-2]], ids=_id)
 def test_miss_probability_matches_simulation(test: Glrt) -> None:
     """Swerling-I targets, 2500 draws over 10 blocks: 4 binomial deviations of the average. Two listening APs."""
     blocks, repeats = 10, 250

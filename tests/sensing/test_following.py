@@ -13,8 +13,8 @@ from torch.testing import assert_close
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation.studies.gospa import gospa
 from isac_torch.sensing.clutter import sample_clutter
-from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
-from isac_torch.sensing.glrt import Glrt, observe, statistic
+from isac_torch.sensing.echoes import echo_scene, observe, sample_reflectivity
+from isac_torch.sensing.glrt import Glrt, statistic
 from isac_torch.sensing.localisation import known_echoes, log_likelihood, look_at, most_likely
 from isac_torch.sensing.motion import Belief, ConstantVelocity, absorb
 from isac_torch.sensing.signals import draw_blocks, transmitted

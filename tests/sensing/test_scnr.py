@@ -11,8 +11,8 @@ from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.sensing import quality
 from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.detection import one_at_a_time, sample_cells
-from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, sample_reflectivity
-from isac_torch.sensing.glrt import Glrt, moments, observe, statistic
+from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, observe, sample_reflectivity
+from isac_torch.sensing.glrt import Glrt, moments, statistic
 from isac_torch.sensing.projection import rank
 from isac_torch.sensing.quality import assess, echo_quality, miss_probability, mutual_information
 from isac_torch.sensing.signals import Blocks, condensed, draw_blocks, transmitted

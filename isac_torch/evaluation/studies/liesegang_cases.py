@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from isac_torch.errors import ScenarioError
-from isac_torch.sensing.conditions import AntennaCorrelation, Pointing
+from isac_torch.sensing.conditions import AntennaCorrelation, Nearby, Pointing
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.setup import SensingSetup
 
@@ -59,6 +59,7 @@ class Conditions:
         precision: of the blocks' arithmetic. `single` takes two thirds of the time and errs by about 1e-5 dB, by up to 0.3 dB
             where an AP sends nearly what another sends (kappa_c = 1 without sensing beams). Powers and rates are always in
             double precision.
+        near: how many transmit APs and other targets a receive AP's test takes into account (footnote 4); all by default.
     """
 
     receivers: Literal["scenario", "nearest"] = "scenario"
@@ -66,6 +67,7 @@ class Conditions:
     pointing: Pointing = field(default_factory=Pointing)
     clutter: AntennaCorrelation = field(default_factory=AntennaCorrelation)
     precision: Literal["double", "single"] = "double"
+    near: Nearby = field(default_factory=Nearby)
 
     def __post_init__(self) -> None:
         """Refuse unknown choices."""

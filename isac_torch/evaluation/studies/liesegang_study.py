@@ -183,7 +183,7 @@ class Study:
             cells.scenario,
             setup,
             power.to(precision),
-            Glrt("single" if case.phase == "detection" else case.form, case.clutter_statistics),
+            Glrt("single" if case.phase == "detection" else case.form, case.clutter_statistics, case.conditions.near),
             [Level(member.setup.rcs_variance / setup.rcs_variance, member.setup.false_alarm) for member in family],
             self.num_blocks,
             self.seed + 1,

@@ -20,8 +20,7 @@ from isac_torch.evaluation.studies.gospa import Gospa, gospa
 from isac_torch.evaluation.studies.tracking_design import design
 from isac_torch.evaluation.studies.worlds import Contender, Loop, World
 from isac_torch.sensing.clutter import sample_clutter
-from isac_torch.sensing.echoes import echo_scene, sample_reflectivity
-from isac_torch.sensing.glrt import observe
+from isac_torch.sensing.echoes import echo_scene, observe, sample_reflectivity
 from isac_torch.sensing.localisation import Look, look_at
 from isac_torch.sensing.signals import draw_blocks, transmitted
 from isac_torch.sensing.tracks import Tracker
