@@ -5,14 +5,17 @@ and power control, stay finite as APs, UEs and targets grow without bound. Count
 and complex numbers that cross a fronthaul link, by the sets of drawn networks; `expected_load` has the same by formula.
 
 With N antennas, tau_p pilots, tau_d data symbols and tau_s sensing samples, an AP with k UEs, l targets that it lights and r
-targets that it listens for, A transmit APs whose signals its detector knows:
+targets that it listens for, whose test whitens the clutter of A transmit APs and has as many echo columns for each target, and
+so needs the samples of B transmit APs, at most A (1 + r) of them:
 
     estimation    k (N tau_p + N^2)                       precoding   (k + l) N tau_d
-    FPC           2 (k + l)                               fronthaul   k tau_d + 3 l
+    FPC           2 (k + l)                               fronthaul   k tau_d + 3 l + N tau_s
     reception     A N tau_s^2 + tau_s^3 / 6 + r (A tau_s^2 / 2 + A^2 tau_s + A^3 + N tau_s^2)
-                                                          fronthaul   A N tau_s + r
+                                                          fronthaul   B N tau_s + r
 
-A transmit AP has no reception, a receive AP has nothing else. Fusion adds one number per target and receive AP at the centre.
+A transmit AP has no reception, a receive AP has nothing else. On the link of a transmit AP the symbols of its UEs and three
+numbers for each of its targets come down, and the samples that it sends go up, for the tests. Fusion adds one number per
+target and receive AP at the centre.
 """
 
 from __future__ import annotations
@@ -22,10 +25,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
+from torch.nn.functional import one_hot
 
+from isac_torch.propagation.geometry import distance
+from isac_torch.sensing.nearby import strongest
 from isac_torch.tensors import sum_at
+from isac_torch.tracking.whitening import clutter_power
 
 if TYPE_CHECKING:
     from isac_torch.evaluation.studies.liesegang_cases import Association
@@ -75,19 +82,41 @@ def counted_load(drop: TrackingDrop, scenario: TrackingScenario, association: As
     else:
         lit, heard = _members(drop.sensing_ap, sending), _members(drop.listening_ap, listening)
     known = sending if near is None else min(near, sending)
-    return _load(served, lit, heard, float(known), scenario)
+    if association in ("uc", "cf"):
+        signals = (known * (1.0 + heard)).clamp_max(sending)
+    else:
+        signals = known_signals(drop, scenario, near).to(served).sum(-1)
+    return _load(served, lit, heard, float(known), signals, scenario)
+
+
+def known_signals(drop: TrackingDrop, scenario: TrackingScenario, near: int | None) -> Bool[Tensor, "drop rx ap"]:
+    """Whose samples each receive AP needs: of the strongest clutter, and nearest to the targets that it listens for.
+
+    These are the sets of equations (92) and (93) of docs/sensing.md; an AP that listens for no target needs none.
+    """
+    listens = one_hot(drop.listening_ap, drop.rx_position.shape[1]).amax(2).bool().mT  # drop rx target
+    lights = strongest(-distance(drop.target_position, drop.tx_position), near)
+    whitened = strongest(clutter_power(drop, scenario, scenario.sensing), near)
+    through = (listens.double() @ lights.double()) > 0
+    return (whitened | through) & listens.any(-1, keepdim=True)
 
 
 def expected_load(scenario: TrackingScenario, association: Association, near: int | None = None) -> Load:
-    """The load of the mean AP by formula: K serving / M_tx UEs, L sensing / M_tx targets, L listening / M_rx targets heard."""
+    """The load of the mean AP by formula: K serving / M_tx UEs, L sensing / M_tx targets, L listening / M_rx targets heard.
+
+    What a receive AP's link carries is an upper bound: sets of transmit APs overlap.
+    """
     sending, listening, targets = scenario.transmit_aps, scenario.receive_aps, scenario.num_targets
     everyone_serves, everyone_senses = association in ("tc", "cf"), association in ("uc", "cf")
     served = scenario.num_ues if everyone_serves else scenario.num_ues * scenario.serving_links / sending
     lit = targets if everyone_senses else targets * scenario.sensing_links / sending
     heard = targets if everyone_senses else targets * scenario.listening_aps / listening
     known = sending if near is None else min(near, sending)
-    of_one = (torch.full((1, 1), float(count), dtype=torch.float64) for count in (served, lit, heard))
-    return _load(next(of_one), next(of_one), next(of_one), float(known), scenario)
+    signals = min(known * (1.0 + heard), float(sending))
+    served_by, lit_by, heard_by, needed = (
+        torch.full((1, 1), float(n), dtype=torch.float64) for n in (served, lit, heard, signals)
+    )
+    return _load(served_by, lit_by, heard_by, float(known), needed, scenario)
 
 
 def _members(sets: Tensor, count: int) -> Float[Tensor, "drop ap"]:
@@ -97,7 +126,7 @@ def _members(sets: Tensor, count: int) -> Float[Tensor, "drop ap"]:
     return members
 
 
-def _load(served: Tensor, lit: Tensor, heard: Tensor, known: float, scenario: TrackingScenario) -> Load:
+def _load(served: Tensor, lit: Tensor, heard: Tensor, known: float, signals: Tensor, scenario: TrackingScenario) -> Load:
     """The formulas at the head of this file."""
     antennas, pilots, samples = scenario.num_antennas, scenario.pilot_symbols, scenario.sensing.samples(scenario)
     data = scenario.block_length - pilots
@@ -108,9 +137,9 @@ def _load(served: Tensor, lit: Tensor, heard: Tensor, known: float, scenario: Tr
     busy = (heard > 0).to(heard.dtype)
     return Load(
         transmit_operations=estimation + precoding + 2.0 * (served + lit),
-        transmit_fronthaul=served * data + 3.0 * lit,
+        transmit_fronthaul=served * data + 3.0 * lit + antennas * samples,
         receive_operations=busy * filtering + heard * testing,
-        receive_fronthaul=busy * known * antennas * samples + heard,
+        receive_fronthaul=busy * signals * antennas * samples + heard,
         centre_operations=heard.sum(-1),
     )
 
