@@ -82,7 +82,7 @@ demo: $(STAMP) ## the main job: labelled drops, a trained allocator, a benchmark
 demo-sir: ## the same under the sensing constraint of the paper, in runs/demo-sir
 	$(MAKE) demo JOB=configs/demo OUTPUT=$(OUTPUT)-sir
 
-weights: $(STAMP) ## train the shipped network again (about half an hour of one core) into runs/training/sizes
+weights: $(STAMP) ## train the shipped network again (about a quarter of an hour of one core) into runs/training/sizes
 	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
 	$(BIN)/isac-torch train --config configs/train/sizes.yaml $(call RESUME,runs/training/sizes)
 

@@ -31,7 +31,6 @@ from isac_torch.allocators.tracking.learned import LearnedAllocator
 from isac_torch.datasets.fresh import FreshBatches, SirMix
 from isac_torch.evaluation.tracking.metrics import SIR_MARGIN
 from isac_torch.graph import LinkGraph
-from isac_torch.nn.layers import Tokens
 from isac_torch.nn.tracking.balance import balance
 from isac_torch.nn.tracking.merit import MAX_MIN, Aim, sensing_shortfall, training_loss
 from isac_torch.nn.tracking.network import AllocationNetwork
@@ -86,39 +85,22 @@ class Variant:
     clip: bool = True
     average: float = 0.995
     without: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    """Columns that are set to zero, by the encoder that reads them; `point_link`, `point_node`, `point_ap` are the features
-    of the point at which a gradient is taken."""
+    """Columns of the features that are set to zero, by the encoder that reads them."""
 
     def built(self) -> AllocationNetwork:
         """The network, before training."""
         network = self.network(self.hidden, self.layers, self.refinements, self.steps)
         for name, columns in self.without.items():
-            if not name.startswith("point_"):
-                getattr(network, name).register_forward_pre_hook(partial(_read_without, columns))
-        for layer in [*network.layers, *network.refinements]:
-            layer.register_forward_pre_hook(partial(_told_without, self.without))
+            getattr(network, name).register_forward_pre_hook(partial(_read_without, columns))
         return network
-
-
-def _muted(value: Tensor, columns: tuple[int, ...]) -> Tensor:
-    kept = torch.ones(value.shape[-1], dtype=value.dtype)
-    kept[list(columns)] = 0.0
-    return value * kept
 
 
 def _read_without(columns: tuple[int, ...], _: nn.Module, given: tuple[Tensor]) -> tuple[Tensor]:
     """Input of an encoder with `columns` at zero."""
-    return (_muted(given[0], columns),)
+    kept = torch.ones(given[0].shape[-1], dtype=given[0].dtype)
+    kept[list(columns)] = 0.0
+    return (given[0] * kept,)
 
-
-def _told_without(without: Mapping[str, tuple[int, ...]], _: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Input of a message layer with columns of the point's features at zero."""
-    *others, point = given
-    parts = {part: _muted(getattr(point, part), without.get(f"point_{part}", ())) for part in ("link", "node", "ap")}
-    return (*others, Tokens(**parts))
-
-
-_TOKENS = {"encode_link": tuple(range(1, 9)), "encode_ue": (0, 1, 2), "encode_target": (0, 1, 2), "encode_ap": (0, 1)}
 
 VARIANTS = {
     "base": Variant("2 layers, 2 gradient-fed ones, 10 learned steps, width 48"),
@@ -132,34 +114,12 @@ VARIANTS = {
     "multiplier": Variant("multiplier follows the share of violated sensing constraints", multiplier_step=0.2),
     "linear_rate": Variant("rate in the loss, not its logarithm", linear=True),
     "unclipped": Variant("drops' gradients not cut to the median", clip=False),
-    "no_tokens": Variant("all features of tokens and nodes but the kind of link at zero", without=_TOKENS),
+    "no_tokens": Variant("all features but the kind of link", without={"encode_link": (1, 2, 3, 4), "encode_ue": (0, 1, 2)}),
     "no_gains": Variant(
         "own gain or echo, and that relative to the best link", without={"encode_link": (1, 2), "encode_ue": (0,)}
     ),
     "no_disturbance": Variant("sum and worst of the disturbance N P", without={"encode_link": (3, 4), "encode_ue": (1,)}),
-    "no_constraints": Variant("S / (SIR0 I)", without={"encode_link": (5, 6), "encode_target": (0, 1, 2)}),
-    "no_own_noise": Variant("own noise share, interference of pilots", without={"encode_link": (7,), "encode_ue": (2,)}),
-    "no_counts": Variant("numbers of links of an AP", without={"encode_link": (8,), "encode_ap": (0, 1)}),
-    "no_point": Variant(
-        "powers, loads, margins and noise at the point: its gradient alone",
-        without={"point_link": (1,), "point_node": (1, 2, 3), "point_ap": (0,)},
-    ),
-    "lean": Variant(
-        "no_constraints, no_own_noise, no_counts and no_point at once",
-        without={
-            "encode_link": (5, 6, 7, 8),
-            "encode_ue": (2,),
-            "encode_target": (0, 1, 2),
-            "encode_ap": (0, 1),
-            "point_link": (1,),
-            "point_node": (1, 2, 3),
-            "point_ap": (0,),
-        },
-    ),
-    "lean_point": Variant(
-        "no_constraints, no_own_noise, no_counts at once",
-        without={"encode_link": (5, 6, 7, 8), "encode_ue": (2,), "encode_target": (0, 1, 2), "encode_ap": (0, 1)},
-    ),
+    "no_shared_pilots": Variant("interference of shared pilots", without={"encode_ue": (2,)}),
 }
 
 

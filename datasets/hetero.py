@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def to_hetero_data(problem: MaxMinSinrProblem, drop: int = 0) -> Any:
-    """The graph of one drop: nodes `link`, `ue`, `target` and `ap`, each with the features `x` of `link_graph`.
+    """The graph of one drop: nodes `link` and `ue` with the features `x` of `link_graph`, and `target` and `ap` without any.
 
     Edges: (link, sent_by, ap), (link, serves, ue), (link, illuminates, target); and with one weight each, `edge_attr`:
     (link, disturbs, ue), the share of a UE's disturbance that the link makes with the whole budget of its AP, and
@@ -41,8 +41,8 @@ def to_hetero_data(problem: MaxMinSinrProblem, drop: int = 0) -> Any:
 
     one = problem.select(torch.tensor([drop], device=problem.budget.device))
     graph, data = link_graph(one), HeteroData()
-    for node in ("link", "ue", "target", "ap"):
-        data[node].x = getattr(graph, node)[0]
+    data["link"].x, data["ue"].x = graph.link[0], graph.ue[0]
+    data["target"].num_nodes, data["ap"].num_nodes = one.num_targets, one.num_aps
     links = torch.arange(one.num_links, device=one.budget.device)
     owner = torch.arange(one.num_ues, device=links.device).repeat_interleave(one.serving)
     beams = links[one.num_comm_links :]

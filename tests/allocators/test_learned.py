@@ -159,7 +159,7 @@ def test_foreign_checkpoints_are_refused_in_one_line(tmp_path, network, change, 
 def test_weights_of_another_type_or_size_are_refused(tmp_path, network, change):
     save_network(tmp_path / "model.pt", network, {})
     content = torch.load(tmp_path / "model.pt", weights_only=True)
-    content["weights"]["encode_ap.weight"] = change(content["weights"]["encode_ap.weight"])
+    content["weights"]["encode_ue.weight"] = change(content["weights"]["encode_ue.weight"])
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(CheckpointError, match="do not fit"):
         load_network(tmp_path / "model.pt", AllocationNetwork)
@@ -176,7 +176,7 @@ def test_networks_of_every_kind_are_read_back(tmp_path, kind):
 
 def test_weights_that_are_not_finite_are_refused(tmp_path, network):
     with torch.no_grad():
-        network.encode_ap.bias[0] = torch.inf
+        network.encode_ue.bias[0] = torch.inf
     save_network(tmp_path / "model.pt", network, {})
     with pytest.raises(CheckpointError, match="is not finite"):
         load_network(tmp_path / "model.pt", AllocationNetwork)

@@ -39,8 +39,9 @@ def test_hetero_data_says_what_the_graph_says():
     problem = it.power_problem(SMALL.sample(2, generator=torch.Generator().manual_seed(2)), SMALL)
     data, graph = to_hetero_data(problem, drop=1), link_graph(problem)
     assert data.validate()
-    for node in ("link", "ue", "target", "ap"):
+    for node in ("link", "ue"):
         torch.testing.assert_close(data[node].x, getattr(graph, node)[1])
+    assert (data["target"].num_nodes, data["ap"].num_nodes) == (problem.num_targets, problem.num_aps)
     link, ap = data["link", "sent_by", "ap"].edge_index
     assert torch.equal(problem.link_ap[1][link], ap)
     link, ue = data["link", "serves", "ue"].edge_index

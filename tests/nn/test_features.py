@@ -25,7 +25,7 @@ from isac_torch.tracking.share_problem import ShareProblem
 
 def column_marks(value):
     """Two numbers a column that see its scale, its offset and the order of its entries."""
-    flat = value.double().reshape(-1, value.shape[-1]) if value.ndim == 3 else value.double()
+    flat = value.double().flatten(0, -2)
     place = torch.arange(1, len(flat) + 1, dtype=torch.float64)[:, None].cos()
     return torch.cat([flat.mean(0), (flat * place).mean(0)]).tolist()
 

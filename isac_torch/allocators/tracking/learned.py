@@ -161,15 +161,16 @@ def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objec
     """Plain powers; in unclear drops the best of these and those by UE beams, and of what more steps make of either.
 
     A drop is unclear where directions by UE beams can differ from plain ones, a sensing constraint is missed, or budgets or
-    gains are unlike those of the training.
+    gains are unlike those of the training; in the last case more steps begin at the untrained directions, too.
     """
     plain, by_ue_beams = Aim(objective), Aim(objective, by_ue_beams=True)
     logits, power = _powers(problem, directions, plain)
     unlike = unlike_training(problem)
+    doubtful = unlike
     if problem.num_constraints:
-        unlike |= problem.violations(power).sensing > FEASIBILITY_TOLERANCE
-        unlike |= (beam_efficiency(problem, logits) < by_ue_beams.least_net_gain).any(-1)
-    unclear = unlike.nonzero()[:, 0]
+        doubtful = doubtful | (problem.violations(power).sensing > FEASIBILITY_TOLERANCE)
+        doubtful = doubtful | (beam_efficiency(problem, logits) < by_ue_beams.least_net_gain).any(-1)
+    unclear = doubtful.nonzero()[:, 0]
     if len(unclear):
         part, best = problem.select(unclear), power[unclear]
         other_logits, other = _powers(part, directions, by_ue_beams)
@@ -179,6 +180,11 @@ def _answer(problem: MaxMinSinrProblem, directions: Directions, objective: Objec
                 _, found = _powers(part, _continued(start, more_steps), aim)
                 best = _better(part, best, found, plain)
         power = power.index_copy(0, unclear, best)
+    far = unlike.nonzero()[:, 0]
+    if len(far) and more_steps:
+        part = problem.select(far)
+        _, found = _powers(part, _continued(start_logits(part, plain.start_spread), more_steps), plain)
+        power = power.index_copy(0, far, _better(part, power[far], found, plain))
     return power
 
 

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from isac_torch.graph import LinkGraph, standardised
+from isac_torch.graph import LinkGraph
 from isac_torch.nn.ascent import LearnedSteps
 from isac_torch.nn.layers import MessageLayer, Tokens
-from isac_torch.nn.tracking.balance import Balanced, start_logits
+from isac_torch.nn.tracking.balance import start_logits
 from isac_torch.nn.tracking.merit import (
     ALL_AIMS,
     COLD_ITERATIONS,
@@ -25,17 +25,8 @@ from isac_torch.nn.tracking.merit import (
     merit_gradient,
     training_loss,
 )
-from isac_torch.tracking.graph import (
-    AP_FEATURES,
-    FEATURE_VERSION,
-    LINK_FEATURES,
-    TARGET_FEATURES,
-    UE_FEATURES,
-    link_graph,
-)
+from isac_torch.tracking.graph import FEATURE_VERSION, LINK_FEATURES, UE_FEATURES, link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
-
-_LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA = 2, 4, 1
 
 
 class AllocationNetwork(nn.Module):
@@ -57,12 +48,10 @@ class AllocationNetwork(nn.Module):
         self.shape = {"hidden": hidden, "layers": layers, "refinements": refinements, "steps": steps}
         self.encode_link = nn.Linear(LINK_FEATURES, hidden)
         self.encode_ue = nn.Linear(UE_FEATURES, hidden)
-        self.encode_target = nn.Linear(TARGET_FEATURES, hidden)
-        self.encode_ap = nn.Linear(AP_FEATURES, hidden)
+        self.first_target, self.first_ap = (nn.Parameter(torch.randn(hidden) / hidden**0.5) for _ in range(2))
         self.encode_aim = nn.Embedding(len(ALL_AIMS), hidden)
-        extra = (_LINK_EXTRA, _OWNER_EXTRA, _AP_EXTRA)
-        self.layers = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(layers))
-        self.refinements = nn.ModuleList(MessageLayer(hidden, *extra) for _ in range(refinements))
+        self.layers = nn.ModuleList(MessageLayer(hidden, 1, 1) for _ in range(layers))
+        self.refinements = nn.ModuleList(MessageLayer(hidden, 1, 1) for _ in range(refinements))
         self.heads = nn.ModuleList(_Head(hidden) for _ in range(1 + refinements))
         self.stepper = LearnedSteps(hidden, steps) if steps else None
 
@@ -78,14 +67,14 @@ class AllocationNetwork(nn.Module):
         logits = start_logits(problem, aim.start_spread)
         tokens = self._encode(graph, aim)
         gradient, _, point = merit_gradient(problem, logits, None, COLD_ITERATIONS, FIRST_SENSING_WEIGHT, aim)
-        extra = _point_features(problem, gradient, point)
+        slope = _slope(problem, gradient)
         for layer in self.layers:
-            tokens = layer(tokens, problem, graph, extra)
+            tokens = layer(tokens, problem, graph, slope)
         logits = logits + self.heads[0](tokens, problem)
         yield logits
         for layer, head in zip(self.refinements, self.heads[1:], strict=True):
             gradient, _, point = merit_gradient(problem, logits, point.scale, 2 * WARM_ITERATIONS, FIRST_SENSING_WEIGHT, aim)
-            tokens = layer(tokens, problem, graph, _point_features(problem, gradient, point))
+            tokens = layer(tokens, problem, graph, _slope(problem, gradient))
             logits = logits + head(tokens, problem)
             yield logits
         if self.stepper is not None:
@@ -114,9 +103,13 @@ class AllocationNetwork(nn.Module):
         return len(self.heads)
 
     def _encode(self, graph: LinkGraph, aim: Aim) -> Tokens:
-        wanted = self.encode_aim.weight[aim.index]
-        owner = torch.cat([self.encode_ue(graph.ue) + wanted, self.encode_target(graph.target)], 1)
-        return Tokens(self.encode_link(graph.link).relu(), owner.relu(), self.encode_ap(graph.ap).relu())
+        """States before the first layer: targets and APs, which have no features, all start at a learned one."""
+        ue = self.encode_ue(graph.ue) + self.encode_aim.weight[aim.index]
+        target, ap = (
+            first.expand(*nodes.shape[:2], -1)
+            for first, nodes in ((self.first_target, graph.target), (self.first_ap, graph.ap))
+        )
+        return Tokens(self.encode_link(graph.link).relu(), torch.cat([ue, target], 1).relu(), ap.relu())
 
 
 class _Head(nn.Module):
@@ -140,29 +133,12 @@ class _Head(nn.Module):
         return torch.cat(out, 1).squeeze(-1)
 
 
-def _point_features(problem: MaxMinSinrProblem, gradient: Tensor, point: Balanced) -> Tokens:
-    """What each token should know of a point: relative gradient, powers, loads, margins of the sensing constraints."""
+def _slope(problem: MaxMinSinrProblem, gradient: Tensor) -> Tokens:
+    """The gradient on each link, UE and target, relative to its root mean square over the drop."""
     with torch.no_grad():
         size = gradient.square().mean(-1, keepdim=True).sqrt() + 1e-8
-        slope = _compressed(gradient / size)
-        link, owner = slope[:, : problem.num_links], slope[:, problem.num_links :]
-        limit = problem.link_budget
-        scale = point.scale / point.scale[:, : problem.num_ues].sum(-1, keepdim=True)
-        margin = torch.ones_like(scale)
-        if problem.num_constraints:
-            margin[:, problem.num_ues :] = problem.sir(point.power) / problem.sir_min
-        heard = problem.interference(point.power)
-        noise = torch.cat([heard, heard.new_ones(len(heard), problem.num_targets)], 1)
-        owners = [
-            owner,
-            standardised(scale, (-15.0, 10.0)),
-            standardised(margin, (0.0, 3.0)),
-            standardised(noise, (15.0, 10.0)),
-        ]
-        load = problem.ap_load(point.power) / problem.budget
-        return Tokens(
-            torch.stack([link, standardised(point.power / limit, (-15.0, 10.0))], -1), torch.stack(owners, -1), load[..., None]
-        )
+        link, node = _compressed(gradient / size)[..., None].tensor_split([problem.num_links], 1)
+        return Tokens(link, node, link.new_zeros(problem.num_drops, problem.num_aps, 0))
 
 
 def _compressed(value: Tensor) -> Tensor:
