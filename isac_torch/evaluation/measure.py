@@ -116,10 +116,16 @@ def draw(
 
 
 def timed_allocate(problem: ProblemT, allocator: Allocator[ProblemT]) -> Timed:
-    """The allocation of the whole set, with wall and processor time of allocate() after a warm-up.
+    """The allocation of the whole set, with wall and processor time of allocate() after a warm-up."""
+    _warm_up(problem, allocator)
+    start, cpu = time.perf_counter(), time.process_time()
+    allocation = allocate(problem, allocator)
+    return Timed(replace(allocation, seconds=time.perf_counter() - start), time.process_time() - cpu)
 
-    The warm-up is one or two drops, again if that was quick, and then the whole set once if that takes less than about two
-    seconds: what takes longer than that has no need of it.
+
+def _warm_up(problem: ProblemT, allocator: Allocator[ProblemT]) -> None:
+    """One or two drops, again if that was quick, and then the whole set once if that takes less than about two seconds: what
+    takes longer than that has no need of it.
     """
     few = problem.select(torch.arange(min(2, 1 + problem.num_drops // 16)))
     seconds = _seconds(few, allocator)
@@ -127,9 +133,6 @@ def timed_allocate(problem: ProblemT, allocator: Allocator[ProblemT]) -> Timed:
         seconds = _seconds(few, allocator)
     if seconds / few.num_drops * problem.num_drops < _WARM_UP_SECONDS:
         allocate(problem, allocator)
-    start, cpu = time.perf_counter(), time.process_time()
-    allocation = allocate(problem, allocator)
-    return Timed(replace(allocation, seconds=time.perf_counter() - start), time.process_time() - cpu)
 
 
 def _wall_time(problem: ProblemT, allocator: Allocator[ProblemT]) -> Allocation:
