@@ -72,9 +72,10 @@ def frame(
         num_drops: Fresh drops, the same for every row.
         seed: Take one that no training set uses.
         output: Folder of the results.
-        objective: Largest smallest net rate (rate), least energy of a frame at rate_min (energy), fewest pilot symbols that
-            meet Gamma (overhead), smallest largest NMSE (nmse) or sum of NMSE (sum_nmse) at the scenario's pilot symbols, or
-            the largest smallest net rate by the paper's formula (paper_rate). All of them meet the localisation bounds.
+        objective: Largest smallest net rate (rate; one more row has lengths that a network chooses), least energy of a frame at
+            rate_min (energy), fewest pilot symbols that meet Gamma (overhead), smallest largest NMSE (nmse) or sum of NMSE
+            (sum_nmse) at the scenario's pilot symbols, or the largest smallest net rate by the paper's formula (paper_rate).
+            All of them meet the localisation bounds.
         rate_min: Net rate of every UE, bit/s, for the objective energy.
         weight: Of each UE's NMSE, for the objectives nmse and sum_nmse.
         splits: Downlink and uplink pilot symbols of each fixed frame to compare with, by default [[4, 16], [10, 10], [16, 4]]

@@ -42,3 +42,11 @@ def shipped_roads() -> Path:
     if not path.is_file():
         raise BundleError("this installation comes without it; give a file of `isac-torch downlink-pilots export`")
     return path
+
+
+def shipped_frames() -> Path:
+    """The file of the network that chooses pilot lengths of the downlink-pilot system. CheckpointError if there is none."""
+    path = Path(__file__).with_name("downlink_pilots_frames.npz")
+    if not path.is_file():
+        raise CheckpointError("this installation has no network for pilot lengths; make one by benchmarks/frame_policy.py")
+    return path

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.allocators.downlink_pilots.frame import _check, best_frame
+from isac_torch.allocators.downlink_pilots.frame import best_frame, check_frame
 from isac_torch.allocators.downlink_pilots.frame_energy import frame_energy, largest_payload, least_energy
 from isac_torch.allocators.downlink_pilots.frame_powers import largest_rate, least_error, logits_of
 from isac_torch.downlink_pilots.build import power_problem
@@ -188,7 +188,7 @@ def test_requests_that_make_no_sense_say_why(change, message):
 
 def test_an_unknown_objective_says_which_there_are():
     with pytest.raises(ScenarioError, match="objective='speed' must be one of rate, energy"):
-        _check(drawn(SMALL, 1), SMALL, "speed", None, None)
+        check_frame(drawn(SMALL, 1), SMALL, "speed", None, None)
 
 
 @pytest.mark.parametrize("link", ["uplink", "downlink"])

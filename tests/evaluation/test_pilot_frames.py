@@ -21,7 +21,7 @@ def test_files_agree_and_the_chosen_frame_is_the_best(tmp_path):
     with (tmp_path / "frames.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     rates = {name: [float(line["net_rate_bit_s"]) for line in lines if line["frame"] == name] for name in summary["frames"]}
-    assert list(rates) == ["2:2", "4:2", "chosen"]
+    assert list(rates) == ["2:2", "4:2", "policy", "chosen"]
     for name, row in summary["frames"].items():
         assert row["net_rate_mean"] == pytest.approx(sum(rates[name]) / 4)
         assert row["net_rate_worst"] == pytest.approx(min(rates[name]))

@@ -109,7 +109,7 @@ def best_frame(
         >>> bool((plan.downlink + plan.uplink < 12).all())          # symbols; fewer than the 6 + 6 of the scenario
         True
     """
-    _check(drop, scenario, objective, rate_min, weight)
+    check_frame(drop, scenario, objective, rate_min, weight)
     parts = torch.arange(drop.num_drops, device=drop.gain.device).split(_CHUNK)
     return _joined([_search(drop.select(part), scenario, objective, rate_min, weight) for part in parts])
 
@@ -123,16 +123,39 @@ def fixed_frame(
     weight: Sequence[float] | None = None,
 ) -> FramePlan:
     """The frame with the scenario's own pilot lengths and the powers of `objective`; all else as in `best_frame`."""
-    _check(drop, scenario, objective, rate_min, weight)
-    plans = []
-    for part in torch.arange(drop.num_drops, device=drop.gain.device).split(_CHUNK):
-        problem = _problem(drop.select(part), scenario, objective, weight)
-        powers = frame_powers(objective, problem, scenario, rate_min)
-        plan = _empty(problem)
-        plan.tried[:] = 1
-        _keep(plan, scenario, problem, powers, powers.met.nonzero()[:, 0], torch.arange(len(part), device=part.device))
-        plans.append(plan)
-    return _joined(plans)
+    drops = drop.num_drops
+    lengths = [scenario.downlink_symbols] * drops, [scenario.uplink_symbols] * drops
+    return frame_at(drop, scenario, *lengths, objective, rate_min=rate_min, weight=weight)
+
+
+def frame_at(
+    drop: DownlinkPilotDrop,
+    scenario: DownlinkPilotScenario,
+    downlink: Sequence[int],
+    uplink: Sequence[int],
+    objective: Objective = "rate",
+    *,
+    rate_min: float | None = None,
+    weight: Sequence[float] | None = None,
+) -> FramePlan:
+    """The frame of given pilot lengths (symbols), one of each per drop, and the powers of `objective`; else as `best_frame`.
+
+    A drop whose lengths leave no data symbol has no frame.
+    """
+    check_frame(drop, scenario, objective, rate_min, weight)
+    plan = _empty(power_problem(drop, scenario))
+    pairs = list(zip(downlink, uplink, strict=True))
+    for pair in sorted(set(pairs)):
+        if sum(pair) >= scenario.frame_symbols:
+            continue
+        chosen = replace(scenario, downlink_symbols=pair[0], uplink_symbols=pair[1])
+        index = torch.tensor([place for place, lengths in enumerate(pairs) if lengths == pair], device=drop.gain.device)
+        for part in index.split(_CHUNK):
+            problem = _problem(drop.select(part), chosen, objective, weight)
+            powers = frame_powers(objective, problem, chosen, rate_min)
+            plan.tried[part] = 1
+            _keep(plan, chosen, problem, powers, powers.met.nonzero()[:, 0], part)
+    return plan
 
 
 def _search(
@@ -211,12 +234,12 @@ def _goal(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, objective: O
     return LargestPaperRate(drop) if objective == "paper_rate" else LeastError(drop)
 
 
-def _check(
+def check_frame(
     drop: DownlinkPilotDrop,
     scenario: DownlinkPilotScenario,
-    objective: str,
-    rate_min: float | None,
-    weight: Sequence[float] | None,
+    objective: str = "rate",
+    rate_min: float | None = None,
+    weight: Sequence[float] | None = None,
 ) -> None:
     """Refuse what makes no search, in one line each."""
     if bool((drop.pilot.sort(-1).values.diff(dim=-1) == 0).any()):

@@ -77,11 +77,16 @@ def unbounded_rate(problem: MinMaxNmseProblem, scenario: DownlinkPilotScenario) 
     They start at the powers of the smallest largest NMSE, at those of a network before training and where the UE nearest to an
     AP has most of its power.
     """
-    free, noise = replace(problem, crb_max=torch.full_like(problem.crb_max, _ANYWHERE)), payload_noise(scenario)
+    free, noise = without_bounds(problem), payload_noise(scenario)
     near = (2.0 * problem.gain.clamp_min(_SILENT).log()).log_softmax(1).flatten(1)
     starts = [logits_of(problem, least_error(problem, scenario).power), start_logits(problem), near]
     found = [powers(free, ascend(_RateHill(free, noise), logits, 2 * _STEPS, _LENGTH)) for logits in starts]
     return torch.stack([spectral_efficiency(free, power, noise).amin(-1) for power in found]).amax(0)
+
+
+def without_bounds(problem: MinMaxNmseProblem) -> MinMaxNmseProblem:
+    """The same problem, its localisation bounds so wide that they limit nothing."""
+    return replace(problem, crb_max=torch.full_like(problem.crb_max, _ANYWHERE))
 
 
 def logits_of(problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]) -> Float[Tensor, "drop link"]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from isac_torch.allocators.downlink_pilots.frame import best_frame, fixed_frame
+from isac_torch.allocators.downlink_pilots.frame_policy import policy_frame
 from isac_torch.errors import ScenarioError
 from isac_torch.evaluation import figures
 from isac_torch.evaluation.suite import check_run
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 CHOSEN = "chosen"
 """Row of the frames that are chosen per drop."""
+POLICY = "policy"
+"""Row of the frames whose lengths a network chooses, for the objective "rate"."""
 _VALUES = {
     "downlink_symbols": "downlink",
     "uplink_symbols": "uplink",
@@ -80,10 +83,13 @@ def compare_frames(
     )
     asked: dict[str, Any] = {"objective": objective, "rate_min": rate_min, "weight": weight}
     plans: dict[str, FramePlan] = {}
-    bar = tqdm([*scenarios, CHOSEN], unit="frame", leave=False)
+    bar = tqdm([*scenarios, *([POLICY] if objective == "rate" else []), CHOSEN], unit="frame", leave=False)
     for name in bar:
         bar.set_description(name)
-        plans[name] = best_frame(drop, scenario, **asked) if name == CHOSEN else fixed_frame(drop, scenarios[name], **asked)
+        if name == POLICY:
+            plans[name] = policy_frame(drop, scenario)
+        else:
+            plans[name] = best_frame(drop, scenario, **asked) if name == CHOSEN else fixed_frame(drop, scenarios[name], **asked)
     summary = {
         "scenario": scenario.name,
         "frame_symbols": scenario.frame_symbols,
@@ -171,7 +177,7 @@ def _draw(plans: dict[str, FramePlan], objective: Objective, path: Path) -> None
     figure, axes = figures.new_axes()
     for (name, sample), style in zip(parts.items(), figures.styles(len(parts)), strict=True):
         if len(sample):
-            label = "chosen per drop" if name == CHOSEN else f"fixed {name}"
+            label = {CHOSEN: "chosen per drop", POLICY: "chosen by the network"}.get(name, f"fixed {name}")
             axes.ecdf(sample.numpy(), label=label, linewidth=2.2 if name == CHOSEN else 1.5, **style)
     axes.set(xlabel=quantity, ylabel="share of drops at or below", ylim=(0.0, 1.0))
     figures.finish(axes, "pilot lengths (downlink:uplink) and powers of a frame")
