@@ -18,7 +18,7 @@ PROCESSES ?= 2
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights native native-check native-arm mutations tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
+.PHONY: help setup test test-slow check format demo demo-sir weights weights-aps native native-check native-arm mutations tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -85,6 +85,11 @@ demo-sir: ## the same under the sensing constraint of the paper, in runs/demo-si
 weights: $(STAMP) ## train the shipped network again (about a quarter of an hour of one core) into runs/training/sizes
 	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
 	$(BIN)/isac-torch train --config configs/train/sizes.yaml $(call RESUME,runs/training/sizes)
+
+weights-aps: $(STAMP) ## train the policy that runs at the APs again (about 80 minutes of one core) into runs/training/distributed_noise
+	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
+	for part in train tune noise; do $(BIN)/isac-torch distributed train --config configs/distributed/$$part.yaml || exit 1; done
+	$(BIN)/isac-torch distributed export --checkpoint runs/training/distributed_noise/model.pt --output runs/policy.npz
 
 tensorboard: $(STAMP) ## look at runs/ in a browser
 	$(BIN)/tensorboard --logdir runs --port $(PORT)

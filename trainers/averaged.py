@@ -27,6 +27,10 @@ class AveragedTraining(lightning.LightningModule):
         if not 0.0 <= average_decay < 1.0:
             raise IsacError(f"average_decay={average_decay} must be at least 0 and below 1")
 
+    def stored(self) -> nn.Module:
+        """The network that `model.pt` holds."""
+        return self.average
+
     def on_fit_start(self) -> None:
         """Take down what the network is trained on: `model.pt` stores it with the hyper-parameters."""
         data = getattr(self.trainer, "datamodule", None)

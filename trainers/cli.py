@@ -247,7 +247,7 @@ def _write_model(cli: TrainingCLI, module: Any) -> None:
     metrics = cli.keeper.metrics | latest
     facts = {"hyperparameters": dict(module.hparams), "steps": cli.trainer.global_step, "metrics": metrics}
     path = cli.folder.path / MODEL_FILE
-    save_network(path, module.average.float(), facts)
+    save_network(path, module.stored().float(), facts)
     shown = ", ".join(f"{name} {metrics[name]:.4f}" for name in sorted(metrics) if name.startswith("val/"))
     print(f"{path}: {shown or 'no validation in these steps'}")  # noqa: T201 - what the command is for
 

@@ -87,6 +87,7 @@ class DistributedTraining(AveragedTraining):
         slot_rounds: int = 1,
         average_decay: float = 0.995,
         start: str | None = None,
+        start_share: float = 0.0,
     ) -> None:
         """Policy and optimiser settings.
 
@@ -117,6 +118,8 @@ class DistributedTraining(AveragedTraining):
             slot_rounds: most rounds in each of the following slots of a batch.
             average_decay: of the running average of the weights that is validated and stored.
             start: weights (model.pt) of such a training to go on from; default new ones.
+            start_share: share of these in the weights that are validated and stored, number by number; the rest is the running
+                average. A training for further tasks then keeps more of what was learned before it.
         """
         super().__init__(average_decay)
         wrong = [number for number in exit_rounds if not 0 <= number <= rounds]
@@ -130,6 +133,8 @@ class DistributedTraining(AveragedTraining):
             raise IsacError(f"exit_weights={exit_weights} must be one number >= 0 for each of exit_rounds={list(exit_rounds)}")
         if slot_range < 1.0 or slot_rounds < 1:
             raise IsacError(f"slot_range={slot_range} and slot_rounds={slot_rounds} must both be at least 1")
+        if not 0.0 <= start_share < 1.0 or (start_share and start is None):
+            raise IsacError(f"start_share={start_share} must be at least 0 and below 1, and needs start where it is not 0")
         self.save_hyperparameters()
         self._margin = dict(zip(exit_rounds, margins, strict=True))
         self._exit_weight = dict(zip(exit_rounds, weights, strict=True))
@@ -139,6 +144,18 @@ class DistributedTraining(AveragedTraining):
         if start is not None:
             self.network.load_state_dict(_weights(Path(start), self.network))
         self.average: DistributedNetwork | UnfoldedPrices = deepcopy(self.network).requires_grad_(False)
+        self._before = {name: value.clone() for name, value in self.average.state_dict().items()}
+
+    def stored(self) -> DistributedNetwork | UnfoldedPrices:
+        """The running average, and `start_share` of the weights that the training began with."""
+        share = self.hparams["start_share"]
+        if not share:
+            return self.average
+        mean = deepcopy(self.average)
+        mean.load_state_dict(
+            {name: value.lerp(self._before[name].to(value), share) for name, value in mean.state_dict().items()}
+        )
+        return mean
 
     def training_step(self, batch: Batch, batch_index: int) -> Tensor:
         """A scalar whose gradient is that of the losses of all exits, clipped per drop at the log shares."""
@@ -221,7 +238,7 @@ class DistributedTraining(AveragedTraining):
         problem, label = batch
         best = torch.log2(1.0 + label["value"].to(problem.budget)).clamp_min(1e-9)
         with torch.no_grad():
-            found = self.average.exits(problem)
+            found = self.stored().exits(problem)
             for number in self.hparams["exit_rounds"]:
                 power = found[number].exp() * problem.link_budget
                 ratio = torch.log2(1.0 + problem.objective(power)) / best

@@ -65,6 +65,8 @@ WRONG: list[dict[str, Any]] = [
     {"exit_weights": [1.0, 1.0, 1.0, 1.0, -1.0]},
     {"slot_range": 0.5},
     {"slot_rounds": 0},
+    {"start_share": 0.5},
+    {"start_share": 1.0, "start": "model.pt"},
 ]
 
 
@@ -118,6 +120,19 @@ def test_the_next_slot_changes_gains_and_nothing_else():
     changed = (passing.echo / problem.echo)[:, :, problem.num_comm_links :].unflatten(2, (problem.num_targets, -1))
     torch.testing.assert_close(changed[:, [0, 1], [0, 1]], torch.ones_like(changed[:, [0, 1], [0, 1]]))
     assert float(changed[:, 0, 1].log().std()) > 0.2
+
+
+def test_a_share_of_the_weights_before_stays_in_those_that_are_stored(problem, tmp_path):
+    torch.manual_seed(1)
+    before = DistributedNetwork(8, 2, 2, 1)
+    save_network(tmp_path / "before.pt", before, {})
+    options = {"hidden": 8, "floats": 2, "exit_rounds": [0, 2], "start": str(tmp_path / "before.pt"), "average_decay": 0.1}
+    module = DistributedTraining("distributed", rounds=2, prices=1, learning_rate=1e-2, start_share=0.25, **options)
+    fit(module, (problem, {}), 3)
+    first, last, stored = (network.state_dict() for network in (before, module.average, module.stored()))
+    assert any(not torch.equal(first[name], last[name]) for name in first)
+    for name, value in stored.items():
+        torch.testing.assert_close(value, 0.25 * first[name] + 0.75 * last[name])
 
 
 def test_a_training_goes_on_from_weights_of_its_own_size(tmp_path):
