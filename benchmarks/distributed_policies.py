@@ -1,6 +1,7 @@
 """Policies that run at the APs: share of the optimum against rounds and bytes, and what coarse, lost and missing messages cost.
 
-python benchmarks/distributed_policies.py --num_drops 300 --json distributed.json --png distributed.png
+python benchmarks/distributed_policies.py --num_drops 200 --json distributed.json
+python benchmarks/distributed_figures.py distributed.json docs/images
 """
 
 from __future__ import annotations
@@ -27,19 +28,25 @@ from isac_torch.propagation.path_loss import umi_nlos_gain
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.local.policy import LocalState
+from isac_torch.tracking.local.promises import settled
 from isac_torch.tracking.local.rounds import Channel, clear, neighbourhoods
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights
 
-STEPS = (0.02, 0.1, 0.5)
+STEPS = (0.02, 0.1, 0.2, 0.5)
 """Seconds between two slots; the last one is that of the tracking loop."""
+LATE = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
+"""Shares of the messages that are late or lost."""
 ROUNDS = (0, 1, 2, 4, 8)
 FOLLOWING = {
-    **{f"{rounds} a slot": (rounds, False) for rounds in (1, 2, 4)},
-    "1 a slot, 8 from nothing where a target is missed": (1, True),
+    **{f"{rounds} a slot": (rounds, 0, False) for rounds in (1, 2, 4)},
+    "1 a slot, 2 exchanges": (1, 2, False),
+    "1 a slot, 8 from nothing where a target is missed": (1, 0, True),
 }
-"""Rounds in a slot that follows, and whether drops in which a target still misses its constraint begin anew."""
+"""Rounds and exchanges of promises in a slot that follows, and whether drops in which a target still misses its constraint
+begin anew.
+"""
 
 
 def judged(problem: MaxMinSinrProblem, power: Tensor, best: Tensor) -> dict[str, float]:
@@ -101,7 +108,7 @@ def dead_ap(policy: Distributed, problem: MaxMinSinrProblem) -> dict[str, object
     return found
 
 
-def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: int = 12) -> dict[str, dict[str, float]]:
+def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: int = 6) -> dict[str, dict[str, float]]:
     """A few rounds a slot from the state of the slot before (`FOLLOWING`), beside eight rounds from nothing in every slot.
 
     Everything moves as in the tracking loop: targets at 10 m/s, UEs at 1.5 m/s (standard deviations along each axis).
@@ -127,9 +134,9 @@ def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: in
         problem = power_problem(drop, scenario)
         with torch.no_grad():
             cold = run_rounds(policy, problem, None, 8)
-            found = {"8 from nothing": (cold, 8.0)}
-            for name, (rounds, restart) in FOLLOWING.items():
-                found[name] = followed(policy, problem, state.get(name), rounds, cold if restart else None)
+            found = {"8 from nothing": (cold, 8.0), "8 from nothing, 2 exchanges": (promised(problem, cold, 2), 8.0)}
+            for name, (rounds, exchanges, restart) in FOLLOWING.items():
+                found[name] = followed(policy, problem, state.get(name), rounds, exchanges, cold if restart else None)
                 state[name] = found[name][0]
         if slot:
             best = allocate(problem, BatchedOptimal())
@@ -151,14 +158,25 @@ def run_rounds(policy: Distributed, problem: MaxMinSinrProblem, before: LocalSta
     return state
 
 
+def promised(problem: MaxMinSinrProblem, state: LocalState, exchanges: int) -> LocalState:
+    """What the nodes hold after exchanges of promises: only powers change."""
+    single = problem.cast(torch.float32)
+    return LocalState(settled(single, neighbourhoods(single), state.share, exchanges), state.private)
+
+
 def followed(
-    policy: Distributed, problem: MaxMinSinrProblem, before: LocalState | None, rounds: int, cold: LocalState | None
+    policy: Distributed,
+    problem: MaxMinSinrProblem,
+    before: LocalState | None,
+    rounds: int,
+    exchanges: int,
+    cold: LocalState | None,
 ) -> tuple[LocalState, float]:
-    """What the nodes hold after `rounds` of a slot that follows, and the mean number of rounds.
+    """What the nodes hold after `rounds` and `exchanges` of a slot that follows, and the mean number of rounds.
 
     With `cold`, drops in which a target still misses its constraint take the state of eight rounds from nothing.
     """
-    state = run_rounds(policy, problem, before, 8 if before is None else rounds)
+    state = promised(problem, run_rounds(policy, problem, before, 8 if before is None else rounds), exchanges)
     if cold is None or before is None:
         return state, float(rounds)
     missed = problem.violations(within(problem, state.share)).sensing > 1e-6
@@ -183,6 +201,16 @@ def moved(drop: TrackingDrop, scenario: TrackingScenario, walked: Tensor, flown:
     return replace(drop, ue_position=ue, target_position=target, ue_gain=drop.ue_gain * after / before)
 
 
+def lossy(share: float) -> Lossy:
+    """A channel that loses a share of the messages."""
+    return Lossy(share, torch.Generator().manual_seed(1))
+
+
+def late(share: float, rounds: int) -> Late:
+    """A channel on which a share of the messages arrive some rounds late."""
+    return Late(share, torch.Generator().manual_seed(1), rounds)
+
+
 def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> dict[str, object]:
     """Everything that the page on distributed policies shows."""
     found: dict[str, object] = {}
@@ -199,22 +227,15 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
         "8 bits": lambda: Coarse(8),
         "6 bits": lambda: Coarse(6),
         "4 bits": lambda: Coarse(4),
-        "5 % lost": lambda: Lossy(0.05, torch.Generator().manual_seed(1)),
-        "20 % lost": lambda: Lossy(0.2, torch.Generator().manual_seed(1)),
-        **{
-            f"{late:.0%} late by {rounds}": partial(Late, late, torch.Generator().manual_seed(1), rounds)
-            for late, rounds in ((0.05, 1), (0.2, 1), (0.5, 1), (1.0, 1), (0.05, 3), (0.2, 3), (0.5, 3))
-        },
+        **{f"{share:.0%} lost": partial(lossy, share) for share in LATE},
+        **{f"{share:.0%} late by {rounds}": partial(late, share, rounds) for share in LATE for rounds in (1, 3)},
     }
     found["channel"] = {
         name: {rounds: judged(problem, power_of(learned, problem, rounds, channel=make()), best) for rounds in (4, 8)}
         for name, make in channels.items()
     }
     found["dead_ap"] = dead_ap(learned, problem)
-    found["slots"] = {
-        f"{kind}, {step:g} s": slots(policies[kind], max(num_drops // 3, 8), seed + 2, step)
-        for kind, step in (*(("distributed", step) for step in STEPS), ("unfolded", STEPS[-1]))
-    }
+    found["slots"] = {f"distributed, {step:g} s": slots(learned, max(num_drops // 3, 8), seed + 2, step) for step in STEPS}
     large, top, near = feasible(TrackingScenario.of_size("64x64x8"), max(num_drops // 10, 8), seed + 1)
     found["hearing"] = {
         "all": judged(large, power_of(learned, large, 4), top),
@@ -226,40 +247,14 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
     return found
 
 
-def draw(found: dict[str, object], path: Path) -> None:
-    """Share of the optimum against rounds, and against bytes per AP."""
-    from matplotlib import pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.0, 3.6), sharey=True, layout="constrained")
-    for kind, marker in (("distributed", "o"), ("distributed_classical", "^"), ("unfolded", "s")):
-        curve: dict[int, dict[str, float]] = found[kind]  # type: ignore[assignment]
-        floats = float(found[f"{kind}_floats_per_ap_round"])  # type: ignore[arg-type]
-        for name, style in (("valid_mean", "-"), ("strict_mean", "--")):
-            label = f"{kind.replace('_', ', ')}, " + ("drops that meet all" if name == "valid_mean" else "missed count 0")
-            share = [curve[rounds][name] for rounds in ROUNDS]
-            left.plot(range(len(ROUNDS)), share, style, marker=marker, label=label)
-            right.plot([4.0 * floats * rounds for rounds in ROUNDS], share, style, marker=marker)
-    left.set_xticks(range(len(ROUNDS)), [str(rounds) for rounds in ROUNDS])
-    left.set(xlabel="rounds of messages", ylabel="share of the central optimum", ylim=(0.0, 1.0))
-    right.axvline(4.0 * float(found["central_upload_floats_per_ap"]), color="gray", linestyle=":")  # type: ignore[arg-type]
-    right.text(4.0 * float(found["central_upload_floats_per_ap"]), 0.03, " upload to a centre", color="gray")  # type: ignore[arg-type]
-    right.set(xlabel="bytes per AP, single precision", xlim=(-100.0, None))
-    left.legend(fontsize=8, loc="lower right")
-    for axis in (left, right):
-        axis.grid(alpha=0.3)
-    with written_whole(path) as staged:
-        figure.savefig(staged, dpi=130, format="png")
-
-
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--num_drops", type=int, default=300)
+    parser.add_argument("--num_drops", type=int, default=200)
     parser.add_argument("--seed", type=int, default=981000)
     parser.add_argument("--distributed", help="weights other than those shipped")
     parser.add_argument("--unfolded", help="weights other than those shipped")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--png", type=Path)
     parser.add_argument("--classical", help="weights other than those shipped")
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -269,8 +264,6 @@ def main() -> None:
     if given.json:
         with written_whole(given.json) as staged:
             staged.write_text(json.dumps(found, indent=1))
-    if given.png:
-        draw(found, given.png)
 
 
 if __name__ == "__main__":

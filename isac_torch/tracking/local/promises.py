@@ -1,5 +1,5 @@
 """The last exchange of messages: every AP promises its part of every sensing constraint. docs/distributed.md,
-eqs. (92) and (93).
+eqs. (94) and (95).
 
 A constraint S_l p >= g_l (I_l p + n_l) is a sum over the APs. With the aim g'_l a little above g_l, AP m adds
 
