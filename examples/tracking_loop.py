@@ -22,10 +22,11 @@ def main() -> None:
     parser.add_argument("--checkpoint", type=Path, help="weights of gnn")
     parser.add_argument("--num_worlds", type=int, default=4)
     parser.add_argument("--num_steps", type=int, default=24)
+    parser.add_argument("--seed", type=int, default=Loop.seed, help="world i is drawn from seed + i")
     parser.add_argument("--search_beams", type=int, default=0, help="beams that always search, beside one for each target")
     parser.add_argument("--workers", type=int, default=1, help="processes; the results do not depend on them")
     options = parser.parse_args()
-    loop = Loop(num_worlds=options.num_worlds, num_steps=options.num_steps, search_beams=options.search_beams)
+    loop = Loop(options.num_worlds, options.num_steps, seed=options.seed, search_beams=options.search_beams)
     scenario = TrackingScenario(listening_aps=2)
     report(options.output, scenario, loop, options.allocators, options.checkpoint, options.workers)
 

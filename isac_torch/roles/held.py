@@ -125,12 +125,13 @@ class Held:
         return drop, held_problem(drop, some.scenario, some.standard)
 
     def each(
-        self, sets: Int[Tensor, "drop set rx"], measure: Callable[[MaxMinSinrProblem], Tensor]
+        self, sets: Int[Tensor, "drop set rx"], measure: Callable[[MaxMinSinrProblem, Tensor], Tensor]
     ) -> Float[Tensor, "drop set"]:
-        """What `measure` makes of the problem of every set."""
+        """What `measure` makes of the problems of all sets; it is told the drop of each."""
         drop, flat = torch.arange(len(sets)).repeat_interleave(sets.shape[1]), sets.flatten(0, 1)
         pieces = torch.arange(len(flat)).split(TOGETHER)
-        return torch.cat([measure(self.problem(drop[piece], flat[piece])[1]) for piece in pieces]).unflatten(0, sets.shape[:2])
+        found = [measure(self.problem(drop[piece], flat[piece])[1], drop[piece]) for piece in pieces]
+        return torch.cat(found).unflatten(0, sets.shape[:2])
 
     def best(self, sets: Int[Tensor, "drop set rx"], allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
         """Of some sets for every network the one with the largest minimum SINR under the whole requirement.

@@ -22,7 +22,8 @@ from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.roles.held import Chosen, Held, default_standard, joined, raised, worth
 from isac_torch.roles.search import Search, search_roles
-from isac_torch.solvers.tracking.target_factors import target_factors
+from isac_torch.roles.target_search import TargetSearch, search_for_targets
+from isac_torch.solvers.tracking.target_powers import target_powers
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.requirement import Requirement
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from isac_torch.tracking.problem import MaxMinSinrProblem
     from isac_torch.tracking.scenario import TrackingScenario
 
+_ROOM = 1e-3
+"""Share by which factors are lowered, so that the certified solution has room."""
+
 
 @dataclass(frozen=True)
 class RolePolicy:
@@ -42,19 +46,19 @@ class RolePolicy:
     Attributes:
         name: short name for tables.
         allocator: who gives the powers, a name of `isac_torch.allocators.registry`.
-        kept: share of the smallest SINR with the default roles that is kept while the SICNR of the targets is raised, every
-            target's by a factor of its own; 1: no target is asked for more than uniform power gives.
-        most: largest such factor.
+        kept: share of the smallest SINR with the default roles that is kept while the mean SICNR of the targets is raised; 1:
+            no target is asked for more than uniform power gives.
         enough_db: ratio of echo to noise (dB) up to which a scan cell is held to uniform power; None: always.
         search: how much to look at, in networks whose sets of receive APs can be listed; `Search.reduced` of it in larger ones.
+        for_targets: how much to look at where `kept` is below 1.
     """
 
     name: str
     allocator: str = "opc_batched"
     kept: float = 1.0
-    most: float = 2.0
     enough_db: float | None = None
     search: Search = field(default_factory=Search)
+    for_targets: TargetSearch = field(default_factory=TargetSearch)
 
     def choose(self, drop: TrackingDrop, scenario: TrackingScenario) -> Chosen:
         """The best roles found for every drop, and powers.
@@ -72,7 +76,7 @@ class RolePolicy:
             return search_roles(drop.select(some), asked, allocator, search)
 
         def more(some: Tensor) -> Chosen:
-            return self._raised(drop.select(some), asked, allocator, search)
+            return self._raised(drop.select(some), asked, allocator)
 
         tries = [plain] if self.kept >= 1.0 or drop.target_position.shape[1] == 0 else [more, plain]
         answer = first_met(drop.num_drops, tries, lambda chosen, _: worth(chosen.allocation) > 0.0)
@@ -103,19 +107,17 @@ class RolePolicy:
         standard = raised(default_standard(drop, asked), factor)
         return Held(drop, asked, standard).problem(torch.arange(drop.num_drops), receive)
 
-    def _raised(
-        self, drop: TrackingDrop, asked: TrackingScenario, allocator: Allocator[MaxMinSinrProblem], search: Search
-    ) -> Chosen:
-        """Factors that the default roles reach, the best roles at these, and the factors that those reach."""
+    def _raised(self, drop: TrackingDrop, asked: TrackingScenario, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
+        """The roles and the factors of the largest mean SICNR; the allocator's powers under these factors."""
         held, rows = Held(drop, asked, default_standard(drop, asked)), torch.arange(drop.num_drops)
-        _, problem = held.problem(rows, all_aps(drop).receive)
-        floor = self.kept * allocate(problem, allocator).value
-        wanted = raised(held.standard, target_factors(problem, floor, self.most))
-        found = search_roles(drop, asked, allocator, search, standard=wanted)
-        _, problem = held.problem(rows, found.receive)
-        factor = target_factors(problem, floor, self.most)
-        network, problem = replace(held, standard=raised(held.standard, factor)).problem(rows, found.receive)
-        return replace(found, drop=network, problem=problem, allocation=allocate(problem, allocator), factor=factor)
+        default = all_aps(drop).receive
+        floor = self.kept * allocate(held.problem(rows, default)[1], allocator).value
+        receive = search_for_targets(held, floor, self.kept, self.for_targets)
+        found = target_powers(held.problem(rows, receive)[1], floor)
+        factor = torch.where(found.solved[:, None], found.quality * (1.0 - _ROOM), 1.0).clamp_min(1.0)
+        network, problem = replace(held, standard=raised(held.standard, factor)).problem(rows, receive)
+        changed = (receive.sort(-1).values != default.sort(-1).values).any(-1)
+        return Chosen(receive, network, problem, allocate(problem, allocator), changed, factor)
 
 
 ROLE_POLICIES = {

@@ -121,7 +121,7 @@ def _searched(place: _Place, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
     around = _first_sets(place)
     for turn in range(search.rounds + 1):
         sets, found = _promising(place, around)
-        best, value = _ranked(torch.cat([best, sets], 1), torch.cat([value, found], 1), search.finalists)
+        best, value = ranked(torch.cat([best, sets], 1), torch.cat([value, found], 1), search.finalists)
         if turn < search.rounds:
             around = swapped(best[:, 0], place.aps.position.shape[1])
     return place.held.best(torch.cat([default, best], 1), allocator)
@@ -140,14 +140,14 @@ def _promising(
     place: _Place, sets: Int[Tensor, "drop set rx"]
 ) -> tuple[Int[Tensor, "drop kept rx"], Float[Tensor, "drop kept"]]:
     """The most promising of the sets and the minimum SINR they reach without the position constraint."""
-    sets, merit = _ranked(sets, place.merit(sets), place.search.looked)
+    sets, merit = ranked(sets, place.merit(sets), place.search.looked)
     sets = torch.where(merit[..., None] > 0, sets, place.aps.receive[:, None])  # nothing outside the guard
     score = merit.clamp_min(_LEAST).log() + place.held.each(sets, _readiness)
-    sets, _ = _ranked(sets, score, place.search.solved)
+    sets, _ = ranked(sets, score, place.search.solved)
     return sets, _screened(place, sets)
 
 
-def _readiness(problem: MaxMinSinrProblem) -> Float[Tensor, " drop"]:
+def _readiness(problem: MaxMinSinrProblem, _: Tensor) -> Float[Tensor, " drop"]:
     """How near uniform power is to the requirement, nepers: half the worst target's shortfall, the worst cell's, the odds."""
     power = equal_split(problem)
     quality = (problem.sir(power) / problem.sir_min).clamp_min(_LEAST).log()
@@ -178,7 +178,7 @@ def _screened(place: _Place, sets: Int[Tensor, "drop set rx"]) -> Float[Tensor, 
     0 where no powers are found.
     """
 
-    def value(problem: MaxMinSinrProblem) -> Tensor:
+    def value(problem: MaxMinSinrProblem, _: Tensor) -> Tensor:
         found = allocate(replace(problem, position=None), place.screen)
         odds = torch.maximum(_odds(problem, equal_split(problem)), _odds(problem, found.power))
         return worth(found, SCREEN_GAP) * odds
@@ -186,7 +186,7 @@ def _screened(place: _Place, sets: Int[Tensor, "drop set rx"]) -> Float[Tensor, 
     return place.held.each(sets, value)
 
 
-def _ranked(
+def ranked(
     sets: Int[Tensor, "drop set rx"], value: Float[Tensor, "drop set"], count: int
 ) -> tuple[Int[Tensor, "drop kept rx"], Float[Tensor, "drop kept"]]:
     """The `count` sets of largest value, largest first."""

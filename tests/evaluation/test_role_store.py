@@ -21,7 +21,7 @@ SMALL = TrackingScenario(
 )  # fmt: skip
 QUICK = Search(reach=100.0, looked=4, solved=2, rounds=0, finalists=2)
 PLAIN = RolePolicy("uniform", allocator="upc", search=QUICK)
-POLICY = RolePolicy("raised", kept=0.7, most=1.5, search=QUICK)
+POLICY = RolePolicy("raised", kept=0.7, search=QUICK)
 
 
 @pytest.fixture

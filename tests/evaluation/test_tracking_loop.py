@@ -106,17 +106,17 @@ def test_the_first_requirement_that_can_be_met_is_taken() -> None:
     assert float(last.problem.violations(last.power).worst) > 1e-3
 
 
-def test_uniform_power_that_is_mixed_in_keeps_the_requirement() -> None:
+@pytest.mark.parametrize("roles", [None, Search(looked=4, solved=2, rounds=0, finalists=1)])
+def test_uniform_power_that_is_mixed_in_keeps_the_requirement(roles: Search | None) -> None:
     network, allocator = make_world(SMALL, QUICK, 0).network, named_allocator("opc_dominate")
-    alone = Contender("opc_dominate", (Requirement("dominate"),))
-    mixed = design(network, BEAMS, SMALL, replace(alone, uniform=0.25), allocator)
+    contender = Contender("opc_dominate", (Requirement("dominate", scan=0.5),), roles, uniform=0.25)
+    mixed = design(network, BEAMS, SMALL, contender, allocator)
     reference = mixed.problem.reference
     assert reference is not None
-    assert_close(mixed.power, 0.75 * design(network, BEAMS, SMALL, alone, allocator).power + 0.25 * reference)
+    assert bool((mixed.power >= 0.25 * reference * (1 - 1e-9)).all())
     assert float(mixed.problem.violations(mixed.power).worst) <= 1e-6
-    for bad in ({"uniform": 1.5}, {"uniform": 0.1, "roles": Search()}):
-        with pytest.raises(ScenarioError, match="uniform="):
-            Contender("opc_dominate", **bad)
+    with pytest.raises(ScenarioError, match="uniform="):
+        Contender("opc_dominate", uniform=1.5)
 
 
 def test_another_decides_until_all_targets_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_another_decides_until_all_targets_are_followed(monkeypatch: pytest.Monk
     asks = Mock(side_effect=design)
     monkeypatch.setattr(tracking_loop, "design", asks)
     found = follow(scenario, loop, then, make_world(scenario, loop, 1))
-    complete = [False, *(len(places) >= 1 for places in found.estimates[:-1])]
+    complete = [False, *(len(places) == 1 for places in found.estimates[:-1])]
     assert set(complete) == {False, True}
     assert [call.args[3] is then for call in asks.call_args_list] == complete
     assert [call.args[4].name == "opc_dominate" for call in asks.call_args_list] == complete

@@ -18,6 +18,7 @@ from isac_torch.roles.search import search_roles
 from isac_torch.tracking.association import closest
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import all_aps
+from isac_torch.tracking.mixing import mixed_with_reference
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -89,17 +90,28 @@ def _under(
     scenario = replace(scenario, requirement=requirement)
     if contender.roles is None:
         problem = power_problem(default, scenario)
-        answer = allocate(problem, allocator)
-        power = answer.power
-        if problem.reference is not None:
-            power = torch.lerp(power, problem.reference, contender.uniform)
-        return Design(default, problem, power, all_aps(default).receive), answer.violation
+        power, violation = _mixed(problem, allocator, contender.uniform)
+        return Design(default, problem, power, all_aps(default).receive), violation
     held = Held(default, scenario, default_standard(default, scenario))
     if kept is None:
         chosen = search_roles(default, scenario, allocator, contender.roles)
     else:
         chosen = held.best(torch.stack([all_aps(default).receive, kept], dim=1), allocator)
-    return Design(chosen.drop, chosen.problem, chosen.allocation.power, chosen.receive), chosen.allocation.violation
+    power, violation = chosen.allocation.power, chosen.allocation.violation
+    if contender.uniform > 0.0:
+        power, violation = _mixed(chosen.problem, allocator, contender.uniform)
+    return Design(chosen.drop, chosen.problem, power, chosen.receive), violation
+
+
+def _mixed(
+    problem: MaxMinSinrProblem, allocator: Allocator[MaxMinSinrProblem], share: float
+) -> tuple[Float[Tensor, "1 link"], Float[Tensor, " 1"]]:
+    """The allocator's powers with a share of the reference's mixed in, W, and how far the mixture misses the requirement."""
+    if share == 0.0 or problem.reference is None:
+        answer = allocate(problem, allocator)
+        return answer.power, answer.violation
+    power = mixed_with_reference(problem, share, lambda asked: allocate(asked, allocator).power)
+    return power, problem.violations(power).worst
 
 
 def _believed(network: TrackingDrop, beams: Float[Tensor, "beam 3"], scenario: TrackingScenario) -> TrackingDrop:

@@ -97,7 +97,7 @@ def follow(
         tracker.predict()
         beams, error = _beams(tracker, scenario, loop, step)
         believed = replace(scenario, angle_error=error)
-        complete = len(tracker.confirmed) >= scenario.num_targets
+        complete = len(tracker.confirmed) == scenario.num_targets  # a track too many follows nothing, and hides a target
         who, powers_of = (contender, allocator) if complete else (first, finder)
         kept = None if receive is None or step % loop.role_steps == 0 else receive
         made = design(world.network, beams, believed, who, powers_of, kept)

@@ -77,10 +77,10 @@ class Contender:
             none: that of the scenario.
         roles: how it looks for the APs that listen, with the targets where they are believed to be; None: the scenario's.
             `dominate` compares with uniform power and the scenario's roles in any case.
-        uniform: share of uniform power that is mixed into the allocator's powers under `dominate`, which then still holds; only
-            with the scenario's roles.
-        searching: who decides instead of this one while fewer tracks are confirmed than targets are expected, so that new
-            targets can still appear; None: this one always.
+        uniform: share of uniform power that is mixed into the allocator's powers under `dominate`. The allocator is asked for
+            what the mixture needs of its part, so that the mixture meets the requirement with other roles too.
+        searching: who decides instead of this one unless exactly as many tracks are confirmed as targets are expected, so that
+            new targets can still appear; None: this one always.
     """
 
     allocator: str
@@ -90,11 +90,9 @@ class Contender:
     searching: Contender | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a share that is none, mixing where uniform power need not meet the requirement, and chains of contenders."""
+        """Refuse a share that is none, and chains of contenders."""
         if not 0.0 <= self.uniform <= 1.0:
             raise ScenarioError(f"uniform={self.uniform} is a share of the power and must lie in 0..1")
-        if self.uniform > 0.0 and self.roles is not None:
-            raise ScenarioError(f"uniform={self.uniform} needs the scenario's roles; leave roles=None")
         if self.searching is not None and self.searching.searching is not None:
             raise ScenarioError("searching names a contender that leaves the search to another; name that one itself")
 

@@ -11,7 +11,7 @@ with o_l for what h_l has without powers, and `at` puts them there.
 UEs with w = 1, f = 0 and sensing constraints with w = 0, f = SIR0 make max-min SINR, a quasi-concave problem; w = 0 everywhere
 with targets f and a cost the cheapest powers, a convex problem; mixed w and f the steps of lexicographic max-min; w of the
 sensing constraints alone the largest common factor of all requirements. Shared pilots add
-sum_j (c_kj^T sqrt x_j)^2 to v_k. `fairness` adds the sum of the UEs' utilities to the objective.
+sum_j (c_kj^T sqrt x_j)^2 to v_k. `fairness` adds the sum of the UEs' utilities, or of the targets', to the objective.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor
 
 from isac_torch.solvers.tracking.fairness import Fairness, Merit, merit
 from isac_torch.solvers.tracking.position_rows import Shape, scaled_information, shape
+from isac_torch.solvers.tracking.target_merit import TargetMerit
 from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -54,7 +55,7 @@ class EpigraphProgram:
         cost: price of each link's relative power in the objective.
         num_aps: transmitting APs.
         position: information on the targets' positions in units of what is required; None where nothing is.
-        fairness: utility of the UEs that the objective has besides t; None where it has none.
+        fairness: utility of the UEs, or of the targets, that the objective has besides t; None where it has none.
     """
 
     amplitude: Float[Tensor, "drop ue serving"]
@@ -70,7 +71,7 @@ class EpigraphProgram:
     cost: Float[Tensor, "drop link"]
     num_aps: int
     position: PositionInformation | None = None
-    fairness: Fairness | None = None
+    fairness: Fairness | TargetMerit | None = None
 
     @property
     def num_ratios(self) -> int:
@@ -83,10 +84,17 @@ class EpigraphProgram:
             return None
         found = None
         if self.fairness is not None:
-            leakage = self.tangent_leakage(power)
-            unwanted = torch.einsum("dke,de->dk", leakage, power) + 1.0
-            found = merit(self.fairness, *self.signal(power), unwanted, leakage, power)
+            found = self._merit(self.fairness, power)
         return Curves(None if self.position is None else shape(self.position, power), found)
+
+    def _merit(self, asked: Fairness | TargetMerit, power: Tensor) -> Merit:
+        if isinstance(asked, TargetMerit):
+            wanted = torch.einsum("dle,de->dl", self.echo, power) + self.offset
+            unwanted = torch.einsum("dle,de->dl", self.cross_echo, power) + self.constraint_noise
+            return asked.at(self.echo, self.cross_echo, wanted, unwanted)
+        leakage = self.tangent_leakage(power)
+        unwanted = torch.einsum("dke,de->dk", leakage, power) + 1.0
+        return merit(asked, *self.signal(power), unwanted, leakage, power)
 
     def at(self, power: Float[Tensor, "drop link"], curves: Curves | None = None) -> EpigraphProgram:
         """The program with tangents at positive powers x in the place of every h, which allow no less than h does, and of the

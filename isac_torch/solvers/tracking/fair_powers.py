@@ -107,7 +107,7 @@ def _solve(program: EpigraphProgram, start: Tensor) -> tuple[Tensor, Tensor]:
     found = interior.solve(program, start, epigraph, _TOLERANCE, _ITERATIONS)
     power, converged = found.power.clone(), found.converged.clone()
     open_drops = (~converged).nonzero()[:, 0]
-    if len(open_drops) and program.fairness is not None:
+    if len(open_drops) and isinstance(program.fairness, Fairness):
         slow = replace(program, fairness=replace(program.fairness, exact=False))
         slow = map_tensors(slow, lambda tensor: tensor[open_drops])
         found = interior.solve(slow, start[open_drops], epigraph[open_drops], _TOLERANCE, _MORE_ITERATIONS, 0.8)
