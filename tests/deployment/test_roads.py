@@ -217,12 +217,19 @@ def test_edges_of_what_is_allowed_get_finite_powers():
 
 
 def test_an_nmse_below_rounding_is_not_negative():
+    """Energies of 10^20 over the noise, uplink pilots shared: the error of some UE is below zero by rounding."""
     rng = np.random.default_rng(3)
-    extreme = {"noise_density_dbm_hz": -250.0, "bandwidth": 1e3, "downlink_symbols": 100_000, "uplink_symbols": 1}
+    symbols = {"downlink_symbols": 100_000, "uplink_symbols": 1}
+    extreme = symbols | {"noise_density_dbm_hz": -250.0, "bandwidth": 1e3, "crb_max": np.full(8, 10.0)}
+    below = 0
     for _ in range(8):
-        ues = {"ue_position": rng.uniform([0.0, 20.0], [300.0, 80.0], (8, 2))}
-        road = RoadSnapshot.from_mapping({"ap_position": EXAMPLE["ap_position"]} | ues | extreme)
-        assert ALLOCATOR(road).nmse.min() >= 0.0
+        sides = np.column_stack([rng.uniform(0.0, 200.0, 5), 100.0 * (np.arange(5) % 2)])
+        ues = {"ap_position": sides, "ue_position": rng.uniform([0.0, 20.0], [200.0, 80.0], (8, 2))}
+        road = RoadSnapshot.from_mapping(ues | extreme)
+        answer, problem = ALLOCATOR(road), coefficients(road)
+        below += int((problem.nmse(problem.positive(answer.power.reshape(8, 5))) < 0.0).any())
+        assert answer.nmse.min() >= 0.0
+    assert below > 0
 
 
 def test_receive_aps_and_cross_sections_of_paths_count():
