@@ -20,6 +20,7 @@ from isac_torch.errors import DatasetError
 from isac_torch.systems import Scenario
 from isac_torch.tracking.requirement import PLAIN
 from isac_torch.tracking.scenario import TrackingScenario
+from isac_torch.variants import scenarios_of
 
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -188,7 +189,7 @@ class PowerDataModule(_StoredOrFresh):
 
     def __init__(
         self,
-        fresh_scenarios: list[TrackingScenario] | None = None,
+        fresh_scenarios: list[dict[str, Any]] | list[TrackingScenario] | None = None,
         fresh_sir: SirMix | None = None,
         fresh_factor: FactorMix | None = None,
         fresh_budgets: BudgetMix | None = None,
@@ -198,7 +199,8 @@ class PowerDataModule(_StoredOrFresh):
         """Set up without touching a file.
 
         Args:
-            fresh_scenarios: what to draw fresh drops from, in turns; default the paper's network.
+            fresh_scenarios: what to draw fresh drops from, in turns: scenarios, or changes of the paper's network; default
+                that network.
             fresh_sir: required SIRs of fresh drops, drawn per drop; default the scenario's.
             fresh_factor: factors on the requirements of fresh drops, drawn per drop. Beside `fresh_sir`, which then is for
                 scenarios that require a SIR, those of all other scenarios.
@@ -207,7 +209,7 @@ class PowerDataModule(_StoredOrFresh):
             options: as of both systems.
         """
         super().__init__(**options)
-        scenarios = fresh_scenarios or [TrackingScenario()]
+        scenarios = scenarios_of(TrackingScenario, fresh_scenarios)
         mix: SirMix | FactorMix | EitherMix | None = fresh_sir or fresh_factor
         if fresh_sir is not None and fresh_factor is not None:
             if len({scenario.requirement.kind in PLAIN for scenario in scenarios}) == 1:
@@ -227,7 +229,7 @@ class DownlinkPilotDataModule(_StoredOrFresh):
     def __init__(
         self,
         batch_size: int = 48,
-        fresh_scenarios: list[DownlinkPilotScenario] | None = None,
+        fresh_scenarios: list[dict[str, Any]] | list[DownlinkPilotScenario] | None = None,
         fresh_crb: CrbMix | None = None,
         **options: Any,
     ) -> None:
@@ -235,12 +237,13 @@ class DownlinkPilotDataModule(_StoredOrFresh):
 
         Args:
             batch_size: drops in a training batch of each process.
-            fresh_scenarios: what to draw fresh drops from, in turns; default the paper's two UEs.
+            fresh_scenarios: what to draw fresh drops from, in turns: scenarios, or changes of the paper's two UEs; default
+                those.
             fresh_crb: limits Gamma of fresh drops, drawn per drop; default the scenario's.
             options: as of both systems.
         """
         super().__init__(batch_size=batch_size, **options)
-        self._draws(fresh_scenarios or [DownlinkPilotScenario()], fresh_crb)
+        self._draws(scenarios_of(DownlinkPilotScenario, fresh_scenarios), fresh_crb)
 
 
 PilotDataModule = DownlinkPilotDataModule

@@ -32,6 +32,18 @@ def scenario_variant(scenario: ScenarioT, change: Mapping[str, Any]) -> Scenario
     return cast("ScenarioT", parser.instantiate(values).scenario)
 
 
+def scenarios_of(kind: type[ScenarioT], given: Sequence[Mapping[str, Any] | ScenarioT] | None) -> list[ScenarioT]:
+    """Scenarios of class `kind`, given as such or as changes of the default one, which is the only one where none is given.
+
+    Example:
+        >>> from isac_torch import TrackingScenario
+        >>> from isac_torch.variants import scenarios_of
+        >>> [scenario.num_ues for scenario in scenarios_of(TrackingScenario, [{"num_ues": 12}, TrackingScenario()])]
+        [12, 16]
+    """
+    return [item if isinstance(item, kind) else scenario_variant(kind(), item) for item in given or [kind()]]
+
+
 def scenario_variants(scenario: ScenarioT, changes: Sequence[Mapping[str, Any]] | None) -> list[ScenarioT]:
     """`scenario` changed in each of these ways; `scenario` itself where no change is listed (None)."""
     return [scenario] if changes is None else [scenario_variant(scenario, change) for change in changes]

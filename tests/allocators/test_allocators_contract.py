@@ -31,7 +31,7 @@ SOLVERS: list[AnyAllocator] = [
     PaperOpc(),
     PaperOpc(start="slack_lp"),
     BatchedOptimal(),
-    FirstOrder(),
+    FirstOrder(20),
 ]
 AT_THE_APS: list[AnyAllocator] = [Distributed(UnfoldedPrices(2), 3), HandTuned(4), SinrTracking(4)]
 ALLOCATORS = CLOSED_FORM + SOLVERS + AT_THE_APS
