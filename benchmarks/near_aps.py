@@ -128,6 +128,7 @@ def draw(path: Path, aps: dict[int, Any], targets: dict[int, Any]) -> None:
         axes[2].plot(list(rows), values, line, color="C2", marker=".", label=f"tracking, joint test, {size} APs")
     for axis in axes[:2]:
         axis.set_xscale("log", base=2)
+        axis.set_xticks([1, 2, 4, 8, 16, 32], labels=["1", "2", "4", "8", "16", "32"])
         axis.set_xlabel("transmit APs that a receive AP knows")
     axes[0].set_ylabel("mean detection probability")
     axes[1].set_ylabel("median SCNR or SICNR (dB)")
@@ -136,7 +137,8 @@ def draw(path: Path, aps: dict[int, Any], targets: dict[int, Any]) -> None:
     axes[2].xaxis.get_major_locator().set_params(integer=True)
     for axis in axes:
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+    axes[2].legend(fontsize=8)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
     with written_whole(path) as partial:
         figure.savefig(partial, metadata={"Software": None})
 

@@ -13,6 +13,7 @@ from jaxtyping import Complex, Float
 
 from isac_torch.tensors import Array, at_least, namespace, tiniest
 from isac_torch.tracking.drawn_estimates import beams_at
+from isac_torch.tracking.one_null import null_moments_of
 from isac_torch.tracking.precoding import avoided_ues, null_basis
 
 if TYPE_CHECKING:
@@ -76,12 +77,17 @@ def null_moments(
 ) -> Moments[Array]:
     """Averages over the samples of the nulls; given these, those over the UE's own observation are exact.
 
-    Beams avoid UEs on other pilots only, so that the projection is independent of the own observation.
+    Beams avoid UEs on other pilots only, so that the projection is independent of the own observation. With one null no average
+    over samples is left, but for further UEs on the pilot of the avoided one.
     """
     xp = namespace(estimates)
     place = served.drop, served.ap
     parts = []
     for k, avoided in avoided_ues(setup.nulls, served.ue, known.estimate[place], known.gram[served.drop]):
+        alone = len(avoided) == 1 and float(known.gram[served.drop][avoided[0]].sum()) == 1.0
+        if alone:
+            parts.append(_beside_one(k, avoided[0], place, known))
+            continue
         basis = null_basis([estimates[j] for j in avoided])
         root = known.root[place][k]
         left = xp.eye(root.shape[0], dtype=root.dtype, device=device(root)) + 0.0 * xp.conj(estimates[0, :1]).T[..., None]
@@ -90,6 +96,27 @@ def null_moments(
         parts.append(_projected(k, avoided, left @ (root + 0.0 * left), estimates, place, known))
     columns = [xp.stack(list(column)) for column in zip(*parts, strict=True)]
     return Moments(columns[0], columns[1], columns[2].mT, columns[3].mT)
+
+
+def _beside_one(k: int, avoided: int, place: tuple[int, int], known: Estimation[Array]) -> tuple[Array, Array, Array, Array]:
+    """Norm, covariance, means and spreads of UE k's beam beside the estimate of one UE with a pilot of its own: no draws."""
+    xp = namespace(known.covariance)
+    channel, estimate, root = known.covariance[place], known.estimate[place], known.root[place]
+    null = null_moments_of(estimate[avoided])
+    shaped = null.sandwich(estimate[k])
+    energy = shaped.diagonal().sum()
+    scale = at_least(energy, tiniest(energy))
+    covariance = shaped / scale
+    spread = _traces(channel, covariance[None])[:, 0]
+    error = _traces(channel - estimate, covariance[None])[:, 0]
+    mean, through = xp.zeros_like(spread), null.mean()
+    for i in (int(i) for i in xp.nonzero(known.gram[place[0]][k] > 0.0)[0]):
+        form = root[k] @ root[i].T
+        mean[i] = (through * form).sum() / xp.sqrt(scale)
+        second = (null.trace_square(form) + (estimate[i] * shaped).sum()) / scale
+        spread[i] = second - mean[i] ** 2 + error[i]
+    spread[avoided] = error[avoided]
+    return xp.sqrt(energy), covariance, mean, spread
 
 
 def _projected(

@@ -22,8 +22,8 @@ class BeamSetup:
         nulls: other UEs of its AP that a `zf` beam avoids, those of largest mean estimate; less than antennas. Every null
             takes a direction from the beam: one less than antennas is the zero forcing of text books.
         loading: uplink power with which `pmmse` counts every UE of the AP, W. Default: that of its pilot.
-        samples: drawn estimates from which the statistics of `zf` and `pmmse` are computed. Default: 1,000 for `zf`, 4,000
-            for `pmmse`.
+        samples: drawn estimates from which the statistics of `pmmse` are computed, and those of `zf` with several nulls or
+            where UEs share the pilot of the avoided one. Default: 1,000 for `zf`, 10,000 for `pmmse`.
         seed: of these draws, the same for all networks and APs.
 
     Example:
@@ -55,7 +55,7 @@ class BeamSetup:
     @property
     def draws(self) -> int:
         """Drawn estimates: `samples` where given."""
-        return (4000 if self.kind == "pmmse" else 1000) if self.samples is None else self.samples
+        return (10_000 if self.kind == "pmmse" else 1000) if self.samples is None else self.samples
 
     @property
     def suffix(self) -> str:
