@@ -28,7 +28,7 @@ from isac_torch.tracking.scenario import TrackingScenario
 _KEPT = 32
 """Batches held for further use, at most."""
 _REFERENCE_WORK = 1600
-"""Links times owners of a 16x16x4 drop, for which `batch_size` is meant: larger drops come in smaller batches."""
+"""Links of a 16x16x4 drop times its UEs and targets, for which `batch_size` is meant: larger drops come in smaller batches."""
 _LEAST_BATCH = 4
 _REQUIREMENTS = 2**29
 """Blocks between the seeds of drops and those of their requirements, which must not follow the drops' positions."""
@@ -145,10 +145,10 @@ class BudgetMix:
 
 @dataclass(frozen=True)
 class CrbMix:
-    """From what the localisation limit Gamma of each drop is drawn: uniform factors on the scenario's.
+    """From what the localisation limit Gamma of each drop is drawn: factors on the scenario's, uniform on a logarithmic axis.
 
     Attributes:
-        low, high: range of the factor.
+        low, high: range of the factor, positive.
     """
 
     low: float = 1.0
@@ -160,7 +160,8 @@ class CrbMix:
 
     def vary(self, problem: MinMaxNmseProblem, limit: Float[Tensor, " drop"], generator: torch.Generator) -> MinMaxNmseProblem:
         """The same drops with a newly drawn Gamma each."""
-        factor = self.low + (self.high - self.low) * torch.rand(len(limit), 1, generator=generator, dtype=limit.dtype)
+        drawn = torch.rand(len(limit), 1, generator=generator, dtype=limit.dtype)
+        factor = self.low * (self.high / self.low) ** drawn
         return replace(problem, crb_max=problem.crb_max * factor.to(problem.crb_max))
 
 
@@ -190,7 +191,7 @@ class FreshBatches:
 
         Args:
             scenarios: what to draw from, in turns.
-            batch_size: drops of a batch at 16x16x4; fewer for larger drops of the tracking system, so that batches cost alike.
+            batch_size: drops of a batch at 16x16x4; fewer for larger drops, so that batches cost alike.
             batches: batches in a pass.
             seed: of the first block.
             dtype: of the tensors.
@@ -258,9 +259,10 @@ class FreshBatches:
         self._kept = [self._draw(place) for place in range(max(0, self.drawn - _KEPT), self.drawn)] if again else []
 
     def _batch(self, scenario: Scenario) -> int:
-        if not isinstance(scenario, TrackingScenario):
-            return self.batch_size
-        owners = scenario.num_ues + scenario.num_targets
-        links = scenario.num_ues * scenario.serving_links + scenario.num_targets * scenario.sensing_links
-        share = min(1.0, _REFERENCE_WORK / (links * owners))
+        if isinstance(scenario, TrackingScenario):
+            nodes = scenario.num_ues + scenario.num_targets
+            links = scenario.num_ues * scenario.serving_links + scenario.num_targets * scenario.sensing_links
+        else:
+            nodes, links = scenario.num_ues, scenario.num_ues * scenario.num_aps
+        share = min(1.0, _REFERENCE_WORK / (links * nodes))
         return max(min(_LEAST_BATCH, self.batch_size), round(self.batch_size * share))

@@ -29,15 +29,16 @@ class DownlinkPilotTraining(AveragedTraining):
 
     def __init__(
         self,
-        hidden: int = 32,
+        hidden: int = 48,
         layers: int = 2,
-        refinements: int = 2,
-        steps: int = 6,
+        refinements: int = 1,
+        steps: int = 10,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup_steps: int = 20,
         early_weight: float = 0.2,
         row_weight: float = 10.0,
+        margin: float = 0.005,
         average_decay: float = 0.99,
     ) -> None:
         """Network and optimiser settings.
@@ -46,12 +47,13 @@ class DownlinkPilotTraining(AveragedTraining):
             hidden: width of the network.
             layers: message layers before the first correction.
             refinements: further message layers, each with a correction.
-            steps: learned gradient steps after them.
+            steps: balancing steps after them.
             learning_rate: of AdamW at its highest; falls to 2 % of it on a cosine.
             weight_decay: of AdamW.
             warmup_steps: steps over which the learning rate rises.
             early_weight: weight of the loss after each correction.
             row_weight: nepers of NMSE that a neper of missing localisation is worth.
+            margin: nepers by which every bound is to stay below Gamma.
             average_decay: of the running average of the weights that is validated and stored.
         """
         super().__init__(average_decay)
@@ -76,8 +78,8 @@ class DownlinkPilotTraining(AveragedTraining):
 
     def _pull(self, problem: MinMaxNmseProblem, logits: Tensor) -> tuple[Tensor, Tensor]:
         """Scalar whose gradient in `logits` is the clipped one, and the mean loss."""
-        weight = self.hparams["row_weight"]
-        gradient, value = clipped_gradient(lambda leaf: -merit(problem, powers(problem, leaf), weight), logits)
+        aim = self.hparams["row_weight"], self.hparams["margin"]
+        gradient, value = clipped_gradient(lambda leaf: -merit(problem, powers(problem, leaf), *aim), logits)
         return (gradient * logits).sum() / len(logits), value.mean()
 
     def validation_step(self, batch: Batch, batch_index: int) -> dict[str, Tensor]:

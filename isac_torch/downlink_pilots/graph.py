@@ -9,7 +9,7 @@ from isac_torch.allocation import equal_split
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.graph import LinkGraph, standardised
 
-FEATURE_VERSION = 1
+FEATURE_VERSION = 2
 """Raised with every change of meaning, order or scaling of the features: weights of another version are refused."""
 LINK_FEATURES = 6
 UE_FEATURES = 4

@@ -20,7 +20,7 @@ from isac_torch.errors import CheckpointError
 from isac_torch.evaluation.downlink_pilots.metrics import score
 from isac_torch.nn.checkpoint import load_network, save_network
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-from isac_torch.nn.downlink_pilots.shares import localisation_shortfall, merit, powers, start_logits
+from isac_torch.nn.downlink_pilots.shares import elasticities, localisation_shortfall, merit, powers, start_logits
 from isac_torch.weights import shipped_weights
 
 
@@ -33,7 +33,7 @@ def random_network(seed=0, **sizes):
     """A network whose heads say something."""
     torch.manual_seed(seed)
     network = DownlinkPilotNetwork(**sizes)
-    for head in [*network.heads, network.stepper.outer]:
+    for head in [*network.heads, network.balance.dual]:
         torch.nn.init.normal_(head.weight, std=0.1)
     return network
 
@@ -89,6 +89,37 @@ def test_gradient_of_the_merit():
     assert torch.autograd.gradcheck(lambda x: merit(problem, powers(problem, x)), logits, eps=1e-6, rtol=1e-4)
 
 
+def test_elasticities_are_logarithmic_derivatives():
+    problem = drops(num_drops=2, num_ues=3, downlink_correlation=0.3)
+    power = (equal_split(problem) * torch.linspace(0.5, 1.0, problem.num_links, dtype=torch.float64)).requires_grad_()
+    values = (problem.strength(power), 1.0 / problem.crb(power))
+    for part, value in zip(elasticities(problem, power.detach()), values, strict=True):
+        (slope,) = torch.autograd.grad(value.log().sum(), power)
+        assert_close(part.flatten(1), slope * power.detach())
+        assert_close(part.sum(-1), torch.ones_like(part[..., 0]))  # of the first degree
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_ues": 4, "shadowing_db": 8.0}], ids=["plain", "shadowed"])
+def test_an_optimum_is_a_fixed_point_of_the_balancing_steps(changes):
+    """Many steps, without any training, end at the certified optimum: their fixed points are those of (P17)."""
+    problem = drops(num_drops=6, crb_max=0.7, **changes)
+    best = allocate(problem, BatchedMinMaxNmse(gap=1e-3))
+    many = allocate(problem, DownlinkPilotLearned(DownlinkPilotNetwork(8, 1, 0, 150), repair=False))
+    kept = best.status == Status.OPTIMAL
+    assert kept.sum() >= 3
+    assert_close(many.value[kept], best.value[kept], rtol=3e-3, atol=0.0)
+    assert float(problem.violations(many.power).sensing[kept].max()) <= 1e-6
+
+
+def test_balancing_steps_are_differentiable_to_the_dual_variables():
+    problem, network = drops(num_drops=2, num_ues=3), DownlinkPilotNetwork(8, 1, 0, 3)
+    (network.points(problem.cast(torch.float32))[-1]).square().sum().backward()
+    for parameter in network.balance.parameters():
+        assert parameter.grad is not None
+        assert bool(parameter.grad.isfinite().all())
+        assert bool(parameter.grad.abs().sum() > 0)
+
+
 def test_weights_survive_storage_and_bad_files_are_refused(tmp_path):
     network, problem = random_network(hidden=16, steps=2), drops()
     path = tmp_path / "model.pt"
@@ -119,7 +150,7 @@ def test_weights_survive_storage_and_bad_files_are_refused(tmp_path):
 
 def test_missed_bounds_are_repaired_by_the_engine():
     """Random weights under a limit that binds: every bound that can be met is met, and such drops have the engine's powers."""
-    problem, network = drops(num_drops=8, num_ues=3, crb_max=0.42), random_network()
+    problem, network = drops(num_drops=12, num_ues=3, crb_max=0.46), random_network()
     raw, repaired = (allocate(problem, DownlinkPilotLearned(network, repair=one)) for one in (False, True))
     missed = problem.violations(raw.power).sensing > 1e-6
     assert missed.any()
@@ -145,9 +176,10 @@ def test_shipped_weights_are_those_of_their_card_and_hold_the_bars():
     path = shipped_weights("downlink_pilots")
     card = json.loads(path.with_suffix(".json").read_text())
     assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]
-    for result in card["results"].values():
-        assert result["nmse_ratio_mean"] <= 1.05
-        assert result["crb_violation_rate"] <= 0.02
+    assert len(card["results"]) == 6
+    for name, result in card["results"].items():
+        assert result["nmse_ratio_mean"] <= (1.03 if name in ("K2_4_16", "K2_10_10", "K6_10_10") else 1.06)
+        assert result["crb_violation_rate"] <= 0.005
     assert sum(result["crb_active_share"] >= 0.25 for result in card["results"].values()) >= 2
     problem = drops(num_drops=24, seed=910001, downlink_symbols=4, uplink_symbols=16, crb_max=0.78)
     learned, best = allocate(problem, named_allocator("gnn", system="downlink_pilots")), allocate(problem, BatchedMinMaxNmse())

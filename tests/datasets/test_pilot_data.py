@@ -133,7 +133,13 @@ def test_batches_follow_gamma_and_seed(labelled):
     assert label == {}
     assert 0.5 <= float(factor.min()) < 0.7
     assert 1.8 < float(factor.max()) <= 2.0
+    assert 0.35 < float((factor[:, 0] < 1.0).double().mean()) < 0.65  # as many below as above on a logarithmic axis
     assert torch.equal(factor[:, 0], factor[:, 1])
+
+
+def test_large_roads_come_in_smaller_batches():
+    large = DownlinkPilotScenario(num_aps=32, num_ues=10)
+    assert [problem.num_drops for problem, _ in FreshBatches([ROADS[1], large], 40, 2, seed=1)] == [40, 20]
 
 
 def test_data_module_draws_roads(labelled):
@@ -187,4 +193,5 @@ def test_every_recipe_can_be_started(config, tmp_path):
     """Two drops of each setting; what the file says is otherwise used as it stands."""
     options = ["--num_drops=1", "--workers=1", f"--output={tmp_path}"]
     assert cli.main(["downlink-pilots", "generate", "--config", str(config), *options]) == 0
-    assert json.loads((tmp_path / "manifest.json").read_text())["num_shards"] == 9
+    settings = yaml.safe_load(config.read_text())["variants"]
+    assert json.loads((tmp_path / "manifest.json").read_text())["num_shards"] == len(settings)

@@ -24,6 +24,7 @@ from isac_torch import (
 )
 from isac_torch.deployment.answers import answer_tables, answers_json
 from isac_torch.deployment.downlink_pilots.merit import Point, powers, start_logits
+from isac_torch.deployment.downlink_pilots.network import RoadNetwork
 from isac_torch.deployment.downlink_pilots.newton import improved, located
 from isac_torch.deployment.downlink_pilots.snapshot import EXAMPLE
 from isac_torch.deployment.downlink_pilots.statistics import coefficients
@@ -35,7 +36,7 @@ from isac_torch.downlink_pilots.localisation import fisher_gain
 from isac_torch.errors import BundleError, DropError
 from isac_torch.nn.checkpoint import load_network
 from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
-from isac_torch.nn.downlink_pilots.shares import merit_gradient
+from isac_torch.nn.downlink_pilots.shares import elasticities, merit_gradient
 from isac_torch.nn.downlink_pilots.shares import start_logits as torch_start
 from isac_torch.weights import shipped_roads, shipped_weights
 from tests.paths import ROOT
@@ -66,11 +67,13 @@ def test_physics_and_slopes_are_those_of_torch(changes):
     road = coefficients(snapshot)
     logits = torch_start(problem) + torch.linspace(-0.5, 0.5, problem.num_links, dtype=torch.float64)
     gradient, power = merit_gradient(problem, logits)
-    point = Point(road, logits[0].numpy().reshape(problem.num_ues, -1))
+    point = Point(road, powers(road, logits[0].numpy().reshape(problem.num_ues, -1)))
     np.testing.assert_allclose(point.power.ravel(), power[0], rtol=1e-12)
     np.testing.assert_allclose(np.exp(point.loss), problem.nmse(power)[0], rtol=1e-9)
     np.testing.assert_allclose(road.crb(point.power), problem.crb(power)[0], rtol=1e-9)
     np.testing.assert_allclose(point.gradient().ravel(), gradient[0], rtol=1e-7, atol=1e-9 * float(gradient.abs().max()))
+    for found, wanted in zip(point.elasticities, elasticities(problem, power), strict=True):
+        np.testing.assert_allclose(found, wanted[0], rtol=1e-7, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["orthogonal", "lmmse", "shared", "shadowed"])
@@ -80,6 +83,26 @@ def test_logits_are_those_of_torch(name):
     with torch.no_grad():
         wanted = network.double()(problem, link_graph(problem))[0]
     np.testing.assert_allclose(ALLOCATOR.network.logits(coefficients(snapshot)).ravel(), wanted, atol=1e-8)
+
+
+FIRST_VERSION = (
+    1.11225272, -0.68084643, -2.06306155, -2.70567914, 0.7091126, -0.78168821, -2.0320713, -2.74914688, -2.39398899,
+    -1.74133156, -0.57886985, -0.12269259, -2.39815158, -1.88430399, -1.18715612, -0.82338227, -2.35051733, -1.74147923,
+    -0.68517345, -0.44727138, -2.19178989, -1.54767933, -0.20994957, 0.05608921,
+)  # fmt: skip
+"""What torch said of the road below when networks read gradients and made learned gradient steps."""
+
+
+def test_networks_of_the_first_version_still_answer():
+    shapes = {name: tuple(value.shape) for name, value in DownlinkPilotNetwork(8, 1, 1, 2).state_dict().items()}
+    shapes = {name: shape for name, shape in shapes.items() if not name.startswith("balance.")}
+    shapes |= {f"{layer}.0.from_link.weight": (8, 10) for layer in ("layers", "refinements")}
+    shapes |= {"stepper.time": (2, 16), "stepper.decay": (2,), "stepper.inner.weight": (16, 8), "stepper.inner.bias": (16,)}
+    shapes |= {"stepper.outer.weight": (2, 18), "stepper.outer.bias": (2,)}
+    weights = {name: 0.3 * np.sin(np.arange(np.prod(s)) + len(name)).reshape(s) for name, s in shapes.items()}
+    facts = {"feature_version": 1, "hidden": 8, "layers": 1, "refinements": 1, "steps": 2}
+    _, (snapshot,) = roads(num_ues=3)
+    np.testing.assert_allclose(RoadNetwork(weights, facts).logits(coefficients(snapshot)).ravel(), FIRST_VERSION, atol=1e-7)
 
 
 HARD = {
@@ -103,7 +126,7 @@ def test_newton_finds_the_certified_optimum(changes):
 
 
 def test_bounds_are_met_wherever_they_can_be():
-    problem, snapshots = roads(12, 17, num_ues=6, shadowing_db=8.0)
+    problem, snapshots = roads(12, 18, num_ues=6, shadowing_db=8.0, crb_max=0.85)
     optimum = allocate(problem, BatchedMinMaxNmse(gap=1e-2))
     answers = ALLOCATOR.many(snapshots)
     power = torch.tensor(np.stack([answer.power for answer in answers]))

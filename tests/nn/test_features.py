@@ -12,6 +12,8 @@ from isac_torch.downlink_pilots.build import power_problem as pilot_problem
 from isac_torch.downlink_pilots.graph import FEATURE_VERSION as PILOT_VERSION
 from isac_torch.downlink_pilots.graph import link_graph as pilot_graph
 from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+from isac_torch.nn.downlink_pilots import network as pilot_network
+from isac_torch.nn.downlink_pilots.shares import start_logits as pilot_start
 from isac_torch.nn.tracking import one_shot, share_network, shares
 from isac_torch.nn.tracking.dense import DenseProblem
 from isac_torch.nn.tracking.prices import priced_point
@@ -64,7 +66,9 @@ def tracking_shares():
 def downlink_pilots():
     scenario = DownlinkPilotScenario()
     problem = pilot_problem(scenario.sample(2, generator=torch.Generator().manual_seed(7)), scenario)
-    return PILOT_VERSION, {name: column_marks(value) for name, value in vars(pilot_graph(problem)).items()}
+    stand = pilot_network._point_features(problem, pilot_start(problem))
+    values = vars(pilot_graph(problem)) | {"point_link": stand.link, "point_node": stand.node, "point_ap": stand.ap}
+    return PILOT_VERSION, {name: column_marks(value) for name, value in values.items()}
 
 
 @pytest.mark.parametrize(

@@ -25,8 +25,8 @@ from isac_torch.solvers.downlink_pilots.interior import Point, solve
 from isac_torch.solvers.downlink_pilots.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
 from isac_torch.solvers.downlink_pilots.relaxed import is_relaxed, relaxed
 
-_CHUNK = 256
-"""Drops that go through at once."""
+_MOST_DROPS, _MOST_SHARES = 256, 2_000_000
+"""Drops that go through at once, and shares of all of their boxes, at most: these bound the memory."""
 _ROUNDING = 1e-11
 """A proof's negative maximum has to exceed this share of the terms it is made of."""
 _TIGHTER = 1.0 + 1e-7
@@ -66,7 +66,9 @@ class BatchedMinMaxNmse:
         """Powers (W), bounds, proofs of infeasibility, and the best reachable smallest 1 / CRB (1/m2)."""
         if problem.fading != "mean_power":
             return MinMaxNmse(gap=self.gap, max_boxes=self.max_boxes).propose(problem)
-        return in_parts(problem, _CHUNK, self._answer)
+        boxes = 2 * problem.num_ues + 1
+        size = _MOST_SHARES // (boxes * problem.num_links)
+        return in_parts(problem, min(max(size, 1), _MOST_DROPS), self._answer)
 
     def _answer(self, problem: MinMaxNmseProblem, _: Tensor) -> Proposal:
         problem = problem.cast(torch.float64)

@@ -25,6 +25,18 @@ SHARPNESS = 30.0
 """Of the smooth maximum over the UEs' log NMSE, so that all near the largest are worked on."""
 STRICT_WEIGHT, STRICT_MARGIN = 30.0, 1e-5
 """Weight and margin of a missed bound when points are compared."""
+SPENT = 8.0
+"""Added to the logarithms of shares that sum to one: as logits they keep back exp(SILENCE - SPENT) of a budget."""
+FIRST_PACE = (1.0, 1.5, 0.005, 1.0)
+"""e, h, c and d of the balancing steps before training."""
+FIRST_DUAL = -1.2
+"""log mu of the balancing steps before training."""
+DUAL_RANGE = (-7.0, 3.0)
+"""Of log mu."""
+MOST_EXCESS = 1.0
+"""Nepers of a bound over Gamma, and below it, that a balancing step takes in at most."""
+LEAST_VALUE = 1e-9
+"""Of a link, against those of all links of an AP, which sum to about one."""
 LEAST_ACCURACY = 1e-6
 """Gamma over a bound below which it counts as this."""
 
@@ -47,15 +59,21 @@ def start_logits(problem: RoadProblem) -> Float[ndarray, "ue ap"]:
 
 
 class Point:
-    """What is known at some logits: powers (W), NMSE and accuracy, the score by which points are compared."""
+    """What is known at some powers (W): NMSE and accuracy, the score by which points are compared."""
 
-    def __init__(self, problem: RoadProblem, logits: Float[ndarray, "ue ap"]) -> None:
-        """Evaluated at once."""
-        self.problem = problem
-        self.power = power = powers(problem, logits)
+    def __init__(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> None:
+        """Evaluated at once; `power` in W, positive."""
+        self.problem, self.power = problem, power
         self._error, self._strength, self._quality = problem.error(power), problem.strength(power), problem.quality(power)
         self.loss = np.log(problem.weight * self._error.value / self._strength.value)
         self.accuracy = self._quality.value
+
+    @property
+    def elasticities(self) -> tuple[Float[ndarray, "ue ap"], Float[ndarray, "ue ap"]]:
+        """Derivatives of the logarithms of a UE's strength and accuracy by those of its own powers; 0 where undefined."""
+        strength = self.power * self._strength.slope / self._strength.value[:, None]
+        accuracy = self.power * self._quality.slope
+        return np.nan_to_num(strength, False, 0.0, 0.0, 0.0), np.nan_to_num(accuracy, False, 0.0, 0.0, 0.0)
 
     @property
     def score(self) -> float:
@@ -65,7 +83,7 @@ class Point:
         return float(score) if np.isfinite(score) else -np.inf
 
     def gradient(self) -> Float[ndarray, "ue ap"]:
-        """Of the merit in the logits; zeros where it is not finite.
+        """Of the merit in the logits of `powers`; zeros where it is not finite.
 
         merit = -log sum_k exp(SHARPNESS log NMSE_k) / SHARPNESS - LOCALISATION_WEIGHT sum_k relu(margin - log(Gamma / CRB_k))
         """

@@ -1,4 +1,4 @@
-"""The network of the downlink-pilot system in numpy: features of a road, message layers, learned steps; logits out.
+"""The network of the downlink-pilot system in numpy: features of a road, message layers, steps; logits out.
 
 The counterpart of `isac_torch.nn.downlink_pilots.network.DownlinkPilotNetwork`, whose weights it reads by their names.
 """
@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Float
 from numpy import ndarray
 
-from isac_torch.deployment.downlink_pilots.merit import Point, start_logits
+from isac_torch.deployment.downlink_pilots.balancing import balanced
+from isac_torch.deployment.downlink_pilots.merit import Point, powers, start_logits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 _LEVEL, _RATIO, _BOUND, _SHARE = (30.0, 15.0), (0.0, 10.0), (0.0, 5.0), (-5.0, 5.0)
 """Mean and spread, dB, of features: of an energy over the noise, of a ratio, of a bound over Gamma, of a share."""
+_PART = (-3.0, 7.0)
+"""The same of a link's part of a UE's strength or accuracy over the mean part."""
 _LINKS = (np.array([30.0, 0.0, 0.0, 0.0, 0.0, 0.0]), np.array([15.0, 10.0, 10.0, 10.0, 10.0, 10.0]))
 """The same of each feature of a link."""
 _RANGE, _SIGMAS = 4.0, 3.0
@@ -50,6 +53,7 @@ class RoadNetwork:
     def __init__(self, weights: Mapping[str, ndarray], shape: Mapping[str, Any]) -> None:
         """From the arrays of a state dictionary and the network's `shape`. KeyError where one is missing."""
         self.shape = {name: int(shape[name]) for name in ("hidden", "layers", "refinements", "steps")}
+        self._balances = int(shape["feature_version"]) > 1
         self._w = {name: np.asarray(value, dtype=np.float64) for name, value in weights.items()}
         layers = [f"layers.{i}" for i in range(self.shape["layers"])]
         layers += [f"refinements.{i}" for i in range(self.shape["refinements"])]
@@ -62,27 +66,44 @@ class RoadNetwork:
         logits = start_logits(problem)
         features, leaks = _features(problem)
         tokens = Tokens(*(_relu(self._dense(f"encode.{n}", f)) for n, f in zip(("link", "ue", "ap"), features, strict=True)))
-        extra = _point_features(problem, Point(problem, logits))
+        extra = self._point_features(problem, Point(problem, powers(problem, logits)))
         first = self.shape["layers"]
         for layer in self._layers[:first]:
             tokens = layer(tokens, leaks, extra)
         logits = logits + self._dense("heads.0", tokens.link)[..., 0]
         for index, layer in enumerate(self._layers[first:], 1):
-            tokens = layer(tokens, leaks, _point_features(problem, Point(problem, logits)))
+            tokens = layer(tokens, leaks, self._point_features(problem, Point(problem, powers(problem, logits))))
             logits = logits + self._dense(f"heads.{index}", tokens.link)[..., 0]
+        if self._balances:
+            return balanced(problem, logits, self._dense("balance.dual", tokens.ue), self._w["balance.pace"])
         return self._climbed(problem, tokens.link, logits)
+
+    def _point_features(self, problem: RoadProblem, point: Point) -> Tokens:
+        """What is known at a point, as `isac_torch.nn.downlink_pilots.network` lists it; networks of the first version read the
+        gradient instead of the parts.
+        """
+        power, loss = point.power, point.loss * (10.0 / np.log(10.0))
+        ue = np.stack([np.maximum(loss - loss.max(), -10.0) / 3.0, _standardised(np.exp(-point.accuracy), _BOUND)], -1)
+        share = _standardised(power / problem.budget, _SHARE)
+        if self._balances:
+            link = [share, *(_standardised(part * power.shape[1], _PART) for part in point.elasticities)]
+        else:
+            gradient = point.gradient()
+            slope = gradient / (np.sqrt(np.vdot(gradient, gradient) / gradient.size) + 1e-8)
+            link = [np.sign(slope) * np.log1p(np.abs(slope)), share]
+        return Tokens(np.stack(link, -1), ue, (power.sum(0) / problem.budget)[:, None])
 
     def _dense(self, name: str, value: ndarray) -> ndarray:
         return value @ self._w[f"{name}.weight"].T + self._w[f"{name}.bias"]
 
     def _climbed(self, problem: RoadProblem, state: ndarray, logits: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
-        """Steps along the smoothed and normalised gradient, each link with step lengths of its own; the best point of them."""
+        """Of networks of the first version: steps along the smoothed, normalised gradient, with lengths of each link's own."""
         state = self._dense("stepper.inner", state)
         first, second = 1.0 / (1.0 + np.exp(-self._w["stepper.decay"]))
         mean = square = np.zeros_like(logits)
         best, highest = logits, -np.inf
         for count in range(1, self.shape["steps"] + 1):
-            point = Point(problem, logits)
+            point = Point(problem, powers(problem, logits))
             gradient, score = point.gradient(), point.score
             if score > highest:
                 best, highest = logits, score
@@ -95,7 +116,7 @@ class RoadNetwork:
             control = self._dense("stepper.outer", read)
             length = _STEP * np.logaddexp(0.0, control[..., 0] + 0.54)
             logits = logits + length * (smooth + control[..., 1])
-        return logits if Point(problem, logits).score > highest else best
+        return logits if Point(problem, powers(problem, logits)).score > highest else best
 
 
 class _Layer:
@@ -173,14 +194,3 @@ def _features(problem: RoadProblem) -> tuple[Tokens, Leaks]:
     leak = (squared[..., None] * (problem.gain * problem.budget)[:, None]).reshape(ues, -1)
     share = leak / np.maximum(leak.sum(-1, keepdims=True), 1e-30)
     return Tokens(links, np.stack(node, -1), ap), Leaks(leak / (1.0 + leak), share)
-
-
-def _point_features(problem: RoadProblem, point: Point) -> Tokens:
-    """Each link's gradient (relative to the road's) and share, each UE's NMSE over the worst and bound over Gamma, AP loads."""
-    gradient, power = point.gradient(), point.power
-    slope = gradient / (np.sqrt(np.vdot(gradient, gradient) / gradient.size) + 1e-8)
-    slope = np.sign(slope) * np.log1p(np.abs(slope))
-    loss = point.loss * (10.0 / np.log(10.0))
-    ue = np.stack([np.maximum(loss - loss.max(), -10.0) / 3.0, _standardised(np.exp(-point.accuracy), _BOUND)], -1)
-    link = np.stack([slope, _standardised(power / problem.budget, _SHARE)], -1)
-    return Tokens(link, ue, (power.sum(0) / problem.budget)[:, None])

@@ -17,6 +17,7 @@ from isac_torch.deployment.downlink_pilots.merit import (
 )
 from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
 from isac_torch.nn.ascent import Slope
+from isac_torch.tensors import amplitude
 
 STEP_LENGTH = 0.3
 """Of the first steps of plain ascent, nepers."""
@@ -39,6 +40,25 @@ def start_logits(problem: MinMaxNmseProblem) -> Float[Tensor, "drop link"]:
     return (0.5 * strength.log() - 1.5 * total - (0.5 * strength.log() - 1.5 * total).mean(1, keepdim=True)).flatten(1)
 
 
+def elasticities(
+    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"]
+) -> tuple[Float[Tensor, "drop ue ap"], Float[Tensor, "drop ue ap"]]:
+    """Derivatives of log E|a_k|^2, eq. (P8), and of -log CRB_k, eq. (P15), by the logarithms of UE k's own powers.
+
+    Both are of the first degree in the powers: the parts of a UE's links sum to one. An optimum of (P17) balances them: the
+    share of an AP's budget is that of its links' parts, each times a dual variable. `power` in W; 0 where it is not defined.
+    """
+    own = problem.per_ue(power)
+    root, heard = amplitude(problem.estimate * own), problem.gain * own
+    total = root.sum(-1, keepdim=True)
+    strength = (total * root + heard) / (total.square() + heard.sum(-1, keepdim=True))
+    xx, yy, xy = (fisher * own for fisher in (problem.fisher_xx, problem.fisher_yy, problem.fisher_xy))
+    sum_xx, sum_yy, sum_xy = (part.sum(-1, keepdim=True) for part in (xx, yy, xy))
+    determinant, trace = sum_xx * sum_yy - sum_xy.square(), sum_xx + sum_yy
+    accuracy = (sum_yy * xx + sum_xx * yy - 2.0 * sum_xy * xy) / determinant - (xx + yy) / trace
+    return strength.nan_to_num(0.0, 0.0, 0.0), accuracy.nan_to_num(0.0, 0.0, 0.0)
+
+
 def localisation_shortfall(
     problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], margin: float = LOCALISATION_MARGIN
 ) -> Float[Tensor, "drop ue"]:
@@ -47,12 +67,15 @@ def localisation_shortfall(
 
 
 def merit(
-    problem: MinMaxNmseProblem, power: Float[Tensor, "drop link"], localisation_weight: float = LOCALISATION_WEIGHT
+    problem: MinMaxNmseProblem,
+    power: Float[Tensor, "drop link"],
+    localisation_weight: float = LOCALISATION_WEIGHT,
+    margin: float = LOCALISATION_MARGIN,
 ) -> Float[Tensor, " drop"]:
     """-log of the (smooth) largest weighted NMSE less `localisation_weight` times the missing accuracy: what to maximise."""
     loss = (problem.weight * problem.nmse(power)).log()
     worst = (SHARPNESS * loss).logsumexp(-1) / SHARPNESS
-    return -worst - localisation_weight * localisation_shortfall(problem, power).sum(-1)
+    return -worst - localisation_weight * localisation_shortfall(problem, power, margin).sum(-1)
 
 
 def merit_gradient(
