@@ -88,6 +88,7 @@ def test_sinr_of_many_simulated_signals(beams, options):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # a minute and a half of processor time, on machines that may be busy
 @each_kind
 @pytest.mark.parametrize("options", [{}, {"pilot_length": 8}], ids=["orthogonal", "shared"])
 def test_sinr_of_simulated_signals_in_the_paper_setting(beams, options):
