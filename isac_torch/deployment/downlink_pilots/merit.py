@@ -73,7 +73,8 @@ class Point:
         """Derivatives of the logarithms of a UE's strength and accuracy by those of its own powers; 0 where undefined."""
         strength = self.power * self._strength.slope / self._strength.value[:, None]
         accuracy = self.power * self._quality.slope
-        return np.nan_to_num(strength, False, 0.0, 0.0, 0.0), np.nan_to_num(accuracy, False, 0.0, 0.0, 0.0)
+        # a third of the time of nan_to_num
+        return np.where(np.isfinite(strength), strength, 0.0), np.where(np.isfinite(accuracy), accuracy, 0.0)
 
     @property
     def score(self) -> float:

@@ -147,7 +147,7 @@ class RoadProblem:
 
     def quality(self, power: Float[ndarray, "ue ap"]) -> Value:
         """log(Gamma / CRB) of each UE and its slopes in the UE's own powers, [ue, ap]; -inf where it cannot be located."""
-        xx, yy, xy = (self.fisher * power).sum(-1)
+        xx, yy, xy = np.add.reduce(self.fisher * power, -1)
         trace, determinant = xx + yy, xx * yy - xy * xy
         with np.errstate(divide="ignore", invalid="ignore"):
             value = np.where(determinant > 0.0, np.log(self.crb_max * determinant / trace), -np.inf)
