@@ -38,7 +38,9 @@ CONTENDERS = {
     "opc_dominate_more": Contender("opc_dominate", MORE),
     "opc_dominate_mixed": Contender("opc_dominate", (EQUAL,), uniform=0.3),
     "opc_dominate_roles": Contender("opc_dominate", (EQUAL,), _QUICK),
-    "opc_dominate_late_roles": Contender("opc_dominate", FOLLOWED, _QUICK, uniform=0.2, searching=Contender(REFERENCE)),
+    "opc_dominate_late_roles": Contender(
+        "opc_dominate", FOLLOWED, _QUICK, uniform=0.1, searching=Contender("opc_dominate", (EQUAL,), uniform=0.2)
+    ),
     "opc_sense_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),
 }
 """Contenders with a requirement or roles of their own; any other name is that of an allocator under the scenario's own."""
