@@ -1,11 +1,11 @@
 """Several processing units, each with the APs of its own square: what crosses between a unit and its APs, and between units.
 
-A UE belongs to the unit of its strongest serving AP, a target to the unit of the nearest AP that lights it. Complex numbers
+A UE belongs to the unit of its strongest serving AP, a target to the unit of the nearest AP that senses it. Complex numbers
 of a coherence block, with the symbols of `network_load`:
 
     to its APs       what the links of its APs carry
     to other units   tau_d for each UE and other unit with an AP that serves it, 3 for each target and other unit with an AP
-                     that lights it, N tau_s for each transmit AP and other unit with a receive AP that needs its samples,
+                     that senses it, N tau_s for each transmit AP and other unit with a receive AP that needs its samples,
                      1 for each target that is not its own and each of its receive APs that listens for it
 
 Fusion is at the target's unit, one addition for each receive AP that listens.
@@ -53,22 +53,22 @@ def counted_units(
     of_tx, of_rx = (_squares(place, scenario.side, per_side) for place in (drop.tx_position, drop.rx_position))
     load = counted_load(drop, scenario, association, near)
     to_aps = sum_at(load.transmit_fronthaul, of_tx, units) + sum_at(load.receive_fronthaul, of_rx, units)
-    serving, lighting, listening = drop.serving_ap, drop.sensing_ap, drop.listening_ap
+    serving, sensing, listening = drop.serving_ap, drop.sensing_ap, drop.listening_ap
     home_of_ue = of_tx.gather(1, drop.ue_gain.argmax(2))
-    home = of_tx.gather(1, lighting[..., 0])
-    if association in ("uc", "cf"):
-        lighting = torch.arange(of_tx.shape[1]).expand(len(of_tx), targets, -1)
+    home = of_tx.gather(1, sensing[..., 0])
+    if association in ("uc", "cf"):  # every AP sends to and listens for every target, and needs all samples
+        sensing = torch.arange(of_tx.shape[1]).expand(len(of_tx), targets, -1)
         listening = torch.arange(of_rx.shape[1]).expand(len(of_rx), targets, -1)
-    needed = one_hot(of_rx, units).mT.double() @ known_signals(drop, scenario, near).double()
-    if association in ("uc", "cf"):
-        needed = needed.new_ones(needed.shape)
-    abroad = (needed > 0).mT & ~one_hot(of_tx, units).bool()  # drop ap unit
+        needed = torch.ones(len(of_tx), units, of_tx.shape[1], dtype=torch.bool)
+    else:
+        needed = one_hot(of_rx, units).mT.double() @ known_signals(drop, scenario, near).double() > 0
+    abroad = needed.mT & ~one_hot(of_tx, units).bool()  # drop ap unit
     data = scenario.block_length - scenario.pilot_symbols
     heard_at = _at(of_rx, listening)  # the unit of each AP that listens
     foreign = (heard_at != home.unsqueeze(-1)).double()
     sent = (
         data * sum_at(_other_units(_at(of_tx, serving), home_of_ue, units), home_of_ue, units)
-        + 3.0 * sum_at(_other_units(_at(of_tx, lighting), home, units), home, units)
+        + 3.0 * sum_at(_other_units(_at(of_tx, sensing), home, units), home, units)
         + scenario.num_antennas * scenario.sensing.samples(scenario) * sum_at(abroad.double().sum(-1), of_tx, units)
         + sum_at(foreign.flatten(1), heard_at.flatten(1), units)
     )
@@ -82,7 +82,7 @@ def expected_units(scenario: TrackingScenario, association: Association, per_sid
     load = expected_load(scenario, association, near)
     sending, listening, targets = scenario.transmit_aps, scenario.receive_aps, scenario.num_targets
     everyone = association in ("uc", "cf")
-    lit_by, heard_by = (sending, listening) if everyone else (scenario.sensing_links, scenario.listening_aps)
+    sensed_by, heard_by = (sending, listening) if everyone else (scenario.sensing_links, scenario.listening_aps)
     serving = sending if association in ("tc", "cf") else scenario.serving_links
     others = units - 1.0
     known = float(sending if near is None else min(near, sending))
@@ -90,7 +90,7 @@ def expected_units(scenario: TrackingScenario, association: Association, per_sid
     data = scenario.block_length - scenario.pilot_symbols
     sent = (
         data * scenario.num_ues * min(serving - 1.0, others)
-        + 3.0 * targets * min(lit_by - 1.0, others)
+        + 3.0 * targets * min(sensed_by - 1.0, others)
         + scenario.num_antennas * scenario.sensing.samples(scenario) * min(pairs, sending * others)
         + targets * heard_by * min(1.0, others)
     )

@@ -69,7 +69,9 @@ def drawn_sets(problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"] | N
     pairs = torch.ones_like(served) if hears is None else hears | served
     first = problem.link_ap[:, : problem.num_comm_links].reshape(problem.signal.shape)
     master = first.gather(2, problem.signal.argmax(2, keepdim=True))[..., 0]
-    lit = problem.link_ap[:, problem.num_comm_links :].reshape(len(first), problem.num_targets, -1)[..., :1].flatten(1)
+    sensing_master = (
+        problem.link_ap[:, problem.num_comm_links :].reshape(len(first), problem.num_targets, -1)[..., :1].flatten(1)
+    )
 
     def at_aps(index: Tensor) -> Tensor:
         return sum_at(torch.ones_like(index, dtype=problem.budget.dtype), index, problem.num_aps)
@@ -79,7 +81,7 @@ def drawn_sets(problem: MaxMinSinrProblem, hears: Bool[Tensor, "drop ue ap"] | N
         sensing=sensing.flatten(2).sum(-1),
         heard=pairs.to(problem.budget).sum(1),
         ues=at_aps(master),
-        targets=at_aps(lit),
+        targets=at_aps(sensing_master),
         constraints=float(problem.num_constraints),
     )
 
