@@ -37,18 +37,18 @@ def balanced(
         dual: what the network says of each UE's first lambda and mu.
         pace: logarithms of e, h, c and d of each step over those before training.
     """
-    weight, price = _normalised(dual[:, 0]), dual[:, 1] + FIRST_DUAL
+    log_lambda, log_mu = _normalised(dual[:, 0]), dual[:, 1] + FIRST_DUAL
     share = _normalised(logits)
     best, highest = share, -np.inf
     for by_loss, by_excess, margin, along in np.exp(pace) * FIRST_PACE:
         point = Point(problem, powers(problem, share + SPENT))
         if (score := point.score) > highest:
             best, highest = share, score
-        weight = _normalised(weight + by_loss * (point.loss - point.loss.max()))
+        log_lambda = _normalised(log_lambda + by_loss * (point.loss - point.loss.max()))
         excess = np.minimum(np.maximum(margin - point.accuracy, -MOST_EXCESS), MOST_EXCESS)
-        price = np.minimum(np.maximum(price + by_excess * excess, DUAL_RANGE[0]), DUAL_RANGE[1])
+        log_mu = np.minimum(np.maximum(log_mu + by_excess * excess, DUAL_RANGE[0]), DUAL_RANGE[1])
         strength, accuracy = point.elasticities
-        value = np.exp(weight)[:, None] * strength + np.exp(price)[:, None] * accuracy
+        value = np.exp(log_lambda)[:, None] * strength + np.exp(log_mu)[:, None] * accuracy
         share = _normalised(share + along * (np.log(np.maximum(value, LEAST_VALUE)) - share))
     last = Point(problem, powers(problem, share + SPENT)).score
     return (share if last > highest else best) + SPENT

@@ -45,7 +45,7 @@ class BalancingSteps(nn.Module):
     ) -> Iterator[Float[Tensor, "drop link"]]:
         """Logits after each step; in evaluation mode then the best of them all."""
         first = self.dual(state)
-        weight, price = first[..., 0].log_softmax(-1), first[..., 1] + FIRST_DUAL
+        log_lambda, log_mu = first[..., 0].log_softmax(-1), first[..., 1] + FIRST_DUAL
         share = problem.per_ue(logits).log_softmax(1)
         best = BestLogits(logits)
         for pace in self.pace.exp() * torch.tensor(FIRST_PACE).to(self.pace):
@@ -54,10 +54,10 @@ class BalancingSteps(nn.Module):
             excess = (problem.crb(power) / problem.crb_max).log()
             if not self.training:
                 best.offer(share.flatten(1) + SPENT, strict_score(problem, power))
-            weight = (weight + pace[0] * (loss - loss.amax(-1, keepdim=True))).log_softmax(-1)
-            price = (price + pace[1] * (excess + pace[2]).clamp(-MOST_EXCESS, MOST_EXCESS)).clamp(*DUAL_RANGE)
+            log_lambda = (log_lambda + pace[0] * (loss - loss.amax(-1, keepdim=True))).log_softmax(-1)
+            log_mu = (log_mu + pace[1] * (excess + pace[2]).clamp(-MOST_EXCESS, MOST_EXCESS)).clamp(*DUAL_RANGE)
             strength, accuracy = elasticities(problem, power)
-            value = weight.exp().unsqueeze(-1) * strength + price.exp().unsqueeze(-1) * accuracy
+            value = log_lambda.exp().unsqueeze(-1) * strength + log_mu.exp().unsqueeze(-1) * accuracy
             share = (share + pace[3] * (value.clamp_min(LEAST_VALUE).log() - share)).log_softmax(1)
             yield share.flatten(1) + SPENT
         if self.steps and not self.training:

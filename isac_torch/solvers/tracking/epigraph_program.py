@@ -52,7 +52,7 @@ class EpigraphProgram:
         link_ap: AP of each link; UE 0's serving links come first, then UE 1's, ..., then the sensing links.
         weight: w of the UEs, then of the linear sensing constraints, then of the positions: 0 where t does not matter.
         floor: f of the same: what they ask for besides w t.
-        cost: price of each link's relative power in the objective.
+        cost: weight of each link's relative power in the objective.
         num_aps: transmitting APs.
         position: information on the targets' positions in units of what is required; None where nothing is.
         fairness: utility of the UEs, or of the targets, that the objective has besides t; None where it has none.
