@@ -42,8 +42,8 @@ native: $(STAMP) ## build the compiled core of the deployed allocator again; nee
 # The library with checks of memory and of undefined behaviour, under the core's tests. Leaks of Python itself are not looked for.
 native-check: $(STAMP) ## the core's tests under AddressSanitizer and UndefinedBehaviorSanitizer; needs gcc
 	@mkdir -p build
-	$(CC) -O1 -g -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -fsanitize=address,undefined \
-	  -fno-sanitize-recover=all -o build/_native_checked.so native/*.c -lm
+	$(CC) -O1 -g -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -DUNWRITTEN_IS_NAN \
+	  -fsanitize=address,undefined -fno-sanitize-recover=all -o build/_native_checked.so native/*.c -lm
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
 	  ISAC_TORCH_NATIVE=build/_native_checked.so $(BIN)/pytest tests/deployment/test_native.py tests/large/test_large.py
 

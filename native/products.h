@@ -50,7 +50,7 @@ static inline float total_of(vf lanes) {
 
 /* out = matrix matrix for a square matrix whose rows have `stride` entries, a multiple of WIDE, zeros after the last. */
 static void square_d(int64_t size, int64_t stride, const double *matrix, double *out) {
-    for (int64_t begin = 0; begin < size; begin += LANES) {
+    for (int64_t begin = 0; begin < stride; begin += LANES) {
         int64_t i = 0;
         for (; i + 4 <= size; i += 4) {
             vd a = {0.0}, b = a, c = a, d = a;
@@ -84,7 +84,7 @@ static void combine_d(int64_t rows, int64_t stride, const double *left, const do
 
 /* The same in single precision. */
 static void square_f(int64_t size, int64_t stride, const float *matrix, float *out) {
-    for (int64_t begin = 0; begin < size; begin += FLANES) {
+    for (int64_t begin = 0; begin < stride; begin += FLANES) {
         int64_t i = 0;
         for (; i + 4 <= size; i += 4) {
             vf sum[4] = {{0.0f}, {0.0f}, {0.0f}, {0.0f}};

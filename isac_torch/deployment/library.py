@@ -53,20 +53,27 @@ def native_library() -> ctypes.CDLL | None:
     reason = "" if file.is_file() else "the compiled core is not built (`make native` builds it)"
     if asked == "0":
         reason = "ISAC_TORCH_NATIVE=0"
-    library = None
     try:
-        library = None if reason else ctypes.CDLL(str(file))
+        library = None if reason else opened(file)
     except OSError as error:
         reason = f"the compiled core cannot be loaded ({' '.join(str(error).split())[:120]})"
-    if library is not None:
-        library.isac_sizes.restype = ctypes.c_int64
-        if library.isac_sizes() == _sizes():
-            for name, arguments in _ARGUMENTS.items():
-                getattr(library, name).argtypes = arguments
+    else:
+        if library is not None:
             return library
-        reason = "the compiled core is of another version; `make native` builds it again"
+        reason = reason or "the compiled core is of another version; `make native` builds it again"
     _LOG.info("allocating by numpy: %s", reason)
     return None
+
+
+def opened(file: Path) -> ctypes.CDLL | None:
+    """The library in a file; None where it is another version's. OSError where it cannot be loaded."""
+    library = ctypes.CDLL(str(file))
+    library.isac_sizes.restype = ctypes.c_int64
+    if library.isac_sizes() != _sizes():
+        return None
+    for name, arguments in _ARGUMENTS.items():
+        getattr(library, name).argtypes = arguments
+    return library
 
 
 def address(array: ndarray) -> int:

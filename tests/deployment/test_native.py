@@ -38,6 +38,23 @@ def reference():
     return DeployedAllocator.load(native=False)
 
 
+def run_compiler(*flags, cwd):
+    """On all of `native/`; the test is skipped where there is no C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    sources = sorted((library.FILE.parents[2] / "native").glob("*.c"))
+    subprocess.run([compiler, "-std=gnu11", "-Wno-psabi", *sources, *flags], check=True, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def unwritten_is_nan(tmp_path_factory):
+    """The library whose memory holds no number before one is written there."""
+    folder = tmp_path_factory.mktemp("native")
+    run_compiler("-O0", "-fPIC", "-shared", "-DUNWRITTEN_IS_NAN", "-o", "unwritten_is_nan.so", "-lm", cwd=folder)
+    return library.opened(folder / "unwritten_is_nan.so")
+
+
 def drawn(size, count, **parameters):
     scenario = TrackingScenario.of_size(size, **parameters)
     drops = scenario.sample(count, generator=torch.Generator().manual_seed(971_000_000))
@@ -145,6 +162,21 @@ def test_every_instruction_set_gives_the_same(compiled, level):
 
 
 @built
+@pytest.mark.parametrize("refine", [False, True])
+def test_nothing_is_read_before_it_is_written(compiled, unwritten_is_nan, monkeypatch, refine):
+    core = compiled._core
+    checked = native.NativeCore(unwritten_is_nan, 2, core._weights, compiled._constants)
+    for level in range(core._level + 1):
+        monkeypatch.setattr(core, "_level", level)
+        monkeypatch.setattr(checked, "_level", level)
+        for snapshot in hostile(3, 30) + drawn("9x7x3", 2, pilot_length=4):
+            one, other = checked.solve([snapshot], refine=refine), core.solve([snapshot], refine=refine)
+            np.testing.assert_array_equal(one.outcome, other.outcome)
+            if one.outcome[0] != native.LEFT:
+                np.testing.assert_allclose(one.power, other.power, rtol=2e-4, atol=1e-6)
+
+
+@built
 def test_quantities_are_those_of_the_card(compiled):
     snapshots = drawn("10x9x3", 5, pilot_length=4)
     found, wanted = compiled._core.solve(snapshots).quantity, quantities(coefficients(snapshots))
@@ -233,9 +265,4 @@ def test_weights_that_are_not_the_graphs_are_refused(tmp_path):
 
 
 def test_the_core_compiles_without_warnings(tmp_path):
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    sources = library.FILE.parents[2] / "native"
-    flags = ["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-Wno-psabi", "-fsyntax-only"]
-    subprocess.run([compiler, *flags, *map(str, sorted(sources.glob("*.c")))], check=True, cwd=tmp_path)
+    run_compiler("-Wall", "-Wextra", "-Werror", "-fsyntax-only", cwd=tmp_path)
