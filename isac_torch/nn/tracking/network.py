@@ -13,6 +13,7 @@ from isac_torch.graph import LinkGraph
 from isac_torch.nn.ascent import LearnedSteps
 from isac_torch.nn.layers import MessageLayer, Tokens
 from isac_torch.nn.tracking.balance import start_logits
+from isac_torch.nn.tracking.directions import DirectionNetwork
 from isac_torch.nn.tracking.merit import (
     ALL_AIMS,
     COLD_ITERATIONS,
@@ -21,15 +22,13 @@ from isac_torch.nn.tracking.merit import (
     WARM_ITERATIONS,
     Aim,
     DirectionsHill,
-    directed_power,
     merit_gradient,
-    training_loss,
 )
 from isac_torch.tracking.graph import FEATURE_VERSION, LINK_FEATURES, UE_FEATURES, link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
-class AllocationNetwork(nn.Module):
+class AllocationNetwork(DirectionNetwork):
     """Corrects the untrained directions in three stages, each fed with the gradient of the merit where it stands.
 
     1. `layers` message layers, then a first correction. 2. `refinements` message layers, each with a correction of its own.
@@ -84,18 +83,6 @@ class AllocationNetwork(nn.Module):
     def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Float[Tensor, "drop logit"]]:
         """`trajectory` from the problem alone, for training; the first `corrections` of them come before the learned steps."""
         return list(self.trajectory(problem, link_graph(problem), aim))
-
-    def power(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], aim: Aim = MAX_MIN
-    ) -> Float[Tensor, "drop link"]:
-        """Powers (W) of the logits that the network gives."""
-        return directed_power(problem, logits, aim)
-
-    def loss(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
-    ) -> Float[Tensor, " drop"]:
-        """What training minimises, per drop."""
-        return training_loss(problem, logits, sensing_weight, aim)
 
     @property
     def corrections(self) -> int:

@@ -18,7 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from isac_torch.nn.tracking.dense import TINY, DenseProblem
-from isac_torch.nn.tracking.merit import MAX_MIN, Aim, directed_power, training_loss
+from isac_torch.nn.tracking.directions import DirectionNetwork
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim
 from isac_torch.nn.tracking.prices import PricedPoint, priced_point
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
@@ -59,7 +60,7 @@ class Directions:
     scale: Float[Tensor, "drop 1 node"]
 
 
-class OneShotNetwork(nn.Module):
+class OneShotNetwork(DirectionNetwork):
     """Corrects the untrained directions once, after `layers` message layers that read the prices there."""
 
     SYSTEM: ClassVar[str] = "tracking-one-shot"
@@ -90,18 +91,6 @@ class OneShotNetwork(nn.Module):
         if aim not in self.AIMS:
             raise ValueError(f"{aim} is none of {self.AIMS}")
         return [self(problem)]
-
-    def power(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], aim: Aim = MAX_MIN
-    ) -> Float[Tensor, "drop link"]:
-        """Powers (W) of the logits that the network gives."""
-        return directed_power(problem, logits, aim)
-
-    def loss(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
-    ) -> Float[Tensor, " drop"]:
-        """What training minimises, per drop."""
-        return training_loss(problem, logits, sensing_weight, aim)
 
     def directions(self, problem: DenseProblem) -> Directions:
         """Directions for `balance`."""

@@ -12,12 +12,13 @@ from torch import Tensor, nn
 from isac_torch.errors import IsacError
 from isac_torch.graph import LinkGraph
 from isac_torch.nn.tracking.balance import logit_size, start_logits
-from isac_torch.nn.tracking.merit import MAX_MIN, Aim, directed_power, training_loss
+from isac_torch.nn.tracking.directions import DirectionNetwork
+from isac_torch.nn.tracking.merit import MAX_MIN, Aim
 from isac_torch.tracking.graph import FEATURE_VERSION, link_graph
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 
-class OwnNetwork(nn.Module):
+class OwnNetwork(DirectionNetwork):
     """A user's module before the layer that gives all UEs one common SINR and meets the sensing constraints.
 
     `module(problem, graph)` answers with the change of the logarithm of every link's share, [drop, link]. It may append the
@@ -70,18 +71,6 @@ class OwnNetwork(nn.Module):
     def points(self, problem: MaxMinSinrProblem, aim: Aim = MAX_MIN) -> list[Float[Tensor, "drop logit"]]:
         """The directions, as the only point on the way, for training."""
         return [self(problem, link_graph(problem), aim)]
-
-    def power(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], aim: Aim = MAX_MIN
-    ) -> Float[Tensor, "drop link"]:
-        """Powers (W) of the logits that the network gives."""
-        return directed_power(problem, logits, aim)
-
-    def loss(
-        self, problem: MaxMinSinrProblem, logits: Float[Tensor, "drop logit"], sensing_weight: float, aim: Aim = MAX_MIN
-    ) -> Float[Tensor, " drop"]:
-        """What training minimises, per drop."""
-        return training_loss(problem, logits, sensing_weight, aim)
 
 
 def class_path(kind: type) -> str:
