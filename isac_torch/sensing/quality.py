@@ -84,7 +84,7 @@ class _Once:
 
 
 @dataclass(frozen=True)
-class Level:
+class OperatingPoint:
     """What a sweep changes of echoes and detector without changing the filters.
 
     Attributes:
@@ -105,7 +105,7 @@ class StatisticLaw:
 
     def __init__(self, found: Moments, test: Glrt) -> None:
         self._whitened = test.constant_false_alarm
-        self._thresholds: dict[Level, Tensor] = {}
+        self._thresholds: dict[OperatingPoint, Tensor] = {}
         basis = orthonormal(found.gram, found.reference)
         own = basis.mH @ (found.loud - found.quiet) @ basis
         if self._whitened:  # noise and clutter are the identity on the directions that there are, which come last
@@ -126,10 +126,10 @@ class StatisticLaw:
         middle = middle + brightness * self._own if loud else middle
         return torch.linalg.eigvalsh(middle).double().clamp_min(0.0).flatten(-2)
 
-    def threshold(self, level: Level) -> Float[Tensor, "drop block target"]:
-        """Value that the statistic exceeds without the target with the level's false-alarm probability."""
+    def threshold(self, point: OperatingPoint) -> Float[Tensor, "drop block target"]:
+        """Value that the statistic exceeds without the target with the point's false-alarm probability."""
         # Only echoes of other targets move it: without them it is the same at every brightness.
-        known = level if not self._whitened and self._crowd is not None else replace(level, brightness=1.0)
+        known = point if not self._whitened and self._crowd is not None else replace(point, brightness=1.0)
         if known not in self._thresholds:
             quiet = self.weights(known.brightness, loud=False)
             if self._whitened:
@@ -139,10 +139,10 @@ class StatisticLaw:
             self._thresholds[known] = value
         return self._thresholds[known]
 
-    def miss(self, level: Level) -> Float[Tensor, "drop block target"]:
+    def miss(self, point: OperatingPoint) -> Float[Tensor, "drop block target"]:
         """Probability that the statistic stays below the threshold with the target; 1 where nothing is sent."""
-        threshold = self.threshold(level)
-        miss = 1.0 - weighted_exceedance(self.weights(level.brightness, loud=True), threshold)
+        threshold = self.threshold(point)
+        miss = 1.0 - weighted_exceedance(self.weights(point.brightness, loud=True), threshold)
         return torch.where(threshold.isinf(), 1.0, miss)
 
 
@@ -151,12 +151,12 @@ def miss_probability(found: Moments, test: Glrt, false_alarm: float) -> Float[Te
 
     Exact in noise, clutter and reflectivities, given the block's symbols and estimates. 1 where nothing is sent.
     """
-    return StatisticLaw(found, test).miss(Level(1.0, false_alarm))
+    return StatisticLaw(found, test).miss(OperatingPoint(1.0, false_alarm))
 
 
 def threshold_of(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
     """Threshold with the wanted false-alarm rate in every block: chi-square where the test whitens all, else its own law."""
-    return StatisticLaw(found, test).threshold(Level(1.0, false_alarm))
+    return StatisticLaw(found, test).threshold(OperatingPoint(1.0, false_alarm))
 
 
 @dataclass(frozen=True)
@@ -201,19 +201,19 @@ def assess(
         with_miss: whether to compute miss probabilities too.
         conditions: how angles err, and how clutter is correlated between antennas.
     """
-    own = (Level(1.0, setup.false_alarm),)
-    return assess_levels(
+    own = (OperatingPoint(1.0, setup.false_alarm),)
+    return assess_at(
         drop, scenario, setup, power, test, own, num_blocks, seed, truth=truth, with_miss=with_miss, conditions=conditions
     )[0]
 
 
-def assess_levels(
+def assess_at(
     drop: TrackingDrop,
     scenario: TrackingScenario,
     setup: SensingSetup,
     power: Float[Tensor, "drop link"],
     test: Glrt,
-    levels: Sequence[Level],
+    points: Sequence[OperatingPoint],
     num_blocks: int,
     seed: int,
     *,
@@ -223,7 +223,7 @@ def assess_levels(
 ) -> list[SensingReport]:
     """`assess` at several cross-sections and false-alarm rates: the filters do not depend on them, and are shared.
 
-    Arguments as in `assess`; one report for every level, in their order.
+    Arguments as in `assess`; one report for every point, in their order.
     """
     pointing, correlation = conditions
     scene = echo_scene(drop if truth is None else truth, scenario, setup, correlation)
@@ -231,13 +231,13 @@ def assess_levels(
     chunk = max(1, _CHUNK_ENTRIES // _entries(scene, setup.samples(scenario), test))
     together = max(1, chunk // num_blocks)
     per_chunk = min(num_blocks, chunk)
-    rows: list[list[EchoQuality]] = [[] for _ in levels]
-    misses: list[list[Tensor]] = [[] for _ in levels]
+    rows: list[list[EchoQuality]] = [[] for _ in points]
+    misses: list[list[Tensor]] = [[] for _ in points]
     for part in torch.arange(drop.num_drops, device=power.device).split(together):
         some, view = drop.select(part), select_scene(scene, part)
         statistics = channel_statistics(some, scenario)
-        columns: list[list[EchoQuality]] = [[] for _ in levels]
-        missed: list[list[Tensor]] = [[] for _ in levels]
+        columns: list[list[EchoQuality]] = [[] for _ in points]
+        missed: list[list[Tensor]] = [[] for _ in points]
         for start in range(0, num_blocks, per_chunk):
             count = min(per_chunk, num_blocks - start)
             blocks = draw_blocks(some, statistics, scenario, count, setup.samples(scenario), generator, pointing)
@@ -245,11 +245,11 @@ def assess_levels(
             found = moments(transmitted(blocks, some, power[part]), view, test)
             once = _Once(found, view, test)
             law = StatisticLaw(found, test) if with_miss else None
-            for i, level in enumerate(levels):
-                columns[i].append(once.quality(level.brightness))
+            for i, point in enumerate(points):
+                columns[i].append(once.quality(point.brightness))
                 if law is not None:
-                    missed[i].append(law.miss(level))
-        for i in range(len(levels)):
+                    missed[i].append(law.miss(point))
+        for i in range(len(points)):
             rows[i].append(_join(columns[i]))
             misses[i].extend([torch.cat(missed[i], dim=1)] if with_miss else [])
     return [

@@ -21,7 +21,7 @@ from isac_torch.sensing.glrt import (
     statistic,
 )
 from isac_torch.sensing.projection import rank
-from isac_torch.sensing.quality import Level, StatisticLaw, echo_quality, miss_probability, threshold_of
+from isac_torch.sensing.quality import OperatingPoint, StatisticLaw, echo_quality, miss_probability, threshold_of
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.tracking.scenario import TrackingScenario
@@ -281,13 +281,14 @@ def test_miss_probability_matches_simulation(test: Glrt) -> None:
 
 
 @pytest.mark.parametrize("test", TESTS, ids=_id)
-def test_levels_are_the_scenes_of_their_cross_sections(test: Glrt) -> None:
+def test_operating_points_are_the_scenes_of_their_cross_sections(test: Glrt) -> None:
     """Misses at other cross-sections, from one filter, are those of a scene whose echoes are computed at that cross-section."""
     scene, sent = _pair(0.5, listeners=2), _sent(4, drops=1)
     law = StatisticLaw(moments(sent, scene, test), test)
     for brightness, false_alarm in ((1.0, 1e-2), (0.04, 1e-2), (25.0, 1e-3)):
         own = moments(sent, replace(scene, scale=scene.scale * brightness**0.5), test)
-        assert_close(law.miss(Level(brightness, false_alarm)), miss_probability(own, test, false_alarm), rtol=1e-6, atol=1e-8)
+        expected = miss_probability(own, test, false_alarm)
+        assert_close(law.miss(OperatingPoint(brightness, false_alarm)), expected, rtol=1e-6, atol=1e-8)
 
 
 def test_detection_of_a_fixed_reflectivity_is_noncentral_chi_square() -> None:

@@ -29,9 +29,6 @@ QUANTITIES = ("nmse", "printed_nmse", "rate", "crb", "worst_crb", "power", "fall
 bound (m2), power of all APs (W), 1 where the paper's algorithm fell back to full power, 1 where the localisation bounds are
 proven out of reach, 1 where they are met, 1 where the NMSE is proven to lie within GAP of the least possible."""
 
-PAPER_SCHEMES = ("full", "sca_paper", "existing", "no_dl")
-"""What the paper shows; `ours`, `ours_slack_5` and `ours_as_full` are added where asked for."""
-
 
 @dataclass(frozen=True)
 class Point:

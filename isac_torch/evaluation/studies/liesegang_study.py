@@ -25,7 +25,7 @@ from isac_torch.npz import read_npz
 from isac_torch.sensing.detection import CellDrop, one_at_a_time, sample_cells
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.pointing import mean_beam_lags
-from isac_torch.sensing.quality import Level, assess_levels
+from isac_torch.sensing.quality import OperatingPoint, assess_at
 from isac_torch.tensors import cast_floats, cat_tensors, map_tensors, to_db
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.channel import channel_statistics
@@ -178,13 +178,13 @@ class Study:
         problem = _problem(cells, _asked(case, cells.scenario, setup), case, self.seed + 2)
         power = self._powers(case.policy, problem)
         precision = torch.float32 if case.conditions.precision == "single" else torch.float64
-        reports = assess_levels(
+        reports = assess_at(
             cast_floats(cells.drop, precision),
             cells.scenario,
             setup,
             power.to(precision),
             Glrt("single" if case.phase == "detection" else case.form, case.clutter_statistics, case.conditions.near),
-            [Level(member.setup.rcs_variance / setup.rcs_variance, member.setup.false_alarm) for member in family],
+            [OperatingPoint(member.setup.rcs_variance / setup.rcs_variance, member.setup.false_alarm) for member in family],
             self.num_blocks,
             self.seed + 1,
             truth=cast_floats(cells.truth, precision),
