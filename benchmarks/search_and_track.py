@@ -2,8 +2,8 @@
 
     python benchmarks/search_and_track.py --json search_and_track.json --picture docs/images/search_and_track.png
 
-16 APs, 16 UEs, 4 tracked targets and a cell with a new one, all of them of 0 dBsm; pilots of 10 mW. Each of the APs that light
-the cell spends the share of its budget on the search. The drops and blocks are the same for all.
+16 APs, 16 UEs, 4 tracked targets and a cell with a new one, all of them of 0 dBsm; pilots of 10 mW. Each of the APs that
+illuminate the cell spends the share of its budget on the search. The drops and blocks are the same for all.
 """
 
 from __future__ import annotations

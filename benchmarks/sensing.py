@@ -143,11 +143,11 @@ def kronecker(sent: torch.Tensor, scene: EchoScene) -> dict[str, float]:
             own = temporal[few, 0, listener]
             covariance = torch.einsum("dst,ab->dsatb", own, eye).flatten(3).flatten(1, 2)
             factor = torch.linalg.cholesky(covariance + torch.eye(covariance.shape[-1], dtype=sent.dtype))
-            lit = (
+            illuminated = (
                 torch.einsum("dmn,dmtn->dtm", view.response[:, target].conj(), part[:, 0])
                 * view.scale[few, target, listener][:, None]
             )
-            echoes = torch.einsum("dtm,da->dtam", lit, view.listener_response[few, target, listener]).flatten(1, 2)
+            echoes = torch.einsum("dtm,da->dtam", illuminated, view.listener_response[few, target, listener]).flatten(1, 2)
             filtered = torch.linalg.solve_triangular(factor, echoes, upper=False)
             parts.append(filtered.mH @ filtered)
         return torch.stack(parts, dim=1)

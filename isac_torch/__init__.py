@@ -1,6 +1,6 @@
 """Power allocation for cell-free massive MIMO that communicates and senses at once.
 
-A tutorial of five minutes. Access points (APs) serve users (UEs) and light up targets at the same time. The question is how
+A tutorial of five minutes. Access points (APs) serve users (UEs) and illuminate targets at the same time. The question is how
 much power each AP gives to each UE and to each target.
 
 **Draw networks.** A scenario holds the parameters; a drop is one random network. All arrays have the drops as first axis,

@@ -228,7 +228,7 @@ def _proposed(problem: ProblemT, allocator: Allocator[ProblemT]) -> Proposal:
     for part in by_coverage(problem, outage):
         found = allocator.propose(part.whole if part.problem is None else part.problem)
         if part.problem is not None and found.infeasible is not None and bool(found.infeasible.any()):
-            found = allocator.propose(part.whole)  # the beams of the UEs in outage may light the targets as well
+            found = allocator.propose(part.whole)  # the beams of the UEs in outage may illuminate the targets as well
         elif part.problem is not None:
             limit = part.whole.best_sinr().amin(-1)
             found = Proposal(part.with_outage(found.power), limit, None, found.best_quality)

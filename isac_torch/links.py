@@ -64,7 +64,7 @@ def split_by_node(
 
 
 def spread_to_links(problem: LinkLayout, value: Float[Array, "drop node *rest"]) -> Float[Array, "drop link *rest"]:
-    """The number of each node, UEs then targets, on each of the links that serve or light it."""
+    """The number of each node, UEs then targets, on each of the links that serve or illuminate it."""
     ue, target = value[:, : problem.num_ues], value[:, problem.num_ues :]
     return namespace(value).concat([_repeated(ue, problem.serving), _repeated(target, links_per_target(problem))], axis=1)
 

@@ -101,15 +101,17 @@ class MixedArrays(it.TrackingScenario):
                 total = total + weight * other * seen[..., :, None] * seen[..., None, :].conj()
         return total / there.sum(-1)[..., None, None]
 
-    def _echoes(self, drop: TrackingDrop, link_ap: Tensor, lit: Tensor) -> tuple[Tensor, Tensor]:
+    def _echoes(self, drop: TrackingDrop, link_ap: Tensor, illuminated: Tensor) -> tuple[Tensor, Tensor]:
         """Own and other targets' echoes per W of each link at the receive APs of each target, [drop, target, link]."""
-        if lit.shape[1] < 2:
-            return lit[:, :0], lit[:, :0]
+        if illuminated.shape[1] < 2:
+            return illuminated[:, :0], illuminated[:, :0]
         antennas = in_turns(self.rx_antennas, drop.rx_orientation)
-        listens = torch.zeros(len(lit), lit.shape[1], antennas.shape[1], dtype=lit.dtype).scatter(2, drop.listening_ap, 1.0)
+        listens = torch.zeros(len(illuminated), illuminated.shape[1], antennas.shape[1], dtype=illuminated.dtype).scatter(
+            2, drop.listening_ap, 1.0
+        )
         heard = torch.einsum("dlr,djrm->dljm", listens * antennas[:, None], echo_gain(drop, self))
         place = link_ap[:, None, None].expand(-1, *heard.shape[1:3], -1)
-        each = heard.gather(3, place) * lit[:, None]  # echo off target j at the receive APs of target l
+        each = heard.gather(3, place) * illuminated[:, None]  # echo off target j at the receive APs of target l
         own = each.diagonal(0, 1, 2).mT
         scale = own.amax(-1, keepdim=True)
         return own / scale, (each.sum(2) - own) / scale

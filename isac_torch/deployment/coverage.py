@@ -42,7 +42,7 @@ def covered_first(problem: Coefficients, answer: Callable[[Coefficients], Guarde
 def without_unheard(problem: Coefficients, found: Guarded) -> Guarded:
     """The same answers without power on links over which nothing of their UE's signal arrives, where that costs nothing.
 
-    A UE that hears fewer APs than are to serve it has such links. Their power may still light targets: where a sensing
+    A UE that hears fewer APs than are to serve it has such links. Their power may still illuminate targets: where a sensing
     constraint would be missed without it, it stays. Links of UEs that hear no AP at all are those of UEs out of reach.
     """
     comm = problem.num_comm_links
@@ -78,7 +78,7 @@ def _answered(part: Any, answer: Callable[[Coefficients], Guarded]) -> Guarded:
         whole = replace(found, power=power, sinr=part.whole.sinr(power), sir=part.whole.sir(power))
     whole = _with_reason(whole, part.outage, "at full power, left out of the smallest SINR")
     short = [drop for drop, path in enumerate(found.path) if path == "best_effort"]
-    if short:  # the beams of the UEs in outage light the targets as well
+    if short:  # the beams of the UEs in outage illuminate the targets as well
         kept = [drop for drop in range(len(found.path)) if drop not in set(short)]
         again = answer(part.whole.select(np.array(short)))
         whole = _joined([_chosen(whole, kept), again], np.argsort(np.array([*kept, *short])))

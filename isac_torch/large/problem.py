@@ -187,15 +187,15 @@ class LargeProblem:
         def lower_kernel(distance: ndarray) -> ndarray:
             return np.hypot(distance, height) ** -echo.decay
 
-        def lit(sent: ndarray, *, least: bool) -> ndarray:
+        def illumination(sent: ndarray, *, least: bool) -> ndarray:
             sector = by_sector(sent, net.tx_orientation, self.direct, echo.grid, height, least=least)
             law = lower_kernel if least else kernel
             return echo.grid.far_sum_by_direction(target[:, :2], ap[:, :2], sector, law, least=least)
 
         sent = self.sent(power)
-        most = lit(sent, least=False)
+        most = illumination(sent, least=False)
         heard = echo.grid.far_sum(echo.listener[:, :2], target[:, :2], (echo.lighting.received(sent) + most)[None], kernel)[0]
-        return FarEchoes(lit(self.sent(self.sure(power)), least=True), most, heard.reshape(len(target), -1).sum(1))
+        return FarEchoes(illumination(self.sent(self.sure(power)), least=True), most, heard.reshape(len(target), -1).sum(1))
 
     def sure(self, power: Float[ndarray, " link"]) -> Float[ndarray, " link"]:
         """Powers (W) with which `beam` bounds the beams from below instead of above."""

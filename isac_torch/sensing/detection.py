@@ -60,7 +60,7 @@ def sample_cells(scenario: TrackingScenario, setup: SensingSetup, num_drops: int
 
 
 def one_at_a_time(cells: CellDrop) -> CellDrop:
-    """The same cells in turn, every transmit AP lighting and every receive AP listening: a batch of single-cell networks.
+    """The same cells in turn, every transmit AP illuminating and every receive AP listening: a batch of single-cell networks.
 
     Drops with all their cells become the leading axis, cells of a drop next to each other.
     """

@@ -92,9 +92,9 @@ def observe(
 
     Args: sent, samples of the transmit APs, sqrt(W); reflectivity over its deviation, 0 for targets that are absent.
     """
-    lit = illuminating(sent, scene)
+    illuminated = illuminating(sent, scene)
     path = reflectivity * scene.scale.unsqueeze(1).to(reflectivity.dtype)
-    return torch.einsum("dflrm,dfltm,dlrn->dfrtn", path, lit, scene.listener_response)
+    return torch.einsum("dflrm,dfltm,dlrn->dfrtn", path, illuminated, scene.listener_response)
 
 
 def at_listeners(table: Tensor, listening: Int[Tensor, "drop target listening"]) -> Tensor:

@@ -165,10 +165,12 @@ def _filter(
 ) -> _Filtered:
     """Filter echoes (and observations) antenna direction by antenna direction: the Kronecker form of eq. (39)."""
     target = torch.arange(order.shape[0], device=order.device)[:, None]
-    lit = illuminating(sent, scene)[:, :, order].permute(0, 1, 2, 4, 3, 5).unsqueeze(3)  # drop block target 1 time point ap
+    illuminated = (
+        illuminating(sent, scene)[:, :, order].permute(0, 1, 2, 4, 3, 5).unsqueeze(3)
+    )  # drop block target 1 time point ap
     scale = at_listeners(scene.scale.transpose(1, 2), scene.listening)
     scale = scale.permute(0, 2, 1, 3, 4)[:, :, target, order].transpose(1, 2)  # drop target listening point ap
-    columns = (lit * scale[:, None, :, :, None]).flatten(5)
+    columns = (illuminated * scale[:, None, :, :, None]).flatten(5)
     towards = at_listeners(scene.listener_response.transpose(1, 2), scene.listening)
     towards = towards.permute(0, 2, 1, 3, 4)[:, :, target, order].transpose(1, 2)  # drop target listening point antenna
     known, unknown = _clutter_by_knowledge(sent, scene, test)

@@ -92,17 +92,17 @@ def known_echoes(look: Look, position: Float[Tensor, "point 3"], receivers: Iter
 
 def _known_at(look: Look, r: int, towards: Tensor, heard_from: Tensor) -> Known:
     """The basis is that of a Cholesky factor: echo columns times its inverse."""
-    lit = torch.einsum("jma,bmanc->bjmnc", towards, look.gram[:, r])
+    illuminated = torch.einsum("jma,bmanc->bjmnc", towards, look.gram[:, r])
     antennas = heard_from.conj() @ heard_from.T
-    gram = torch.einsum("bjmnc,knc->bjmkn", lit, towards.conj())
+    gram = torch.einsum("bjmnc,knc->bjmkn", illuminated, towards.conj())
     gram = (gram * antennas[None, :, None, :, None]).flatten(3).flatten(1, 2)
     heard = torch.einsum("jma,bmak,jk->bjm", towards, look.echo[:, r], heard_from.conj()).flatten(1)
     energy = gram.diagonal(dim1=-2, dim2=-1).real
     factor = torch.linalg.cholesky(gram + torch.diag_embed(_RIDGE * energy + torch.finfo(energy.dtype).tiny))
-    antenna_wise = lit.unsqueeze(-1) * heard_from.conj()[None, :, None, None, None]
+    antenna_wise = illuminated.unsqueeze(-1) * heard_from.conj()[None, :, None, None, None]
     both = torch.cat([antenna_wise.flatten(3).flatten(1, 2), heard.unsqueeze(-1)], dim=-1)
     basis = torch.linalg.solve_triangular(factor, both, upper=False)
-    return Known(basis[..., :-1].unflatten(-1, lit.shape[3:] + heard_from.shape[1:]), basis[..., -1])
+    return Known(basis[..., :-1].unflatten(-1, illuminated.shape[3:] + heard_from.shape[1:]), basis[..., -1])
 
 
 def log_likelihood(

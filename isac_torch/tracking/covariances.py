@@ -64,7 +64,7 @@ def link_statistics(
     shape = (drops, -1, antennas, antennas)
     sent = xp.concat([(estimate / norm[..., None, None]).reshape(shape), beam.reshape(shape)], axis=1)
     towards = at_rows(xp.permute_dims(response, (0, 2, 1, 3)), link_ap)  # [drop, link, target, antenna]
-    lit = xp.real((xp.conj(towards) * (sent[:, :, None] @ towards[..., None])[..., 0]).sum(-1))
+    illumination = xp.real((xp.conj(towards) * (sent[:, :, None] @ towards[..., None])[..., 0]).sum(-1))
     coherent = None
     if bool((gram.sum(-1) > 1.0).any()):
         contamination = xp.abs((at_serving * mmse[:, :, :, None].mT).sum((-2, -1)))
@@ -72,7 +72,7 @@ def link_statistics(
     return LinkStatistics(
         link_ap=link_ap,
         energy=norm,
-        heard=xp.concat([trace(at_links @ sent[:, :, None]), lit], axis=2).mT,
+        heard=xp.concat([trace(at_links @ sent[:, :, None]), illumination], axis=2).mT,
         coherent=coherent,
     )
 

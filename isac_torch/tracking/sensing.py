@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def illumination(statistics: LinkStatistics[Array]) -> Float[Array, "drop target link"]:
-    """a^H E[w w^H] a: mean gain with which a watt on link e lights target l, linear, eq. (16)."""
+    """a^H E[w w^H] a: mean gain with which a watt on link e illuminates target l, linear, eq. (16)."""
     return statistics.heard[:, statistics.energy.shape[1] :]
 
 
@@ -43,15 +43,15 @@ def echo_coefficients(
     `gap` is the distance (m) of every transmit AP, then every receive AP, to every target.
     """
     xp = namespace(statistics.heard)
-    lit = illumination(statistics)
-    num_targets = lit.shape[1]
+    illuminated = illumination(statistics)
+    num_targets = illuminated.shape[1]
     if num_targets < 2:
-        return lit[:, :0], lit[:, :0]
+        return illuminated[:, :0], illuminated[:, :0]
     legs, num_aps = echo_leg(gap, physics), drop.tx_position.shape[1]
     out, back = legs[:, :num_aps], legs[:, num_aps:]
     # Way back from every target to the receive APs of each row's target: [drop, row, target].
     heard_back = at_rows(back, drop.listening_ap).sum(2)
-    sent_out = lit * at_rows(out, statistics.link_ap).mT
+    sent_out = illuminated * at_rows(out, statistics.link_ap).mT
     own = heard_back.diagonal(0, 1, 2)[..., None] * sent_out
     scale = xp.max(own, axis=-1, keepdims=True)
     others = heard_back * all_but_own(num_targets, heard_back)

@@ -154,7 +154,7 @@ def test_work_ends_when_nobody_wants_it():
 
 
 def slow_network() -> Snapshot:
-    """Twenty targets on one receive AP, each lit by 200 APs: a repair of a thousand small steps in numpy."""
+    """Twenty targets on one receive AP, each illuminated by 200 APs: a repair of a thousand small steps in numpy."""
     rng = np.random.default_rng(0)
 
     def place(count, height):

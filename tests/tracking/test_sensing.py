@@ -75,15 +75,15 @@ def test_a_perfect_beam_lights_its_target_with_the_whole_array() -> None:
     """|a^H w_0|^2 = N without angle errors, less with them, and never more than N towards anybody."""
     drop = _drop(SMALL)
     exact = replace(SMALL, angle_error=0.0)
-    lit, blurred = (illumination(channel_statistics(drop, s)) for s in (exact, SMALL))
+    illuminated, blurred = (illumination(channel_statistics(drop, s)) for s in (exact, SMALL))
     sensing = slice(SMALL.num_ues * 2, None)
-    own = torch.stack([lit[:, t, sensing].unflatten(1, (3, 2))[:, t] for t in range(3)], dim=1)
+    own = torch.stack([illuminated[:, t, sensing].unflatten(1, (3, 2))[:, t] for t in range(3)], dim=1)
     assert_close(own, torch.full_like(own, 4.0))
     missed = torch.stack([blurred[:, t, sensing].unflatten(1, (3, 2))[:, t] for t in range(3)], dim=1)
     assert bool((missed < own).all())
     # 0.01 rad over an aperture of three half wavelengths costs at most (pi 0.01)^2 (N^2 - 1) / 12 for azimuth and elevation.
     assert bool((missed > own * (1 - 2 * (math.pi * 0.01) ** 2 * 15 / 12)).all())
-    for each in (lit, blurred):
+    for each in (illuminated, blurred):
         assert float(each.min()) >= 0.0
         assert float(each.max()) <= 4.0 + 1e-12
 
@@ -91,8 +91,8 @@ def test_a_perfect_beam_lights_its_target_with_the_whole_array() -> None:
 def test_a_blind_beam_lights_every_target_like_an_isotropic_antenna() -> None:
     """With angle errors of many turns the average over the beam keeps 1/N of the gain, up to the lags that survive."""
     drop = _drop(SMALL)
-    lit = illumination(channel_statistics(drop, replace(SMALL, angle_error=0.9)))[:, :, SMALL.num_ues * 2 :]
-    assert 0.3 < float(lit.mean()) < 2.0
+    illuminated = illumination(channel_statistics(drop, replace(SMALL, angle_error=0.9)))[:, :, SMALL.num_ues * 2 :]
+    assert 0.3 < float(illuminated.mean()) < 2.0
 
 
 def test_scaling_all_powers_leaves_the_sir() -> None:

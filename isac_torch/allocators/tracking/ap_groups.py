@@ -3,8 +3,8 @@
 Every program holds the coefficients of its own APs' links; all others are replaced by noise, so that a number that was not sent
 cannot be used unseen. The program is that of `exits`, word for word: its channel sends what the group's own nodes say to the
 programs that need it, and fills in what arrived. A UE's program runs with the AP that serves it best, a target's with the AP
-that lights it best. Powers are therefore equal, bit by bit, to those of the batched form, and so they are where messages are
-lost, late, cut to a few bits or missing (`nn.tracking.local_channels`): every program then draws the same faults.
+that illuminates it best. Powers are therefore equal, bit by bit, to those of the batched form, and so they are where messages
+are lost, late, cut to a few bits or missing (`nn.tracking.local_channels`): every program then draws the same faults.
 
 Transports are anything that sends numbers from one program to another: sockets of torch.distributed (gloo) in
 `run_as_processes`, queues between threads in tests.

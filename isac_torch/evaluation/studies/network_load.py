@@ -4,9 +4,9 @@ A network is scalable where the rate on each fronthaul link and the operations a
 and power control, stay finite as APs, UEs and targets grow without bound. Counted are complex multiplications with an addition,
 and complex numbers that cross a fronthaul link, by the sets of drawn networks; `expected_load` has the same by formula.
 
-With N antennas, tau_p pilots, tau_d data symbols and tau_s sensing samples, an AP with k UEs, l targets that it lights and r
-targets that it listens for, whose test whitens the clutter of A transmit APs and has as many echo columns for each target, and
-so needs the samples of B transmit APs, at most A (1 + r) of them:
+With N antennas, tau_p pilots, tau_d data symbols and tau_s sensing samples, an AP with k UEs, l targets that it illuminates and
+r targets that it listens for, whose test whitens the clutter of A transmit APs and has as many echo columns for each target,
+and so needs the samples of B transmit APs, at most A (1 + r) of them:
 
     estimation    k (N tau_p + N^2)                       precoding   (k + l) N tau_d
     FPC           2 (k + l)                               fronthaul   k tau_d + 3 l + N tau_s
@@ -70,23 +70,23 @@ def counted_load(drop: TrackingDrop, scenario: TrackingScenario, association: As
     Args:
         drop: networks, with the sets of `network_scenario`.
         scenario: theirs.
-        association: with `uc` and `cf` all APs light and listen for each target, one target after the other: a block for each,
-            and the load is that of a round over all targets.
+        association: with `uc` and `cf` all APs illuminate and listen for each target, one target after the other: a block
+            for each, and the load is that of a round over all targets.
         near: transmit APs whose signals a receive AP takes into account (footnote 4 of the paper: far echoes); None: all.
     """
     sending, listening = drop.tx_position.shape[1], drop.rx_position.shape[1]
     targets = drop.target_position.shape[1]
     served = _members(drop.serving_ap, sending)
     if association in ("uc", "cf"):
-        lit, heard = (served.new_full((len(served), count), targets) for count in (sending, listening))
+        sensed, heard = (served.new_full((len(served), count), targets) for count in (sending, listening))
     else:
-        lit, heard = _members(drop.sensing_ap, sending), _members(drop.listening_ap, listening)
+        sensed, heard = _members(drop.sensing_ap, sending), _members(drop.listening_ap, listening)
     known = sending if near is None else min(near, sending)
     if association in ("uc", "cf"):
         signals = (known * (1.0 + heard)).clamp_max(sending)
     else:
         signals = known_signals(drop, scenario, near).to(served).sum(-1)
-    return _load(served, lit, heard, float(known), signals, scenario)
+    return _load(served, sensed, heard, float(known), signals, scenario)
 
 
 def known_signals(drop: TrackingDrop, scenario: TrackingScenario, near: int | None) -> Bool[Tensor, "drop rx ap"]:
@@ -95,9 +95,9 @@ def known_signals(drop: TrackingDrop, scenario: TrackingScenario, near: int | No
     These are the sets of equations (92) and (93) of docs/sensing.md; an AP that listens for no target needs none.
     """
     listens = one_hot(drop.listening_ap, drop.rx_position.shape[1]).amax(2).bool().mT  # drop rx target
-    lights = strongest(-distance(drop.target_position, drop.tx_position), near)
+    illuminating = strongest(-distance(drop.target_position, drop.tx_position), near)
     whitened = strongest(clutter_power(drop, scenario, scenario.sensing), near)
-    through = (listens.double() @ lights.double()) > 0
+    through = (listens.double() @ illuminating.double()) > 0
     return (whitened | through) & listens.any(-1, keepdim=True)
 
 
@@ -109,12 +109,12 @@ def expected_load(scenario: TrackingScenario, association: Association, near: in
     sending, listening, targets = scenario.transmit_aps, scenario.receive_aps, scenario.num_targets
     everyone_serves, everyone_senses = association in ("tc", "cf"), association in ("uc", "cf")
     served = scenario.num_ues if everyone_serves else scenario.num_ues * scenario.serving_links / sending
-    lit = targets if everyone_senses else targets * scenario.sensing_links / sending
+    sensed = targets if everyone_senses else targets * scenario.sensing_links / sending
     heard = targets if everyone_senses else targets * scenario.listening_aps / listening
     known = sending if near is None else min(near, sending)
     signals = min(known * (1.0 + heard), float(sending))
     served_by, lit_by, heard_by, needed = (
-        torch.full((1, 1), float(n), dtype=torch.float64) for n in (served, lit, heard, signals)
+        torch.full((1, 1), float(n), dtype=torch.float64) for n in (served, sensed, heard, signals)
     )
     return _load(served_by, lit_by, heard_by, float(known), needed, scenario)
 
@@ -126,18 +126,18 @@ def _members(sets: Tensor, count: int) -> Float[Tensor, "drop ap"]:
     return members
 
 
-def _load(served: Tensor, lit: Tensor, heard: Tensor, known: float, signals: Tensor, scenario: TrackingScenario) -> Load:
+def _load(served: Tensor, sensed: Tensor, heard: Tensor, known: float, signals: Tensor, scenario: TrackingScenario) -> Load:
     """The formulas at the head of this file."""
     antennas, pilots, samples = scenario.num_antennas, scenario.pilot_symbols, scenario.sensing.samples(scenario)
     data = scenario.block_length - pilots
     estimation = served * (antennas * pilots + antennas**2)
-    precoding = (served + lit) * antennas * data
+    precoding = (served + sensed) * antennas * data
     filtering = known * antennas * samples**2 + samples**3 / 6
     testing = known * samples**2 / 2 + known**2 * samples + known**3 + antennas * samples**2
     busy = (heard > 0).to(heard.dtype)
     return Load(
-        transmit_operations=estimation + precoding + 2.0 * (served + lit),
-        transmit_fronthaul=served * data + 3.0 * lit + antennas * samples,
+        transmit_operations=estimation + precoding + 2.0 * (served + sensed),
+        transmit_fronthaul=served * data + 3.0 * sensed + antennas * samples,
         receive_operations=busy * filtering + heard * testing,
         receive_fronthaul=busy * signals * antennas * samples + heard,
         centre_operations=heard.sum(-1),

@@ -1,8 +1,8 @@
 """Search and tracking in one slot: beams at a cell that may hold a new target, beside those at the tracked ones.
 
-Every AP that lights the cell spends a share of its budget on the beam that searches; an allocator divides what is left among
-UEs and tracked targets, and knows the interference of the search at the UEs. One joint test, eq. (42) of docs/sensing.md, looks
-for the new target and for each tracked one in the same samples.
+Every AP that illuminates the cell spends a share of its budget on the beam that searches; an allocator divides what is left
+among UEs and tracked targets, and knows the interference of the search at the UEs. One joint test, eq. (42) of docs/sensing.md,
+looks for the new target and for each tracked one in the same samples.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def slot_power(
 
 
 def outcome(slot: Slot, allocator: Allocator[MaxMinSinrProblem], share: float, num_blocks: int, seed: int) -> Outcome:
-    """What comes of a slot in which every AP that lights the cell spends `share` of its budget on the search."""
+    """What comes of a slot in which every AP that illuminates the cell spends `share` of its budget on the search."""
     everyone, tracked = slot.everyone, slot.scenario.num_targets
     whole = power_problem(slot.both, everyone)
     power, met = slot_power(slot, whole, allocator, share)

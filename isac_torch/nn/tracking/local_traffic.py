@@ -59,13 +59,13 @@ def traffic(
     floats = policy.shape.get("floats", 0)
     prices = 1 + policy.shape.get("prices", 0)
     serving, lighting = split_by_node(problem, known.at_ap)
-    served, lit = serving.flatten(2).sum(-1), lighting.flatten(2).sum(-1)
+    served, sensed = serving.flatten(2).sum(-1), lighting.flatten(2).sum(-1)
     pairs = torch.ones(1, problem.num_ues, problem.num_aps, dtype=torch.bool) if hears is None else hears
     sharing = (problem.coherent != 0.0).any(-1).sum(2)
     announced = (prices + 1.0 + sharing.to(problem.budget))[..., None] * (pairs | (serving.sum(-1).mT > 0))
     constraints = float(problem.num_constraints)
-    sent = floats * (served + lit) + 2.0 * lit * bool(constraints) + 2.0 * constraints
-    heard = announced.sum(1) + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * lit
+    sent = floats * (served + sensed) + 2.0 * sensed * bool(constraints) + 2.0 * constraints
+    heard = announced.sum(1) + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * sensed
     upload = served + (problem.num_ues + 2.0 * constraints) * known.links + known.links
     of_targets = (2.0 if problem.echo_noise is None else 3.0) * constraints
     return Traffic(sent, heard, served + of_targets, 5.0 * constraints + 0.0 * served, upload)

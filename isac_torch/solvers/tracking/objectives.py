@@ -87,7 +87,8 @@ def most_power(
 ) -> Float[Tensor, "drop link"]:
     """maximise sum_e p_e subject to SINR_k >= sinr_min_k, every SIR0 and every budget: convex with orthogonal pilots.
 
-    Power that the UEs leave unused lights the targets: the SIR does not see it, the SICNR does. Arguments as in `least_power`.
+    Power that the UEs leave unused illuminates the targets: the SIR does not see it, the SICNR does. Arguments as
+    in `least_power`.
 
     Returns:
         Powers, W; unsolved drops keep `start`.

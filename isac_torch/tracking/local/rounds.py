@@ -4,7 +4,7 @@ Nodes and what they know before any message:
 
 * an AP: its budget, the coefficients of its own links (their columns of a, N, S, I), which UEs and targets it hears;
 * a UE: its SINR's two parts, which it measures: wanted amplitude s_k and disturbance D_k, noise included;
-* a target: the echo o_l and the disturbance x_l of its sensing constraint, summed from what the APs that light it report.
+* a target: the echo o_l and the disturbance x_l of its sensing constraint, summed from what the APs that illuminate it report.
 
 A *price* is a dual variable that a node announces: u_k of UE k, in nepers of its utility per neper of SINR, w_l of sensing
 constraint l. With them an AP finds, from its own coefficients alone,
