@@ -89,3 +89,8 @@ def _width(axis: str | int) -> int:
 
 def _axes(shape: tuple[str | int, ...]) -> str:
     return f"[{', '.join(map(str, shape))}]"
+
+
+def to_numpy(value: Any) -> ndarray:
+    """The array of any library as one of numpy, on the CPU; tensors offer `detach` and `cpu`."""
+    return value.detach().cpu().numpy() if hasattr(value, "detach") else value

@@ -11,7 +11,7 @@ import numpy as np
 from numpy import ndarray
 
 from isac_torch.deployment.field_specs import attributes_section
-from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
+from isac_torch.deployment.numbers import as_floats, as_indices, as_number, to_numpy, within
 from isac_torch.deployment.radar_fields import NESTED, check_radar
 from isac_torch.deployment.snapshot_fields import SHAPES, SPECS, SnapshotFields
 from isac_torch.errors import DropError
@@ -110,7 +110,7 @@ class Snapshot(SnapshotFields):
             raise DropError(
                 f"beams.kind={scenario.beams.kind}: deployed networks send MRT beams; ask allocate() with a power problem"
             )
-        arrays = {name: _to_numpy(getattr(drop, name)[index]) for name in SHAPES if hasattr(drop, name)}
+        arrays = {name: to_numpy(getattr(drop, name)[index]) for name in SHAPES if hasattr(drop, name)}
         scalars = {name: getattr(scenario, name) for name in (*_SCALARS, *NESTED, "echo_gain") if name not in _OPEN}
         ap_power = [scenario.ap_power] * len(arrays["tx_position"])
         return cls(**arrays, **scalars, ap_power=ap_power, scan_area=scenario.scanned_area)  # type: ignore[arg-type]  # lists are converted
@@ -235,8 +235,3 @@ def twice_in_a_row(sets: ndarray) -> bool:
     """Whether a row of `sets`, along its last axis, holds a value twice."""
     ordered = np.sort(sets, axis=-1)
     return bool(np.count_nonzero(ordered[..., 1:] == ordered[..., :-1]))
-
-
-def _to_numpy(value: Any) -> ndarray:
-    """An array of any library on the CPU; tensors offer `detach` and `cpu`."""
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value

@@ -8,11 +8,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from numpy import float64, int64, ndarray
+from numpy import float64, int64
 from numpy.typing import NDArray
 
 from isac_torch.deployment.field_specs import attributes_section, reals, specs_of, wholes, words
-from isac_torch.deployment.numbers import as_floats, as_indices, as_number, within
+from isac_torch.deployment.numbers import as_floats, as_indices, as_number, to_numpy, within
 from isac_torch.downlink_pilots.drop import strongest
 from isac_torch.downlink_pilots.scenario import RECEIVERS, DownlinkPilotScenario
 from isac_torch.errors import DropError, ScenarioError
@@ -202,15 +202,15 @@ class RoadSnapshot:
             raise DropError(f"crb={scenario.crb!r}: {_MEAN_POWER_ONLY}")
         receives, section = getattr(drop, "receives", None), getattr(drop, "path_cross_section", None)
         if receives is not None:
-            known["receive_ap"] = np.flatnonzero(_to_numpy(receives[index]))
+            known["receive_ap"] = np.flatnonzero(to_numpy(receives[index]))
         serves = getattr(drop, "serves", None)
         serves = strongest(drop.gain, scenario) if serves is None else serves
         if serves is not None:
-            known["serves"] = _to_numpy(serves[index])
+            known["serves"] = to_numpy(serves[index])
         if section is not None:
-            known["path_cross_section"] = _to_numpy(section[index])
+            known["path_cross_section"] = to_numpy(section[index])
         ues = len(arrays["ue_position"])
-        return cls(**{n: _to_numpy(a) for n, a in arrays.items()}, crb_max=np.full(ues, scenario.crb_max), **known)  # type: ignore[arg-type]  # converted
+        return cls(**{n: to_numpy(a) for n, a in arrays.items()}, crb_max=np.full(ues, scenario.crb_max), **known)  # type: ignore[arg-type]  # converted
 
     @property
     def num_aps(self) -> int:
@@ -294,8 +294,3 @@ EXAMPLE: dict[str, Any] = {
     "crb_max": [1.0, 1.0, 1.0],
 }
 """A small road: eight APs along both sides, three UEs; everything else by default."""
-
-
-def _to_numpy(value: Any) -> ndarray:
-    """An array of any library on the CPU; tensors offer `detach` and `cpu`."""
-    return value.detach().cpu().numpy() if hasattr(value, "detach") else value
