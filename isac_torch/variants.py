@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from isac_torch.errors import ScenarioError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from jsonargparse import ArgumentParser
 
 ScenarioT = TypeVar("ScenarioT", bound=Any)
 
@@ -21,15 +24,22 @@ def scenario_variant(scenario: ScenarioT, change: Mapping[str, Any]) -> Scenario
     """
     from argparse import ArgumentError
 
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(type(scenario), "scenario")
+    parser = _parser(type(scenario))  # type: ignore[arg-type]  # a class is hashable
     try:
         values = parser.parse_object({"scenario": {**asdict(scenario), **change}})
     except ArgumentError as error:
         raise ScenarioError(f"scenario changed by {dict(change)}: {' '.join(str(error).split())}") from None
     return cast("ScenarioT", parser.instantiate(values).scenario)
+
+
+@cache
+def _parser(kind: type[Any]) -> ArgumentParser:
+    """Knows the parameters of scenarios of class `kind`; to make one takes as long as to use it."""
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, "scenario")
+    return parser
 
 
 def scenarios_of(kind: type[ScenarioT], given: Sequence[Mapping[str, Any] | ScenarioT] | None) -> list[ScenarioT]:
