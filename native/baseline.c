@@ -2,4 +2,4 @@
 #include "core.h"
 #include "level.h"
 
-const Level level_baseline = {allocate_all, received, returned, scattered};
+const Level level_baseline = {allocate_all, road_powers, received, returned, scattered};

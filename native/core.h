@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define HIDDEN 32     /* width of the network's states */
-#define INTERFACE 2   /* raised whenever a function's arguments change */
+#define INTERFACE 3   /* raised whenever a function's arguments change */
 #define QUANTITIES 14 /* rows of isac_torch.deployment.card.UNITS */
 
 typedef struct {
@@ -69,12 +69,36 @@ typedef struct {
     const double *lags;    /* [pair][width] */
 } Near;
 
+/* One road of the downlink-pilot system: isac_torch.deployment.downlink_pilots.problem.RoadProblem, whose units these are. */
+typedef struct {
+    int64_t aps, ues;
+    int64_t receiver;   /* LMMSE, PROJECTION or IGNORANT */
+    int64_t orthogonal; /* 1: all pilots are */
+    const double *gain, *estimate; /* [ue][ap] */
+    const double *gram;            /* [2][ue][ue] */
+    const double *same_pilot;      /* [ue][ue] */
+    const double *fisher;          /* [3][ue][ap] */
+    const double *crb_max;         /* [ue], m2 */
+    const double *weight;          /* [ue] */
+    const double *budget;          /* [ap], W */
+    const double *serves;          /* [ue][ap]; NULL: all do */
+    double *power;                 /* [ue][ap], W */
+} Road;
+enum { LMMSE = 0, PROJECTION = 1, IGNORANT = 2 };
+
+/* The network of the roads as isac_torch.deployment.downlink_pilots.compiled packs it: columns padded with zeros to `wide`. */
+typedef struct {
+    int64_t hidden, wide, layers, refinements, steps;
+    const double *weights;
+} RoadModel;
+
 /* Whether somebody still waits for the answer, isac_torch.deployment.patience; NULL where nobody says. */
 typedef int (*Wanted)(void);
 
 /* What is compiled for every level of the processor. */
 typedef struct {
     int (*allocate)(int64_t count, const Drop *drops, const Model *model, Wanted wanted, int32_t *outcome);
+    int (*road)(const Road *road, const RoadModel *model, Wanted wanted);
     void (*received)(const Near *near, int64_t parts, const double *sent, double *out);
     void (*returned)(const Near *near, int64_t parts, const double *weight, double *out);
     void (*scattered)(int64_t pairs, const Table *table, const double *azimuth, const double *cos_elevation, double *out);
@@ -84,9 +108,14 @@ extern const Level level_baseline, level_avx2, level_avx512;
 /* What became of a drop: the network's powers are good, or the caller has to go on without the core, or they were improved,
    or repaired, as far as any powers can meet the sensing constraints. */
 enum { SETTLED = 0, LEFT = 1, IMPROVED = 2, REPAIRED = 3, NEARLY = 4 };
+/* What became of a road besides SETTLED and LEFT: its answer is no longer wanted. */
+enum { STOPPED = 2 };
 
 static inline double most(double a, double b) { return a > b ? a : b; }
 static inline double least(double a, double b) { return a < b ? a : b; }
+/* The larger one, or what is no number where either is, as numpy has it. */
+static inline double upper(double a, double b) { return a > b || a != a ? a : b; }
+static inline double lower(double a, double b) { return a < b || a != a ? a : b; }
 static inline float mostf(float a, float b) { return a > b ? a : b; }
 static inline float heldf(float x, float low, float high) { return x < low ? low : (x > high ? high : x); }
 

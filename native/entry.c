@@ -25,7 +25,10 @@ static const Level *at(int level) {
 
 /* Bytes of the structures and the version of the functions, by which the caller knows that it speaks of the same ones. */
 int64_t isac_sizes(void) {
-    return (int64_t)((((sizeof(Drop) * 1000 + sizeof(Model)) * 1000 + sizeof(Near)) * 1000 + sizeof(Table)) * 10 + INTERFACE);
+    const size_t sizes[] = {sizeof(Drop), sizeof(Model), sizeof(Near), sizeof(Table), sizeof(Road), sizeof(RoadModel)};
+    int64_t total = 0;
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) total = 1000 * total + (int64_t)sizes[i];
+    return 10 * total + INTERFACE;
 }
 
 /* Allocate `count` drops; outcome[i] is SETTLED or LEFT and so on. -1 where memory is short, 1 where the answers are no longer
@@ -33,6 +36,11 @@ int64_t isac_sizes(void) {
 int isac_allocate(
     int level, int64_t count, const Drop *drops, const Model *model, Wanted wanted, int32_t *outcome) {
     return at(level)->allocate(count, drops, model, wanted, outcome);
+}
+
+/* The powers that the network gives to one road: SETTLED; LEFT where they are no finite numbers or memory is short; STOPPED. */
+int isac_road(int level, const Road *road, const RoadModel *model, Wanted wanted) {
+    return at(level)->road(road, model, wanted);
 }
 
 /* out[part][point] = sum over the pairs of a point of lags times sent[part][source]. */

@@ -12,6 +12,11 @@
 #include "interior.h"
 #include "repair.h"
 #include "near.h"
+#include "road_work.h"
+#include "road_error.h"
+#include "road_point.h"
+#include "road_balance.h"
+#include "road_network.h"
 
 /* One drop, in the memory of `arena`. */
 static int allocate_one(const Drop *drop, const Model *model, Arena *arena, Work *w) {
@@ -55,4 +60,20 @@ static int allocate_all(int64_t count, const Drop *drops, const Model *model, Wa
     for (int64_t i = 0; i < count && !unwanted(&work); i++) outcome[i] = allocate_one(drops + i, model, &arena, &work);
     free(arena.base);
     return work.stopped;
+}
+
+/* The network's powers for one road. */
+static int road_powers(const Road *road, const RoadModel *model, Wanted wanted) {
+    RoadWork work = {.wanted = wanted};
+    Arena arena = {NULL, 0};
+    size_t bytes = (lay_out_road(road, model, &arena, &work) + 63) / 64 * 64;
+    arena.base = aligned_alloc(64, bytes);
+    if (!arena.base) return LEFT;
+#ifdef UNWRITTEN_IS_NAN
+    memset(arena.base, 0xff, bytes);
+#endif
+    lay_out_road(road, model, &arena, &work);
+    int outcome = road_network(road, model, &work) ? SETTLED : work.stopped ? STOPPED : LEFT;
+    free(arena.base);
+    return outcome;
 }

@@ -1,6 +1,7 @@
 /* Products of small dense matrices: blocks of results stay in registers. */
 
 typedef float vf_anywhere __attribute__((vector_size(BYTES), aligned(4), may_alias));
+typedef double vd_anywhere __attribute__((vector_size(BYTES), aligned(8), may_alias));
 
 /* Two vectors of `rows` rows of out += left right at once; left(i, p) is at i * row + p * column. */
 static inline __attribute__((always_inline)) void block_f(
@@ -35,6 +36,45 @@ static void add_product(
         for (; i + 6 <= rows; i += 6) block_f(6, count, left + i * row, row, column, right + part, out + i * HIDDEN + part);
         for (; i + 2 <= rows; i += 2) block_f(2, count, left + i * row, row, column, right + part, out + i * HIDDEN + part);
         for (; i < rows; i++) block_f(1, count, left + i * row, row, column, right + part, out + i * HIDDEN + part);
+    }
+}
+
+/* Two vectors of `rows` rows of out += left right in double precision, where right and out have rows of `wide` entries. */
+static inline __attribute__((always_inline)) void block_d(
+    int rows, int64_t count, const double *left, int64_t row, int64_t column, int64_t wide, const double *right, double *out) {
+    vd first[6], second[6];
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        first[i] = *(const vd *)(out + i * wide);
+        second[i] = *(const vd *)(out + i * wide + LANES);
+    }
+    for (int64_t p = 0; p < count; p++) {
+        vd line = *(const vd_anywhere *)(right + p * wide), next = *(const vd_anywhere *)(right + p * wide + LANES);
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; i++) {
+            double by = left[i * row + p * column];
+            first[i] += by * line;
+            second[i] += by * next;
+        }
+    }
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; i++) {
+        *(vd *)(out + i * wide) = first[i];
+        *(vd *)(out + i * wide + LANES) = second[i];
+    }
+}
+
+/* out += left right in double precision; `wide` is a multiple of WIDE, and out begins at a whole vector. */
+static void add_product_d(
+    int64_t rows, int64_t count, const double *left, int64_t row, int64_t column, int64_t wide, const double *right,
+    double *out) {
+    for (int64_t part = 0; part < wide; part += 2 * LANES) {
+        int64_t i = 0;
+        for (; i + 6 <= rows; i += 6)
+            block_d(6, count, left + i * row, row, column, wide, right + part, out + i * wide + part);
+        for (; i + 2 <= rows; i += 2)
+            block_d(2, count, left + i * row, row, column, wide, right + part, out + i * wide + part);
+        for (; i < rows; i++) block_d(1, count, left + i * row, row, column, wide, right + part, out + i * wide + part);
     }
 }
 

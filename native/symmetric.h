@@ -26,7 +26,7 @@ static void add_gram_d(int64_t count, int64_t rows, int64_t stride, const double
 static double dot_d(int64_t count, const double *left, const double *right) {
     vd lanes = {0.0};
     double sum = 0.0;
-    for (int64_t i = 0; i < count; i += LANES) lanes += *(const vd *)(left + i) * *(const vd *)(right + i);
+    for (int64_t i = 0; i < count; i += LANES) lanes += *(const vd_anywhere *)(left + i) * *(const vd_anywhere *)(right + i);
     for (int i = 0; i < LANES; i++) sum += lanes[i];
     return sum;
 }

@@ -72,11 +72,14 @@ typedef struct {
     int stopped; /* 1 once `wanted` has said no */
 } Work;
 
-/* Whether the computation is to end: asked between drops, solutions for an active set, pivots and Newton steps. */
-static int unwanted(Work *w) {
-    if (w->wanted && !w->stopped) w->stopped = !w->wanted();
-    return w->stopped;
+/* Whether the computation is to end: asked between drops, solutions for an active set, pivots and Newton steps; and between
+   the layers and balancing steps of a road. */
+static int ends(Wanted wanted, int *stopped) {
+    if (wanted && !*stopped) *stopped = !wanted();
+    return *stopped;
 }
+
+static int unwanted(Work *w) { return ends(w->wanted, &w->stopped); }
 
 typedef struct {
     char *base; /* NULL while bytes are counted */

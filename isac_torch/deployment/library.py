@@ -19,13 +19,16 @@ DROP = struct.Struct("=14q17Q3d5Q")
 MODEL = struct.Struct("=qQ7d")
 NEAR = struct.Struct("=3q3Q")
 TABLE = struct.Struct("=2qdQ")
-INTERFACE = 2
+ROAD = struct.Struct("=4q10Q")
+ROAD_MODEL = struct.Struct("=5qQ")
+INTERFACE = 3
 """Version of the functions' arguments, as in native/core.h."""
 WANTED = ctypes.CFUNCTYPE(ctypes.c_int)
 """Whether an answer is still wanted, `Wanted` of native/core.h; `WANTED()` where nobody asks."""
 _WHOLE, _LONG, _PLACE, _BYTES = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, ctypes.c_char_p
 _ARGUMENTS = {
     "isac_allocate": [_WHOLE, _LONG, _PLACE, _BYTES, WANTED, _PLACE],
+    "isac_road": [_WHOLE, _BYTES, _BYTES, WANTED],
     "isac_received": [_WHOLE, _BYTES, _LONG, _PLACE, _PLACE],
     "isac_returned": [_WHOLE, _BYTES, _LONG, _PLACE, _PLACE],
     "isac_scattered": [_WHOLE, _LONG, _BYTES, _PLACE, _PLACE, _PLACE],
@@ -85,6 +88,6 @@ def address(array: ndarray) -> int:
 def _sizes() -> int:
     """Bytes of all structures and the version of the functions in one number, as `isac_sizes` of native/entry.c gives it."""
     total = 0
-    for structure in (DROP, MODEL, NEAR, TABLE):
+    for structure in (DROP, MODEL, NEAR, TABLE, ROAD, ROAD_MODEL):
         total = 1000 * total + structure.size
     return 10 * total + INTERFACE

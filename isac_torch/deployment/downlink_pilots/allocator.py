@@ -1,4 +1,4 @@
-"""The deployed allocator of the downlink-pilot system: snapshots of roads in, pilot powers out, by numpy alone.
+"""The deployed allocator of the downlink-pilot system: snapshots of roads in, pilot powers out, by numpy and the compiled core.
 
     allocator = RoadAllocator.load()
     answer = allocator(snapshot)
@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from numpy import ndarray
 
+from isac_torch.deployment.downlink_pilots.compiled import RoadCore, road_core
 from isac_torch.deployment.downlink_pilots.merit import powers, start_logits
 from isac_torch.deployment.downlink_pilots.network import RoadNetwork
 from isac_torch.deployment.downlink_pilots.newton import improved, located
@@ -89,20 +90,24 @@ class RoadAllocator:
         ((8,), True)
     """
 
-    computes_by = "numpy"
+    def __init__(self, network: RoadNetwork, card: dict[str, Any], refine: bool = False, core: RoadCore | None = None) -> None:
+        """Around a loaded network and, where it is there, the compiled core of it; see `load`."""
+        self.network, self._refine, self.card, self._core = network, refine, card, core
 
-    def __init__(self, network: RoadNetwork, card: dict[str, Any], refine: bool = False) -> None:
-        """Around a loaded network; see `load`."""
-        self.network, self._refine, self.card = network, refine, card
+    @property
+    def computes_by(self) -> str:
+        """What computes the network's powers: "numpy", or "compiled" and the instruction set."""
+        return "numpy" if self._core is None else f"compiled ({self._core.level})"
 
     @classmethod
-    def load(cls, path: Path | str | None = None, refine: bool = False) -> RoadAllocator:
+    def load(cls, path: Path | str | None = None, refine: bool = False, native: bool = True) -> RoadAllocator:
         """The network that `isac-torch downlink-pilots export` wrote.
 
         Args:
             path: its file; default the network that comes with the package.
             refine: improve every answer by Newton's steps: within about 0.1 % of the optimum where no uplink pilot is shared,
                 some milliseconds later.
+            native: use the compiled core where it is installed; False computes all by numpy.
 
         Raises:
             BundleError: the file is missing, damaged or no network of this system.
@@ -113,14 +118,17 @@ class RoadAllocator:
             ranges = card["ranges"]
             if set(ranges) != set(UNITS) or not all(np.isfinite([r["least"], r["most"]]).all() for r in ranges.values()):
                 raise BundleError(f"{file}: its card lists no ranges of {', '.join(UNITS)}; {FILE.remedy}")
-            allocator = cls(RoadNetwork(weights, card["network"]), card, refine)
+            network = RoadNetwork(weights, card["network"])
+            core = road_core(weights, card["network"]) if native else None
             problem = coefficients(RoadSnapshot.from_mapping(EXAMPLE))
-            good = bool(np.isfinite(allocator.network.logits(problem)).all())
+            logits = network.logits(problem)
         except (KeyError, ValueError, AttributeError, TypeError, IndexError) as error:
             raise BundleError(f"{file}: its layers do not make a network ({type(error).__name__}); {FILE.remedy}") from None
-        if not good:
+        if not np.isfinite(logits).all():
             raise BundleError(f"{file}: gives no finite powers; {FILE.remedy}")
-        return allocator
+        if core is not None and not core.agrees(problem, powers(problem, logits)):
+            raise BundleError(f"{file}: the compiled core gives other powers than numpy; {FILE.remedy}")
+        return cls(network, card, refine, core)
 
     def __call__(self, snapshot: RoadSnapshot) -> RoadAllocated:
         """Powers for one road. DropError where it is none."""
@@ -163,8 +171,10 @@ class RoadAllocator:
 
     def _guarded(self, problem: RoadProblem) -> tuple[Float[ndarray, "ue ap"], RoadPath, str]:
         """Powers (W) that keep every budget, and every bound that can be kept; whose they are, and why."""
-        logits = self.network.logits(problem)
-        power = powers(problem, logits if np.isfinite(logits).all() else start_logits(problem))
+        power = None if self._core is None else self._core.powers(problem)
+        if power is None:
+            logits = self.network.logits(problem)
+            power = powers(problem, logits if np.isfinite(logits).all() else start_logits(problem))
         if not np.isfinite(power).all():
             power = problem.even.copy()
         accuracy = problem.quality(power).value
