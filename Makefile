@@ -45,7 +45,8 @@ native-check: $(STAMP) ## the core's tests under AddressSanitizer and UndefinedB
 	$(CC) -O1 -g -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -DUNWRITTEN_IS_NAN \
 	  -fsanitize=address,undefined -fno-sanitize-recover=all -o build/_native_checked.so native/*.c -lm
 	LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	  ISAC_TORCH_NATIVE=build/_native_checked.so $(BIN)/pytest tests/deployment/test_native.py tests/large
+	  ISAC_TORCH_NATIVE=build/_native_checked.so $(BIN)/pytest tests/deployment/test_native.py \
+	  tests/deployment/test_native_roads.py tests/large
 
 # A cross compiler of GCC, or that of zig, which `pip install ziglang` brings.
 native-arm: ## does the core compile for aarch64? needs aarch64-linux-gnu-gcc, or ziglang for PYTHON

@@ -41,8 +41,10 @@ def contenders() -> dict[str, Callable[[Any, RoadSnapshot], Any]]:
     torch.manual_seed(1)
     untrained = DownlinkPilotNetwork()
     deployed, refined = RoadAllocator.load(), RoadAllocator.load(refine=True)
+    by_numpy = RoadAllocator.load(native=False)
     return {
         "one_shot": lambda _, road: deployed(road),
+        "one_shot_numpy": lambda _, road: by_numpy(road),
         "one_shot_refined": lambda _, road: refined(road),
         "gnn": lambda problem, _: allocate(problem, DownlinkPilotLearned(trained)),
         "untrained": lambda problem, _: allocate(problem, DownlinkPilotLearned(untrained)),

@@ -1,8 +1,6 @@
 """The compiled core against the numpy path: the same answers, whatever the sizes and the instruction set, in any thread."""
 
 import itertools
-import shutil
-import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -22,8 +20,8 @@ from isac_torch.errors import BundleError, DropError
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_bundle
 from tests import hostile_drops
+from tests.compiled_core import built, run_compiler
 
-built = pytest.mark.skipif(library.compute_path() == "numpy", reason="the compiled core is not built: make native")
 POWER, SINR = 1e-4, 1e-6
 """Largest differences: of a link's power over its AP's budget, and of what the core says of its own powers, relative."""
 
@@ -36,23 +34,6 @@ def compiled():
 @pytest.fixture(scope="module")
 def reference():
     return DeployedAllocator.load(native=False)
-
-
-def run_compiler(*flags, cwd):
-    """On all of `native/`; the test is skipped where there is no C compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None:
-        pytest.skip("no C compiler")
-    sources = sorted((library.FILE.parents[2] / "native").glob("*.c"))
-    subprocess.run([compiler, "-std=gnu11", "-Wno-psabi", *sources, *flags], check=True, cwd=cwd)
-
-
-@pytest.fixture(scope="module")
-def unwritten_is_nan(tmp_path_factory):
-    """The library whose memory holds no number before one is written there."""
-    folder = tmp_path_factory.mktemp("native")
-    run_compiler("-O0", "-fPIC", "-shared", "-DUNWRITTEN_IS_NAN", "-o", "unwritten_is_nan.so", "-lm", cwd=folder)
-    return library.opened(folder / "unwritten_is_nan.so")
 
 
 def drawn(size, count, **parameters):

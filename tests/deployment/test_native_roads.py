@@ -1,0 +1,216 @@
+"""The compiled core of the downlink-pilot system against the numpy path: the same powers, paths and words."""
+
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from isac_torch import DownlinkPilotScenario, RoadAllocator, RoadSnapshot
+from isac_torch.deployment import library
+from isac_torch.deployment.downlink_pilots.compiled import RoadCore, road_core
+from isac_torch.deployment.downlink_pilots.merit import powers
+from isac_torch.deployment.downlink_pilots.network import RoadNetwork
+from isac_torch.deployment.downlink_pilots.snapshot import EXAMPLE
+from isac_torch.deployment.downlink_pilots.statistics import coefficients
+from isac_torch.deployment.patience import Abandoned, while_wanted
+from isac_torch.errors import DropError
+from tests import hostile_roads
+from tests.compiled_core import built
+
+POWER = 1e-9
+"""Largest difference of a link's power over its AP's budget: both compute in double precision, in another order."""
+ROUNDED, ROUGH = 1e10, 0.02
+"""From this energy over the noise on the errors of (P7) are mostly rounding, and so is which step is the best one."""
+
+
+@pytest.fixture(scope="module")
+def compiled():
+    return RoadAllocator.load()
+
+
+@pytest.fixture(scope="module")
+def reference():
+    return RoadAllocator.load(native=False)
+
+
+def drawn(count=3, **changes):
+    scenario = DownlinkPilotScenario(**changes)
+    drop = scenario.sample(count, generator=torch.Generator().manual_seed(962_000))
+    return [RoadSnapshot.from_drop(drop, index, scenario) for index in range(count)]
+
+
+def hostile(seed, count):
+    """Roads at the edges of what is allowed, with correlated and shared pilots, that are accepted."""
+    found: list[RoadSnapshot] = []
+    for index in itertools.count():
+        rng = np.random.default_rng([seed, index])
+        road = hostile_roads.plain(rng)
+        road = hostile_roads.EDGES[str(rng.choice(list(hostile_roads.EDGES)))](rng, road)
+        if rng.random() < 0.3:
+            road["downlink_correlation"] = float(rng.random())
+        if rng.random() < 0.3:
+            road["uplink_symbols"] = int(rng.integers(1, 5))
+        try:
+            snapshot = RoadSnapshot.from_mapping(road)
+            snapshot.check()
+        except DropError:
+            continue
+        found.append(snapshot)
+        if len(found) == count:
+            break
+    return found
+
+
+def compare(compiled, reference, snapshots):
+    """Paths and words are equal, the network's powers nearly; the share that the core answered."""
+    answered = 0
+    for snapshot in snapshots:
+        problem = coefficients(snapshot)
+        one, other = compiled(snapshot), reference(snapshot)
+        assert (one.path, one.reason, one.out_of_distribution) == (other.path, other.reason, other.out_of_distribution)
+        found = compiled._core.powers(problem)
+        if found is not None:
+            answered += 1
+            with np.errstate(all="ignore"):
+                wanted = powers(problem, reference.network.logits(problem))
+            limit = POWER if (problem.estimate * problem.budget).sum(-1).max() < ROUNDED else ROUGH
+            assert np.abs((found - wanted) / problem.budget).max() < limit
+    return answered / len(snapshots)
+
+
+@built
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"num_ues": 6},
+        {"num_ues": 6, "shadowing_db": 8.0, "num_aps": 7},
+        {"num_ues": 1, "num_aps": 2},
+        {"num_ues": 6, "downlink_correlation": 0.3},
+        {"num_ues": 5, "downlink_correlation": 0.3, "receiver": "projection"},
+        {"num_ues": 5, "downlink_correlation": 0.3, "receiver": "ignorant"},
+        {"num_ues": 12, "num_aps": 20, "serving_aps": 5},
+        {"num_ues": 5, "uplink_symbols": 3, "downlink_symbols": 4},
+    ],
+)
+def test_the_core_answers_as_numpy_does(compiled, reference, changes):
+    assert compare(compiled, reference, drawn(**changes)) == 1.0
+
+
+@built
+def test_complex_correlations_of_pilots(compiled, reference):
+    rng = np.random.default_rng(5)
+    pilots = rng.normal(size=(5, 8)) + 1j * rng.normal(size=(5, 8))
+    pilots /= np.linalg.norm(pilots, axis=1, keepdims=True)
+    gram = pilots.conj() @ pilots.T
+    np.fill_diagonal(gram, 1.0)
+    for receiver in ("lmmse", "projection", "ignorant"):
+        roads = drawn(num_ues=5, uplink_symbols=3, receiver=receiver)
+        roads = [replace(road, gram_real=gram.real, gram_imag=gram.imag) for road in roads]
+        assert compare(compiled, reference, roads) == 1.0
+
+
+@built
+def test_fuzzed_roads(compiled, reference):
+    assert compare(compiled, reference, hostile(963_000, 40)) > 0.9
+
+
+@built
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_five_thousand_fuzzed_roads(compiled, reference):
+    assert compare(compiled, reference, hostile(964_000, 5000)) > 0.99
+
+
+@built
+def test_improved_answers_start_from_the_core(reference):
+    compiled, reference = (RoadAllocator.load(refine=True, native=native) for native in (True, False))
+    for road in drawn(num_ues=6):
+        np.testing.assert_allclose(compiled(road).power, reference(road).power, rtol=1e-6, atol=1e-9)
+
+
+@built
+@pytest.mark.parametrize("level", range(len(library.LEVELS)))
+def test_every_instruction_set_gives_the_same(compiled, level, monkeypatch):
+    if level > compiled._core._level:
+        pytest.skip("this processor does not know it")
+    problems = [coefficients(road) for road in drawn(num_ues=5, downlink_correlation=0.2) + drawn(num_ues=3)]
+    wanted = [compiled._core.powers(problem) for problem in problems]
+    monkeypatch.setattr(compiled._core, "_level", level)
+    for problem, power in zip(problems, wanted, strict=True):
+        np.testing.assert_allclose(compiled._core.powers(problem), power, rtol=1e-7)
+
+
+@built
+def test_nothing_is_read_before_it_is_written(compiled, unwritten_is_nan, monkeypatch):
+    core, network = compiled._core, compiled.network
+    checked = RoadCore(unwritten_is_nan, network._w, network.shape)
+    for level in range(core._level + 1):
+        monkeypatch.setattr(core, "_level", level)
+        monkeypatch.setattr(checked, "_level", level)
+        for road in hostile(965_000, 30) + drawn(num_ues=6, num_aps=7) + drawn(num_ues=5, uplink_symbols=3):
+            problem = coefficients(road)
+            one, other = checked.powers(problem), core.powers(problem)
+            assert (one is None) == (other is None)
+            if one is not None:
+                limit = POWER if (problem.estimate * problem.budget).sum(-1).max() < ROUNDED else ROUGH
+                assert np.abs((one - other) / problem.budget).max() < limit
+
+
+@built
+def test_in_threads_to_the_last_bit(compiled):
+    roads = drawn(num_ues=6) + drawn(num_ues=4, downlink_correlation=0.3)
+    alone = [compiled(road).power for road in roads]
+    with ThreadPoolExecutor(4) as pool:
+        for answer, power in zip(pool.map(compiled, 8 * roads), 8 * alone, strict=True):
+            np.testing.assert_array_equal(answer.power, power)
+
+
+@built
+def test_a_deadline_ends_the_core_between_any_two_steps(compiled):
+    problem = coefficients(drawn(num_ues=6)[0])
+    for limit in itertools.count(1):
+        asked = itertools.count(1)
+        with while_wanted(lambda asked=asked, limit=limit: next(asked) < limit):  # type: ignore[misc]  # bound now
+            try:
+                compiled._core.powers(problem)
+            except Abandoned:
+                assert next(asked) - 1 == limit, "nobody is asked again"
+            else:
+                break
+    shape = compiled.network.shape
+    assert limit == shape["layers"] + shape["refinements"] + shape["steps"] + 1
+
+
+@built
+def test_what_the_core_leaves_is_computed_by_numpy(compiled, reference, monkeypatch):
+    monkeypatch.setattr(compiled._core, "_run", lambda *_: 1)
+    road = RoadSnapshot.from_mapping(EXAMPLE)
+    np.testing.assert_array_equal(compiled(road).power, reference(road).power)
+
+
+@built
+@pytest.mark.parametrize("hidden", [8, 24])
+def test_networks_of_other_shapes(hidden):
+    from isac_torch.nn.downlink_pilots.network import DownlinkPilotNetwork
+
+    torch.manual_seed(4)
+    network = DownlinkPilotNetwork(hidden, 1, 2, 3)
+    weights = {name: value.detach().numpy() for name, value in network.state_dict().items()}
+    weights["heads.1.weight"] = weights["heads.1.weight"] + 0.3
+    facts = {"feature_version": 2, "hidden": hidden, "layers": 1, "refinements": 2, "steps": 3}
+    core, problem = road_core(weights, facts), coefficients(drawn(num_ues=5, downlink_correlation=0.3)[0])
+    assert core is not None
+    wanted = powers(problem, RoadNetwork(weights, facts).logits(problem))
+    np.testing.assert_allclose(core.powers(problem), wanted, rtol=1e-8)
+    assert road_core(weights, facts | {"feature_version": 1}) is None
+    with pytest.raises(ValueError, match=r"mix\.bias has the shape"):
+        road_core(weights | {"layers.0.mix.bias": np.zeros(3)}, facts)
+
+
+def test_without_the_core_all_is_computed_by_numpy(reference):
+    assert reference.computes_by == "numpy"
+    assert reference(RoadSnapshot.from_mapping(EXAMPLE)).path == "network"
