@@ -8,7 +8,7 @@
 #endif
 #include "level.h"
 
-const Level level_avx512 = {allocate_all, road_powers, received, returned, scattered};
+const Level level_avx512 = {allocate_all, road_powers, road_steps, received, returned, scattered};
 #if defined(__clang__)
 #pragma clang attribute pop
 #endif

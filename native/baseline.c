@@ -2,4 +2,4 @@
 #include "core.h"
 #include "level.h"
 
-const Level level_baseline = {allocate_all, road_powers, received, returned, scattered};
+const Level level_baseline = {allocate_all, road_powers, road_steps, received, returned, scattered};

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #define HIDDEN 32     /* width of the network's states */
-#define INTERFACE 3   /* raised whenever a function's arguments change */
+#define INTERFACE 4   /* raised whenever a function's arguments change */
 #define QUANTITIES 14 /* rows of isac_torch.deployment.card.UNITS */
 
 typedef struct {
@@ -99,6 +99,7 @@ typedef int (*Wanted)(void);
 typedef struct {
     int (*allocate)(int64_t count, const Drop *drops, const Model *model, Wanted wanted, int32_t *outcome);
     int (*road)(const Road *road, const RoadModel *model, Wanted wanted);
+    int (*road_steps)(const Road *road, int locate, Wanted wanted);
     void (*received)(const Near *near, int64_t parts, const double *sent, double *out);
     void (*returned)(const Near *near, int64_t parts, const double *weight, double *out);
     void (*scattered)(int64_t pairs, const Table *table, const double *azimuth, const double *cos_elevation, double *out);

@@ -43,6 +43,12 @@ int isac_road(int level, const Road *road, const RoadModel *model, Wanted wanted
     return at(level)->road(road, model, wanted);
 }
 
+/* Newton's steps on the powers of one road, in their place: towards the best localisation, or a smaller largest NMSE. SETTLED;
+   LEFT where the steps do not settle or memory is short; STOPPED. */
+int isac_road_steps(int level, const Road *road, int locate, Wanted wanted) {
+    return at(level)->road_steps(road, locate, wanted);
+}
+
 /* out[part][point] = sum over the pairs of a point of lags times sent[part][source]. */
 void isac_received(int level, const Near *near, int64_t parts, const double *sent, double *out) {
     at(level)->received(near, parts, sent, out);

@@ -10,8 +10,7 @@
 #define GAP 0.02 /* repair._GAP */
 #define STEPS 24 /* repair._STEPS */
 #define ROOM 1e-7
-#define BOUNDARY 0.95 /* interior_point.Rule */
-#define MOST_CENTRAL 0.5
+#define MOST_CENTRAL 0.5 /* interior._RULE */
 
 /* The slopes of all rows in the relative powers, and the powers it starts from, between `given` and even ones: `_program`. */
 static void program(const Drop *drop, Work *w, const double *given) {
@@ -159,7 +158,8 @@ static void right_side(Work *w, const double *wish) {
 }
 
 /* Relative changes of `lead` that ask the products for `wish` times what they are, NULL for zero; change of the level. */
-static double direction(Work *w, const double *wish, double *change) {
+static double direction(void *system, const double *wish, double *change) {
+    Work *w = system;
     Newton *n = &w->newton;
     const double *power = n->lead + n->rows;
     double sum = 1.0, size = 0.0;
@@ -179,36 +179,11 @@ static double direction(Work *w, const double *wish, double *change) {
     return level;
 }
 
-/* Longest step along which everything positive stays so; `partner` changes by what products are asked for, less `change`. */
-static double longest(const Newton *n, const double *wish, const double *change) {
-    double lowest = 0.0;
-    for (int64_t i = 0; i < n->pairs; i++) {
-        double partner = (wish ? wish[i] : 0.0) - 1.0 - change[i];
-        lowest = least(lowest, least(change[i], partner));
-    }
-    return 1.0 / most(-lowest, 1e-12);
-}
-
-/* One predictor-corrector step: `interior_point.advance`. */
+/* One predictor-corrector step. */
 static void advance(Work *w) {
     Newton *n = &w->newton;
-    double total = 0.0, ahead = 0.0, *ahead_change = n->change, *wish = n->wish;
-    direction(w, NULL, ahead_change);
-    double length = least(longest(n, NULL, ahead_change), 1.0);
-    for (int64_t i = 0; i < n->pairs; i++) {
-        total += n->product[i];
-        ahead += n->product[i] * (1.0 + length * ahead_change[i]) * (1.0 + length * (-1.0 - ahead_change[i]));
-    }
-    double left = least(ahead / total, 1.0), share = most(left * left * left, least(n->residual / total, MOST_CENTRAL));
-    double aim = share * total / (double)n->pairs;
-    for (int64_t i = 0; i < n->pairs; i++) wish[i] = aim / n->product[i] - ahead_change[i] * (-1.0 - ahead_change[i]);
-    double level = direction(w, wish, n->change);
-    length = least(BOUNDARY * longest(n, wish, n->change), 1.0);
-    for (int64_t i = 0; i < n->pairs; i++) {
-        n->lead[i] *= 1.0 + length * n->change[i];
-        n->partner[i] *= 1.0 + length * (wish[i] - 1.0 - n->change[i]);
-    }
-    n->level += length * level;
+    Pairs pairs = {n->pairs, n->residual, 1.0, MOST_CENTRAL, 0, n->lead, n->partner, n->product, n->change, n->wish};
+    n->level += advanced(&pairs, direction, w);
 }
 
 /* Smallest SINR within the budgets, in the program's units; what a missed constraint lacks, negative: `_reached`. */

@@ -29,7 +29,7 @@ static inline double finite_or_zero(double x) { return isfinite(x) ? x : 0.0; }
 static int loss_at(const Road *road, int64_t k, RoadWork *w) {
     int64_t begin = k * road->aps;
     const double *gain = road->gain + begin, *estimate = road->estimate + begin, *power = w->power + begin;
-    double total = 0.0, heard = 0.0, *part = w->strength + begin, error;
+    double total = 0.0, heard = 0.0, *part = w->strength + begin, *error = w->error + k;
     for (int64_t m = 0; m < road->aps; m++) {
         part[m] = sqrt(estimate[m] * power[m]);
         total += part[m];
@@ -38,10 +38,10 @@ static int loss_at(const Road *road, int64_t k, RoadWork *w) {
     double value = total * total + heard;
     for (int64_t m = 0; m < road->aps; m++) part[m] = finite_or_zero((total * part[m] + gain[m] * power[m]) / value);
     if (road->orthogonal)
-        error = heard * (1.0 / (1.0 + heard));
-    else if (!correlated_error(road, k, w, &error))
+        *error = heard * (1.0 / (1.0 + heard));
+    else if (!correlated_error(road, k, w, error))
         return 0;
-    w->loss[k] = log(road->weight[k] * error / value);
+    w->loss[k] = log(road->weight[k] * *error / value);
     return 1;
 }
 

@@ -10,7 +10,7 @@ typedef struct {
     /* a point, road_point.h */
     double *power;                  /* [link], W */
     double *strength, *accurate;    /* [link]: elasticities of a UE's strength and accuracy */
-    double *loss, *accuracy;        /* [ue] */
+    double *loss, *accuracy, *error; /* [ue] */
     double *root;                   /* [link] */
     double *streams;                /* [ue][ue], and below what road_error.h needs; none where pilots are orthogonal */
     double *joint, *weights, *rest; /* [2][ue][ue], [2][ue], [2][ue] */
@@ -37,24 +37,33 @@ static Tokens tokens_of(const Road *road, Arena *arena, int64_t link, int64_t ue
     return found;
 }
 
-/* Every pointer of `w`, or, where the arena has no block yet, how many bytes they need. */
-static size_t lay_out_road(const Road *road, const RoadModel *model, Arena *arena, RoadWork *w) {
-    arena->used = 0;
+/* Every pointer of a point, or, where the arena has no block yet, how many bytes they need. */
+static size_t lay_out_point(const Road *road, Arena *arena, RoadWork *w) {
+    int64_t square = road->orthogonal ? 0 : road->ues * road->ues;
+    double **by_link[] = {&w->power, &w->strength, &w->accurate, &w->root};
+    double **by_ue[] = {&w->loss, &w->accuracy, &w->error};
     w->links = road->ues * road->aps;
-    w->wide = model->wide;
-    int64_t square = road->orthogonal ? 0 : road->ues * road->ues, wide = w->wide;
-    double **by_link[] = {&w->power, &w->strength, &w->accurate, &w->root, &w->logits, &w->share, &w->best};
-    double **by_ue[] = {&w->loss, &w->accuracy, &w->log_lambda, &w->log_mu};
-    double **rows[] = {&w->gathered, &w->louder, &w->parted};
     for (size_t i = 0; i < sizeof by_link / sizeof *by_link; i++) *by_link[i] = taken(arena, w->links, sizeof(double));
     for (size_t i = 0; i < sizeof by_ue / sizeof *by_ue; i++) *by_ue[i] = taken(arena, road->ues, sizeof(double));
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = taken(arena, road->ues * wide, sizeof(double));
     REALS(top, road->aps);
     REALS(sum, road->aps);
     REALS(streams, square);
     REALS(joint, 2 * square);
     REALS(weights, 2 * road->ues);
     REALS(rest, 2 * road->ues);
+    return arena->used;
+}
+
+/* The same of balancing and network. */
+static size_t lay_out_road(const Road *road, const RoadModel *model, Arena *arena, RoadWork *w) {
+    int64_t square = road->orthogonal ? 0 : road->ues * road->ues, wide = model->wide;
+    double **by_link[] = {&w->logits, &w->share, &w->best};
+    double **by_ue[] = {&w->log_lambda, &w->log_mu};
+    double **rows[] = {&w->gathered, &w->louder, &w->parted};
+    w->wide = wide;
+    for (size_t i = 0; i < sizeof by_link / sizeof *by_link; i++) *by_link[i] = taken(arena, w->links, sizeof(double));
+    for (size_t i = 0; i < sizeof by_ue / sizeof *by_ue; i++) *by_ue[i] = taken(arena, road->ues, sizeof(double));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i] = taken(arena, road->ues * wide, sizeof(double));
     REALS(level, square * road->aps);
     REALS(part, square * road->aps);
     REALS(reached, road->aps * wide);

@@ -60,3 +60,20 @@ static void substituted(int64_t size, int64_t stride, const double *u, double *b
         b[i] = sum / line[i];
     }
 }
+
+/* The inverse of a symmetric positive definite matrix, both halves of it, in its place; 0 where it is none. */
+static int inverted(int64_t size, int64_t stride, double *a) {
+    for (int64_t i = 0; i < size; i++) {
+        double *line = a + i * stride, pivot = line[i];
+        if (!(pivot > 0.0 && pivot <= DBL_MAX)) return 0;
+        line[i] = 1.0;
+        for (int64_t c = 0; c < stride; c += LANES) *(vd *)(line + c) *= 1.0 / pivot;
+        for (int64_t r = 0; r < size; r++) {
+            double *row = a + r * stride, part = row[i];
+            if (r == i) continue;
+            row[i] = 0.0;
+            for (int64_t c = 0; c < stride; c += LANES) *(vd *)(row + c) -= part * *(const vd *)(line + c);
+        }
+    }
+    return 1;
+}

@@ -21,7 +21,7 @@ NEAR = struct.Struct("=3q3Q")
 TABLE = struct.Struct("=2qdQ")
 ROAD = struct.Struct("=4q10Q")
 ROAD_MODEL = struct.Struct("=5qQ")
-INTERFACE = 3
+INTERFACE = 4
 """Version of the functions' arguments, as in native/core.h."""
 WANTED = ctypes.CFUNCTYPE(ctypes.c_int)
 """Whether an answer is still wanted, `Wanted` of native/core.h; `WANTED()` where nobody asks."""
@@ -29,6 +29,7 @@ _WHOLE, _LONG, _PLACE, _BYTES = ctypes.c_int, ctypes.c_int64, ctypes.c_void_p, c
 _ARGUMENTS = {
     "isac_allocate": [_WHOLE, _LONG, _PLACE, _BYTES, WANTED, _PLACE],
     "isac_road": [_WHOLE, _BYTES, _BYTES, WANTED],
+    "isac_road_steps": [_WHOLE, _BYTES, _WHOLE, WANTED],
     "isac_received": [_WHOLE, _BYTES, _LONG, _PLACE, _PLACE],
     "isac_returned": [_WHOLE, _BYTES, _LONG, _PLACE, _PLACE],
     "isac_scattered": [_WHOLE, _LONG, _BYTES, _PLACE, _PLACE, _PLACE],

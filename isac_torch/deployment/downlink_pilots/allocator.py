@@ -169,6 +169,14 @@ class RoadAllocator:
             milliseconds=1e3 * (time.perf_counter() - begin),
         )
 
+    def _located(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
+        found = None if self._core is None else self._core.located(problem, power)
+        return located(problem, power) if found is None else found
+
+    def _improved(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"]:
+        found = None if self._core is None else self._core.improved(problem, power)
+        return improved(problem, power) if found is None else found
+
     def _guarded(self, problem: RoadProblem) -> tuple[Float[ndarray, "ue ap"], RoadPath, str]:
         """Powers (W) that keep every budget, and every bound that can be kept; whose they are, and why."""
         power = None if self._core is None else self._core.powers(problem)
@@ -182,7 +190,7 @@ class RoadAllocator:
         if not len(missed) and not self._refine:
             return within_budget(problem, power), "network", ""
         worst = ", ".join(f"{ue} at {np.exp(-accuracy[ue]):.3g} of Gamma" for ue in missed[:8])
-        inside = located(problem, power) if len(missed) else power
+        inside = self._located(problem, power) if len(missed) else power
         if not _meets(problem, inside):
             # the largest quality is what best effort means; the network's may be the better one where rounding decides
             best = max((inside, power), key=lambda p: float(np.nan_to_num(problem.quality(p).value, nan=-np.inf).min()))
@@ -191,7 +199,7 @@ class RoadAllocator:
                 "best_effort",
                 f"no powers meet every bound; the network's missed that of UE {worst}",
             )
-        better = improved(problem, inside)
+        better = self._improved(problem, inside)
         if not (_meets(problem, better) and _loss(problem, better) <= _loss(problem, inside)):
             better = inside
         if len(missed):

@@ -1,7 +1,8 @@
-"""The network of the downlink-pilot system in the compiled core: the powers of a road, by the library that `native/` builds.
+"""The downlink-pilot system in the compiled core: powers of a road by its network and by Newton's steps.
 
 It computes what `RoadNetwork.logits` and `merit.powers` compute by numpy, which stay the reference, in one call and without the
-interpreter's lock. Roads beyond the numbers of double precision are left to numpy, and so are networks of the first version.
+interpreter's lock; and Newton's steps of `newton`. Roads beyond the numbers of double precision are left to numpy, and so are
+steps that do not settle and networks of the first version.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class RoadCore:
 
     def __init__(self, library: ctypes.CDLL, weights: Mapping[str, ndarray], shape: Mapping[str, int]) -> None:
         """See `road_core`."""
-        self._run, self._level = library.isac_road, library.isac_level()
+        self._run, self._steps, self._level = library.isac_road, library.isac_road_steps, library.isac_level()
         wide = -(-shape["hidden"] // _ROW) * _ROW
         self._weights = _packed(weights, shape, wide)
         sizes = (shape["hidden"], wide, shape["layers"], shape["refinements"], shape["steps"])
@@ -51,16 +52,30 @@ class RoadCore:
 
         Raises Abandoned once they are no longer wanted (`patience`), which is asked between layers and balancing steps.
         """
-        ues, aps = problem.gain.shape
+        power = np.empty(problem.gain.shape)
+        return self._called(self._run, problem, power, self._model)
+
+    def located(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"] | None:
+        """`newton.located`; None where the steps do not settle, for numpy to decide. Abandoned as above, between steps."""
+        return self._called(self._steps, problem, power.copy(), 1)
+
+    def improved(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"] | None:
+        """`newton.improved`, the same way."""
+        return self._called(self._steps, problem, power.copy(), 0)
+
+    def _called(
+        self, function: Any, problem: RoadProblem, power: Float[ndarray, "ue ap"], argument: bytes | int
+    ) -> Float[ndarray, "ue ap"] | None:
+        """A function of the library on a road, whose answer it writes into `power`."""
+        ues, aps = power.shape
         arrays = [np.ascontiguousarray(getattr(problem, name), np.float64) for name in _ARRAYS]  # as long as the call lasts
         serves = None if problem.serves is None else np.ascontiguousarray(problem.serves, np.float64)
-        power = np.empty((ues, aps))
         road = ROAD.pack(
             aps, ues, RECEIVERS.index(problem.receiver), problem.orthogonal, *map(address, arrays),
             0 if serves is None else address(serves), address(power),
         )  # fmt: skip
         ask = question()
-        outcome = self._run(self._level, road, self._model, WANTED() if ask is None else WANTED(lambda: int(ask())))
+        outcome = function(self._level, road, argument, WANTED() if ask is None else WANTED(lambda: int(ask())))
         if outcome == _STOPPED:
             raise Abandoned
         return power if outcome == _SETTLED else None
