@@ -44,7 +44,7 @@ int isac_road(int level, const Road *road, const RoadModel *model, Wanted wanted
 }
 
 /* Newton's steps on the powers of one road, in their place: towards the best localisation, or a smaller largest NMSE. SETTLED;
-   LEFT where the steps do not settle or memory is short; STOPPED. */
+   LEFT where they leave the numbers of double precision or memory is short; STOPPED. */
 int isac_road_steps(int level, const Road *road, int locate, Wanted wanted) {
     return at(level)->road_steps(road, locate, wanted);
 }

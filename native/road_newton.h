@@ -120,7 +120,7 @@ static double road_reached(const RoadNewton *n) {
     return goal;
 }
 
-/* Better powers in place of `power`, where there are: `_solved`. 0 where the steps do not settle: then rounding decides. */
+/* Better powers in place of `power`, where there are: `_solved`. 0 where the steps leave the numbers of double precision. */
 static int road_solved(RoadNewton *n) {
     const Road *road = n->road;
     int64_t ues = road->ues, aps = road->aps;
@@ -150,7 +150,8 @@ static int road_solved(RoadNewton *n) {
         }
         double left = most(total, n->residual);
         if ((left <= END_GAP && goal > -INFINITY) || (n->locate && highest > END_SLACK)) return 1;
-        if (step == ROAD_STEPS || !isfinite(total + n->residual)) return 0;
+        if (!isfinite(left)) return 0;
+        if (step == ROAD_STEPS) return 1; /* they did not settle: the best so far, as there */
         pairs.residual = n->residual;
         n->level += advanced(&pairs, road_direction, n);
         if (!constraints(n)) return 0;

@@ -2,7 +2,7 @@
 
 It computes what `RoadNetwork.logits` and `merit.powers` compute by numpy, which stay the reference, in one call and without the
 interpreter's lock; and Newton's steps of `newton`. Roads beyond the numbers of double precision are left to numpy, and so are
-steps that do not settle and networks of the first version.
+networks of the first version.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class RoadCore:
         return self._called(self._run, problem, power, self._model)
 
     def located(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"] | None:
-        """`newton.located`; None where the steps do not settle, for numpy to decide. Abandoned as above, between steps."""
+        """`newton.located`; None where the steps leave the numbers of double precision. Raises Abandoned as `powers` does."""
         return self._called(self._steps, problem, power.copy(), 1)
 
     def improved(self, problem: RoadProblem, power: Float[ndarray, "ue ap"]) -> Float[ndarray, "ue ap"] | None:
