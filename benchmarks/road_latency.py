@@ -41,11 +41,12 @@ def contenders() -> dict[str, Callable[[Any, RoadSnapshot], Any]]:
     torch.manual_seed(1)
     untrained = DownlinkPilotNetwork()
     deployed, refined = RoadAllocator.load(), RoadAllocator.load(refine=True)
-    by_numpy = RoadAllocator.load(native=False)
+    by_numpy, refined_by_numpy = RoadAllocator.load(native=False), RoadAllocator.load(refine=True, native=False)
     return {
         "one_shot": lambda _, road: deployed(road),
         "one_shot_numpy": lambda _, road: by_numpy(road),
         "one_shot_refined": lambda _, road: refined(road),
+        "one_shot_refined_numpy": lambda _, road: refined_by_numpy(road),
         "gnn": lambda problem, _: allocate(problem, DownlinkPilotLearned(trained)),
         "untrained": lambda problem, _: allocate(problem, DownlinkPilotLearned(untrained)),
         "first_order": lambda problem, _: allocate(problem, DownlinkPilotFirstOrder()),
