@@ -34,7 +34,7 @@ static void add_block(RoadNewton *n, int64_t k) {
         for (int64_t l = m; l < aps; l++) n->matrix[(first + m) * n->high + first + l] += share[m] * inverse[m * n->wide + l] * share[l];
 }
 
-/* Newton's equations at the point, factorised. 0 where they are singular. */
+/* Newton's equations at the point, factorised. 0 where they are singular, or nobody waits any more. */
 static int road_equations(RoadNewton *n) {
     for (int64_t i = 0; i < n->pairs; i++) n->product[i] = n->lead[i] * n->partner[i];
     n->residual = 0.0;
@@ -42,7 +42,7 @@ static int road_equations(RoadNewton *n) {
         n->residual += n->lead[i] * fabs(n->value[i] + n->raising[i] * n->level - n->partner[i]);
     memset(n->matrix, 0, (size_t)(n->count * n->high) * sizeof(double));
     for (int64_t k = 0; k < n->road->ues; k++) {
-        if (!inverse_of(n, k)) return 0;
+        if (ends(n->w->wanted, &n->w->stopped) || !inverse_of(n, k)) return 0;
         add_block(n, k);
     }
     for (int64_t i = 0; i < n->count; i++) n->matrix[i * n->high + i] += n->partner[i] / n->lead[i];
@@ -140,7 +140,7 @@ static int road_solved(RoadNewton *n) {
     }
     if (!road_newton_start(n)) return 0;
     for (int step = 0;; step++) {
-        if (ends(n->w->wanted, &n->w->stopped) || !road_equations(n)) return 0;
+        if (!road_equations(n)) return 0;
         double goal = road_reached(n), total = 0.0;
         for (int64_t i = 0; i < n->pairs; i++) total += n->product[i];
         if (goal > highest) {

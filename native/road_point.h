@@ -57,12 +57,12 @@ static double quality_at(const Road *road, int64_t k, const double *power, doubl
     return determinant > 0.0 ? log(road->crb_max[k] * determinant / trace) : -INFINITY;
 }
 
-/* `Point` at the powers of logits; 0 where there is no error of some UE. */
+/* `Point` at the powers of logits; 0 where there is no error of some UE, or, with many UEs, nobody waits any more. */
 static int point_at(const Road *road, const double *logits, RoadWork *w) {
     powers_of(road, logits, w);
     for (int64_t e = 0; e < w->links && !road->orthogonal; e++) w->root[e] = sqrt(w->power[e]);
     for (int64_t k = 0; k < road->ues; k++) {
-        if (!loss_at(road, k, w)) return 0;
+        if (!loss_at(road, k, w) || (k % 32 == 31 && ends(w->wanted, &w->stopped))) return 0;
         w->accuracy[k] = quality_at(road, k, w->power + k * road->aps, w->accurate + k * road->aps);
     }
     return 1;

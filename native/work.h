@@ -73,7 +73,7 @@ typedef struct {
 } Work;
 
 /* Whether the computation is to end: asked between drops, solutions for an active set, pivots and Newton steps; and between
-   the layers and balancing steps of a road. */
+   the layers, balancing steps and UEs of a road. */
 static int ends(Wanted wanted, int *stopped) {
     if (wanted && !*stopped) *stopped = !wanted();
     return *stopped;

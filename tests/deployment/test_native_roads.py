@@ -255,6 +255,14 @@ def test_a_deadline_ends_the_core_between_any_two_steps(compiled):
     times = times_asked(lambda: compiled._core.powers(problem))
     assert times == shape["layers"] + shape["refinements"] + shape["steps"]
     assert times_asked(lambda: compiled._core.improved(problem, problem.even)) > 4
+    many = coefficients(drawn(1, num_ues=40, num_aps=2, uplink_symbols=40, downlink_symbols=40, frame_symbols=100)[0])
+    points = 1 + shape["refinements"] + shape["steps"] + 1
+    assert times_asked(lambda: compiled._core.powers(many)) == times + points  # once more among the UEs of each
+
+
+@built
+def test_it_says_what_computes(compiled):
+    assert compiled.computes_by == library.compute_path()
 
 
 @built
