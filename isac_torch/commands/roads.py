@@ -30,7 +30,7 @@ def allocate(drop: Path, model: Path | None = None, output: Path = Path("-"), re
         drop: JSON, npz or HDF5 file, also a shard of `downlink-pilots generate`; `-` reads JSON or npz from standard input.
         model: File that `isac-torch downlink-pilots export` wrote; default the network that comes with the package.
         output: File of the powers: .json, .npz, .h5 or .csv; `-` writes JSON to standard output.
-        refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, some milliseconds later.
+        refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, 0.1 to 10 ms later (compiled core).
     """
     one_thread()
     from isac_torch.deployment.downlink_pilots.allocator import RoadAllocator
@@ -49,7 +49,7 @@ def serve(model: Path, refine: bool = False, **options: Any) -> None:
 
     Args:
         model: File that `isac-torch downlink-pilots export` wrote; `shipped` is what comes with the package.
-        refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, some milliseconds later.
+        refine: Improve every answer by Newton's steps: within about 0.1 % of the optimum, 0.1 to 10 ms later (compiled core).
         options: As of `answer_requests`.
     """
     one_thread()
