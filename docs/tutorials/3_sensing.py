@@ -1,5 +1,5 @@
 # %% [markdown]
-# # Sensing that the radar feels
+# # Requirements beyond the sensing SIR
 #
 # The sensing SIR of the paper compares the echo of a target with the echoes of the other targets only. Powers that just
 # meet it can leave the radar with little energy over clutter and noise. The requirement `dominate` asks for more: sense at

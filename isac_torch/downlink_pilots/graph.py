@@ -20,7 +20,7 @@ _LEVEL = (30.0, 15.0)
 _RATIO = (0.0, 10.0)
 """Mean and spread, dB, of a ratio."""
 _NOTHING = 1e-30
-"""Mean energy or information that counts as this, where an AP serves nobody."""
+"""Mean energy or information of an AP that serves no UE counts as this."""
 
 
 def link_graph(problem: MinMaxNmseProblem) -> LinkGraph:

@@ -1,4 +1,4 @@
-"""How a large network fares locally: network-wide minima say little where nobody knows the other end of the network."""
+"""How a large network fares locally: network-wide minima say little in a network of many kilometres."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clutter: what receive APs hear of the transmit APs over paths nobody has estimated. Eqs. (30)-(32) of docs/sensing.md."""
+"""Clutter: what receive APs get from the transmit APs over paths that are not estimated. Eqs. (30)-(32) of docs/sensing.md."""
 
 from __future__ import annotations
 

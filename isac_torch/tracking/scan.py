@@ -1,4 +1,4 @@
-"""Sensing constraints on a scan grid: targets that nobody tracks yet must stay detectable. Eq. (71) of docs/sensing.md.
+"""Sensing constraints on a scan grid: targets that are not tracked yet must stay detectable. Eq. (71) of docs/sensing.md.
 
     E_c^T p >= factor E_c^T u        for every cell c of a horizontal grid at one height
 

@@ -97,7 +97,7 @@ def _warnings(context: Row) -> list[str]:
 
 
 def _numbers(rows: dict[str, Row]) -> list[tuple[str, Table]]:
-    """The full tables, less the columns in which nobody has anything: rates, and what the radar feels."""
+    """The full tables, less the columns that are empty for all: rates, and sensing quality."""
     parts = (("", (*COLUMNS, *words.EXTRA_COLUMNS)), ("Beside uniform power", SENSING_COLUMNS))
     return [(title, _table(rows, columns)) for title, columns in parts]
 

@@ -30,7 +30,7 @@ SENSING_COLUMNS = (
     ("power_w_mean", "W", "{:.1f}"),
     ("infeasible", "infeasible", "{:d}"),
 )
-"""The same of the second table: rates beside those of uniform power, and what the radar feels."""
+"""The same of the second table: rates relative to uniform power, and sensing quality."""
 
 BLOCKS = (
     ("min_rate_ratio_mean", "ratio, mean"),
