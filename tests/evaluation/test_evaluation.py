@@ -162,7 +162,8 @@ def test_stored_answer_is_found_judged_again_and_rebuilt_when_damaged(tmp_path):
 
 def test_single_target_has_null_sir_and_no_sir_figure(tmp_path):
     scenario = TrackingScenario(num_aps=5, num_ues=2, num_targets=1, num_receive_aps=1)
-    summary = evaluate(scenario, allocators=["upc", "opc_batched"], num_drops=3, seed=1, output=tmp_path, tensorboard=False)
+    with unrendered():
+        summary = evaluate(scenario, allocators=["upc", "opc_batched"], num_drops=3, seed=1, output=tmp_path, tensorboard=False)
     assert all(row["sir_violation_rate"] is None for row in summary["allocators"].values())
     assert not (tmp_path / "cdf_sir.png").exists()
 
