@@ -205,6 +205,18 @@ def test_what_is_no_road_is_refused_in_one_line(changes, words):
     assert "\n" not in str(error.value)
 
 
+def test_products_of_normalised_pilots_are_taken_with_their_rounding():
+    rng = np.random.default_rng(3)
+    largest = 0.0
+    for _ in range(20):
+        pilots = rng.normal(size=(3, 5)) + 1j * rng.normal(size=(3, 5))
+        pilots /= np.linalg.norm(pilots, axis=1, keepdims=True)
+        gram = pilots.conj() @ pilots.T
+        largest = max(largest, gram.real.max())
+        RoadSnapshot.from_mapping(EXAMPLE | {"crb_max": None, "gram_real": gram.real, "gram_imag": gram.imag}).check()
+    assert largest > 1.0
+
+
 def test_edges_of_what_is_allowed_get_finite_powers():
     """Gains of 1, of 1e-20 and of 0, tiny and huge budgets, Gammas and pilots: budgets kept, nothing that is not finite."""
     rng = np.random.default_rng(7)

@@ -42,7 +42,11 @@ _MEAN_POWER_ONLY = (
 )
 _D = DownlinkPilotScenario()
 _METRES: dict[str, Any] = {"least": -1e7, "most": 1e7, "unit": "metres"}
-_CORRELATION: dict[str, Any] = {"least": -1.0, "most": 1.0, "unit": "products of pilots of unit norm"}
+_ROUNDED = 1e-6
+"""By how much products of pilots may leave their range, as those of normalised sequences do by rounding."""
+_CORRELATION: dict[str, Any] = {
+    "least": -1.0 - _ROUNDED, "most": 1.0 + _ROUNDED, "unit": "products of pilots of unit norm"
+}  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -262,11 +266,11 @@ class RoadSnapshot:
         if self.gram_real is None:
             return
         gram = self.gram_real + 1j * (0.0 if self.gram_imag is None else self.gram_imag)
-        if np.abs(gram - gram.conj().T).max() > 1e-6 or np.abs(np.diagonal(gram) - 1.0).max() > 1e-6:
+        if np.abs(gram - gram.conj().T).max() > _ROUNDED or np.abs(np.diagonal(gram) - 1.0).max() > _ROUNDED:
             raise DropError(
                 "gram_real and gram_imag are no products of pilots of unit norm; give psi_k^H psi_j, 1 on the diagonal"
             )
-        if np.linalg.eigvalsh(gram).min() < -1e-6:
+        if np.linalg.eigvalsh(gram).min() < -_ROUNDED:
             raise DropError("gram_real and gram_imag have a negative eigenvalue; no pilots have such products")
 
     @cached_property
