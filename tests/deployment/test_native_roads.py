@@ -82,7 +82,8 @@ def said(answer):
 def compare(compiled, reference, snapshots):
     """Paths and words are equal, powers nearly; the share of the roads whose network the core computed.
 
-    Where pilots are shared or correlated Newton's steps may not settle: there rounding decides where they end, in numpy as well.
+    Where pilots are shared or correlated Newton's steps may not settle: there rounding decides where they end, in numpy
+    as well.
     """
     answered = 0
     for snapshot in snapshots:

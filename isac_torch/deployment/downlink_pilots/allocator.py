@@ -105,8 +105,8 @@ class RoadAllocator:
 
         Args:
             path: its file; default the network that comes with the package.
-            refine: improve every answer by Newton's steps: within about 0.1 % of the optimum where no uplink pilot is shared; with
-                8 APs and 6 UEs 0.1 ms later by the compiled core, 3 ms later by numpy.
+            refine: improve every answer by Newton's steps: within about 0.1 % of the optimum where no uplink pilot is
+                shared; with 8 APs and 6 UEs 0.1 ms later by the compiled core, 3 ms later by numpy.
             native: use the compiled core where it is installed; False computes all by numpy.
 
         Raises:
