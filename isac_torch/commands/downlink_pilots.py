@@ -19,6 +19,7 @@ def evaluate(
     checkpoint: Path | None = None,
     variants: list[dict[str, Any]] | None = None,
     settings: list[Setting] | None = None,
+    threads: int = 1,
     tensorboard: bool = True,
 ) -> dict[str, Any]:
     """Run allocators on the same roads: table on the terminal, summary.json, CSV, figures, TensorBoard.
@@ -32,6 +33,7 @@ def evaluate(
         checkpoint: Weights (model.pt) of the learned allocator; default those shipped with the package.
         variants: What to change in the road, one entry a setting: [{num_ues: 6}, {crb_max: 0.5}].
         settings: The same with names and numbers of drops: [{name: dense, scenario: {num_ues: 6}, num_drops: 50}].
+        threads: Of PyTorch; with one, times are those of one core and depend least on what else the machine does.
         tensorboard: Whether to write event files too.
 
     Returns:
@@ -50,6 +52,7 @@ def evaluate(
         seed=seed,
         output=output,
         checkpoint=checkpoint,
+        threads=threads,
         tensorboard=tensorboard,
         settings=settings or [Setting(change) for change in ([{}] if variants is None else variants)],
     )

@@ -66,10 +66,12 @@ class Timed:
     Attributes:
         allocation: the answer; its `seconds` are wall time, s.
         cpu_seconds: processor time, s; None for an answer that is kept on disk, where only wall time is.
+        call_cpu_seconds: processor time of a call for a single drop, s; None where none was made.
     """
 
     allocation: Allocation
     cpu_seconds: float | None = None
+    call_cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
         vary: the drops and problems of a variant, from the setting's drops; with a folder for what takes long to find.
         asked: the variants whose requirement a setting has anyway.
         facts: what identifies a setting in TensorBoard's table of hyperparameters, besides its name.
+        single_calls: drops that every allocator answers once more, one per call, to measure the time of such a call.
         leads: columns between the names of setting and allocator in a table of several settings, which share one folder
             then; without any, each setting has a folder and a table of its own.
     """
@@ -77,6 +78,7 @@ class View(Generic[ScenarioT, DropT, ProblemT, OutcomeT]):
     policies: Mapping[str, Policy] = field(default_factory=dict)
     vary: Callable[[Case[ScenarioT], DropT, str, Path], tuple[DropT, ProblemT]] | None = None
     asked: Callable[[Case[ScenarioT]], Sequence[str]] | None = None
+    single_calls: int = 0
     leads: Sequence[Lead] = ()
 
     def variant(self, case: Case[ScenarioT], name: str) -> str:

@@ -25,14 +25,16 @@ from isac_torch.solvers.downlink_pilots.interior import Point, solve
 from isac_torch.solvers.downlink_pilots.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
 from isac_torch.solvers.downlink_pilots.relaxed import is_relaxed, relaxed
 
-_MOST_DROPS, _MOST_SHARES = 256, 2_000_000
-"""Drops that go through at once, and shares of all of their boxes, at most: these bound the memory."""
+_MOST_DROPS, _MOST_SHARES = 256, 80_000
+"""Drops that go through at once, and shares of all of their boxes, at most: more of them leave a processor's cache."""
 _ROUNDING = 1e-11
 """A proof's negative maximum has to exceed this share of the terms it is made of."""
 _TIGHTER = 1.0 + 1e-7
 """Localisation is asked for a little more, so that the engine's tolerance breaks no bound."""
 _WIDEST = 3.0
 """Largest factor between omega_k and the ends of its narrow range."""
+_OPEN = 1.4
+"""A range that may begin this factor below omega_k, although it has no end above, gets none: one box less."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,11 @@ def _boxes(drops: Drops, share: Tensor, target: Tensor, gap: float) -> tuple[Ten
     slack = (0.3 * gap * (1.0 + centre)).sqrt()
     factor = (0.5 * (slack + (slack.square() + 4.0).sqrt())).square().clamp_max(_WIDEST)
     left, right = (centre / factor).maximum(bottom).minimum(top), (centre * factor).minimum(top).maximum(bottom)
+    # Where omega is large, the chord up to the top exceeds the error by (omega - l) / ((1 + omega) (1 + l)) of it at most.
+    loose = 0.4 * gap * (1.0 + centre)
+    low_open = ((centre - loose) / (1.0 + loose)).maximum(bottom).minimum(top)
+    is_open = low_open * _OPEN <= centre
+    left, right = torch.where(is_open, low_open, left), torch.where(is_open, top, right)
     lows, highs = [], []
     low, high = bottom.clone(), top.clone()
     for k in range(centre.shape[1]):
