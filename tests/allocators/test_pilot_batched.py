@@ -92,12 +92,13 @@ def test_no_powers_locate_better_than_the_bound_of_any_prices():
         assert bool(((problem.crb_max / problem.crb(power)).amin(-1) <= bound * (1 + 1e-9)).all())
 
 
-def test_boxes_cover_every_ratio_that_the_target_allows():
-    problem = roads(num_ues=3)
+@pytest.mark.parametrize(("num_aps", "boxes"), [(8, 2 * 3 + 1), (48, 3 + 1)], ids=["two_sides", "no_end_above"])
+def test_boxes_cover_every_ratio_that_the_target_allows(num_aps, boxes):
+    problem = roads(num_ues=3, num_aps=num_aps)
     drops, share = drops_of(problem), shares(problem)
     target = problem.objective((share * problem.budget.unsqueeze(1)).flatten(1))
     drop_of, low, high = _boxes(drops, share, target, 1e-3)
-    assert drop_of.bincount().max() == 2 * 3 + 1
+    assert drop_of.bincount().max() == boxes
     for drop in range(4):
         mine = drop_of == drop
         bottom, top = low[mine].amin(0), high[mine].amax(0)

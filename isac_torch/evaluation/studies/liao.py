@@ -11,7 +11,7 @@ from isac_torch.evaluation.studies.liao_claims import CLAIMS, POWER_MAP, STATION
 from isac_torch.evaluation.studies.liao_figures import PLOTS, convergence, plot_averages, power_map, road_map
 from isac_torch.evaluation.studies.liao_reading import Reading
 from isac_torch.evaluation.studies.liao_study import points, run_points
-from isac_torch.evaluation.studies.liao_traces import final_residuals
+from isac_torch.evaluation.studies.liao_traces import final_residuals, weaker_share
 from isac_torch.evaluation.tables import write_json
 from isac_torch.files import writable_folder
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 QUICK_DROPS = {"ratio": 100, "proportion": 100, "correlation_2": 50, "correlation_6": 25}
 FULL_DROPS = dict.fromkeys(QUICK_DROPS, 1000)
-CONVERGENCE_DROPS = 100
-"""At most so many drops for the claim of section III-B: every one is solved 13 times."""
-
 FIGURES = ("2", "3", *PLOTS, "convergence")
 """Names for `--figure`; "convergence" is ours."""
 
@@ -72,15 +69,15 @@ def reproduce(
     claims: list[dict[str, Any]] = []
     for name in FIGURES if figure is None else (figure,):
         if name == "2":
-            share = power_map(folder, reading.eps)
-            claims.append(POWER_MAP.line(share, {"num_drops": 1, "seed": seed}, lambda _, known: known))
+            power_map(folder, reading.eps)
+            share = weaker_share(counts["ratio"], seed, reading.eps, kept)
+            claims.append(POWER_MAP.line(share, {"num_drops": counts["ratio"], "seed": seed}, lambda _, known: known))
         elif name == "3":
             road_map(folder, seed)
         elif name == "convergence":
             convergence(folder, seed)
-            count = min(CONVERGENCE_DROPS, counts["ratio"])
-            found = final_residuals(count, seed, reading.eps, kept)
-            claims.append(STATIONARY.line(found, {"num_drops": count, "seed": seed}, lambda _, known: known))
+            found = final_residuals(counts["ratio"], seed, reading.eps, kept)
+            claims.append(STATIONARY.line(found, {"num_drops": counts["ratio"], "seed": seed}, lambda _, known: known))
         else:
             study = PLOTS[name].study
             studies[study] = samples(study, reading, True)

@@ -25,11 +25,11 @@ POWER_MAP: Claim[dict[str, float]] = Claim(
     "2",
     "power map",
     "power steers toward the weaker UE",
-    "SCA gives the weaker UE more than half of its power",
+    "SCA gives the weaker of two UEs more than half of its power, mean over drops",
     rules.steers,
     "Reproduced.",
 )
-"""Judged on the weaker UE's share of the power of each scheme."""
+"""Judged on the weaker UE's mean share of the power of each scheme."""
 
 STATIONARY: Claim[dict[str, list[float]]] = Claim(
     "A-IIIB",

@@ -135,8 +135,8 @@ def _mirrored() -> MinMaxNmseProblem:
     return power_problem(replace(drop, gain=halved), scenario)
 
 
-def power_map(folder: Path, eps: float) -> dict[str, float]:
-    """Fig. 2: where the power goes when one of two mirrored UEs has half the channel; the weaker UE's share by scheme."""
+def power_map(folder: Path, eps: float) -> None:
+    """Fig. 2: where the power goes when one of two mirrored UEs has half the channel."""
     from matplotlib.figure import Figure
 
     problem = _mirrored()
@@ -164,7 +164,6 @@ def power_map(folder: Path, eps: float) -> dict[str, float]:
     figure.colorbar(image, ax=panels, label="power (mW)")
     _save(folder / "figure_2.png", figure)
     _write_csv(folder / "figure_2.csv", ("scheme", "ue", "ap", "power_w"), rows)
-    return {name: float(power[1].sum() / power.sum()) for name, power in maps.items()}
 
 
 def road_map(folder: Path, seed: int) -> None:

@@ -233,8 +233,8 @@ def printed_error(samples: list[Sample]) -> Verdict:
 
 
 def steers(share: dict[str, float]) -> Verdict:
-    """The weaker UE's share of the power."""
-    how = "share of the weaker UE: " + ", ".join(f"{name} {value:.3f}" for name, value in share.items())
+    """The weaker UE's mean share of the power."""
+    how = "mean share of the weaker UE: " + ", ".join(f"{name} {value:.3f}" for name, value in share.items())
     return share["sca_paper"], share["sca_paper"] > 0.5, how
 
 

@@ -52,6 +52,27 @@ def traces(problem: MinMaxNmseProblem) -> dict[str, list[tuple[float, float, flo
     }
 
 
+def weaker_share(num_drops: int, seed: int, eps: float, folder: Path | None = None) -> dict[str, float]:
+    """Mean share of all power that the UE with the smaller sum of large-scale gains has under each scheme, on drops of two UEs
+    at DL:UL 5:5. Powers are kept in `folder`.
+    """
+    from isac_torch.downlink_pilots.build import power_problem
+    from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
+    from isac_torch.evaluation.studies.liao_powers import CHUNK, Chunk
+
+    total = dict.fromkeys(("full", "sca_paper", "ours"), 0.0)
+    for start in range(0, num_drops, CHUNK):
+        chunk = Chunk(DownlinkPilotScenario(), min(CHUNK, num_drops - start), (seed, start // CHUNK), folder)
+        drop = chunk.drops()
+        problem = power_problem(drop, chunk.scenario)
+        weaker = drop.gain.sum(-1).argmin(-1, keepdim=True)
+        powers = (equal_split(problem), chunk.sca(problem, eps), chunk.ours(problem)["power"])
+        for name, power in zip(total, powers, strict=True):
+            sent = problem.per_ue(power).sum(-1)
+            total[name] += float((sent.gather(1, weaker)[:, 0] / sent.sum(-1)).sum())
+    return {name: value / num_drops for name, value in total.items()}
+
+
 def final_residuals(num_drops: int, seed: int, eps: float, folder: Path | None = None) -> dict[str, list[float]]:
     """KKT residual at the end of the paper's algorithm on drops of DL:UL 5:5: `printed`, and with the bracket `reopened`
     for each of 12 passes. Powers are kept in `folder`.
