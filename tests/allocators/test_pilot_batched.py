@@ -92,7 +92,7 @@ def test_no_powers_locate_better_than_the_bound_of_any_prices():
         assert bool(((problem.crb_max / problem.crb(power)).amin(-1) <= bound * (1 + 1e-9)).all())
 
 
-@pytest.mark.parametrize(("num_aps", "boxes"), [(8, 2 * 3 + 1), (48, 3 + 1)], ids=["two_sides", "no_end_above"])
+@pytest.mark.parametrize(("num_aps", "boxes"), [(8, 2 * 3 + 1), (128, 3 + 1)], ids=["two_sides", "no_end_above"])
 def test_boxes_cover_every_ratio_that_the_target_allows(num_aps, boxes):
     problem = roads(num_ues=3, num_aps=num_aps)
     drops, share = drops_of(problem), shares(problem)
