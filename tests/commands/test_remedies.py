@@ -69,7 +69,7 @@ def test_a_report_of_the_downlink_pilot_system(refused, tmp_path):
     run = ["downlink-pilots", "evaluate", "--allocators=[full]", "--num_drops", "2", "--seed", "910007"]
     assert main([*run, "--scenario.num_ues", "1", "--tensorboard", "false", "--output", "p"]) == 0
     line = refused("report", "p")
-    assert "downlink-pilot system, which report does not show" in line
+    assert "p: an evaluation of the downlink-pilot system, which report does not show" in line
     assert (tmp_path / "p" / "drops.csv").is_file()
     (tmp_path / "p" / "summary.json").write_text('{"frames": {}}')
     assert "frames of the downlink-pilot system, which report does not show" in refused("report", "p")

@@ -25,8 +25,8 @@ from isac_torch.solvers.downlink_pilots.interior import Point, solve
 from isac_torch.solvers.downlink_pilots.programmes import Drops, LeastNmse, Localisation, drops_of, quality_bound
 from isac_torch.solvers.downlink_pilots.relaxed import is_relaxed, relaxed
 
-_MOST_DROPS, _MOST_SHARES = 256, 80_000
-"""Drops that go through at once, and shares of all of their boxes, at most: more of them leave a processor's cache."""
+_MOST_DROPS, _MOST_SLOPES = 256, 2_000_000
+"""Drops that go through at once, and slopes of the constraints of all of their boxes, at most: more leave the cache."""
 _ROUNDING = 1e-11
 """A proof's negative maximum has to exceed this share of the terms it is made of."""
 _TIGHTER = 1.0 + 1e-7
@@ -68,8 +68,7 @@ class BatchedMinMaxNmse:
         """Powers (W), bounds, proofs of infeasibility, and the best reachable smallest 1 / CRB (1/m2)."""
         if problem.fading != "mean_power":
             return MinMaxNmse(gap=self.gap, max_boxes=self.max_boxes).propose(problem)
-        boxes = 2 * problem.num_ues + 1
-        size = _MOST_SHARES // (boxes * problem.num_links)
+        size = _boxes_at_once(problem) // (2 * problem.num_ues + 1)
         return in_parts(problem, min(max(size, 1), _MOST_DROPS), self._answer)
 
     def _answer(self, problem: MinMaxNmseProblem, _: Tensor) -> Proposal:
@@ -84,6 +83,11 @@ class BatchedMinMaxNmse:
             if self.max_boxes and problem.merit == "worst" and not problem.has_shared_uplink:
                 bound[todo] = _certify(chosen, found, self.gap, self.max_boxes)
         return Proposal(power, bound, infeasible, quality)
+
+
+def _boxes_at_once(problem: MinMaxNmseProblem) -> int:
+    constraints = 4 * problem.num_ues + problem.num_aps
+    return max(_MOST_SLOPES // (constraints * problem.num_links), 1)
 
 
 def _powers(problem: MinMaxNmseProblem, share: Float[Tensor, "drop ue ap"]) -> Float[Tensor, "drop link"]:
@@ -143,11 +147,14 @@ def _certify(
     drops = drops_of(wider)
     share = problem.per_ue(best) / problem.budget.unsqueeze(1)
     drop_of, low, high = _boxes(drops, share, target, gap)
-    boxes = LeastNmse(drops.select(drop_of), target[drop_of], low, high)
-    start = 0.98 * share[drop_of] + 0.01 / problem.num_ues
-    found = solve(boxes, start, torch.zeros_like(target[drop_of]), tolerance=1e-9, max_iterations=40, leave=_decided)
-    empty = _proven(boxes, found.point)
-    missing = torch.zeros_like(target).index_add(0, drop_of, (~empty).to(target))
+    empty = []
+    for part in torch.arange(len(drop_of)).split(_boxes_at_once(problem)):
+        chosen = drop_of[part]
+        boxes = LeastNmse(drops.select(chosen), target[chosen], low[part], high[part])
+        start = 0.98 * share[chosen] + 0.01 / problem.num_ues
+        found = solve(boxes, start, torch.zeros_like(target[chosen]), tolerance=1e-9, max_iterations=40, leave=_decided)
+        empty.append(_proven(boxes, found.point))
+    missing = torch.zeros_like(target).index_add(0, drop_of, (~torch.cat(empty)).to(target))
     bound = torch.where(missing == 0, target, torch.inf)
     for index in (missing > 0).nonzero()[:, 0].tolist():
         chosen = torch.tensor([index])

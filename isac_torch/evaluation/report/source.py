@@ -81,6 +81,7 @@ def read_run(folder: Path) -> Source:
 
 def _settings(folder: Path) -> tuple[Setting, ...]:
     summary = _json(folder / "summary.json")
+    _check_system(folder, summary)
     if "settings" not in summary:
         context = _json(folder / "provenance.json", missing={})
         return (
@@ -110,16 +111,21 @@ def _setting(folder: Path, name: str, summary: Any, context: dict[str, Any]) -> 
     return Setting(name, summary, context, _lines(folder / "drops.csv"), pictures)
 
 
+def _check_system(folder: Path, summary: dict[str, Any]) -> None:
+    """Refuse, in one line, what the downlink-pilot system's commands wrote."""
+    settings = summary.get("settings")
+    parts = settings.values() if isinstance(settings, dict) else [summary]
+    if any(isinstance(part, dict) and "crb_max_m2" in part for part in parts):
+        found, files = "an evaluation", "summary.json, drops.csv and the figures *.png"
+    elif "frames" in summary:
+        found, files = "frames", "summary.json, frames.csv and frames.png"
+    else:
+        return
+    raise IsacError(f"{folder}: {found} of the downlink-pilot system, which report does not show; look at its {files}")
+
+
 def _check_summary(folder: Path, name: str, summary: Any) -> None:
-    """Refuse, in one line, a summary of the other system, without its counts, or with something else than numbers."""
-    if isinstance(summary, dict) and "crb_max_m2" in summary:
-        raise IsacError(
-            f"{folder}: {name} is of the downlink-pilot system, which report does not show; look at its drops.csv and figures"
-        )
-    if isinstance(summary, dict) and "frames" in summary:
-        raise IsacError(
-            f"{folder}: frames of the downlink-pilot system, which report does not show; look at its frames.csv and frames.png"
-        )
+    """Refuse, in one line, a summary without its counts, or with something else than numbers."""
     rows = summary.get("allocators") if isinstance(summary, dict) else None
     if not isinstance(rows, dict) or not all(isinstance(summary.get(key), int) for key in _COUNTS):
         keys = ", ".join((*_COUNTS, "allocators"))
