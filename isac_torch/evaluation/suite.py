@@ -76,7 +76,7 @@ def run(
     behind = [view.policies[name].allocator if name in view.policies else name for name in wanted]
     weights = next((file for name in behind if (file := catalogue.weights_file(name, checkpoint))), None)
     folder = writable_folder(output)
-    found, summaries, contexts = [], {}, {}
+    found, summaries, contexts, said = [], {}, {}, ""
     bar = tqdm(cases, unit="setting", disable=not settings)
     for case, names in bar:
         bar.set_description(case.name)
@@ -85,11 +85,13 @@ def run(
             contexts[case.name] = provenance(view, benchmark, weights)
         summaries[case.name] = view.summarise(benchmark)
         found.append(benchmark)
-        if not view.leads:
+        if view.leads:  # after every setting, so that a run that is interrupted leaves those that are done
+            said = write_results(view, found, folder, contexts, tensorboard and len(found) == len(cases))
+        else:
             own = writable_folder(folder / case.name) if settings else folder
             tqdm.write(write_results(view, [benchmark], own, {case.name: contexts[case.name]}, tensorboard))
     if view.leads:
-        tqdm.write(write_results(view, found, folder, contexts, tensorboard))
+        tqdm.write(said)
     elif not settings:
         return summaries[cases[0][0].name]
     else:
