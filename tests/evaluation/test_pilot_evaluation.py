@@ -21,6 +21,7 @@ from isac_torch.errors import IsacError
 from isac_torch.evaluation.benchmark import Benchmark
 from isac_torch.evaluation.downlink_pilots.metrics import active_drops, broken_bounds, score
 from isac_torch.evaluation.downlink_pilots.view import VIEW
+from isac_torch.evaluation.measure import run_benchmark
 from isac_torch.evaluation.settings import Setting
 from isac_torch.evaluation.tables import text_table
 from isac_torch.systems import DOWNLINK_PILOTS
@@ -76,15 +77,29 @@ def test_files_tables_and_stored_optima(tmp_path):
     assert setting["allocators"]["first_order"]["nmse_ratio_mean"] < 1.03
     assert setting["certified_share"] == 1.0
     assert summary["settings"]["8x2_dl10_ul10_crb0.31"]["certified_share"] == 1.0
+    times = {"cpu_ms_per_drop", "cpu_ms_single_call"}
+    assert all(min(row[key] for key in times) > 0.0 for row in setting["allocators"].values())
     stored = {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()}
     with unrendered():
         again = evaluate(DownlinkPilotScenario(), ["nmse_batched"], 4, 3, tmp_path, variants=roads, tensorboard=False)
     assert {path.name: path.read_bytes() for path in (tmp_path / "optima").iterdir()} == stored
     row = again["settings"]["8x2_dl10_ul10_crb1"]["allocators"]["nmse_batched"]
-    assert row == {key: value for key, value in setting["allocators"]["nmse_batched"].items() if key in row}
+    assert row == {key: value for key, value in setting["allocators"]["nmse_batched"].items() if key not in times}
     shown = text_table(VIEW.columns, summary["settings"], VIEW.leads)
     assert "nmse_ratio_mean" not in shown
     assert "sca_paper" in shown
+
+
+def test_an_interrupted_run_leaves_the_settings_that_are_done(tmp_path, monkeypatch):
+    def first_only(view, case, named, optima):
+        if case.scenario.num_ues == 3:
+            raise KeyboardInterrupt
+        return run_benchmark(view, case, named, optima)
+
+    monkeypatch.setattr("isac_torch.evaluation.suite.run_benchmark", first_only)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(DownlinkPilotScenario(), ["full"], 2, 3, tmp_path, variants=[{}, {"num_ues": 3}])
+    assert list(json.loads((tmp_path / "summary.json").read_text())["settings"]) == ["8x2_dl10_ul10_crb1"]
 
 
 def test_tensorboard_gets_the_table(tmp_path):
