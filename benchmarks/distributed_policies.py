@@ -21,7 +21,7 @@ from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.distributed import Distributed
 from isac_torch.evaluation.studies.worlds import Loop
 from isac_torch.files import written_whole
-from isac_torch.nn.tracking.local_channels import Coarse, Late, Lossy, Silent
+from isac_torch.nn.tracking.local_channels import OF_TARGETS, Coarse, Late, Lossy, Silent
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.propagation.geometry import distance
 from isac_torch.propagation.path_loss import umi_nlos_gain
@@ -201,9 +201,9 @@ def moved(drop: TrackingDrop, scenario: TrackingScenario, walked: Tensor, flown:
     return replace(drop, ue_position=ue, target_position=target, ue_gain=drop.ue_gain * after / before)
 
 
-def lossy(share: float) -> Lossy:
-    """A channel that loses a share of the messages."""
-    return Lossy(share, torch.Generator().manual_seed(1))
+def lossy(share: float, twice: tuple[str, ...] = ()) -> Lossy:
+    """A channel that loses a share of the messages; kinds in `twice` are sent twice."""
+    return Lossy(share, torch.Generator().manual_seed(1), twice)
 
 
 def late(share: float, rounds: int) -> Late:
@@ -220,6 +220,7 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
     for kind, policy in policies.items():
         counted = traffic(policy.policy, problem)
         found[f"{kind}_floats_per_ap_round"] = float(counted.each_round.mean())
+        found[f"{kind}_floats_of_targets"] = float(counted.of_targets.mean())
         found["central_upload_floats_per_ap"] = float(counted.upload.mean())
         found[kind] = {rounds: judged(problem, power_of(policy, problem, rounds), best) for rounds in ROUNDS}
     channels: dict[str, Callable[[], Channel]] = {
@@ -228,6 +229,7 @@ def measure(num_drops: int, seed: int, checkpoints: dict[str, str | None]) -> di
         "6 bits": lambda: Coarse(6),
         "4 bits": lambda: Coarse(4),
         **{f"{share:.0%} lost": partial(lossy, share) for share in LATE},
+        **{f"{share:.0%} lost, of targets twice": partial(lossy, share, OF_TARGETS) for share in (0.05, 0.2)},
         **{f"{share:.0%} late by {rounds}": partial(late, share, rounds) for share in LATE for rounds in (1, 3)},
     }
     found["channel"] = {

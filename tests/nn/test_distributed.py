@@ -15,7 +15,7 @@ from isac_torch.allocators.tracking.distributed import Distributed, HandTuned
 from isac_torch.allocators.tracking.sinr_tracking import SinrTracking
 from isac_torch.errors import AllocationError, CheckpointError
 from isac_torch.nn.checkpoint import load_network, save_network
-from isac_torch.nn.tracking.local_channels import Coarse, Late, Lossy, Silent, loudest_pairs
+from isac_torch.nn.tracking.local_channels import OF_TARGETS, Coarse, Late, Lossy, Silent, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
@@ -216,12 +216,26 @@ def test_lost_messages_leave_what_was_heard_before(policy):
     assert torch.equal(lossy("price of UEs", torch.zeros(1, 1, 1)), torch.full((1, 1, 1), -25.0))
 
 
+def test_what_is_sent_twice_is_lost_where_both_are():
+    twice, once = (Lossy(0.2, torch.Generator().manual_seed(1), kinds) for kinds in (("beams",), ()))
+    sent = torch.ones(200, 100, 1)
+    assert torch.equal(twice("up", sent), once("up", sent))
+    assert float(1.0 - twice("beams", sent).mean()) == pytest.approx(0.04, abs=0.005)  # 5 standard errors are 0.007
+    assert float(1.0 - once("beams", sent).mean()) == pytest.approx(0.2, abs=0.01)
+
+
 def test_few_bits_cost_little_and_many_next_to_nothing(policy):
     problem = problem_of()
     clear = policy.exits(problem)[-1]
     errors = [float((policy.exits(problem, channel=Coarse(bits))[-1] - clear).abs().max()) for bits in (24, 8)]
     assert errors[0] < 1e-3 < errors[1]
     assert float((Coarse(3)("up", torch.tensor([[[100.0, -0.5]]])) - torch.tensor([[[6.0, -6.0 / 7.0]]])).abs().max()) < 1e-6
+    beams = Coarse(8)("beams", torch.tensor([[[0.0, 0.5, 2.0, 1e9]]]))[0, 0]
+    step = 12.0 / 255.0
+    assert float((beams[1:3] / torch.tensor([0.5, 2.0])).log().abs().max()) <= 0.5 * step
+    assert (float(beams[0]), float(beams[3].log())) == pytest.approx((0.0, 4.0), rel=1e-5)
+    promise = torch.rand(1, 3, 6)
+    assert torch.equal(Coarse(2)("parts of constraints", promise), promise)
 
 
 def test_the_loudest_pairs_hear_each_other():
@@ -244,6 +258,7 @@ def test_ledger_counts_what_a_loop_counts():
             sent = 2 * len(own) + 2 * len(lighting) + 2 * 2
             heard = 3 * len(ues) + 4 * 2 + (2 + 1) * len(serving) + (2 + 2) * len(lighting)
             assert (int(ledger.sent[drop, ap]), int(ledger.heard[drop, ap])) == (sent, heard)
+            assert int(ledger.of_targets[drop, ap]) == (2 + 4) * 2 + (2 + 2) * len(lighting)
             assert int(ledger.once[drop, ap]) == len(serving) + 2 * 2
             assert int(ledger.upload[drop, ap]) == len(serving) + (6 + 4) * len(own) + len(own)
     assert every > 0
@@ -454,6 +469,7 @@ def dead_ap(problem):
 
 FAULTS = {
     "lost": lambda: Lossy(0.3, torch.Generator().manual_seed(5)),
+    "lost, twice": lambda: Lossy(0.4, torch.Generator().manual_seed(5), OF_TARGETS),
     "late": lambda: Late(0.5, torch.Generator().manual_seed(5), 2),
     "coarse": lambda: Coarse(4),
     "dead": lambda: dead_ap(problem_of("8x6x2", 1)),

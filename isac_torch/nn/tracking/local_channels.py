@@ -9,16 +9,29 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from isac_torch.tracking.local.promises import ASKED, PARTS
-from isac_torch.tracking.local.rounds import AIR, links_at_aps
+from isac_torch.tracking.local.rounds import AIR, links_at_aps, logarithm
 from isac_torch.tracking.problem import MaxMinSinrProblem
 
 _AT_FIRST = {"price of UEs": -25.0, "price of targets": -20.0}
 """What receivers assume before they have heard anything: no price. Of other words zero."""
 _REGISTERED = ("gain", "largest echo", "scale of targets")
 """Words that are repeated until they are heard, before the first round; so are a node's first measurements."""
-_SCALED = ("beams", PARTS, ASKED, *_REGISTERED)
-"""Words with a scale of their own, which floating point of few bits carries; here they arrive as they are."""
-_LEARNED_RANGE, _LOG_RANGE = 6.0, 25.0
+_WHOLE = (PARTS, ASKED, *_REGISTERED)
+"""Words that arrive as they are over a channel of few bits: promises need their precision, the others are sent once."""
+_LEARNED = (-6.0, 6.0)
+_RANGE = {
+    "measured by UEs": (-5.0, 19.0),
+    "shared pilots of UEs": (-10.0, 10.0),
+    "price of UEs": (-25.0, 20.0),
+    "measured at targets": (-8.0, 6.0),
+    "price of targets": (-20.0, 12.0),
+    "beams": (-8.0, 4.0),
+}
+"""Nepers; smallest and largest logarithm that a number of few bits can be. Learned numbers are from -6 to 6."""
+_SENT_AS_LOGARITHMS = ("beams",)
+"""Words of which a channel of few bits carries the logarithm, the smallest for 0; others in `_RANGE` are logarithms already."""
+OF_TARGETS = ("measured at targets", "price of targets", "beams", "factor of targets", PARTS, ASKED)
+"""Words that decide whether sensing constraints hold: what APs and targets tell each other, without the learned numbers."""
 
 
 @dataclass
@@ -28,10 +41,20 @@ class Lossy:
     Attributes:
         share: of the messages that are lost, independently of each other.
         generator: of the losses.
+        twice: kinds of messages that are sent twice, as `OF_TARGETS`: they are lost where both are.
+        last: of each kind, what receivers have heard.
+
+    Example:
+        >>> lossy = Lossy(0.05, torch.Generator().manual_seed(1), OF_TARGETS)
+        >>> lossy.last = {kind: torch.zeros(1000, 100, 1) for kind in ("up", "beams")}
+        >>> many = torch.ones(1000, 100, 1)
+        >>> [round(1.0 - float(lossy(kind, many).mean()), 3) for kind in ("up", "beams")]
+        [0.049, 0.002]
     """
 
     share: float
     generator: torch.Generator
+    twice: tuple[str, ...] = ()
     last: dict[str, Tensor] = field(default_factory=dict)
 
     def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
@@ -41,7 +64,8 @@ class Lossy:
         before = self.last.get(kind)
         if before is None:
             before = _before_anything(kind, sent)
-        lost = torch.rand(*sent.shape[:2], 1, generator=self.generator) < self.share
+        share = self.share**2 if kind in self.twice else self.share
+        lost = torch.rand(*sent.shape[:2], 1, generator=self.generator) < share
         self.last[kind] = torch.where(lost.to(sent.device), before, sent)
         return self.last[kind]
 
@@ -108,7 +132,9 @@ class Silent:
 
 @dataclass(frozen=True)
 class Coarse:
-    """A channel of numbers of few bits: equal steps of logarithms over +-25 nepers, of learned numbers over +-6.
+    """A channel of numbers of few bits: equal steps within the range of each kind of message.
+
+    What has a scale is sent as its logarithm.
 
     Attributes:
         bits: of each number.
@@ -118,11 +144,14 @@ class Coarse:
 
     def __call__(self, kind: str, sent: Float[Tensor, "drop word number"]) -> Float[Tensor, "drop word number"]:
         """What arrives."""
-        if kind == AIR or kind in _SCALED:
+        if kind == AIR or kind in _WHOLE:
             return sent
-        span = _LEARNED_RANGE if kind in ("up", "down", "factor of targets") else _LOG_RANGE
-        step = 2.0 * span / (2**self.bits - 1)
-        cut = ((sent.detach().clamp(-span, span) + span) / step).round() * step - span
+        low, high = _RANGE.get(kind, _LEARNED)
+        step = (high - low) / (2**self.bits - 1)
+        logarithms = kind in _SENT_AS_LOGARITHMS
+        value = logarithm(sent.detach()) if logarithms else sent.detach()
+        cut = ((value.clamp(low, high) - low) / step).round() * step + low
+        cut = torch.where(cut > low, cut.exp(), 0.0) if logarithms else cut
         return cut + (sent - sent.detach()) if sent.requires_grad else cut  # training sees through the rounding
 
 

@@ -27,6 +27,8 @@ class Traffic:
     Attributes:
         sent: in a round, to the UEs and targets of its links, and its part of both sides of each sensing constraint.
         heard: in a round, from the UEs and targets that it hears.
+        of_targets: of both, what APs and targets tell each other without the learned numbers (`local_channels.OF_TARGETS`): so
+            many more each round where these are sent twice.
         once: before the first round: gains of its serving links, the largest echo of each sensing constraint, both ways, and
             what the noise of that constraint asks for.
         each_exchange: in an exchange of promises, both ways.
@@ -35,6 +37,7 @@ class Traffic:
 
     sent: Float[Tensor, "drop ap"]
     heard: Float[Tensor, "drop ap"]
+    of_targets: Float[Tensor, "drop ap"]
     once: Float[Tensor, "drop ap"]
     each_exchange: Float[Tensor, "drop ap"]
     upload: Float[Tensor, "drop ap"]
@@ -64,8 +67,10 @@ def traffic(
     sharing = (problem.coherent != 0.0).any(-1).sum(2)
     announced = (prices + 1.0 + sharing.to(problem.budget))[..., None] * (pairs | (serving.sum(-1).mT > 0))
     constraints = float(problem.num_constraints)
-    sent = floats * (served + sensed) + 2.0 * sensed * bool(constraints) + 2.0 * constraints
-    heard = announced.sum(1) + 4.0 * constraints + (floats + 1.0) * served + (floats + 2.0 * bool(constraints)) * sensed
+    own_beams = 2.0 * sensed * bool(constraints)
+    to_targets, from_targets = own_beams + 2.0 * constraints, own_beams + 4.0 * constraints
+    sent = floats * (served + sensed) + to_targets
+    heard = announced.sum(1) + (floats + 1.0) * served + floats * sensed + from_targets
     upload = served + (problem.num_ues + 2.0 * constraints) * known.links + known.links
-    of_targets = (2.0 if problem.echo_noise is None else 3.0) * constraints
-    return Traffic(sent, heard, served + of_targets, 5.0 * constraints + 0.0 * served, upload)
+    at_first = (2.0 if problem.echo_noise is None else 3.0) * constraints
+    return Traffic(sent, heard, to_targets + from_targets, served + at_first, 5.0 * constraints + 0.0 * served, upload)
