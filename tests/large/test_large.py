@@ -15,7 +15,7 @@ from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import AllocationError, DropError
 from isac_torch.large.allocator import LargeAllocator
 from isac_torch.large.cells import CellGrid
-from isac_torch.large.fairness import fair_powers
+from isac_torch.large.fairness import _FEW, _MANY, _equal_start, fair_powers
 from isac_torch.large.fractional import fractional_powers
 from isac_torch.large.gains import MeasuredGains, Shadowing, far_bound
 from isac_torch.large.lags import TABLE_ERROR
@@ -179,6 +179,27 @@ def test_more_fairness_approaches_the_certified_max_min_optimum():
     assert ratio[2] > 0.85
 
 
+def test_four_steps_reach_the_rates_of_many():
+    net = network(400, 400, 20, 21)
+    problem = large_problem(net, Shadowing(4.0, 21))
+    power = {steps: fair_powers(problem, 3.0, steps) for steps in (4, 120)}
+    rate = {steps: np.percentile(np.log2(1.0 + problem.sinr(found)), 5) for steps, found in power.items()}
+    assert rate[4] > 0.96 * rate[120]
+    assert (problem.ap_load(power[4]) <= problem.budget * (1.0 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("pace", [_FEW, _MANY])
+def test_the_start_gives_every_ue_of_an_ap_the_same_within_the_budget(pace):
+    problem = large_problem(network(30, 40, 9, 22))
+    power, comm = _equal_start(problem, pace), problem.num_comm_links
+    assert (problem.ap_load(power) <= problem.budget * (1.0 + 1e-12)).all()
+    for ap in range(problem.num_aps):
+        served, sensed = (power[part][problem.link_ap[part] == ap] for part in (slice(comm), slice(comm, None)))
+        assert np.ptp(served) < 1e-12 if len(served) else True
+        asked = pace.ue_share * bool(len(served)) + pace.target_share * len(sensed)
+        assert served.sum() + sensed.sum() == pytest.approx(problem.budget[ap] * min(asked, 1.0))
+
+
 def test_what_cannot_be_a_large_network_is_refused_in_one_line():
     net = network(40, 30, 4, 13)
     gains = np.full((30, 30), 1e-9)
@@ -228,12 +249,13 @@ def test_strange_networks_end_in_finite_powers_within_budgets(seed):
         sir_min_db=float(generator.uniform(-20, 20)),
         echo_gain=str(generator.choice(["radar", "product"])),
     )
-    allocated = LargeAllocator(steps=15)(net, Shadowing(4.0, seed))
-    assert np.isfinite(allocated.power).all()
     assert net.ap_power is not None
-    assert (np.bincount(allocated.link_ap, allocated.power, aps) <= net.ap_power * (1 + 1e-12)).all()
-    assert np.isfinite(allocated.sinr).all()
-    assert not np.isnan(allocated.sir).any()
+    for steps in (4, 15):
+        allocated = LargeAllocator(steps=steps)(net, Shadowing(4.0, seed))
+        assert np.isfinite(allocated.power).all()
+        assert (np.bincount(allocated.link_ap, allocated.power, aps) <= net.ap_power * (1 + 1e-12)).all()
+        assert np.isfinite(allocated.sinr).all()
+        assert not np.isnan(allocated.sir).any()
 
 
 def test_crowds_that_would_not_fit_are_refused():
