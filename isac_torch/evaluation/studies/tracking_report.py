@@ -30,8 +30,10 @@ REFERENCE = "upc"
 EQUAL = Requirement("dominate")
 MORE = tuple(replace(EQUAL, sicnr=factor) for factor in (1.1, 1.05, 1.0))
 """A larger SICNR than uniform power has, as far as some powers reach it."""
-FOLLOWED = tuple(replace(EQUAL, scan=0.5, enough_db=13.0, sicnr=sicnr, position=at) for sicnr, at in ((1.1, 1.2), (1.0, 1.0)))
-"""While every target is followed: more for the targets as far as it can be had, half of uniform power's echo in scan cells."""
+COVERED = replace(EQUAL, enough_db=13.0)
+"""While targets are searched: a scan cell that is heard 13 dB above the noise counts as covered."""
+FOLLOWED = replace(COVERED, scan=0.5)
+"""While every target is followed: half of uniform power's echo in scan cells."""
 _QUICK = Search(looked=20, solved=6, rounds=1, finalists=2)
 CONTENDERS = {
     **{name: Contender(policy.allocator, (EQUAL,)) for name, policy in POLICIES.items() if policy.variant in KEPT_ROLES},
@@ -39,9 +41,9 @@ CONTENDERS = {
     "opc_dominate_mixed": Contender("opc_dominate", (EQUAL,), uniform=0.3),
     "opc_dominate_roles": Contender("opc_dominate", (EQUAL,), _QUICK),
     "opc_dominate_late_roles": Contender(
-        "opc_dominate", FOLLOWED, _QUICK, uniform=0.1, searching=Contender("opc_dominate", (EQUAL,), uniform=0.2)
+        "opc_dominate", (FOLLOWED,), _QUICK, uniform=0.15, searching=Contender("opc_dominate", (COVERED,), uniform=0.2)
     ),
-    "opc_sense_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),
+    "opc_dominate_more_roles": Contender("opc_dominate", (replace(EQUAL, sicnr=1.5), EQUAL), replace(_QUICK, reach=1.0)),
 }
 """Contenders with a requirement or roles of their own; any other name is that of an allocator under the scenario's own."""
 
