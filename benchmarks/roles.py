@@ -1,6 +1,7 @@
 """Which APs listen: rules and searches under uniform power's sensing with the default roles, judged by true echoes.
 
 python benchmarks/roles.py --num_drops 40 --json roles.json --png roles.png
+python benchmarks/roles.py --num_drops 24 --seed 945500 --enough_db 13
 """
 
 import argparse
@@ -14,10 +15,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.files import written_whole
 from isac_torch.propagation.geometry import distance
-from isac_torch.roles.held import Chosen, Held, default_standard
+from isac_torch.roles.held import Chosen, Held, default_standard, worth
 from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.roles.search import Search, search_roles
 from isac_torch.sensing.glrt import Glrt
@@ -27,6 +29,7 @@ from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import TrackingDrop, all_aps
 from isac_torch.tracking.fractional import fractional_power
+from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import by_rule
 from isac_torch.tracking.scenario import TrackingScenario
@@ -34,6 +37,8 @@ from isac_torch.tracking.scenario import TrackingScenario
 SMALL = Search(looked=40, solved=6, rounds=0)
 """A third of the effort of the default search."""
 BLOCKS = 4
+WIDER = 8
+"""APs that may serve a UE where the links are divided freely over the UEs."""
 Row = dict[str, float | str]
 
 
@@ -94,6 +99,41 @@ class World:
         receive = by_rule(rule, aps.receive, gap, aps.gain, self.scenario.serving_links, reach)
         return Held(self.drop, self.scenario, self.standard).best(torch.stack([aps.receive, receive], 1), BatchedOptimal())
 
+    def ratio(self, name: str, value: Tensor) -> Row:
+        """A line with the rate alone, of smallest SINRs that `worth` gave."""
+        got = rate(value, self.scenario)
+        ratio = got.mean() / self.rate.mean()
+        error = _standard_error(got - ratio * self.rate) / float(self.rate.mean())
+        row: Row = {"roles": name, "rate_over_upc": float(ratio), "rate_over_upc_se": error}
+        print(row, flush=True)
+        return row
+
+    def problem(self, receive: Tensor, serving_aps: int) -> MaxMinSinrProblem:
+        """With these roles and that many links of each UE, held to the same as the default roles."""
+        scenario = replace(self.scenario, serving_aps=serving_aps)
+        return Held(self.drop, scenario, self.standard).problem(torch.arange(self.num_drops), receive)[1]
+
+    def served(self, receive: Tensor, serving_aps: int) -> Tensor:
+        """Smallest SINR with these roles and that many links of each UE; 0 where the requirement is missed."""
+        return worth(allocate(self.problem(receive, serving_aps), BatchedOptimal()))
+
+    def divided(self, receive: Tensor) -> Tensor:
+        """Smallest SINR where up to WIDER APs serve a UE, with as many links in all as usual; 0: the requirement is missed.
+
+        The links that give a UE the largest shares of its amplitude under the optimum of all WIDER stay, one of each UE at
+        least.
+        """
+        problem = self.problem(receive, WIDER)
+        power = allocate(problem, BatchedOptimal()).power[:, : problem.num_comm_links]
+        gives = problem.signal * power.reshape(problem.signal.shape).sqrt()
+        gives = gives / gives.sum(-1, keepdim=True)
+        order = (gives + (gives == gives.amax(-1, keepdim=True))).flatten(1)
+        kept = torch.zeros_like(order).scatter(1, order.topk(self.scenario.serving_links * problem.num_ues, 1).indices, 1.0)
+        problem, links = _without_others(problem, kept)
+        power = allocate(problem, BatchedOptimal()).power * links
+        met = problem.violations(power).worst <= FEASIBILITY_TOLERANCE
+        return torch.where(met, problem.objective(power), 0.0)
+
     def counted(self, num_receive_aps: int) -> Chosen:
         """The search with another number of receive APs, held to the same as the default roles."""
         other = replace(self.scenario, num_receive_aps=num_receive_aps)
@@ -101,12 +141,29 @@ class World:
         return search_roles(drop, other, BatchedOptimal(), SMALL, standard=self.standard)
 
 
+def _without_others(problem: MaxMinSinrProblem, kept: Tensor) -> tuple[MaxMinSinrProblem, Tensor]:
+    """The problem in which data links that are not `kept` (1 or 0) give and sense nothing; and which links stay."""
+    assert problem.position is not None
+    links = torch.cat([kept, torch.ones_like(problem.link_gain[:, kept.shape[1] :])], 1)
+    each, by_ue = links[:, None], kept.reshape(problem.signal.shape)
+    heard = {name: getattr(problem.position, name) * each[:, None] for name in ("energy", "cross", "spread")}
+    problem = replace(
+        problem,
+        signal=problem.signal * by_ue,
+        coherent=problem.coherent * by_ue[:, None],
+        echo=problem.echo * each,
+        cross_echo=problem.cross_echo * each,
+        position=replace(problem.position, **heard),
+    )
+    return problem, links
+
+
 def _standard_error(values: Tensor) -> float:
     return float(values.std()) / math.sqrt(len(values))
 
 
-def measure(num_drops: int, seed: int, listening_aps: int) -> list[Row]:
-    scenario = TrackingScenario(listening_aps=listening_aps, requirement=Requirement("dominate"))
+def measure(num_drops: int, seed: int, listening_aps: int, enough_db: float | None) -> list[Row]:
+    scenario = TrackingScenario(listening_aps=listening_aps, requirement=Requirement("dominate", enough_db=enough_db))
     world = World(scenario, num_drops, seed)
     rows = [
         world.row("farthest_point (default)", lambda: world.rule("farthest_point")),
@@ -118,7 +175,20 @@ def measure(num_drops: int, seed: int, listening_aps: int) -> list[Row]:
         world.row("small search", lambda: search_roles(world.drop, scenario, BatchedOptimal(), SMALL)),
         *(world.row(name, lambda p=policy: p.choose(world.drop, scenario)) for name, policy in ROLE_POLICIES.items()),  # type: ignore[misc]
     ]
-    return rows + _numbers(world)
+    return rows + _divided(world) + _numbers(world)
+
+
+def _divided(world: World) -> list[Row]:
+    """Links divided freely over the UEs, as many as usual in all, the usual ones where these are better; and twice as many."""
+    default = all_aps(world.drop).receive
+    found = search_roles(world.drop, world.scenario, BatchedOptimal(), SMALL).receive
+    rows = []
+    for name, receive in (("default roles", default), ("small search", found)):
+        usual = world.served(receive, world.scenario.serving_aps)
+        rows.append(world.ratio(name, usual))
+        rows.append(world.ratio(f"{name}, links divided freely", torch.maximum(usual, world.divided(receive))))
+        rows.append(world.ratio(f"{name}, {WIDER} links a UE", world.served(receive, WIDER)))
+    return rows
 
 
 def _numbers(world: World) -> list[Row]:
@@ -167,11 +237,12 @@ def main() -> None:
     parser.add_argument("--num_drops", type=int, default=40)
     parser.add_argument("--seed", type=int, default=970_000)
     parser.add_argument("--listening_aps", type=int, default=1)
+    parser.add_argument("--enough_db", type=float, help="echo to noise from which a scan cell counts as covered")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--png", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    rows = measure(options.num_drops, options.seed, options.listening_aps)
+    rows = measure(options.num_drops, options.seed, options.listening_aps, options.enough_db)
     if options.json:
         options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
     if options.png:
