@@ -12,7 +12,7 @@ LIGHT = 299_792_458.0
 
 
 def _noise(rng: np.random.Generator, *shape: int) -> ComplexArray:
-    return (rng.standard_normal(shape) + 1j * rng.standard_normal(shape)) / np.sqrt(2)
+    return rng.standard_normal((*shape, 2)).view(np.complex128)[..., 0] * np.sqrt(0.5)
 
 
 def sequences(gram: ComplexArray, length: int, rng: np.random.Generator) -> ComplexArray:
