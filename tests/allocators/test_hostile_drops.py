@@ -4,8 +4,6 @@ benchmarks/fuzz_deployment.py sends 100,000 inputs of the same kinds through an 
 by one that answers anything at all, NaN included: what comes out must not depend on its good behaviour.
 """
 
-import importlib.util
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -21,9 +19,7 @@ from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import DropError
 from isac_torch.tracking.balancing import CONSTANTS
 from tests import hostile_drops, hostile_roads
-from tests.paths import ROOT
-
-SCRIPT = ROOT / "benchmarks" / "fuzz_deployment.py"
+from tests.scripts import benchmark
 
 
 class AnyAnswer:
@@ -44,13 +40,7 @@ class AnyAnswer:
 
 @pytest.fixture(scope="module")
 def fuzzer() -> Any:
-    spec = importlib.util.spec_from_file_location("fuzz_deployment", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("fuzz_deployment")
 
 
 @pytest.fixture(scope="module")

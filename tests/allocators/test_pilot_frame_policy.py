@@ -1,7 +1,5 @@
 """Pilot lengths by the network: least lengths against the proofs, powers against the search, training and files."""
 
-import importlib.util
-import sys
 from dataclasses import replace
 from typing import Any
 
@@ -18,7 +16,7 @@ from isac_torch.allocators.downlink_pilots.frame_policy import (
     roomy_downlink,
 )
 from isac_torch.errors import ScenarioError
-from tests.paths import ROOT
+from tests.scripts import benchmark
 
 SMALL = DownlinkPilotScenario(frame_symbols=14, uplink_symbols=2, downlink_symbols=2)
 
@@ -82,13 +80,7 @@ def test_shared_pilots_are_refused():
 
 @pytest.fixture(scope="module")
 def trainer() -> Any:
-    spec = importlib.util.spec_from_file_location("train_frame_policy", ROOT / "benchmarks" / "frame_policy.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+    return benchmark("frame_policy")
 
 
 def test_training_prefers_the_better_length_and_keeps_its_file(trainer, tmp_path):

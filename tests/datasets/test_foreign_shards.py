@@ -7,22 +7,10 @@ import numpy as np
 import pytest
 
 from isac_torch.allocation import Status
-from isac_torch.datasets.shards import Shard, encode_shard, read_shard
+from isac_torch.datasets.shards import read_shard
 from isac_torch.errors import DatasetError
 from isac_torch.tracking.fields import FIELDS
-from tests.datasets.shard import make_shard, refused
-
-
-@pytest.fixture(scope="module")
-def shard() -> Shard:
-    return make_shard()
-
-
-@pytest.fixture
-def path(shard, tmp_path) -> Path:
-    file = tmp_path / "shard-00007.h5"
-    file.write_bytes(encode_shard(shard))
-    return file
+from tests.datasets.shard import refused
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9, 0.999])

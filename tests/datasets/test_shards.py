@@ -1,13 +1,12 @@
 """Shards say what they hold, give it back to the last bit, and refuse whatever is not whole."""
 
 from dataclasses import fields, replace
-from pathlib import Path
 
 import h5py
 import pytest
 import torch
 
-from isac_torch.datasets.shards import Shard, encode_shard, read_shard
+from isac_torch.datasets.shards import encode_shard, read_shard
 from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.fields import FIELDS
@@ -15,18 +14,6 @@ from isac_torch.tracking.position import PositionInformation
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import KINDS, Requirement
 from tests.datasets.shard import make_shard
-
-
-@pytest.fixture(scope="module")
-def shard() -> Shard:
-    return make_shard()
-
-
-@pytest.fixture
-def path(shard, tmp_path) -> Path:
-    file = tmp_path / "shard-00007.h5"
-    file.write_bytes(encode_shard(shard))
-    return file
 
 
 @pytest.mark.parametrize("requirement", [Requirement(kind) for kind in KINDS], ids=lambda asked: asked.kind)

@@ -13,6 +13,7 @@ from isac_torch.nn.tracking.prices import priced_point
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.nn.relabelled import relabel
 
 SIZES = ["16x16x4", "4x2x0", "4x3x1", "2x1x0", "2x1x1", "2x1x3", "24x20x6"]
 ENOUGH = 300
@@ -108,23 +109,7 @@ def test_relabelled_ues_targets_and_aps_get_the_same_powers(network, pilots):
     problem = make_problem(drops=4, pilot_length=pilots)
     generator = torch.Generator().manual_seed(1)
     ue, target, ap = (torch.randperm(n, generator=generator) for n in (16, 4, 12))
-    links = torch.arange(problem.num_links)
-    comm = links[: problem.num_comm_links].reshape(16, -1)[ue].flatten()
-    order = torch.cat([comm, links[problem.num_comm_links :].reshape(4, -1)[target].flatten()])
-    rank = torch.empty_like(ap)
-    rank[ap] = torch.arange(len(ap))
-    moved = MaxMinSinrProblem(
-        signal=problem.signal[:, ue],
-        leakage=problem.leakage[:, ue][:, :, order],
-        coherent=problem.coherent[:, ue][:, :, ue],
-        echo=problem.echo[:, target][:, :, order],
-        cross_echo=problem.cross_echo[:, target][:, :, order],
-        sir_min=problem.sir_min[:, target],
-        budget=problem.budget[:, ap],
-        link_ap=rank[problem.link_ap[:, order]],
-        link_gain=problem.link_gain[:, order],
-        num_targets=problem.num_targets,
-    )
+    moved, order = relabel(problem, ue, target, ap)
     expected = predict(network, problem)[:, : problem.num_links][:, order]
     # Sums in another order: rounding, amplified by nearly degenerate prices.
     assert_close(predict(network, moved)[:, : problem.num_links], expected, rtol=1e-6, atol=1e-7)
