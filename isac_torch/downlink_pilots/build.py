@@ -9,9 +9,12 @@ import torch
 from isac_torch.downlink_pilots.channel import channel_statistics
 from isac_torch.downlink_pilots.drop import serving
 from isac_torch.downlink_pilots.localisation import fisher_gain
-from isac_torch.downlink_pilots.problem import MinMaxNmseProblem
+from isac_torch.downlink_pilots.problem import STEADY_SHARE, MinMaxNmseProblem
+from isac_torch.errors import ScenarioError
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
     from isac_torch.downlink_pilots.scenario import DownlinkPilotScenario
 
@@ -25,9 +28,12 @@ def power_problem(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, crb_
     serves = serving(drop, scenario)
     sent = 1.0 if serves is None else serves
     ap = torch.arange(scenario.num_aps, device=drop.gain.device).repeat(scenario.num_ues)
+    gain, estimate = statistics.gain, statistics.estimate
+    if scenario.crb == "per_block":
+        gain, estimate = _steady(gain, estimate, statistics.same_pilot, drop)
     return MinMaxNmseProblem(
-        gain=energy * statistics.gain,
-        estimate=energy * statistics.estimate * sent,
+        gain=energy * gain,
+        estimate=energy * estimate * sent,
         gram_real=drop.gram_real,
         gram_imag=drop.gram_imag,
         same_pilot=statistics.same_pilot,
@@ -44,3 +50,14 @@ def power_problem(drop: DownlinkPilotDrop, scenario: DownlinkPilotScenario, crb_
         outage_percent=scenario.crb_outage_percent,
         receiver=scenario.receiver,
     )
+
+
+def _steady(gain: Tensor, estimate: Tensor, same_pilot: Tensor, drop: DownlinkPilotDrop) -> tuple[Tensor, Tensor]:
+    """Gains and coherent parts of beams whose power is the same in every block, eq. (P15d)."""
+    crossed = drop.gram_real.square() + drop.gram_imag.square()
+    if bool((torch.triu(crossed, 1) > 0).any() or (torch.triu(same_pilot, 1) > 0).any()):
+        raise ScenarioError(
+            "crb='per_block' needs orthogonal pilots; take as many uplink and downlink symbols as UEs, and no correlation"
+        )
+    coherent = STEADY_SHARE * estimate
+    return gain - coherent, coherent

@@ -10,6 +10,7 @@ Powers are W of a pilot symbol averaged over the pilot. Gains are divided by the
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +23,9 @@ from isac_torch.downlink_pilots.receiver import Parts, lmmse_weights, noise, own
 from isac_torch.errors import ProblemError
 from isac_torch.problem import Violations
 from isac_torch.tensors import amplitude, cast_floats, map_tensors, tensor_fields
+
+STEADY_SHARE = math.pi / 4.0
+"""Squared mean over mean square of the size of a Rayleigh-distributed estimate."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,8 @@ class MinMaxNmseProblem:
         serves: 1 where the AP serves the UE; 0 where the link carries no power, `estimate` and `fisher_*` are 0; None: all 1.
         merit: what is minimised, the "worst" or the "sum" of the weighted NMSE.
         fading: which CRB is bounded: that of the mean beam power ("mean_power", as in the paper), its mean over the fading
-            ("expected"), or what `outage_percent` of the blocks exceed ("outage").
+            ("expected"), what `outage_percent` of the blocks exceed ("outage"), or that of every block ("per_block"): beams do
+            not fade then, and `gain` and `estimate` are those of eq. (P15d).
         outage_percent: share of the blocks that may exceed Gamma, %; for "outage" only.
         receiver: how a UE estimates its channel: by the linear MMSE estimate from the whole received pilot ("lmmse"), from its
             correlation with the UE's own pilot ("projection", as in the paper), or from that with the weight that is best for
@@ -78,7 +83,7 @@ class MinMaxNmseProblem:
     link_gain: Float[Tensor, "drop link"]
     serves: Float[Tensor, "drop ue ap"] | None = None
     merit: Literal["worst", "sum"] = "worst"
-    fading: Literal["mean_power", "expected", "outage"] = "mean_power"
+    fading: Literal["mean_power", "expected", "outage", "per_block"] = "mean_power"
     outage_percent: int = 5
     receiver: Literal["lmmse", "projection", "ignorant"] = "lmmse"
 
@@ -215,7 +220,7 @@ class MinMaxNmseProblem:
 
         Eq. (P15), or over the fading of the beams as `fading` says, eqs. (P15a)-(P15c).
         """
-        if self.fading == "mean_power":
+        if self.fading in ("mean_power", "per_block"):
             return bound(*self.fisher(power).unbind(-1))
         by_ue = self.per_ue(power)
         information = (self.fisher_xx * by_ue, self.fisher_yy * by_ue, self.fisher_xy * by_ue)
@@ -259,8 +264,8 @@ class MinMaxNmseProblem:
         """Raise ProblemError, naming the tensor, where a coefficient is not finite or has an impossible sign."""
         if self.merit not in ("worst", "sum"):
             raise ProblemError(f"merit={self.merit!r} must be worst or sum")
-        if self.fading not in ("mean_power", "expected", "outage"):
-            raise ProblemError(f"fading={self.fading!r} must be mean_power, expected or outage")
+        if self.fading not in ("mean_power", "expected", "outage", "per_block"):
+            raise ProblemError(f"fading={self.fading!r} must be mean_power, expected, outage or per_block")
         if not 1 <= self.outage_percent <= 50:
             raise ProblemError(f"outage_percent={self.outage_percent} must lie in 1 to 50")
         if self.receiver not in ("lmmse", "projection", "ignorant"):
@@ -270,7 +275,8 @@ class MinMaxNmseProblem:
                 raise ProblemError(f"{name} holds a value that is not finite; check the gains and positions of the drop")
             if not name.startswith(("gram", "fisher_xy")) and value.numel() and bool((value < 0).any()):
                 raise ProblemError(f"{name} holds {value.min().item():g}, but it must not be negative; check the drop")
-        if bool((self.estimate > self.gain * (1 + 1e-9)).any()):
+        strongest = STEADY_SHARE / (1.0 - STEADY_SHARE) if self.fading == "per_block" else 1.0
+        if bool((self.estimate > self.gain * strongest * (1 + 1e-9)).any()):
             raise ProblemError("estimate exceeds gain, but an estimate is never stronger than its channel; check the drop")
         if self.serves is not None and bool(((self.serves != 0.0) & (self.serves != 1.0)).any()):
             raise ProblemError("serves must hold 0 and 1 only: 1 where the AP serves the UE")

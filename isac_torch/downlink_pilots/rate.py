@@ -106,10 +106,12 @@ def spectral_efficiency(
         fineness: nodes of each integral over the usual number.
 
     Raises:
-        ProblemError: if UEs share an uplink pilot.
+        ProblemError: if UEs share an uplink pilot, or if the beams do not fade.
     """
     if problem.has_shared_uplink:
         raise ProblemError("no rate is known where UEs share an uplink pilot; draw drops with uplink_symbols >= num_ues")
+    if problem.fading == "per_block":
+        raise ProblemError("no rate is known of beams that do not fade (crb='per_block'); choose another crb")
     floor = torch.as_tensor(disturbance, dtype=power.dtype, device=power.device).clamp_max(_INAUDIBLE).expand(problem.num_drops)
     size = max(1, _ELEMENTS // max(1, problem.num_ues * problem.num_aps * math.prod(_nodes(problem.num_aps, fineness))))
     if problem.num_drops <= size:

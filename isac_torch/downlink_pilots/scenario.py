@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from isac_torch.downlink_pilots.drop import DownlinkPilotDrop
 
 RECEIVERS = ("lmmse", "projection", "ignorant")
-CRB_READINGS = ("mean_power", "expected", "outage")
+CRB_READINGS = ("mean_power", "expected", "outage", "per_block")
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _POSITIVE = (
     "length", "width", "ap_height", "ue_height", "pilot_power", "bandwidth", "rms_bandwidth", "carrier_frequency",
@@ -49,7 +49,8 @@ class DownlinkPilotScenario:
         cross_section: |zeta|^2 of every vehicle, m2.
         crb_max: largest allowed localisation bound of each vehicle (Gamma), m2.
         crb: which bound Gamma limits: of the mean beam power ("mean_power", as in the paper), its mean over the fading
-            ("expected"), or what `crb_outage_percent` of the blocks exceed ("outage").
+            ("expected"), what `crb_outage_percent` of the blocks exceed ("outage"), or that of every block ("per_block"):
+            every AP then divides its beams by the size of the block's uplink estimates. Needs orthogonal pilots, up and down.
         crb_outage_percent: share of the blocks that may exceed Gamma, %; for "outage" only.
         receiver: how a vehicle estimates its channel: from the whole received pilot ("lmmse"), from its correlation with its
             own pilot ("projection", as in the paper), or from that as if the pilots were orthogonal ("ignorant"). All are the
@@ -86,7 +87,7 @@ class DownlinkPilotScenario:
     carrier_frequency: float = 2.4e9
     cross_section: float = 0.85
     crb_max: float = 1.0
-    crb: Literal["mean_power", "expected", "outage"] = "mean_power"
+    crb: Literal["mean_power", "expected", "outage", "per_block"] = "mean_power"
     crb_outage_percent: int = 5
     receiver: Literal["lmmse", "projection", "ignorant"] = "lmmse"
     serving_aps: int | None = None

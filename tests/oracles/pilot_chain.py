@@ -34,12 +34,14 @@ def simulated_frames(
     trials: int,
     seed: int,
     receiver: str,
+    steady: bool = False,
 ) -> Iterator[tuple[ComplexArray, ComplexArray]]:
     """Each UE's effective channels a_kj [trial, ue] and its affine estimate of a_kk [trial], from `trials` simulated frames.
 
     The estimate is the best one from the whole received pilot ("lmmse"), from its correlation with the UE's own pilot
     ("projection"), or from that by the weight that noise alone asks for ("ignorant"). beta[k, m]: channel gains; share[k, m]:
     AP m's mean transmit share for UE k; pilot: uplink pilot of each UE; gram: psi_k^H psi_j; energies: whole pilot over noise.
+    Beams have the same power in every frame if `steady`.
     """
     rng = np.random.default_rng(seed)
     ues, aps = beta.shape
@@ -54,7 +56,7 @@ def simulated_frames(
     variance = uplink_energy * together @ beta + 1
     estimate = np.sqrt(uplink_energy) * beta / variance * despread
     strength = uplink_energy * beta**2 / variance
-    beam = np.sqrt(np.divide(share, strength)) * estimate.conj()
+    beam = np.sqrt(share) * estimate.conj() / (abs(estimate) if steady else np.sqrt(strength))
     for k in range(ues):
         effective = np.einsum("tm,tjm->tj", channel[:, k], beam)
         heard = np.sqrt(downlink_energy) * effective @ downlink.T

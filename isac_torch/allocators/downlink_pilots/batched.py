@@ -66,7 +66,7 @@ class BatchedMinMaxNmse:
 
     def propose(self, problem: MinMaxNmseProblem) -> Proposal:
         """Powers (W), bounds, proofs of infeasibility, and the best reachable smallest 1 / CRB (1/m2)."""
-        if problem.fading != "mean_power":
+        if problem.fading not in ("mean_power", "per_block"):
             return MinMaxNmse(gap=self.gap, max_boxes=self.max_boxes).propose(problem)
         size = _boxes_at_once(problem) // (2 * problem.num_ues + 1)
         return in_parts(problem, min(max(size, 1), _MOST_DROPS), self._answer)

@@ -103,7 +103,8 @@ def score(
     ratio = best.value / answer.value
     ratio = torch.where(answer.violation <= FEASIBILITY_TOLERANCE, ratio, ratio.clamp_min(1.0))[feasible]
     broken = broken_bounds(problem, answer.power)[feasible]
-    mean_broken = broken_bounds(replace(problem, fading="expected"), answer.power)[feasible]
+    over_blocks = problem if problem.fading == "per_block" else replace(problem, fading="expected")
+    mean_broken = broken_bounds(over_blocks, answer.power)[feasible]
     row = {
         "nmse_ratio_mean": float(ratio.mean()),
         "nmse_ratio_p95": float(ratio.quantile(0.95)),
