@@ -3,9 +3,10 @@
     python benchmarks/scalability.py --json scalability.json --picture docs/images/scalability.png
 
 The density is that of the paper: K = M UEs and L = M / 4 targets, M / 4 receive APs. `slope` is the exponent e of "cost ~ M^e"
-from the second size on: the first one has too few APs for its sets. Power control at a centre is counted by the operations of
-the products that torch runs (`torch.utils.flop_counter`), where the sizes allow; the policies at the APs by their ledgers
-(`isac_torch/nn/tracking/local_operations.py` and `local_traffic.py`). A processing unit has the 16 APs of its square.
+from the second size on: the first one has too few APs for its sets. Power control at a centre is counted while it is computed,
+where the sizes allow, and by formula (`isac_torch/evaluation/studies/centre_operations.py`), for all four associations; the
+policies at the APs by their ledgers (`isac_torch/nn/tracking/local_operations.py` and `local_traffic.py`). A processing unit
+has the 16 APs of its square.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
-from isac_torch import TrackingScenario, named_allocator, power_problem
+from isac_torch import TrackingScenario, power_problem
+from isac_torch.evaluation.studies.centre_counts import CENTRAL, count
 from isac_torch.evaluation.studies.liesegang_cases import Association
 from isac_torch.evaluation.studies.network_load import Load, counted_load, expected_load, network_scenario, slope
 from isac_torch.evaluation.studies.network_units import counted_units, expected_units, shared_sides
@@ -29,8 +30,6 @@ from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_operations import drawn_sets, expected_sets, operations
 from isac_torch.nn.tracking.local_traffic import traffic
 from isac_torch.propagation.geometry import distance
-from isac_torch.tracking.drop import TrackingDrop
-from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.weights import shipped_weights
 
 NEAR = 12
@@ -47,6 +46,7 @@ KINDS: tuple[tuple[str, str, Association, int | None], ...] = (
 """Name, words, association, and how many transmit APs a receive AP's test knows."""
 CONTROL = {
     "fractional": "fractional power control",
+    "opc_paper": "Algorithm 1, at a centre",
     "opc_batched": "certified optimum, at a centre",
     "gnn": "network, at a centre",
     "centre": "all coefficients to a centre",
@@ -54,6 +54,7 @@ CONTROL = {
     "distributed_r4_500m": "policy at the APs, 4 rounds, UEs within 500 m",
 }
 """Words for the kinds of power control."""
+ASSOCIATIONS: tuple[Association, ...] = ("utc", "uc", "tc", "cf")
 UNIT = 16
 """APs of a processing unit."""
 
@@ -114,29 +115,32 @@ def of_units(sizes: list[int], drops: int) -> dict[str, Any]:
     return rows
 
 
-def problem_of(size: int) -> tuple[TrackingDrop, MaxMinSinrProblem]:
-    """One network of the paper's density and its power problem."""
-    scenario = scenario_of(size)
-    drop = scenario.sample(1, generator=torch.Generator().manual_seed(size))
-    return drop, power_problem(drop, scenario)
-
-
 def curve(sizes: list[int], counted: list[float], formula: list[float] | None = None) -> dict[str, Any]:
     """A row of the JSON file."""
     return {"sizes": sizes, "counted": counted, "formula": formula, "slope": slope(sizes[1:], counted[1:])}
 
 
-def centre_operations(sizes: list[int]) -> dict[str, Any]:
-    """Operations of one drop's powers at a centre, over the number of APs: multiplications with an addition."""
-    rows: dict[str, Any] = {}
-    for name in ("opc_batched", "gnn"):
-        values = []
-        for size in sizes:
-            problem, allocator = problem_of(size)[1], named_allocator(name)
-            with FlopCounterMode(display=False) as counter:
-                allocator.propose(problem)
-            values.append(counter.get_total_flops() / 2 / size)
-        rows[name] = curve(sizes, values)
+def of_centre(sizes: dict[str, list[int]]) -> dict[str, dict[str, Any]]:
+    """Operations of one network's powers at a centre over the number of APs, per allocator and association."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name in CENTRAL:
+        rows[name] = {}
+        for association in ASSOCIATIONS:
+            found = [count(name, scenario_of(size), association, size) for size in sizes[name]]
+            per_ap = [
+                [one / size for one, size in zip(values, sizes[name], strict=True)]
+                for values in ([one.counted for one in found], [one.formula for one in found])
+            ]
+            growth = slope(sizes[name], per_ap[0])
+            iterations = [one.iterations for one in found]
+            rows[name][association] = {
+                "sizes": sizes[name],
+                "counted": per_ap[0],
+                "formula": per_ap[1],
+                "iterations": iterations,
+                "slope": growth,
+            }
+            print(name, association, rows[name][association], flush=True)
     return rows
 
 
@@ -227,16 +231,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[16, 64, 144, 256])
     parser.add_argument("--control-sizes", type=int, nargs="+", default=[16, 32, 64])
+    parser.add_argument("--paper-sizes", type=int, nargs="+", default=[16, 24], help="of Algorithm 1, whose cones take minutes")
     parser.add_argument("--drops", type=int, default=4)
     parser.add_argument("--json", type=Path, required=True)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     work, sent = control(options.sizes, options.drops)
+    centre = of_centre(dict.fromkeys(CENTRAL, options.control_sizes) | {"opc_paper": options.paper_sizes})
     found: dict[str, Any] = {
         "sizes": options.sizes,
         "associations": of_associations(options.sizes, options.drops),
         "units": of_units(options.sizes, options.drops),
-        "power_control": {"operations": work | centre_operations(options.control_sizes), "fronthaul": sent},
+        "power_control": {"operations": work | {name: row["utc"] for name, row in centre.items()}, "fronthaul": sent},
+        "centre": centre,
     }
     with written_whole(options.json) as partial:
         partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

@@ -2,9 +2,9 @@
 
 import torch
 from torch.testing import assert_close
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from isac_torch import TrackingScenario, power_problem
+from isac_torch.evaluation.studies.operation_counter import OperationCounter
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.local_operations import drawn_sets, expected_sets, operations
 from isac_torch.propagation.geometry import distance
@@ -13,32 +13,20 @@ from isac_torch.tracking.local.rounds import neighbourhoods, on_common_scale
 SCENARIO = TrackingScenario(num_aps=10, num_ues=7, num_targets=3, pilot_length=4, serving_aps=3, sensing_aps=2)
 
 
-class Multiplications(TorchDispatchMode):
-    """Counts those of matrix products, as torch's own counter of operations does, whose import takes seconds."""
-
-    count = 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        if func.overloadpacket in (torch.ops.aten.mm, torch.ops.aten.addmm, torch.ops.aten.bmm):
-            left, right = args[-2:]
-            self.count += left.numel() * right.shape[-1]
-        return func(*args, **(kwargs or {}))
-
-
 def test_the_aps_together_multiply_what_torch_multiplies() -> None:
     """But for the means of each AP's links, which torch takes as a product with zeros and ones, and what the air adds up."""
     drop = SCENARIO.sample(2, generator=torch.Generator().manual_seed(1))
     problem = on_common_scale(power_problem(drop, SCENARIO))
     policy = DistributedNetwork(hidden=16, floats=3, prices=1, layers=2).double()
     known, found = neighbourhoods(problem), operations(policy, drawn_sets(problem))
-    with Multiplications() as start:
+    with OperationCounter() as start:
         state = policy.begin(problem, known)
-    with Multiplications() as round_one:
+    with OperationCounter() as round_one:
         policy.advance(problem, known, state, 0)
     mean = 2 * problem.num_aps * problem.num_links * 16
     air = 2 * 7 * (problem.num_links + 7 * 3)
-    assert float(found.once.sum()) + 2 * mean == start.count
-    assert float(found.each_round.sum()) + mean + air == round_one.count
+    assert float(found.once.sum()) + 2 * mean == start.products
+    assert float(found.each_round.sum()) + mean + air == round_one.products
 
 
 def test_sets_of_drawn_networks_and_of_the_mean_ap() -> None:

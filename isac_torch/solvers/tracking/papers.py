@@ -40,7 +40,11 @@ Array = NDArray[np.float64]
 
 
 def algorithm_1(
-    problem: MaxMinSinrProblem, start: Float[Tensor, "1 link"], *, tolerance: float = 1e-3
+    problem: MaxMinSinrProblem,
+    start: Float[Tensor, "1 link"],
+    *,
+    tolerance: float = 1e-3,
+    iterations: list[int] | None = None,
 ) -> Float[Tensor, "1 link"]:
     """Bisect the smallest SINR; at each value, repeat the convex approximation until the amplitudes settle.
 
@@ -48,12 +52,13 @@ def algorithm_1(
         problem: one drop, float64, whose sensing constraints can be met.
         start: W; meets every constraint. Different starts end in different local optima.
         tolerance: eps1, width of the bracket over its upper end, and eps2, squared change of b over its squared norm.
+        iterations: takes the number of the solver's iterations in each cone programme, for what they cost.
 
     Returns:
         Powers in W of the best SINR that was reached. At most 20 approximations for each SINR; a solver failure counts as
         "SINR not reached", as in the paper, where the solver's word is all there is.
     """
-    programme = _SinrProgramme(problem)
+    programme = _SinrProgramme(problem, iterations)
     anchor = programme.amplitude(start)
     low, high = float(problem.objective(start)), float(_single_user_sinr(problem))
     for _ in range(_MAX_BISECTIONS):
@@ -66,6 +71,16 @@ def algorithm_1(
         else:
             low, anchor = sinr, found
     return repair(problem, programme.power(anchor), start)
+
+
+def cone_matrix(problem: MaxMinSinrProblem, power: Float[Tensor, "1 link"]) -> tuple[Any, list[int]]:
+    """The sparse matrix [row, variable] of problem (54) at `power` (W), and how many of its last rows each cone has."""
+    import cvxpy as cp
+
+    programme = _SinrProgramme(problem)
+    programme.set(float(problem.objective(power)), programme.amplitude(power))
+    data = programme.cones.get_problem_data(cp.CLARABEL)[0]
+    return data["A"], list(data["dims"].soc)
 
 
 def start_point(
@@ -114,16 +129,17 @@ def _settle(programme: _SinrProgramme, sinr: float, anchor: Array, tolerance: fl
 class _SinrProgramme:
     """Problem (54) of the paper for one drop, in amplitudes relative to the square root of each link's AP budget."""
 
-    def __init__(self, problem: MaxMinSinrProblem) -> None:
+    def __init__(self, problem: MaxMinSinrProblem, iterations: list[int] | None = None) -> None:
         import cvxpy as cp
 
+        self._iterations = iterations
         self._limit = problem.link_budget[0].numpy()
         self._amplitude = cp.Variable(problem.num_links, nonneg=True)
         self._anchor, self._anchor_squared = cp.Parameter(problem.num_links, nonneg=True), cp.Parameter(problem.num_links)
         self._widen = cp.Parameter(nonneg=True)
         budgets = [cp.sum_squares(self._amplitude[m > 0.0]) <= 1.0 for m in _membership(problem)]
         rules = [*budgets, *self._sensing(problem), *self._quality(problem)]
-        self._programme = cp.Problem(cp.Minimize(0.0), rules)
+        self.cones = cp.Problem(cp.Minimize(0.0), rules)
 
     def amplitude(self, power: Float[Tensor, "1 link"]) -> Array:
         """Scaled amplitudes of powers in W."""
@@ -135,9 +151,16 @@ class _SinrProgramme:
 
     def solve(self, sinr: float, anchor: Array) -> Array | None:
         """Amplitudes that reach `sinr` with the echoes' tangents taken at `anchor`; None if the solver finds none."""
+        self.set(sinr, anchor)
+        solved = _solve(self.cones)
+        if self._iterations is not None and self.cones.solver_stats is not None:
+            self._iterations.append(self.cones.solver_stats.num_iters)
+        return np.maximum(self._amplitude.value, 0.0) if solved else None
+
+    def set(self, sinr: float, anchor: Array) -> None:
+        """The programme of this SINR, with the echoes' tangents taken at `anchor`."""
         self._widen.value = np.sqrt(1.0 + 1.0 / sinr)
         self._anchor.value, self._anchor_squared.value = anchor, np.square(anchor)
-        return np.maximum(self._amplitude.value, 0.0) if _solve(self._programme) else None
 
     def _quality(self, problem: MaxMinSinrProblem) -> list[Any]:
         """C4 of every UE, divided by the UE's largest a."""
