@@ -201,6 +201,10 @@ def test_favourable_configurations_make_their_reading_the_default() -> None:
     base, pilots, region = (_reading(names) for names in (("paper",), ("paper", "pilots"), ("paper", "region")))
     assert pilots == base.with_pilots(ESTIMABLE_PILOT)
     assert region == replace(base.heard_by("scenario"), sweeps=replace(base.sweeps, regions=(1, 4, 9)))
+    for claim in CLAIMS:
+        if claim.favourable is not None and claim.favourable.reading(base) != base:
+            drawn = {"pilots": pilots, "region": region}[claim.favourable.config.removesuffix(".yaml").rpartition("_")[2]]
+            assert claim.favourable.reading(base) == replace(drawn, sweeps=base.sweeps)
 
 
 def _reading(names: tuple[str, ...]) -> Reading:

@@ -28,12 +28,14 @@ class Favourable(Generic[EvidenceT]):
         reading: what makes the numbers that decide from those of the default reading, as the study of the paper wants it; None
             where they are the same.
         study: whose numbers decide; empty: the claim's.
+        config: file that draws the figure so, after the configuration of the run; empty: that one alone.
     """
 
     words: str
     judge: Callable[[EvidenceT], Verdict] | None = None
     reading: Any = None
     study: str = ""
+    config: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,10 +78,11 @@ class Claim(Generic[EvidenceT]):
             error: standard error of a verdict's number; null in the line where it is None.
         """
         default = _told(self.judge(evidence)) | {"standard_error": error(evidence, self.judge)}
-        words, favourable = "the same", default
+        words, config, favourable = "the same", "", default
         if self.favourable is not None:
             other, judge = elsewhere(self, evidence), self.favourable.judge or self.judge
-            words, favourable = self.favourable.words, _told(judge(other)) | {"standard_error": error(other, judge)}
+            words, config = self.favourable.words, self.favourable.config
+            favourable = _told(judge(other)) | {"standard_error": error(other, judge)}
         return {
             "id": self.id,
             "claim": self.claim,
@@ -92,6 +95,7 @@ class Claim(Generic[EvidenceT]):
             "how": default["how"],
             "favourable": favourable["status"],
             "favourable_reading": words,
+            "favourable_config": config,
             "favourable_number": favourable["number"],
             "favourable_standard_error": favourable["standard_error"],
             "favourable_how": favourable["how"],

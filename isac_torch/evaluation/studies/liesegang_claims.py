@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from isac_torch.evaluation.studies.liesegang_cases import Reading
     from isac_torch.evaluation.studies.liesegang_study import Study
 
+_REGION, _PILOTS = "configs/reproduce/liesegang_region.yaml", "configs/reproduce/liesegang_pilots.yaml"
+"""What the favourable readings change, as configurations."""
+
 
 def nearest(reading: Reading) -> Reading:
     """Receive APs nearest to the cells or targets."""
@@ -94,6 +97,7 @@ CLAIMS: tuple[Claim[Study], ...] = (
             "one region, so that all four search one cell at a time; four receive APs spread over the area",
             partial(rules.best_association, regions=1),
             spread,
+            config=_REGION,
         ),
     ),
     Claim(
@@ -174,7 +178,10 @@ CLAIMS: tuple[Claim[Study], ...] = (
         readings.optimal_beats_fractional,
         fault="the text: its pilot power leaves far UEs without an estimate, and its SIR knows neither noise nor clutter",
         favourable=Favourable(
-            "pilots of 10 mW: the rates hold, the SICNR does not", readings.optimal_beats_fractional, strong_pilots
+            "pilots of 10 mW: the rates hold, the SICNR does not",
+            readings.optimal_beats_fractional,
+            strong_pilots,
+            config=_PILOTS,
         ),
     ),
     Claim(
@@ -186,7 +193,10 @@ CLAIMS: tuple[Claim[Study], ...] = (
         partial(readings.optimal_beats_fractional, designs=(readings.DOMINATING,)),
         fault="the printed pilot power, as in B-9-1",
         favourable=Favourable(
-            "pilots of 10 mW", partial(readings.optimal_beats_fractional, designs=(readings.DOMINATING,)), strong_pilots
+            "pilots of 10 mW",
+            partial(readings.optimal_beats_fractional, designs=(readings.DOMINATING,)),
+            strong_pilots,
+            config=_PILOTS,
         ),
     ),
     Claim(
@@ -201,6 +211,7 @@ CLAIMS: tuple[Claim[Study], ...] = (
             "pilots of 10 mW, and the sensing-prioritised design raises the smallest SICNR in place of the SIR",
             partial(readings.priorities, designs=(readings.COMMUNICATION, readings.SENSING_SICNR)),
             strong_pilots,
+            config=_PILOTS,
         ),
     ),
 )
