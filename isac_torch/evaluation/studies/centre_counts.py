@@ -120,7 +120,8 @@ def factor_operations(matrix: Any, cones: list[int]) -> float:
     place = (np.tile(member, 2), np.concatenate([2 * cone, 2 * cone + 1]))
     of_cones = sparse.csc_matrix((np.ones(len(place[0])), place), shape=(rows, 2 * int(wide.sum())))
     pattern = sparse.csc_matrix((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
-    system = sparse.bmat([[None, pattern.T, None], [pattern, None, of_cones], [None, of_cones.T, None]], format="csr")
+    blocks: Any = [[None, pattern.T, None], [pattern, None, of_cones], [None, of_cones.T, None]]
+    system: Any = sparse.bmat(blocks, format="csr")
     system.data[:] = np.random.default_rng(0).uniform(0.5, 1.0, system.nnz) / system.shape[0]
     system = (system + system.T + sparse.identity(system.shape[0])).tocsr()  # diagonally dominant: no pivoting
     entries = np.diff(pattern.tocsr().indptr) + np.diff(of_cones.tocsr().indptr)

@@ -152,9 +152,9 @@ def balancing(size: Size, iterations: int, newton: int, gradient: bool = False) 
 def _forward(size: Size, allocator: AllocationNetwork) -> float:
     """Message layers, corrections, learned steps."""
     tokens, refinements, hidden = size.links + size.nodes, len(allocator.refinements), allocator.shape["hidden"]
-    total = size.ues**2 * size.serving  # features of shared pilots
+    total = float(size.ues**2 * size.serving)  # features of shared pilots
     total += _weights(allocator.encode_link) * size.links + _weights(allocator.encode_ue) * size.ues
-    total += sum(message_layer(size, layer) for layer in (*allocator.layers, *allocator.refinements))  # type: ignore[arg-type]
+    total += sum(message_layer(size, layer) for layer in (*allocator.layers, *allocator.refinements))
     total += (1 + refinements) * hidden * tokens
     total += _merit_gradient(size, merit.COLD_ITERATIONS) + refinements * _merit_gradient(size, 2 * merit.WARM_ITERATIONS)
     if allocator.stepper is None:
