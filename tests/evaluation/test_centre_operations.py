@@ -64,7 +64,8 @@ def test_the_network_multiplies_what_the_formula_says(scenario) -> None:
     assert found.counted == pytest.approx(found.formula, rel=1e-12)
 
 
-def test_searches_in_drops_unlike_the_training_are_in_the_formula() -> None:
+def test_searches_in_drops_unlike_the_training_are_in_the_formula(monkeypatch) -> None:
+    monkeypatch.setattr(formula, "ASCENT_STEPS", 6)  # as the tests of this folder search
     problem = problem_of(SMALL, seed=0)
     uneven = replace(problem, budget=problem.budget * torch.linspace(1.0, 2.0, problem.num_aps, dtype=torch.float64))
     found, network = count_network(uneven), named_allocator("gnn").network  # type: ignore[attr-defined]
