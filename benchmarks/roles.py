@@ -36,6 +36,15 @@ from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = Search(looked=40, solved=6, rounds=0)
 """A third of the effort of the default search."""
+RULES = {
+    "farthest_point (default)": ("farthest_point", 1.0),
+    "nearest_to_target": ("nearest_to_target", 1.0),
+    "least_used": ("least_used", 1.0),
+    "weakest_ue, reach 1": ("weakest_ue", 1.0),
+    "weakest_ue, reach 1.3": ("weakest_ue", 1.3),
+    "weakest_ue, any reach": ("weakest_ue", None),
+}
+"""Rules by the name of their line, with the reach of their guard."""
 BLOCKS = 4
 WIDER = 8
 """APs that may serve a UE where the links are divided freely over the UEs."""
@@ -166,16 +175,17 @@ def measure(num_drops: int, seed: int, listening_aps: int, enough_db: float | No
     scenario = TrackingScenario(listening_aps=listening_aps, requirement=Requirement("dominate", enough_db=enough_db))
     world = World(scenario, num_drops, seed)
     rows = [
-        world.row("farthest_point (default)", lambda: world.rule("farthest_point")),
-        world.row("nearest_to_target", lambda: world.rule("nearest_to_target")),
-        world.row("least_used", lambda: world.rule("least_used")),
-        world.row("weakest_ue, reach 1", lambda: world.rule("weakest_ue", 1.0)),
-        world.row("weakest_ue, reach 1.3", lambda: world.rule("weakest_ue", 1.3)),
-        world.row("weakest_ue, any reach", lambda: world.rule("weakest_ue", None)),
+        *(world.row(name, lambda r=rule: world.rule(*r)) for name, rule in RULES.items()),  # type: ignore[misc]
         world.row("small search", lambda: search_roles(world.drop, scenario, BatchedOptimal(), SMALL)),
         *(world.row(name, lambda p=policy: p.choose(world.drop, scenario)) for name, policy in ROLE_POLICIES.items()),  # type: ignore[misc]
     ]
-    return rows + _divided(world) + _numbers(world)
+    return [*rows, _best_rule(world), *_divided(world), *_numbers(world)]
+
+
+def _best_rule(world: World) -> Row:
+    """The best rule of each drop: what a search or a network has to beat."""
+    values = [worth(world.rule(*rule).allocation) for rule in RULES.values()]
+    return world.ratio("best rule of each drop", torch.stack(values).amax(0))
 
 
 def _divided(world: World) -> list[Row]:
