@@ -1,4 +1,4 @@
-"""Likelihood ratio tests against dense oracles, simulation and the laws of statistics."""
+"""Likelihood ratio tests against dense oracles and the laws of statistics."""
 
 from dataclasses import replace
 
@@ -10,77 +10,23 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from isac_torch.errors import ScenarioError
-from isac_torch.sensing.clutter import Clutter, clutter_statistics, sample_clutter, temporal_covariance
+from isac_torch.sensing.clutter import clutter_statistics, sample_clutter, temporal_covariance
 from isac_torch.sensing.conditions import Nearby
-from isac_torch.sensing.echoes import EchoScene, echo_scene, observe, sample_reflectivity
+from isac_torch.sensing.echoes import EchoScene
 from isac_torch.sensing.glrt import (
     Glrt,
-    estimated_reflectivity,
     local_statistics,
     moments,
     statistic,
 )
-from isac_torch.sensing.projection import rank
-from isac_torch.sensing.quality import OperatingPoint, StatisticLaw, echo_quality, miss_probability, threshold_of
+from isac_torch.sensing.quality import OperatingPoint, StatisticLaw, echo_quality, miss_probability
 from isac_torch.tracking.detection import reflectivity_correlation
 from isac_torch.tracking.laws import chi_square_threshold, weighted_exceedance, weighted_threshold
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.setup import SensingSetup
 from isac_torch.tracking.whitening import nlos_probability
 from tests.oracles import detection as dense
-
-SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=3, num_targets=3, serving_aps=2, sensing_aps=2, num_antennas=3)
-SETUP = SensingSetup(clutter_factor=1.0)
-TESTS = [Glrt(form, known) for form in ("single", "paper", "joint") for known in (True, False)]
-NEAR = [
-    Glrt("single", near=Nearby(aps=2)),
-    Glrt("single", False, near=Nearby(aps=3)),
-    Glrt("paper", near=Nearby(aps=3)),
-    Glrt("joint", near=Nearby(aps=2)),
-    Glrt("joint", near=Nearby(targets=1)),
-    Glrt("joint", near=Nearby(aps=3, targets=0)),
-    Glrt("joint", False, near=Nearby(aps=3, targets=1)),
-]
-"""Tests that know of near APs and targets only; of 5 transmit APs and 2 other targets."""
-SAMPLES = 8
-
-
-def _id(test: Glrt) -> str:
-    near = "".join(f"-{value}{name}" for value, name in ((test.near.aps, "aps"), (test.near.targets, "targets")) if value)
-    return f"{test.form}-{'clutter' if test.clutter_statistics else 'noise'}{near}"
-
-
-def _normal(*shape: int, seed: int = 0) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.complex128)
-
-
-def _covariance(*shape: int, size: int, seed: int) -> Tensor:
-    factor = _normal(*shape, size, size, seed=seed)
-    return factor @ factor.mH / size
-
-
-def _scene(
-    colour: bool = False, listeners: int = 1, seed: int = 0, echo: float = 1.0, drops: int = 2, targets: int = 3
-) -> EchoScene:
-    """Geometry of random drops; strengths are set so that echoes, clutter and noise all matter."""
-    scenario = replace(SMALL, listening_aps=listeners, num_targets=targets)
-    scene = echo_scene(scenario.sample(drops, generator=torch.Generator().manual_seed(seed)), scenario, SETUP)
-    power = scene.clutter.power / scene.clutter.power.mean()
-    scale = echo * scene.scale / scene.scale.square().mean((2, 3), keepdim=True).sqrt()
-    root = receive = None
-    if colour:
-        root = _normal(2, 2, 5, 3, 3, seed=seed + 1) / 3**0.5
-        receive = _covariance(2, 2, size=3, seed=seed + 2)
-    return replace(scene, scale=scale, clutter=Clutter(power, root, receive))
-
-
-def _pair(echo: float, listeners: int = 1) -> EchoScene:
-    """Two targets in one drop: enough for statistics over many blocks."""
-    return _scene(listeners=listeners, echo=echo, drops=1, targets=2)
-
-
-def _sent(num_blocks: int = 2, seed: int = 3, samples: int = SAMPLES, drops: int = 2) -> Tensor:
-    return _normal(drops, num_blocks, 5, samples, 3, seed=seed)
+from tests.sensing.scenes import NEAR, SAMPLES, SETUP, SMALL, TESTS, label, make_pair, make_scene, make_sent, normal
 
 
 def _full_covariance(scene: EchoScene, d: int, r: int) -> np.ndarray:
@@ -119,11 +65,11 @@ def _dense_case(scene: EchoScene, sent: Tensor, d: int, f: int, target: int, r: 
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
-@pytest.mark.parametrize("test", [*TESTS, *NEAR], ids=_id)
+@pytest.mark.parametrize("test", [*TESTS, *NEAR], ids=label)
 def test_statistic_and_moments_match_the_dense_oracle(test: Glrt, colour: bool) -> None:
     """To 1e-7: projectors of nearly parallel columns lose half the digits, solves and singular vectors alike."""
-    scene, sent = _scene(colour, listeners=2), _sent()
-    observed = _normal(2, 2, 2, SAMPLES, 3, seed=9)
+    scene, sent = make_scene(colour, listeners=2), make_sent()
+    observed = normal(2, 2, 2, SAMPLES, 3, seed=9)
     got, found = statistic(observed, sent, scene, test), moments(sent, scene, test)
     quality = echo_quality(sent, scene, test)
     for d in range(2):
@@ -144,11 +90,11 @@ def test_statistic_and_moments_match_the_dense_oracle(test: Glrt, colour: bool) 
 
 
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
-@pytest.mark.parametrize("test", TESTS, ids=_id)
+@pytest.mark.parametrize("test", TESTS, ids=label)
 def test_knowing_of_as_many_aps_and_targets_as_there_are_is_the_full_test(test: Glrt, colour: bool) -> None:
     """To rounding of nearly parallel columns."""
-    scene, sent = _scene(colour, listeners=2), _sent()
-    observed = _normal(2, 2, 2, SAMPLES, 3, seed=9)
+    scene, sent = make_scene(colour, listeners=2), make_sent()
+    observed = normal(2, 2, 2, SAMPLES, 3, seed=9)
     whole = replace(test, near=Nearby(aps=5, targets=2))
     assert_close(statistic(observed, sent, scene, whole), statistic(observed, sent, scene, test), rtol=1e-9, atol=0.0)
     ratio, known_ratio = (echo_quality(sent, scene, some).ratio for some in (whole, test))
@@ -167,7 +113,7 @@ def test_numbers_that_leave_no_test_are_refused() -> None:
 @pytest.mark.parametrize("colour", [False, True], ids=["white", "kronecker"])
 def test_simulated_clutter_has_the_dense_covariance(colour: bool) -> None:
     """Sample covariance of 8000 draws: entries err by about 1/sqrt(8000) of the diagonal, 1 %; the norm by a few per cent."""
-    scene, sent = _scene(colour), _sent(1, samples=3)
+    scene, sent = make_scene(colour), make_sent(1, samples=3)
     draws = sent[:, :1].expand(-1, 8_000, -1, -1, -1)
     clutter = sample_clutter(draws, scene.clutter, torch.Generator().manual_seed(1))
     for r in range(2):
@@ -183,66 +129,9 @@ def test_simulated_clutter_has_the_dense_covariance(colour: bool) -> None:
         assert np.allclose(fast.numpy(), expected, rtol=1e-10, atol=1e-10 * np.abs(expected).max())
 
 
-def _simulate(scene: EchoScene, sent: Tensor, seed: int, present: tuple[bool, ...], fixed: Tensor | None = None) -> Tensor:
-    """Observations with noise, clutter and the echoes of some targets. `fixed` reflectivities, or drawn ones."""
-    generator = torch.Generator().manual_seed(seed)
-    drops, blocks = sent.shape[:2]
-    if fixed is None:
-        once = replace(scene, listening=torch.arange(2).expand(drops, len(present), 2))
-        reflectivity = sample_reflectivity(once, blocks, generator)
-    else:
-        reflectivity = fixed
-    mask = torch.tensor(present)[:, None, None]
-    quiet = sample_clutter(sent, scene.clutter, generator)
-    noise = torch.randn(quiet.shape, generator=generator, dtype=quiet.dtype)
-    return quiet + noise + observe(sent, scene, reflectivity * mask)
-
-
-@pytest.mark.parametrize("test", [*TESTS, NEAR[0], NEAR[-2]], ids=_id)
-def test_every_detector_keeps_its_false_alarm_rate(test: Glrt) -> None:
-    """Each by its own H0 law, the other target present where the test knows of it: 4 binomial deviations of 5000 draws."""
-    _check_false_alarms(test, 5e-2, 250)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("test", TESTS, ids=_id)
-def test_every_detector_keeps_its_false_alarm_rate_at_one_per_cent(test: Glrt) -> None:
-    """4 binomial deviations of 100000 draws: 12 % of the rate."""
-    _check_false_alarms(test, 1e-2, 5000)
-
-
-def _check_false_alarms(test: Glrt, false_alarm: float, repeats: int) -> None:
-    blocks = 20
-    scene, sent = _pair(0.3), _sent(blocks, drops=1)
-    threshold = threshold_of(moments(sent, scene, test), test, false_alarm)
-    repeated = sent.repeat(1, repeats, 1, 1, 1)
-    crowd = test.form != "single"
-    observed = _simulate(scene, repeated, 5, (False, crowd))
-    alarms = statistic(observed, repeated, scene, test)[..., 0] > threshold[..., 0].repeat(1, repeats)
-    count = alarms.numel()
-    assert abs(float(alarms.double().mean()) - false_alarm) < 4 * (false_alarm * (1 - false_alarm) / count) ** 0.5
-
-
-@pytest.mark.parametrize("test", [Glrt("single"), Glrt("joint")], ids=_id)
-def test_estimated_reflectivities_reach_the_cramer_rao_bound(test: Glrt) -> None:
-    """Fixed reflectivities in drawn clutter and noise: no bias, and K^-1 as error covariance, within the draws' spread."""
-    repeats, crowd = 6000, test.form == "joint"
-    # Without clutter correlation the responses of five APs over many samples are independent: K is regular.
-    scene, sent = _pair(1.0), _normal(1, 1, 5, 16, 3, seed=11)
-    fixed = _normal(1, 1, 2, 2, 5, seed=12)
-    repeated = sent.expand(-1, repeats, -1, -1, -1)
-    observed = _simulate(scene, repeated, 13, (True, crowd), fixed.expand(-1, repeats, -1, -1, -1))
-    error = estimated_reflectivity(observed, repeated, scene, test)[0, :, 0, 0] - fixed[0, 0, 0, scene.listening[0, 0, 0]]
-    bound = torch.linalg.inv(moments(sent, scene, test).gram[0, 0, 0, 0])
-    size = bound.diagonal().real.sqrt()
-    assert bool((error.mean(0).abs() < 5.0 * size / repeats**0.5).all())
-    found = error.mT @ error.conj() / repeats / (size[:, None] * size)
-    assert_close(found, bound / (size[:, None] * size), rtol=0, atol=5.0 / repeats**0.5)
-
-
 def test_what_the_aps_send_adds_up_to_the_statistic() -> None:
-    scene, sent = _scene(listeners=2), _sent()
-    observed = _normal(2, 2, 2, SAMPLES, 3, seed=9)
+    scene, sent = make_scene(listeners=2), make_sent()
+    observed = normal(2, 2, 2, SAMPLES, 3, seed=9)
     for test in TESTS:
         sides = local_statistics(observed, sent, scene, test)
         assert sides.shape == (2, 2, 3, 2)
@@ -250,61 +139,15 @@ def test_what_the_aps_send_adds_up_to_the_statistic() -> None:
         assert_close(sides.sum(-1), statistic(observed, sent, scene, test))
 
 
-def test_the_printed_tracking_test_alarms_too_often_at_the_chi_square_threshold() -> None:
-    """Echoes of other targets leak into the printed projection; the joint test is blind to them, however strong."""
-    scene, sent = _pair(3.0), _sent(3000, drops=1)
-    observed = _simulate(scene, sent, 6, (False, True))
-    rates = {}
-    for form in ("paper", "joint"):
-        test = Glrt(form)
-        found = moments(sent, scene, test)
-        size = rank(found.gram, found.reference).sum(-1)
-        rates[form] = float((statistic(observed, sent, scene, test) > chi_square_threshold(size, 1e-2))[..., 0].double().mean())
-    assert rates["paper"] > 0.2
-    assert rates["joint"] == pytest.approx(1e-2, abs=4 * (1e-2 / 3000) ** 0.5)
-
-
-@pytest.mark.parametrize("test", [*TESTS, NEAR[0], NEAR[-2]], ids=_id)
-def test_miss_probability_matches_simulation(test: Glrt) -> None:
-    """Swerling-I targets, 2500 draws over 10 blocks: 4 binomial deviations of the average. Two listening APs."""
-    blocks, repeats = 10, 250
-    scene, sent = _pair(0.5, listeners=2), _sent(blocks, drops=1)
-    found = moments(sent, scene, test)
-    predicted, threshold = miss_probability(found, test, 1e-2), threshold_of(found, test, 1e-2)
-    repeated = sent.repeat(1, repeats, 1, 1, 1)
-    crowd = test.form != "single"
-    observed = _simulate(scene, repeated, 7, (True, crowd))
-    missed = statistic(observed, repeated, scene, test)[..., 0] <= threshold[..., 0].repeat(1, repeats)
-    mean = float(predicted[..., 0].mean())
-    assert 0.02 < mean < 0.98
-    assert abs(float(missed.double().mean()) - mean) < 4 * (mean * (1 - mean) / missed.numel()) ** 0.5
-
-
-@pytest.mark.parametrize("test", TESTS, ids=_id)
+@pytest.mark.parametrize("test", TESTS, ids=label)
 def test_operating_points_are_the_scenes_of_their_cross_sections(test: Glrt) -> None:
     """Misses at other cross-sections, from one filter, are those of a scene whose echoes are computed at that cross-section."""
-    scene, sent = _pair(0.5, listeners=2), _sent(4, drops=1)
+    scene, sent = make_pair(0.5, listeners=2), make_sent(4, drops=1)
     law = StatisticLaw(moments(sent, scene, test), test)
     for brightness, false_alarm in ((1.0, 1e-2), (0.04, 1e-2), (25.0, 1e-3)):
         own = moments(sent, replace(scene, scale=scene.scale * brightness**0.5), test)
         expected = miss_probability(own, test, false_alarm)
         assert_close(law.miss(OperatingPoint(brightness, false_alarm)), expected, rtol=1e-6, atol=1e-8)
-
-
-def test_detection_of_a_fixed_reflectivity_is_noncentral_chi_square() -> None:
-    """Twice the statistic: 2 sum r degrees, non-centrality 2 alpha^H D^H Psi^-1 D alpha."""
-    scene, sent = _scene(listeners=2, targets=2), _sent(1)
-    alpha = 0.3 * _normal(2, 1, 2, 2, 5, seed=4)
-    alpha[:, :, 1:] = 0.0
-    found = moments(sent, scene, Glrt())
-    own = torch.stack([alpha[d, 0, 0, scene.listening[d, 0]] for d in range(2)])  # drop listening ap
-    shift = torch.einsum("dji,djik,djk->d", own.conj(), found.gram[:, 0, 0], own).real
-    size = rank(found.gram, found.reference).sum(-1)[:, 0, 0]
-    repeated, again = sent.expand(-1, 3000, -1, -1, -1), alpha.expand(-1, 3000, -1, -1, -1)
-    value = statistic(_simulate(scene, repeated, 8, (True, True), again), repeated, scene, Glrt())[..., 0]
-    for d in range(2):
-        law = stats.ncx2(2 * int(size[d]), 2 * float(shift[d]))
-        assert stats.kstest(2 * value[d].numpy(), law.cdf).pvalue > 1e-4
 
 
 def test_laws_match_scipy() -> None:
