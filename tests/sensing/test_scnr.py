@@ -9,172 +9,55 @@ from torch.testing import assert_close
 
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.sensing import quality
-from isac_torch.sensing.clutter import sample_clutter
 from isac_torch.sensing.detection import one_at_a_time, sample_cells
-from isac_torch.sensing.echoes import at_listeners, echo_scene, illuminating, observe, sample_reflectivity
-from isac_torch.sensing.glrt import Glrt, moments, statistic
+from isac_torch.sensing.echoes import echo_scene
+from isac_torch.sensing.glrt import Glrt, moments
 from isac_torch.sensing.projection import rank
 from isac_torch.sensing.quality import assess, echo_quality, miss_probability, mutual_information
-from isac_torch.sensing.signals import Blocks, condensed, draw_blocks, transmitted
+from isac_torch.sensing.signals import condensed, transmitted
 from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
-from isac_torch.tracking.channel import channel_statistics
-from isac_torch.tracking.drop import TrackingDrop
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.tracking.setup import SensingSetup
-
-SMALL = TrackingScenario(num_aps=7, num_receive_aps=2, num_ues=4, num_targets=3, serving_aps=2, sensing_aps=2)
-SETUP = SensingSetup(sensing_samples=20)
-
-
-def _generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
-
-
-def _drop(scenario: TrackingScenario = SMALL, num_drops: int = 2, seed: int = 0) -> TrackingDrop:
-    return scenario.sample(num_drops, generator=_generator(seed))
-
-
-def _power(drop: TrackingDrop, seed: int = 1) -> Tensor:
-    links = drop.serving_ap[0].numel() + drop.sensing_ap[0].numel()
-    return torch.rand(drop.num_drops, links, generator=_generator(seed), dtype=torch.float64)
-
-
-def _blocks(drop: TrackingDrop, scenario: TrackingScenario, count: int, samples: int = 20, seed: int = 2) -> Blocks:
-    return draw_blocks(drop, channel_statistics(drop, scenario), scenario, count, samples, _generator(seed))
-
-
-@pytest.mark.parametrize("pilots", [4, 2], ids=["orthogonal", "shared"])
-def test_drawn_beams_have_their_statistics(pilots: int) -> None:
-    """Covariances of 20000 estimates and probes within 4 %: entries err by about 1 %. UEs on one pilot err together."""
-    scenario = replace(SMALL, pilot_length=pilots, angle_error=0.2)
-    drop = _drop(scenario, 1)
-    statistics = channel_statistics(drop, scenario)
-    blocks = _blocks(drop, scenario, 20_000, 1)
-    trace = statistics.estimate.diagonal(dim1=-2, dim2=-1).sum(-1).real
-    pairs = [
-        (blocks.data_beam, statistics.estimate / trace[..., None, None]),
-        (blocks.probe_beam, statistics.sensing_beam),
-    ]
-    for drawn, expected in pairs:
-        sampled = torch.einsum("dfksa,dfksb->dksab", drawn, drawn.conj()) / 20_000
-        error = (sampled - expected).flatten(3).norm(dim=-1)
-        assert float((error / expected.flatten(3).norm(dim=-1)).max()) < 0.04
-    if pilots == 2:
-        _check_contamination(drop, blocks, trace.sqrt(), statistics.mmse)
-
-
-def _check_contamination(drop: TrackingDrop, blocks: Blocks, norm: Tensor, mmse: Tensor) -> None:
-    """UEs 0 and 2 share a pilot: at a common AP both estimates are filterings of one observation."""
-    common = [(i, j) for i in range(2) for j in range(2) if drop.serving_ap[0, 0, i] == drop.serving_ap[0, 2, j]]
-    assert common
-    for i, j in common:
-        seen = [
-            torch.linalg.solve(mmse[0, k, s], (norm[0, k, s] * blocks.data_beam[0, :, k, s]).T) for k, s in ((0, i), (2, j))
-        ]
-        assert_close(seen[0], seen[1], rtol=1e-6, atol=1e-6 * float(seen[0].abs().max()))
-
-
-def test_sent_samples_match_the_loop() -> None:
-    drop = _drop(num_drops=1)
-    power, blocks = _power(drop), _blocks(drop, SMALL, 2, 3)
-    sent = transmitted(blocks, drop, power)
-    expected = torch.zeros_like(sent)
-    link = 0
-    for beam, symbol, sets in (
-        (blocks.data_beam, blocks.data_symbol.unsqueeze(3).expand(-1, -1, -1, 2, -1), drop.serving_ap),
-        (blocks.probe_beam, blocks.probe_symbol, drop.sensing_ap),
-    ):
-        for owner in range(sets.shape[1]):
-            for s in range(sets.shape[2]):
-                ap = int(sets[0, owner, s])
-                part = torch.einsum("fn,ft->ftn", beam[0, :, owner, s], symbol[0, :, owner, s])
-                expected[0, :, ap] += power[0, link].sqrt() * part
-                link += 1
-    assert_close(sent, expected)
-
-
-def realised_echoes(sent, scene):
-    """Own echo and other targets' echoes of every drawn block, eq. (37): [drop, block, target] each."""
-    gain = at_listeners(scene.scale.square().transpose(1, 2), scene.listening)
-    echo = torch.einsum("dljem,dfem->dfle", gain, illuminating(sent, scene).abs().square().sum(3))
-    own = echo.diagonal(dim1=-2, dim2=-1)
-    return own, echo.sum(-1) - own
-
-
-def test_realised_echoes_average_to_the_expected_sir() -> None:
-    """Ratio of averages within 1.5 % at 3000 blocks; the average of ratios lies about 2 % higher at 50 samples."""
-    scenario = TrackingScenario(num_ues=8)
-    drop = _drop(scenario, 2)
-    problem = power_problem(drop, scenario)
-    power = Fractional().propose(problem).power
-    scene = echo_scene(drop, scenario, SETUP)
-    own, others = realised_echoes(transmitted(_blocks(drop, scenario, 3000, 50), drop, power), scene)
-    assert_close(own.mean(1) / others.mean(1), problem.sir(power), rtol=0.015, atol=0.0)
-    excess = (own / others).mean(1) / (own.mean(1) / others.mean(1))
-    assert 1.005 < float(excess.mean()) < 1.1
-
-
-@pytest.mark.parametrize("form", ["single", "paper", "joint"])
-def test_ratio_matches_the_statistic_of_simulated_echoes(form: str) -> None:
-    """Mean statistic with and without target over 8000 draws of clutter, noise, reflectivities: within 4 of its deviations."""
-    test = Glrt(form)
-    drop = _drop(replace(SMALL, num_targets=2), 1)
-    scenario, setup = replace(SMALL, num_targets=2), replace(SETUP, rcs_variance_dbsm=-10.0)
-    scene = echo_scene(drop, scenario, setup)
-    sent = transmitted(_blocks(drop, scenario, 1), drop, _power(drop))
-    found = echo_quality(sent, scene, test)
-    count = 4000
-    many, generator = sent.expand(-1, count, -1, -1, -1), _generator(5)
-    everyone = replace(scene, listening=torch.arange(2).expand(1, 2, 2))
-    for present in (False, True):
-        alpha = sample_reflectivity(everyone, count, generator)
-        alpha[:, :, 0] *= float(present)
-        if form == "single":
-            alpha[:, :, 1] = 0.0
-        clutter = sample_clutter(many, scene.clutter, generator)
-        noise = torch.randn(clutter.shape, generator=generator, dtype=clutter.dtype)
-        value = statistic(clutter + noise + observe(many, scene, alpha), many, scene, test)[0, :, 0]
-        expected = found.disturbance[0, 0, 0] + present * found.signal[0, 0, 0]
-        assert abs(float(value.mean() - expected)) < 4 * float(value.std()) / count**0.5
+from tests.sensing.blocks import SETUP, SMALL, make_blocks, make_drop, random_power, seeded
 
 
 @pytest.mark.parametrize(("num_ues", "expected"), [(2, 2), (4, 4), (8, 8)])
 def test_few_streams_span_few_directions(num_ues: int, expected: int) -> None:
     """Without sensing beams the APs send the UEs' symbols only: K columns of 12 are independent."""
     scenario = TrackingScenario(num_ues=num_ues, serving_aps=12)
-    drop = _drop(scenario, 2)
-    power = _power(drop)
+    drop = make_drop(scenario, 2)
+    power = random_power(drop)
     power[:, drop.serving_ap[0].numel() :] = 0.0
     scene = echo_scene(drop, scenario, SETUP)
-    sent = transmitted(_blocks(drop, scenario, 2, 50), drop, power)
+    sent = transmitted(make_blocks(drop, scenario, 2, 50), drop, power)
     found = echo_quality(sent, scene, Glrt())
     assert bool((found.rank == expected).all())
     assert bool(found.ratio.isfinite().all())
 
 
 def test_silent_aps_and_single_samples_lower_the_rank() -> None:
-    drop = _drop()
+    drop = make_drop()
     scene = echo_scene(drop, SMALL, SETUP)
-    power = torch.ones_like(_power(drop))
+    power = torch.ones_like(random_power(drop))
     links = torch.cat([drop.serving_ap.flatten(1), drop.sensing_ap.flatten(1)], 1)
     silent = int(links[0, 0])
     active = [len(set(row.tolist()) - {silent}) for row in links]
-    sent = transmitted(_blocks(drop, SMALL, 2), drop, torch.where(links == silent, 0.0, power))
+    sent = transmitted(make_blocks(drop, SMALL, 2), drop, torch.where(links == silent, 0.0, power))
     for form in ("single", "paper", "joint"):
         found = echo_quality(sent, scene, Glrt(form))
         assert [int(found.rank[d].amax()) for d in range(2)] == active
         assert bool(found.ratio.isfinite().all())
-    one = echo_quality(transmitted(_blocks(drop, SMALL, 2, 1), drop, power), scene, Glrt())
+    one = echo_quality(transmitted(make_blocks(drop, SMALL, 2, 1), drop, power), scene, Glrt())
     assert bool((one.rank == 1).all())
 
 
 def test_silence_senses_nothing() -> None:
-    drop = _drop()
+    drop = make_drop()
     for form in ("single", "paper", "joint"):
         for known in (True, False):
             test = Glrt(form, known)
-            report = assess(drop, SMALL, SETUP, 0 * _power(drop), test, num_blocks=2, seed=0, with_miss=True)
+            report = assess(drop, SMALL, SETUP, 0 * random_power(drop), test, num_blocks=2, seed=0, with_miss=True)
             assert float(report.quality.ratio.abs().max()) == 0.0
             assert int(report.quality.rank.max()) == 0
             assert report.miss is not None
@@ -183,9 +66,9 @@ def test_silence_senses_nothing() -> None:
 
 def test_powers_and_noise_scale_together() -> None:
     """Doubling all powers and the noise density leaves ratios and miss probabilities."""
-    drop, louder = _drop(), replace(SMALL, noise_figure_db=SMALL.noise_figure_db + 10.0)
-    power = _power(drop)
-    blocks = _blocks(drop, SMALL, 3)
+    drop, louder = make_drop(), replace(SMALL, noise_figure_db=SMALL.noise_figure_db + 10.0)
+    power = random_power(drop)
+    blocks = make_blocks(drop, SMALL, 3)
     for test in (Glrt(), Glrt("paper"), Glrt("joint")):
         quiet = echo_quality(transmitted(blocks, drop, power), echo_scene(drop, SMALL, SETUP), test)
         loud = echo_quality(transmitted(blocks, drop, 10 * power), echo_scene(drop, louder, SETUP), test)
@@ -194,8 +77,8 @@ def test_powers_and_noise_scale_together() -> None:
 
 def test_reflectivity_variance_scales_signal_and_other_echoes() -> None:
     """What the sweeps over the cross-section use: one drawing serves all variances."""
-    drop = _drop()
-    sent = transmitted(_blocks(drop, SMALL, 2), drop, _power(drop))
+    drop = make_drop()
+    sent = transmitted(make_blocks(drop, SMALL, 2), drop, random_power(drop))
     dark, bright = (
         echo_quality(sent, echo_scene(drop, SMALL, replace(SETUP, rcs_variance_dbsm=level)), Glrt("paper"))
         for level in (0.0, 10.0)
@@ -205,7 +88,7 @@ def test_reflectivity_variance_scales_signal_and_other_echoes() -> None:
 
 
 def test_targets_and_ues_can_be_renumbered() -> None:
-    drop = _drop()
+    drop = make_drop()
     turn = torch.tensor([2, 0, 1])
     moved = replace(
         drop,
@@ -213,10 +96,10 @@ def test_targets_and_ues_can_be_renumbered() -> None:
         sensing_ap=drop.sensing_ap[:, turn],
         listening_ap=drop.listening_ap[:, turn],
     )
-    power = _power(drop)
+    power = random_power(drop)
     comm = drop.serving_ap[0].numel()
     beams = power[:, comm:].unflatten(1, (3, 2))[:, turn].flatten(1)
-    blocks = _blocks(drop, SMALL, 2)
+    blocks = make_blocks(drop, SMALL, 2)
     turned = replace(blocks, probe_beam=blocks.probe_beam[:, :, turn], probe_symbol=blocks.probe_symbol[:, :, turn])
     for test in (Glrt(), Glrt("paper"), Glrt("joint")):
         first = echo_quality(transmitted(blocks, drop, power), echo_scene(drop, SMALL, SETUP), test)
@@ -227,13 +110,13 @@ def test_targets_and_ues_can_be_renumbered() -> None:
 
 @pytest.mark.parametrize("form", ["single", "paper"])
 def test_ratio_is_differentiable_in_the_powers(form: str) -> None:
-    drop = _drop(num_drops=1)
-    scene, blocks = echo_scene(drop, SMALL, SETUP), _blocks(drop, SMALL, 1, 10)
+    drop = make_drop(num_drops=1)
+    scene, blocks = echo_scene(drop, SMALL, SETUP), make_blocks(drop, SMALL, 1, 10)
 
     def ratio(power: Tensor) -> Tensor:
         return echo_quality(transmitted(blocks, drop, power), scene, Glrt(form)).ratio
 
-    power = (0.5 + _power(drop)).requires_grad_()
+    power = (0.5 + random_power(drop)).requires_grad_()
     assert torch.autograd.gradcheck(ratio, (power,), eps=1e-6, rtol=1e-4)
     some = power.detach().clone()
     some[:, 3] = 0.0
@@ -246,10 +129,10 @@ def test_ratio_is_differentiable_in_the_powers(form: str) -> None:
 @pytest.mark.parametrize("test", [Glrt(form, known) for form in ("single", "paper", "joint") for known in (True, False)])
 def test_fewer_samples_are_judged_alike(test: Glrt, silent: bool) -> None:
     """Ten sequences, or the four of the UEs, in twenty samples: ten or four samples have the same moments."""
-    drop, power = _drop(), _power(_drop())
+    drop, power = make_drop(), random_power(make_drop())
     if silent:
         power[:, drop.serving_ap[0].numel() :] = 0.0
-    scene, blocks = echo_scene(drop, SMALL, SETUP), _blocks(drop, SMALL, 3)
+    scene, blocks = echo_scene(drop, SMALL, SETUP), make_blocks(drop, SMALL, 3)
     short = condensed(blocks, drop, power)
     assert short.data_symbol.shape[-1] == (4 if silent else 10)
     found, expected = (moments(transmitted(each, drop, power), scene, test) for each in (short, blocks))
@@ -266,8 +149,8 @@ def test_single_precision_judges_alike(test: Glrt) -> None:
             return tensor.to(torch.complex64)
         return tensor.float() if tensor.is_floating_point() else tensor
 
-    drop = _drop()
-    scene, sent = echo_scene(drop, SMALL, SETUP), transmitted(_blocks(drop, SMALL, 20), drop, _power(drop))
+    drop = make_drop()
+    scene, sent = echo_scene(drop, SMALL, SETUP), transmitted(make_blocks(drop, SMALL, 20), drop, random_power(drop))
     exact = echo_quality(sent, scene, test)
     close = echo_quality(single(sent), map_tensors(scene, single), test)
     assert close.signal.dtype == torch.float32
@@ -280,16 +163,16 @@ def test_single_precision_judges_alike(test: Glrt) -> None:
 
 
 def test_as_few_samples_as_sequences_stay() -> None:
-    drop = _drop()
-    blocks = _blocks(drop, SMALL, 3, samples=10)
-    assert condensed(blocks, drop, _power(drop)) is blocks
-    assert condensed(blocks, drop, 0 * _power(drop)) is blocks
+    drop = make_drop()
+    blocks = make_blocks(drop, SMALL, 3, samples=10)
+    assert condensed(blocks, drop, random_power(drop)) is blocks
+    assert condensed(blocks, drop, 0 * random_power(drop)) is blocks
 
 
 def test_chunks_do_not_change_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shapes and averages stay when the blocks come in pieces; drawn blocks differ only by their order."""
-    drop = _drop()
-    power = _power(drop)
+    drop = make_drop()
+    power = random_power(drop)
     whole = assess(drop, SMALL, SETUP, power, Glrt(), num_blocks=60, seed=0).quality
     monkeypatch.setattr(quality, "_CHUNK_ENTRIES", 100_000)
     pieces = assess(drop, SMALL, SETUP, power, Glrt(), num_blocks=60, seed=0).quality
@@ -301,8 +184,8 @@ def test_chunks_do_not_change_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_cells_lie_in_their_regions_and_networks_do_not_depend_on_their_number() -> None:
     scenario = TrackingScenario()
-    nine = sample_cells(scenario, SensingSetup(), 20, generator=_generator())
-    one = sample_cells(scenario, SensingSetup(num_regions=1), 20, generator=_generator())
+    nine = sample_cells(scenario, SensingSetup(), 20, generator=seeded())
+    one = sample_cells(scenario, SensingSetup(num_regions=1), 20, generator=seeded())
     for name in ("tx_position", "rx_position", "ue_position", "ue_gain", "serving_ap", "rx_orientation"):
         assert torch.equal(getattr(nine.drop, name), getattr(one.drop, name)), name
     centre = nine.drop.target_position
@@ -316,7 +199,7 @@ def test_cells_lie_in_their_regions_and_networks_do_not_depend_on_their_number()
 
 
 def test_cells_in_turn_are_the_same_cells() -> None:
-    cells = sample_cells(SMALL, SensingSetup(num_regions=4), 3, generator=_generator())
+    cells = sample_cells(SMALL, SensingSetup(num_regions=4), 3, generator=seeded())
     single = one_at_a_time(cells)
     assert single.drop.num_drops == 12
     assert single.drop.sensing_ap.shape == (12, 1, 5)
@@ -339,8 +222,8 @@ def test_mutual_information_counts_sensed_samples() -> None:
 
 def test_single_precision_works() -> None:
     """Within 2 % of float64: whitening in float32 keeps about three digits next to strong clutter."""
-    drop = _drop()
-    blocks, power = _blocks(drop, SMALL, 3), _power(drop)
+    drop = make_drop()
+    blocks, power = make_blocks(drop, SMALL, 3), random_power(drop)
     scene = echo_scene(drop, SMALL, SETUP)
     sent = transmitted(blocks, drop, power)
     exact = echo_quality(sent, scene, Glrt())
