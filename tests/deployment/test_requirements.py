@@ -25,7 +25,7 @@ from isac_torch.large.allocator import LargeAllocator
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
-from tests.deployment.test_serving import run
+from tests.deployment.stand_in import run
 
 DOMINATE = Requirement("dominate")
 

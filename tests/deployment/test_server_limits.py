@@ -22,7 +22,7 @@ from isac_torch.deployment.schema import EXAMPLE
 from isac_torch.deployment.serving import create_app
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import RequestError
-from tests.deployment.test_serving import Answer, StandIn, run
+from tests.deployment.stand_in import Answer, StandIn, run
 from tests.paths import ROOT
 
 JSON = {"content-type": "application/json"}

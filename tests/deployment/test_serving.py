@@ -3,112 +3,18 @@
 import asyncio
 import io
 import json
-import threading
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-import httpx
 import numpy as np
 import pytest
 
-from isac_torch.deployment.batching import Batcher, Busy
 from isac_torch.deployment.files import read_snapshots
 from isac_torch.deployment.limits import Limits
 from isac_torch.deployment.memory import memory_of
 from isac_torch.deployment.schema import EXAMPLE, drop_schema
-from isac_torch.deployment.serving import create_app
 from isac_torch.deployment.snapshot import Snapshot
-from isac_torch.errors import DropError, RequestError
-from tests.paths import ROOT
-
-FILE = ROOT / "examples" / "drop.json"
-BODY = FILE.read_bytes()
-DEFAULT = Limits()
-
-
-@dataclass
-class Answer:
-    """What the server reads of an allocation."""
-
-    power: np.ndarray
-    link_ap: np.ndarray
-    owner_kind: tuple[str, ...]
-    owner_index: np.ndarray
-    sinr: np.ndarray
-    sir: np.ndarray
-    path: str = "network"
-    reason: str = ""
-    out_of_distribution: tuple[str, ...] = ()
-    milliseconds: float = 0.1
-    receive_ap: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    sicnr: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    position_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    quality: float = np.inf
-
-
-class StandIn:
-    """One link a UE, whose power (W) tells which network it belongs to. Holds its batches until `gate` opens."""
-
-    def __init__(self) -> None:
-        self.card = {"name": "stand-in"}
-        self.computes_by = "numpy"
-        self.batches: list[int] = []
-        self.gate = threading.Event()
-        self.gate.set()
-
-    def many(self, snapshots: list[Snapshot]) -> list[Answer]:
-        self.gate.wait(10.0)
-        self.batches.append(len(snapshots))
-        if any(snapshot.sir_min_db == 13.0 for snapshot in snapshots):
-            raise DropError("sir_min_db=13 brings bad luck;\nchoose another")
-        if any(snapshot.sir_min_db == 14.0 for snapshot in snapshots):
-            raise ZeroDivisionError
-        return [self.one(snapshot) for snapshot in snapshots]
-
-    @staticmethod
-    def one(snapshot: Snapshot) -> Answer:
-        ues = snapshot.num_ues
-        power = np.full(ues, float(np.sum(snapshot.ue_position)))
-        rows = np.ones(snapshot.num_targets)
-        return Answer(power, np.zeros(ues, int), ("ue",) * ues, np.arange(ues), power, rows)
-
-
-def drop(shift: float = 0.0, **changes: object) -> dict[str, object]:
-    return EXAMPLE | {"ue_position": [[120 + shift, 60, 1.65], [260, 210, 1.65]]} | changes
-
-
-def run(body, limits: Limits = DEFAULT, allocator: StandIn | None = None):
-    """Run `body(client, allocator)` against the service inside its life span."""
-    allocator = allocator or StandIn()
-
-    async def inside():
-        app = create_app(allocator, limits)
-        transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
-        async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://x") as client:
-            return await body(client, allocator)
-
-    return asyncio.run(inside())
-
-
-def post(content: bytes, kind: str = "application/json", limits: Limits = DEFAULT, **headers: str) -> httpx.Response:
-    async def body(client, _):
-        return await client.post("/allocate", content=content, headers={"content-type": kind} | headers)
-
-    return run(body, limits)
-
-
-def npz(**arrays: object) -> bytes:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
-    return buffer.getvalue()
-
-
-def assert_refused(response: httpx.Response, status: int, says: str) -> None:
-    assert response.status_code == status, response.text
-    (key,) = response.json()
-    line = response.json()[key]
-    assert says in line
-    assert "\n" not in line
-    assert len(line) < 400
+from isac_torch.errors import RequestError
+from tests.deployment.stand_in import BODY, FILE, StandIn, assert_refused, drop, npz, post, run
 
 
 def test_answers_in_json_and_npz():
@@ -232,91 +138,6 @@ def test_slow_bodies_and_slow_answers_end():
     first, second = run(late_answer, Limits(seconds=0.2))
     assert_refused(first, 504, "no answer")
     assert second.status_code == 200
-
-
-def test_concurrent_requests_share_a_batch():
-    async def body(client, allocator):
-        allocator.gate.clear()
-        tasks = [asyncio.create_task(client.post("/allocate", json=drop(shift))) for shift in range(40)]
-        await asyncio.sleep(0.3)
-        allocator.gate.set()
-        return await asyncio.gather(*tasks), allocator.batches
-
-    responses, batches = run(body)
-    powers = [response.json()["drops"][0]["power"][0] for response in responses]
-    assert np.diff(powers) == pytest.approx(np.ones(39))  # everybody gets his own answer
-    assert sum(batches) == 40
-    assert len(batches) <= 3
-
-
-def test_only_the_guilty_request_of_a_batch_is_refused():
-    async def body(client, allocator):
-        allocator.gate.clear()
-        drops = [drop(0.0), drop(sir_min_db=13), drop(1.0), drop(sir_min_db=14)]
-        tasks = [asyncio.create_task(client.post("/allocate", json=one)) for one in drops]
-        await asyncio.sleep(0.2)
-        allocator.gate.set()
-        return await asyncio.gather(*tasks)
-
-    responses = run(body)
-    # 14 stands for a mistake of ours, the only thing that may end in 500.
-    assert [response.status_code for response in responses] == [200, 422, 200, 500]
-
-
-def test_too_many_waiting_networks_are_turned_away():
-    async def body(client, allocator):
-        allocator.gate.clear()
-        tasks = [asyncio.create_task(client.post("/allocate", json=drop())) for _ in range(12)]
-        await asyncio.sleep(0.3)
-        allocator.gate.set()
-        return await asyncio.gather(*tasks)
-
-    responses = run(body, Limits(max_waiting=5, max_batch=2))
-    refused = [response for response in responses if response.status_code == 503]
-    assert 5 <= len(refused) <= 7
-    assert refused[0].headers["retry-after"] == "1"
-
-
-def test_batches_stay_within_their_cost():
-    async def inside():
-        allocator = StandIn()
-        batcher = Batcher(allocator, max_cost=2.5, max_batch=100)
-        batcher.start()
-        snapshot = Snapshot.from_mapping(EXAMPLE)
-        await asyncio.gather(*[batcher.allocate([snapshot], cost=1.0) for _ in range(5)])
-        with pytest.raises(Busy):
-            await Batcher(allocator, max_waiting=1).allocate([snapshot, snapshot])
-        await batcher.stop()
-        assert not batcher.running
-        return allocator.batches
-
-    assert asyncio.run(inside()) == [2, 2, 1]
-
-
-def test_batches_hold_no_more_networks_than_they_may():
-    async def inside():
-        allocator = StandIn()
-        batcher = Batcher(allocator, max_batch=5)
-        batcher.start()
-        snapshot = Snapshot.from_mapping(EXAMPLE)
-        await asyncio.gather(*[batcher.allocate([snapshot] * count) for count in (2, 2, 2, 7, 1)])
-        await batcher.stop()
-        return allocator.batches
-
-    assert asyncio.run(inside()) == [4, 2, 7, 1]  # a request is never divided, however large
-
-
-def test_stopping_answers_what_waits():
-    async def inside():
-        allocator = StandIn()
-        batcher = Batcher(allocator, window=0.05)
-        batcher.start()
-        answer = asyncio.create_task(batcher.allocate([Snapshot.from_mapping(EXAMPLE)]))
-        await asyncio.sleep(0.01)
-        await batcher.stop()
-        return await answer
-
-    assert len(asyncio.run(inside())) == 1
 
 
 def test_limits_that_let_nothing_through():
