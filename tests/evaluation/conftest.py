@@ -7,7 +7,7 @@ from isac_torch.allocators.tracking import learned
 from isac_torch.evaluation import measure
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)  # not longer: tests of other folders may follow in the same process
 def quick_benchmarks():
     """Allocate once; `test_measure` looks at the warm-ups, and the tests of the allocators at all steps."""
     ascent, figure = learned._continued, Figure.__init__
