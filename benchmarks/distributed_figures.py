@@ -58,7 +58,7 @@ def against_faults(found: dict[str, Any], path: Path) -> None:
     for index, name in enumerate(next(iter(slots.values()))):
         style = "--" if "exchanges" in name or "where" in name else "-"
         right.plot(
-            range(len(slots)), [row[name]["strict_mean"] for row in slots.values()], style, marker="osv^Dxp"[index], label=name
+            range(len(slots)), [row[name]["strict_mean"] for row in slots.values()], style, marker="osv^Dxp*"[index], label=name
         )
     right.set(xlabel="time between slots, s", ylim=(0.75, 1.0))
     right.set_xticks(range(len(slots)), [f"{step:g}" for step in slots])

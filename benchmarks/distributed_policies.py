@@ -39,13 +39,14 @@ STEPS = (0.02, 0.1, 0.2, 0.5)
 LATE = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0)
 """Shares of the messages that are late or lost."""
 ROUNDS = (0, 1, 2, 4, 8)
-FOLLOWING = {
-    **{f"{rounds} a slot": (rounds, 0, False) for rounds in (1, 2, 4)},
-    "1 a slot, 2 exchanges": (1, 2, False),
-    "1 a slot, 8 from nothing where a target is missed": (1, 0, True),
+FOLLOWING: dict[str, tuple[int, int, float | None]] = {
+    **{f"{rounds} a slot": (rounds, 0, None) for rounds in (1, 2, 4)},
+    "1 a slot, 2 exchanges": (1, 2, None),
+    "1 a slot, 8 from nothing where a target is missed": (1, 0, 0.0),
+    "1 a slot, 8 from nothing where a target is missed or rates fell, 2 exchanges": (1, 2, 0.9),
 }
-"""Rounds and exchanges of promises in a slot that follows, and whether drops in which a target still misses its constraint
-begin anew.
+"""Rounds in a slot that follows; exchanges of promises after them; and where drops begin anew before these: where a target
+still misses its constraint, or the smallest rate is below this share of what it was after they had last begun. None: nowhere.
 """
 
 
@@ -130,14 +131,20 @@ def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: in
     walking[..., 2] = 0.0
     answers: dict[str, list[dict[str, float]]] = {}
     state: dict[str, LocalState] = {}
+    least: dict[str, Tensor] = {}
     for slot in range(count):
         problem = power_problem(drop, scenario)
         with torch.no_grad():
             cold = run_rounds(policy, problem, None, 8)
             found = {"8 from nothing": (cold, 8.0), "8 from nothing, 2 exchanges": (promised(problem, cold, 2), 8.0)}
-            for name, (rounds, exchanges, restart) in FOLLOWING.items():
-                found[name] = followed(policy, problem, state.get(name), rounds, exchanges, cold if restart else None)
-                state[name] = found[name][0]
+            for name, (rounds, exchanges, share) in FOLLOWING.items():
+                held, spent = run_rounds(policy, problem, state.get(name), rounds if slot else 8), float(rounds)
+                if share is not None:
+                    again = began_anew(problem, held, share * least[name]) if slot else torch.ones(num_drops, dtype=torch.bool)
+                    held, spent = chosen(again, cold, held), rounds + 8.0 * float(again.double().mean())
+                    least[name] = torch.where(again, smallest_rate(problem, held), least.get(name, torch.zeros(num_drops)))
+                state[name] = promised(problem, held, exchanges)
+                found[name] = (state[name], spent)
         if slot:
             best = allocate(problem, BatchedOptimal())
             good = (best.status <= int(Status.FEASIBLE)).nonzero()[:, 0]
@@ -164,28 +171,25 @@ def promised(problem: MaxMinSinrProblem, state: LocalState, exchanges: int) -> L
     return LocalState(settled(single, neighbourhoods(single), state.share, exchanges), state.private)
 
 
-def followed(
-    policy: Distributed,
-    problem: MaxMinSinrProblem,
-    before: LocalState | None,
-    rounds: int,
-    exchanges: int,
-    cold: LocalState | None,
-) -> tuple[LocalState, float]:
-    """What the nodes hold after `rounds` and `exchanges` of a slot that follows, and the mean number of rounds.
+def smallest_rate(problem: MaxMinSinrProblem, state: LocalState) -> Tensor:
+    """bit/s/Hz, of each drop."""
+    return torch.log2(1.0 + problem.objective(within(problem, state.share)))
 
-    With `cold`, drops in which a target still misses its constraint take the state of eight rounds from nothing.
-    """
-    state = promised(problem, run_rounds(policy, problem, before, 8 if before is None else rounds), exchanges)
-    if cold is None or before is None:
-        return state, float(rounds)
+
+def began_anew(problem: MaxMinSinrProblem, state: LocalState, least: Tensor) -> Tensor:
+    """Drops in which a target misses its constraint or the smallest rate is below `least`."""
     missed = problem.violations(within(problem, state.share)).sensing > 1e-6
+    return missed | (smallest_rate(problem, state) < least)
 
-    def chosen(anew: Tensor, went_on: Tensor) -> Tensor:
-        return torch.where(missed.reshape(-1, *(1,) * (anew.ndim - 1)), anew, went_on)
 
-    private = tuple(chosen(*both) for both in zip(cold.private, state.private, strict=True))
-    return LocalState(chosen(cold.share, state.share), private), rounds + 8.0 * float(missed.double().mean())
+def chosen(again: Tensor, cold: LocalState, went_on: LocalState) -> LocalState:
+    """The state of eight rounds from nothing in the drops that begin anew."""
+
+    def of(anew: Tensor, before: Tensor) -> Tensor:
+        return torch.where(again.reshape(-1, *(1,) * (anew.ndim - 1)), anew, before)
+
+    private = tuple(of(*both) for both in zip(cold.private, went_on.private, strict=True))
+    return LocalState(of(cold.share, went_on.share), private)
 
 
 def moved(drop: TrackingDrop, scenario: TrackingScenario, walked: Tensor, flown: Tensor) -> TrackingDrop:
