@@ -62,7 +62,7 @@ class LargeAllocator:
 
     Attributes:
         fairness: 1 for proportional fairness, larger for the worst UEs of each neighbourhood; 3 gives the best 5th percentile.
-        steps: of the fair powers.
+        steps: of the fair powers. Four have the 5th percentile of the rate of 120, with more targets in `missed` than 30.
         settings: radii within which everything is exact.
 
     Example:
