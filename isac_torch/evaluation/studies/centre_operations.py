@@ -74,7 +74,7 @@ def certified_optimum(size: Size, evaluations: int, steps: int) -> float:
 
     Example:
         >>> certified_optimum(Size(ues=16, serving=4, targets=4, constraints=4, aps=12, links=80), evaluations=1, steps=0)
-        119117.33333333333
+        114389.33333333333
     """
     rows, links, ues, constraints = size.rows, size.links, size.ues, size.constraints
     residuals = (rows + constraints + size.aps + 2 * ues + 4 * constraints) * links
@@ -98,7 +98,7 @@ def algorithm_1(size: Size, iterations: int, sharing: float = 1.0) -> float:
 
     Example:
         >>> algorithm_1(Size(ues=16, serving=4, targets=4, constraints=4, aps=12, links=80), iterations=1)
-        270826.6666666667
+        201505.33333333334
     """
     everywhere, echoes = size.ues + size.constraints, size.constraints
     power = 2 * (everywhere + 1) + echoes + 1 + sharing
