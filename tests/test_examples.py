@@ -4,6 +4,7 @@ import importlib
 import runpy
 
 import pytest
+import torch
 
 from isac_torch import TrackingScenario, allocate, named_allocator, power_problem
 from isac_torch.evaluation.benchmark import Case
@@ -59,3 +60,14 @@ def test_aps_as_processes_find_the_powers_of_the_batched_form(capsys):
     module["main"](["--size", "8x6x2", "--programs", "2", "--rounds", "2"])
     said = capsys.readouterr().out
     assert "difference from the batched form: 0.0e+00 W" in said
+
+
+def test_moving_vehicles_get_fewer_pilots_and_a_higher_rate():
+    module = runpy.run_path(str(EXAMPLES / "moving_vehicles.py"))
+    rows = module["drive"](2, 2, torch.Generator().manual_seed(5))
+    assert [round(row["seconds"], 6) for row in rows] == [0.1, 0.2]
+    for row in rows:
+        assert 2.0 <= row["downlink"] < 10.0
+        assert row["uplink"] == 2.0
+        assert row["rate_gain"] > 1.2
+        assert row["filter_m"] < 1.0
