@@ -39,7 +39,8 @@ def test_one_figure(tmp_path):
     assert {"A-4a-1", "A-5-1", "O-1"} <= {claim["id"] for claim in claims}
     keys = {
         "id", "claim", "figure", "threshold", "num_drops", "seed", "default", "our_number", "standard_error", "how",
-        "favourable", "favourable_reading", "favourable_number", "favourable_standard_error", "favourable_how", "fault",
+        "favourable", "favourable_reading", "favourable_number", "favourable_standard_error", "favourable_how",
+            "favourable_config", "fault",
     }  # fmt: skip
     for claim in claims:
         assert set(claim) == keys
