@@ -40,7 +40,7 @@ def test_one_figure(tmp_path):
     keys = {
         "id", "claim", "figure", "threshold", "num_drops", "seed", "default", "our_number", "standard_error", "how",
         "favourable", "favourable_reading", "favourable_number", "favourable_standard_error", "favourable_how",
-            "favourable_config", "fault",
+        "favourable_config", "fault",
     }  # fmt: skip
     for claim in claims:
         assert set(claim) == keys
