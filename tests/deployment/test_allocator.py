@@ -13,7 +13,6 @@ import torch
 import isac_torch
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.card import quantities
-from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import DropError
 from isac_torch.nn.tracking.dense import DenseProblem
@@ -21,15 +20,10 @@ from isac_torch.tensors import map_tensors
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.nodes import INPUTS, NodeProblem
 from isac_torch.tracking.scenario import TrackingScenario
+from tests.deployment.drawn import snapshots
 
 BUNDLE = Path(isac_torch.__file__).parent / "weights" / "one_shot"
 SIZES = ("16x16x4", "8x6x2", "4x3x0", "2x1x1", "12x10x1")
-
-
-def snapshots(size, count, seed=970_000_000, **parameters):
-    scenario = TrackingScenario.of_size(size, **parameters)
-    drops = scenario.sample(count, generator=torch.Generator().manual_seed(seed))
-    return [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
 
 
 @pytest.fixture(scope="module")

@@ -3,34 +3,13 @@
 import csv
 import io
 import json
-from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 
 from isac_torch.deployment.answers import answer_tables, answers_csv, answers_json, answers_npz, check_output, write_answers
 from isac_torch.errors import AllocationError
-
-
-@dataclass
-class Answer:
-    """What the writers read of an allocation."""
-
-    power: np.ndarray
-    link_ap: np.ndarray
-    owner_kind: tuple[str, ...]
-    owner_index: np.ndarray
-    sinr: np.ndarray
-    sir: np.ndarray
-    path: str
-    reason: str
-    out_of_distribution: tuple[str, ...]
-    milliseconds: float
-    receive_ap: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
-    sicnr: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    position_error: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    quality: float = np.inf
-
+from tests.deployment.stand_in import Answer
 
 ANSWERS = [
     Answer(

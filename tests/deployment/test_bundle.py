@@ -5,23 +5,15 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
 import isac_torch
 from isac_torch.deployment.allocator import DeployedAllocator
 from isac_torch.deployment.card import CARD, ONNX, OUTPUTS, WEIGHTS
-from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.errors import BundleError
 from isac_torch.tracking.nodes import INPUTS
-from isac_torch.tracking.scenario import TrackingScenario
+from tests.deployment.drawn import snapshots
 
 BUNDLE = Path(isac_torch.__file__).parent / "weights" / "one_shot"
-
-
-def snapshots(size, count, seed=970_000_000, **parameters):
-    scenario = TrackingScenario.of_size(size, **parameters)
-    drops = scenario.sample(count, generator=torch.Generator().manual_seed(seed))
-    return [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
 
 
 @pytest.fixture(scope="module")

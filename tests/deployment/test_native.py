@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
 from isac_torch.deployment import library, native
 from isac_torch.deployment.allocator import DeployedAllocator
@@ -17,10 +16,10 @@ from isac_torch.deployment.patience import Abandoned, while_wanted
 from isac_torch.deployment.snapshot import Snapshot
 from isac_torch.deployment.statistics import coefficients
 from isac_torch.errors import BundleError, DropError
-from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_bundle
 from tests import hostile_drops
 from tests.compiled_core import built, run_compiler
+from tests.deployment.drawn import snapshots
 
 POWER, SINR = 1e-4, 1e-6
 """Largest differences: of a link's power over its AP's budget, and of what the core says of its own powers, relative."""
@@ -37,9 +36,7 @@ def reference():
 
 
 def drawn(size, count, **parameters):
-    scenario = TrackingScenario.of_size(size, **parameters)
-    drops = scenario.sample(count, generator=torch.Generator().manual_seed(971_000_000))
-    return [Snapshot.from_drop(drops, index, scenario) for index in range(count)]
+    return snapshots(size, count, 971_000_000, **parameters)
 
 
 def hostile(seed, count):
