@@ -124,7 +124,7 @@ ROLE_POLICIES = {
     policy.name: policy
     for policy in (
         RolePolicy("opc_dominate_roles", enough_db=13.0),
-        RolePolicy("opc_sense_roles", kept=0.8, enough_db=13.0),
+        RolePolicy("opc_sense_roles", kept=0.9, enough_db=13.0),
     )
 }
 """Policies by name: the largest rate at uniform power's sensing, and roles for the targets' sake."""
