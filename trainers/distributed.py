@@ -6,15 +6,13 @@ import math
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from isac_torch.errors import CheckpointError, IsacError
-from isac_torch.nn.checkpoint import load_network
+from isac_torch.errors import IsacError
 from isac_torch.nn.tracking.local_channels import Coarse, Lossy, loudest_pairs
 from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
@@ -26,6 +24,7 @@ from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient
 from isac_torch.trainers.ranks import gathered
 from isac_torch.trainers.slots import moved
+from isac_torch.trainers.start import take_weights
 
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
 
@@ -142,7 +141,7 @@ class DistributedTraining(AveragedTraining):
             UnfoldedPrices(rounds) if network == "unfolded" else DistributedNetwork(hidden, rounds, floats, prices)
         )
         if start is not None:
-            self.network.load_state_dict(_weights(Path(start), self.network))
+            take_weights(self.network, start)
         self.average: DistributedNetwork | UnfoldedPrices = deepcopy(self.network).requires_grad_(False)
         self._before = {name: value.clone() for name, value in self.average.state_dict().items()}
 
@@ -277,11 +276,3 @@ class DistributedTraining(AveragedTraining):
         self._draw(dict(zip(self._seen, map(float, strict), strict=True)))
         if not math.isfinite(float(strict[-1])):
             raise IsacError("the validation ratio is not finite; lower learning_rate")
-
-
-def _weights(path: Path, network: DistributedNetwork | UnfoldedPrices) -> dict[str, Tensor]:
-    """Those stored at `path`, of a policy like `network`. CheckpointError in one line where it is another."""
-    before, _ = load_network(path, type(network))  # type: ignore[type-var]  # one of the two
-    if before.shape != network.shape:
-        raise CheckpointError(f"{path}: a policy of {before.shape}, where {network.shape} is trained; give those sizes")
-    return before.state_dict()

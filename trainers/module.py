@@ -22,6 +22,7 @@ from isac_torch.trainers.averaged import AveragedTraining
 from isac_torch.trainers.objectives import clipped_gradient, supervised_loss
 from isac_torch.trainers.ranks import gathered
 from isac_torch.trainers.settings import LOSS, NETWORK, OPTIMISER, LossSettings, NetworkSettings, OptimiserSettings
+from isac_torch.trainers.start import take_weights
 
 Network = AllocationNetwork | OneShotNetwork | ShareNetwork | OwnNetwork
 Batch = tuple[MaxMinSinrProblem, dict[str, Tensor]]
@@ -44,6 +45,7 @@ class AllocationTraining(AveragedTraining):
         loss: LossSettings = LOSS,
         optimiser: OptimiserSettings = OPTIMISER,
         own: nn.Module | None = None,
+        start: str | None = None,
     ) -> None:
         """A new network to be trained.
 
@@ -52,6 +54,7 @@ class AllocationTraining(AveragedTraining):
             loss: what is minimised.
             optimiser: its steps, and the running average of the weights.
             own: a module of yours in place of `network`, named by `class_path`; see `isac_torch.nn.tracking.own`.
+            start: weights (model.pt) of a training of the same network to go on from; default new ones.
         """
         super().__init__(optimiser.average_decay)
         if network.kind == "shares" and loss.objective != "unsupervised":
@@ -61,7 +64,7 @@ class AllocationTraining(AveragedTraining):
         sizes = {name: value for name, value in asdict(network).items() if name != "kind"}
         # One flat list of plain values, under the names that checkpoints, cards and TensorBoard have always had.
         shape = {"network": network.kind, **sizes} if own is None else {"network": class_path(type(own))}
-        self.save_hyperparameters({**shape, **asdict(loss), **asdict(optimiser)})
+        self.save_hyperparameters({**shape, **asdict(loss), **asdict(optimiser), "start": start})
         self.settings = loss
         self.network: Network
         if own is not None:
@@ -70,6 +73,10 @@ class AllocationTraining(AveragedTraining):
             self.network = OneShotNetwork(network.hidden, network.layers)
         else:
             self.network = (AllocationNetwork if network.kind == "refined" else ShareNetwork)(**sizes)
+        if start is not None:
+            if isinstance(self.network, OwnNetwork):
+                raise IsacError(f"start={start}: a network of your own goes on by --ckpt_path alone; leave start out")
+            take_weights(self.network, start)
         self.average: Network = deepcopy(self.network).requires_grad_(False)
         self.row_weight: Tensor  # the name that stored checkpoints have
         self.register_buffer("row_weight", torch.tensor(loss.sensing_weight))

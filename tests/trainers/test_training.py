@@ -11,10 +11,11 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.learned import FirstOrder, LearnedAllocator
 from isac_torch.datasets.fresh import EitherMix, FactorMix, SirMix
 from isac_torch.datasets.module import PowerDataModule
-from isac_torch.errors import IsacError
-from isac_torch.nn.checkpoint import load_network, stored_kind
+from isac_torch.errors import CheckpointError, IsacError
+from isac_torch.nn.checkpoint import load_network, save_network, stored_kind
 from isac_torch.nn.tracking.balance import start_logits
 from isac_torch.nn.tracking.merit import training_loss
+from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
@@ -113,6 +114,27 @@ def test_the_share_network_learns_without_labels_and_knows_no_others():
         AllocationTraining(NetworkSettings("shares", **TINY), LossSettings("supervised"))
 
 
+def test_a_training_goes_on_from_the_weights_of_the_same_network(tmp_path):
+    torch.manual_seed(1)
+    before = ShareNetwork(**TINY)
+    with torch.no_grad():
+        before.encode_link.bias.fill_(0.25)
+    start = str(tmp_path / "before.pt")
+    save_network(tmp_path / "before.pt", before, {})
+    module = AllocationTraining(NetworkSettings("shares", **TINY), start=start)
+    for network in (module.network, module.average):
+        torch.testing.assert_close(network.state_dict(), before.state_dict(), rtol=0.0, atol=0.0)
+    assert module.hparams["start"] == start
+    with pytest.raises(CheckpointError, match="give those sizes"):
+        AllocationTraining(NetworkSettings("shares", **{**TINY, "steps": 3}), start=start)
+    with pytest.raises(CheckpointError, match="a network for requirements of every kind"):
+        AllocationTraining(NetworkSettings(**TINY), start=start)
+    with pytest.raises(CheckpointError, match="no such checkpoint"):
+        AllocationTraining(NetworkSettings("shares", **TINY), start=str(tmp_path / "nowhere.pt"))
+    with pytest.raises(IsacError, match="leave start out"):
+        AllocationTraining(own=torch.nn.Linear(2, 2), start=start)
+
+
 def test_factors_are_drawn_per_drop_and_scale_every_constraint():
     scenario = TrackingScenario.of_size("8x4x2", requirement=Requirement("dominate"))
     problem = power_problem(scenario.sample(40, generator=torch.Generator().manual_seed(1_800_000_002)), scenario)
@@ -149,6 +171,9 @@ def test_every_configuration_runs(config, drops, tmp_path):
     data = [f"--data.init_args.val_path={drops}", *([] if fresh else [f"--data.init_args.path={drops}"])]
     data += ["--data.init_args.batch_size=2", *(["--data.init_args.fresh_batches=1"] if fresh else [])]
     limits = ["--trainer.max_steps=1", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
+    if "start:" in config.read_text():
+        save_network(tmp_path / "before.pt", ShareNetwork(**TINY), {})
+        data.append(f"--model.start={tmp_path / 'before.pt'}")
     train(["--config", str(config), *small, *data, *limits, f"--output={tmp_path}", "--trainer.enable_progress_bar=false"])
     kind: Any = stored_kind(tmp_path / "model.pt")
     network, _ = load_network(tmp_path / "model.pt", kind)
