@@ -3,7 +3,7 @@
 Candidates are ordered by the merit of the rule `weakest_ue` within its guard. Of the first ones uniform power tells cheaply how
 near the requirement is; the most promising are solved without the position constraint, which costs most; then sets that
 differ from the best by one AP are tried the same way; the last few are solved under the whole requirement. The default roles
-take part, so that no drop gets worse.
+and those of the rules take part, so that no drop gets worse and no rule beats the search.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from math import comb
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from isac_torch.allocation import allocate, equal_split
@@ -22,7 +22,7 @@ from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined, worth
 from isac_torch.tracking.drop import AllAps, all_aps
-from isac_torch.tracking.roles import MOST_SETS, nearest_gap, swapped, weakest_amplitude
+from isac_torch.tracking.roles import MOST_SETS, RULES, by_rule, nearest_gap, swapped, weakest_amplitude
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -47,14 +47,14 @@ class Search:
         looked: candidates whose uniform power is looked at, in each round.
         solved: of these, how many are solved without the position constraint.
         rounds: of swaps after the first candidates.
-        finalists: sets solved under the whole requirement.
+        finalists: sets solved under the whole requirement, beside the default roles and those of the rules.
     """
 
     reach: float = 1.3
     looked: int = 40
     solved: int = 12
     rounds: int = 2
-    finalists: int = 4
+    finalists: int = 6
 
     def reduced(self) -> Search:
         """A search for large networks: about a sixth of the work per drop."""
@@ -88,7 +88,7 @@ def search_roles(
     settings = Search() if search is None else search
     quick = BatchedOptimal(gap=SCREEN_GAP, tie="none") if screen is None else screen
     parts = []
-    for piece in torch.arange(drop.num_drops).split(max(1, TOGETHER // (settings.finalists + 1))):
+    for piece in torch.arange(drop.num_drops).split(max(1, TOGETHER // (settings.finalists + len(RULES)))):
         held = Held(drop, scenario, standard).select(piece)
         if standard is None:
             held = replace(held, standard=default_standard(held.drop, scenario))
@@ -117,14 +117,20 @@ class _Place:
 
 def _searched(place: _Place, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
     search, default = place.search, place.aps.receive[:, None]
-    best, value = default, _screened(place, default)
-    around = _first_sets(place)
+    known, values = default, _screened(place, default)
     for turn in range(search.rounds + 1):
-        sets, found = _promising(place, around)
-        best, value = ranked(torch.cat([best, sets], 1), torch.cat([value, found], 1), search.finalists)
-        if turn < search.rounds:
-            around = swapped(best[:, 0], place.aps.position.shape[1])
-    return place.held.best(torch.cat([default, best], 1), allocator)
+        around = _first_sets(place) if turn == 0 else swapped(ranked(known, values, 1)[0][:, 0], place.aps.position.shape[1])
+        sets, found = _promising(place, around, known)
+        known, values = torch.cat([known, sets], 1), torch.cat([values, found], 1)
+    best, _ = ranked(known[:, 1:], values[:, 1:], search.finalists)
+    finalists = torch.cat([default, _of_rules(place), best], 1)
+    return place.held.best(finalists, allocator)
+
+
+def _of_rules(place: _Place) -> Int[Tensor, "drop rule rx"]:
+    """What the rules choose: their sets are finalists, so that none of them beats the search."""
+    aps, serving = place.aps, place.held.scenario.serving_links
+    return torch.stack([by_rule(rule, aps.receive, place.gap, aps.gain, serving, 1.0) for rule in RULES[1:]], 1)
 
 
 def _first_sets(place: _Place) -> Int[Tensor, "drop set rx"]:
@@ -137,14 +143,21 @@ def _first_sets(place: _Place) -> Int[Tensor, "drop set rx"]:
 
 
 def _promising(
-    place: _Place, sets: Int[Tensor, "drop set rx"]
+    place: _Place, sets: Int[Tensor, "drop set rx"], known: Int[Tensor, "drop known rx"]
 ) -> tuple[Int[Tensor, "drop kept rx"], Float[Tensor, "drop kept"]]:
-    """The most promising of the sets and the minimum SINR they reach without the position constraint."""
-    sets, merit = ranked(sets, place.merit(sets), place.search.looked)
+    """The most promising of the sets not known yet, and the minimum SINR they reach without the position constraint."""
+    merit = torch.where(_among(sets, known), 0.0, place.merit(sets))
+    sets, merit = ranked(sets, merit, place.search.looked)
     sets = torch.where(merit[..., None] > 0, sets, place.aps.receive[:, None])  # nothing outside the guard
     score = merit.clamp_min(_LEAST).log() + place.held.each(sets, _readiness)
     sets, _ = ranked(sets, score, place.search.solved)
-    return sets, _screened(place, sets)
+    return sets, torch.where(_among(sets, known), 0.0, _screened(place, sets))
+
+
+def _among(sets: Int[Tensor, "drop set rx"], known: Int[Tensor, "drop known rx"]) -> Bool[Tensor, "drop set"]:
+    """Which of the sets are known, in whatever order."""
+    ordered, others = sets.sort(-1).values, known.sort(-1).values
+    return torch.stack([(ordered == other[:, None]).all(-1) for other in others.unbind(1)]).any(0)
 
 
 def _readiness(problem: MaxMinSinrProblem, _: Tensor) -> Float[Tensor, " drop"]:

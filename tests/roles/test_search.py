@@ -11,13 +11,15 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.errors import ScenarioError
-from isac_torch.roles.held import default_standard, held_problem, in_order_of
+from isac_torch.propagation.geometry import distance
+from isac_torch.roles.held import Held, default_standard, held_problem, in_order_of
 from isac_torch.roles.search import Search, search_roles
 from isac_torch.tensors import map_tensors, tensor_fields
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import all_aps, with_roles
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.requirements import reference_standard
+from isac_torch.tracking.roles import RULES, by_rule
 from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = TrackingScenario(
@@ -85,6 +87,29 @@ def test_small_search_is_between_default_and_all(drop, every):
     some = search_roles(drop, SMALL, UNIFORM, Search(looked=4, solved=2, rounds=1, finalists=1), UNIFORM)
     assert bool((some.allocation.value <= every.allocation.value * (1 + 1e-9)).all())
     assert bool((some.allocation.value >= allocate(power_problem(drop, SMALL), UNIFORM).value * (1 - 1e-9)).all())
+
+
+@pytest.mark.parametrize("rule", RULES[1:])
+def test_no_rule_beats_the_smallest_search(drop, rule):
+    least = Search(looked=1, solved=1, rounds=0, finalists=1)
+    found = search_roles(drop, SMALL, UNIFORM, least, UNIFORM)
+    aps, gap = all_aps(drop), distance(drop.target_position, all_aps(drop).position)
+    receive = by_rule(rule, aps.receive, gap, aps.gain, SMALL.serving_links, 1.0)
+    ruled = Held(drop, SMALL, default_standard(drop, SMALL)).best(torch.stack([aps.receive, receive], 1), UNIFORM)
+    assert bool((found.allocation.value >= ruled.allocation.value * (1 - 1e-9)).all())
+
+
+def test_no_set_is_solved_twice(drop):
+    solved = []
+
+    class Noting(Fractional):
+        def propose(self, problem):
+            solved.extend(problem.signal.flatten(1))
+            return super().propose(problem)
+
+    search_roles(drop.select(torch.arange(1)), SMALL, UNIFORM, Search(100.0, looked=1, solved=1, rounds=2), Noting(0.0, 0.0))
+    assert len(solved) == 4, "the default roles, one set before the rounds and one in each"
+    assert len(torch.stack(solved).unique(dim=0)) == 4
 
 
 def test_optimal_powers_find_more_roles(drop):
