@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("isac_torch", "datasets", "trainers", "tests", "configs", "docs", "benchmarks", "examples", "pyproject.toml")
 ROOMS = {
     "propagation": "isac_torch/propagation: tests/propagation tests/tracking/test_drop.py",
-    "tracking": "isac_torch/tracking: tests/tracking tests/nn/test_distributed.py tests/nn/test_shares.py",
+    "tracking": "isac_torch/tracking: tests/tracking tests/nn",
     "sensing": "isac_torch/sensing: tests/sensing tests/tracking/test_sensing.py",
     "downlink_pilots": "isac_torch/downlink_pilots: tests/downlink_pilots tests/allocators/test_pilot_allocators.py",
     "solvers": "isac_torch/solvers: tests/solvers tests/allocators/test_batched.py tests/allocators/test_pilot_allocators.py",
