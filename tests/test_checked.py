@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isac_torch.sensing.projection import orthonormal
 from isac_torch.solvers.tracking.first_stage import Found
-from tests.checked import checked
+from tests.checked import NoFormError, checked, form
 
 
 def turned(table: Float[Tensor, "row column"], other: Int[Tensor, " row"], *, turn: bool = True) -> Float[Tensor, "column row"]:
@@ -45,6 +45,42 @@ def test_what_fits_is_let_through():
 def test_what_does_not_fit_is_refused(table, other, turn):
     with pytest.raises(TypeCheckError, match="turned"):
         checked(turned)(table, other, turn=turn)
+
+
+def test_a_call_of_known_types_and_shapes_is_checked_in_what_is_new():
+    function = checked(turned)
+    square = TABLE[:, :2]
+    for _ in range(2):
+        assert function(square, INDEX).shape == (2, 2)
+        assert function(TABLE, INDEX).shape == (3, 2)
+        for table, other, turn in ((square.float().long(), INDEX, True), (square, INDEX[:1], True), (TABLE, INDEX, False)):
+            with pytest.raises(TypeCheckError, match="turned"):
+                function(table, other, turn=turn)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (1, True),
+        (1, 1.0),
+        ("sum", "worst"),
+        (TABLE, TABLE.double()),
+        (TABLE, TABLE.numpy()),
+        ((TABLE, None), (TABLE, INDEX)),
+        ([TABLE], [INDEX]),
+        ({"a": 1}, {"a": "b"}),
+        (int, float),
+    ],
+)
+def test_values_that_annotations_can_tell_apart_have_different_forms(one, other):
+    assert form(one) == form(one)
+    assert form(one) != form(other)
+
+
+@pytest.mark.parametrize("value", [[1, "a"], {1, 2}, torch.Size([2]), range(3)])
+def test_containers_whose_content_no_form_tells_are_checked_anew(value):
+    with pytest.raises(NoFormError):
+        form(value)
 
 
 def test_the_package_is_checked():
