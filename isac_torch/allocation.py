@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isac_torch.errors import AllocationError
+from isac_torch.links import LeavesLinksOut
 from isac_torch.outage import any_outage, by_coverage
 from isac_torch.problem import PowerProblem
 from isac_torch.tensors import cat_tensors, map_tensors, tensor_fields
@@ -160,6 +161,8 @@ def equal_split(problem: PowerProblem) -> Float[Tensor, "drop link"]:
 def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool = False) -> Allocation:
     """Ask `allocator` for powers and judge them by the problem's own constraints and objective.
 
+    Links that the problem says may not be used get nothing, whatever the allocator says.
+
     UEs out of everybody's reach (`outage.outage_ues`) are left out of the problem that the allocator is asked, and served with
     what costs the others least: the value of such a drop is theirs, the powers of all others are as if they were not there.
 
@@ -187,6 +190,8 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
     seconds = time.perf_counter() - start
     failed = ~proposal.power.isfinite().all(-1)
     power = torch.where(failed[:, None], equal_split(problem), proposal.power)
+    if isinstance(problem, LeavesLinksOut):
+        power = problem.served(power)
     value, violation = problem.objective(power), problem.violations(power).worst
     inf, nan = torch.full_like(value, torch.inf), torch.full_like(value, torch.nan)
     upper = inf if proposal.upper_bound is None else torch.where(proposal.upper_bound.isnan(), inf, proposal.upper_bound)

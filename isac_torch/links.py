@@ -49,6 +49,15 @@ class LinkLayout(Protocol):
         ...
 
 
+@runtime_checkable
+class LeavesLinksOut(Protocol):
+    """A power problem some of whose links may not be used."""
+
+    def served(self, power: Float[Any, "drop link"]) -> Float[Any, "drop link"]:
+        """The same powers (W), 0 on these links."""
+        ...
+
+
 def links_per_target(problem: LinkLayout) -> int:
     """Sensing links of each target; 0 without targets."""
     return (problem.num_links - problem.num_comm_links) // max(problem.num_targets, 1)

@@ -32,6 +32,7 @@ ALLOCATORS: dict[str, tuple[str, str]] = {
     "opc_dominate": ("#7F7F7F", ":"),
     "opc_dominate_fair": ("#882255", ":"),
     "opc_dominate_roles": ("#000000", "-."),
+    "opc_dominate_joint": ("#000000", ":"),
     "opc_sense_roles": ("#44AA99", ":"),
     "gnn_dominate": ("#332288", "-"),
     "gnn_dominate_one_shot": ("#332288", "--"),

@@ -120,9 +120,16 @@ class Held:
 
     def problem(self, index: Int[Tensor, " piece"], receive: Int[Tensor, "piece rx"]) -> tuple[TrackingDrop, MaxMinSinrProblem]:
         """The networks at `index`, each with its own receive APs, and their problems."""
-        some = self.select(index)
-        drop = with_roles(some.drop, some.scenario, receive)
-        return drop, held_problem(drop, some.scenario, some.standard)
+        drop = self.network(index, receive)
+        return drop, self.problem_of(index, drop)
+
+    def network(self, index: Int[Tensor, " piece"], receive: Int[Tensor, "piece rx"]) -> TrackingDrop:
+        """The networks at `index`, each with its own receive APs."""
+        return with_roles(self.drop.select(index), self.scenario, receive)
+
+    def problem_of(self, index: Int[Tensor, " piece"], network: TrackingDrop) -> MaxMinSinrProblem:
+        """The problems of the networks at `index`, whose roles and links may have changed."""
+        return held_problem(network, self.scenario, self.select(index).standard)
 
     def each(
         self, sets: Int[Tensor, "drop set rx"], measure: Callable[[MaxMinSinrProblem, Tensor], Tensor]
@@ -138,16 +145,22 @@ class Held:
 
         The first set, which is that of the default roles, is the answer where no other meets the requirement at a larger value.
         """
+        index = torch.arange(len(sets)).repeat_interleave(sets.shape[1])
+        network, problem = self.problem(index, sets.flatten(0, 1))
+        return self.chosen(sets, network, problem, allocate(problem, allocator))
+
+    def chosen(
+        self, sets: Int[Tensor, "drop set rx"], network: TrackingDrop, problem: MaxMinSinrProblem, answer: Allocation
+    ) -> Chosen:
+        """The set of largest worth for every network, the first where none has any; `answer` is that of all sets."""
         drops, count, _ = sets.shape
-        drop, problem = self.problem(torch.arange(drops).repeat_interleave(count), sets.flatten(0, 1))
-        answer = allocate(problem, allocator)
         value = worth(answer).unflatten(0, (drops, count))
         best = torch.where(value.amax(1) > 0, value.argmax(1), 0)
         rows = torch.arange(drops)
         picked, chosen = rows * count + best, sets[rows, best]
         return Chosen(
             receive=chosen,
-            drop=drop.select(picked),
+            drop=network.select(picked),
             problem=problem.select(picked),
             allocation=map_tensors(answer, lambda t: t[picked]),
             changed=(chosen.sort(-1).values != sets[:, 0].sort(-1).values).any(-1),

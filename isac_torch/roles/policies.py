@@ -21,6 +21,7 @@ from isac_torch.allocation import allocate
 from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.roles.held import Chosen, Held, default_standard, joined, raised, worth
+from isac_torch.roles.links import wider
 from isac_torch.roles.search import Search, search_roles
 from isac_torch.roles.target_search import TargetSearch, search_for_targets
 from isac_torch.solvers.tracking.target_powers import target_powers
@@ -94,6 +95,7 @@ class RolePolicy:
         scenario: TrackingScenario,
         receive: Int[Tensor, "drop rx"],
         factor: Float[Tensor, "drop target"],
+        serves: Float[Tensor, "drop ue serving"] | None = None,
     ) -> tuple[TrackingDrop, MaxMinSinrProblem]:
         """Drops with the roles that `choose` found earlier, and the problems that it would give with them.
 
@@ -102,10 +104,14 @@ class RolePolicy:
             scenario: theirs.
             receive: of `Chosen`.
             factor: of `Chosen`.
+            serves: of the drop of `Chosen`.
         """
-        asked = self.asking(scenario)
-        standard = raised(default_standard(drop, asked), factor)
-        return Held(drop, asked, standard).problem(torch.arange(drop.num_drops), receive)
+        asked, rows = self.asking(scenario), torch.arange(drop.num_drops)
+        held = Held(drop, asked, raised(default_standard(drop, asked), factor))
+        network = held.network(rows, receive)
+        if serves is not None:
+            network = replace(wider(network, serves.shape[2]), serves=serves)
+        return network, held.problem_of(rows, network)
 
     def _raised(self, drop: TrackingDrop, asked: TrackingScenario, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
         """The roles and the factors of the largest mean SICNR; the allocator's powers under these factors."""
@@ -124,7 +130,9 @@ ROLE_POLICIES = {
     policy.name: policy
     for policy in (
         RolePolicy("opc_dominate_roles", enough_db=13.0),
+        RolePolicy("opc_dominate_joint", enough_db=13.0, search=Search(most_serving_aps=8)),
         RolePolicy("opc_sense_roles", kept=0.9, enough_db=13.0),
     )
 }
-"""Policies by name: the largest rate at uniform power's sensing, and roles for the targets' sake."""
+"""Policies by name: the largest rate at uniform power's sensing by roles, and by roles and serving sets together; roles for the
+targets' sake."""

@@ -21,6 +21,7 @@ from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined, worth
+from isac_torch.roles.links import best_divided
 from isac_torch.tracking.drop import AllAps, all_aps
 from isac_torch.tracking.roles import MOST_SETS, RULES, by_rule, nearest_gap, swapped, weakest_amplitude
 
@@ -48,6 +49,8 @@ class Search:
         solved: of these, how many are solved without the position constraint.
         rounds: of swaps after the first candidates.
         finalists: sets solved under the whole requirement, beside the default roles and those of the rules.
+        most_serving_aps: APs that may serve a UE where links are divided freely over the UEs (`roles.links`): sets are compared
+            with all these links, and the finalists keep as many in all as usual; None: every UE has as many as usual.
     """
 
     reach: float = 1.3
@@ -55,6 +58,7 @@ class Search:
     solved: int = 12
     rounds: int = 2
     finalists: int = 6
+    most_serving_aps: int | None = None
 
     def reduced(self) -> Search:
         """A search for large networks: about a sixth of the work per drop."""
@@ -81,6 +85,7 @@ def search_roles(
 
     Returns:
         For every drop the best roles found: the default ones where no others meet the requirement at a larger minimum SINR.
+        With `most_serving_aps` the drops have that many places a UE, and `serves` says which are used.
 
     Raises:
         ScenarioError: requirement of kind `sir` or `none`.
@@ -94,7 +99,12 @@ def search_roles(
             held = replace(held, standard=default_standard(held.drop, scenario))
         aps = all_aps(held.drop)
         gap = distance(held.drop.target_position, aps.position)
-        parts.append(_searched(_Place(held, aps, gap, settings, quick), allocator))
+        if settings.most_serving_aps is None:
+            parts.append(held.best(_finalists(_Place(held, aps, gap, settings, quick)), allocator))
+            continue
+        wide = replace(held, scenario=replace(scenario, serving_aps=settings.most_serving_aps))
+        sets = _finalists(_Place(wide, aps, gap, settings, quick))
+        parts.append(best_divided(held, sets, allocator, settings.most_serving_aps, quick))
     return joined(parts)
 
 
@@ -115,7 +125,8 @@ class _Place:
         return torch.where(within, weakest_amplitude(self.aps.gain, sets, self.held.scenario.serving_links), 0.0)
 
 
-def _searched(place: _Place, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
+def _finalists(place: _Place) -> Int[Tensor, "drop set rx"]:
+    """The default roles, those of the rules, then the most promising other sets."""
     search, default = place.search, place.aps.receive[:, None]
     known, values = default, _screened(place, default)
     for turn in range(search.rounds + 1):
@@ -123,8 +134,7 @@ def _searched(place: _Place, allocator: Allocator[MaxMinSinrProblem]) -> Chosen:
         sets, found = _promising(place, around, known)
         known, values = torch.cat([known, sets], 1), torch.cat([values, found], 1)
     best, _ = ranked(known[:, 1:], values[:, 1:], search.finalists)
-    finalists = torch.cat([default, _of_rules(place), best], 1)
-    return place.held.best(finalists, allocator)
+    return torch.cat([default, _of_rules(place), best], 1)
 
 
 def _of_rules(place: _Place) -> Int[Tensor, "drop rule rx"]:

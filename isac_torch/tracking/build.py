@@ -46,10 +46,14 @@ def power_problem(
     sir_min = namespace(budget).full_like(budget[:, 0], required)
     own = scenario.own_coefficients(drop, budget, sir_min)
     if own is not None:
-        return require(own, drop, scenario)
+        return _used(require(_used(own, drop), drop, scenario), drop)
     statistics = channel_statistics(drop, scenario)
-    plain = network_problem(drop, scenario, statistics, budget, sir_min)
-    return require(plain, drop, scenario, standard=standard, statistics=statistics)
+    plain = _used(network_problem(drop, scenario, statistics, budget, sir_min), drop)
+    return _used(require(plain, drop, scenario, standard=standard, statistics=statistics), drop)
+
+
+def _used(problem: MaxMinSinrProblem[Array], drop: TrackingDrop[Array]) -> MaxMinSinrProblem[Array]:
+    return problem if drop.serves is None else problem.with_links(drop.serves)
 
 
 def network_problem(

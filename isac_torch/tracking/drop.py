@@ -43,6 +43,7 @@ class TrackingDrop(Generic[Array]):
         sensing_ap: transmit APs with a beam at each target, closest first.
         listening_ap: receive APs that listen for each target.
         rx_gain: large-scale fading between UE and receive AP, linear, which matters where roles change; None: not known.
+        serves: 1 where the AP at this place of `serving_ap` serves the UE, 0 where it does not; None: all serve.
     """
 
     tx_position: Float[Array, "drop ap 3"]
@@ -58,6 +59,7 @@ class TrackingDrop(Generic[Array]):
     sensing_ap: Int[Array, "drop target sensing"]
     listening_ap: Int[Array, "drop target listening"]
     rx_gain: Float[Array, "drop ue rx"] | None = None
+    serves: Float[Array, "drop ue serving"] | None = None
 
     @property
     def num_drops(self) -> int:

@@ -16,6 +16,7 @@ FIELDS: dict[str, Field] = {
     "drop/serving_ap": field("index of ap", "drop ue serving"),
     "drop/sensing_ap": field("index of ap", "drop target sensing"),
     "drop/listening_ap": field("index of rx", "drop target listening"),
+    "drop/serves": field("1 where it serves", "drop ue serving", optional=True),
     "problem/signal": field("1/sqrt(W)", "drop ue serving"),
     "problem/leakage": field("1/W", "drop ue link"),
     "problem/coherent": field("1/sqrt(W)", "drop ue ue serving"),
@@ -26,6 +27,7 @@ FIELDS: dict[str, Field] = {
     "problem/budget": field("W", "drop ap"),
     "problem/link_ap": field("index of ap", "drop link"),
     "problem/link_gain": field("1", "drop link"),
+    "problem/used": field("1 where it may be used", "drop ue serving", optional=True),
     # Only where the scenario's requirement compares with uniform power, or asks for information on positions:
     "problem/reference": field("W", "drop link", optional=True),
     "problem/position.energy": field("1/W", "drop target listening link", optional=True),

@@ -17,7 +17,13 @@ def fractional_power(
 ) -> Float[Array, "drop link"]:
     """Powers (W) of a problem's links by `shared_budgets`."""
     return shared_budgets(
-        problem.link_gain, problem.link_ap, problem.budget, problem.num_comm_links, comm_exponent, sensing_exponent
+        problem.link_gain,
+        problem.link_ap,
+        problem.budget,
+        problem.num_comm_links,
+        comm_exponent,
+        sensing_exponent,
+        problem.used,
     )
 
 
@@ -33,17 +39,21 @@ def shared_budgets(
     num_comm_links: int,
     comm_exponent: float,
     sensing_exponent: float,
+    used: Float[Array, "drop ue serving"] | None = None,
 ) -> Float[Array, "drop link"]:
     """Powers (W): every AP shares its whole budget (W) by powers of the large-scale fading (linear) of its links.
 
     The first `num_comm_links` links serve UEs, the others targets. AP m gives UE link k the weight rho_km^comm_exponent over
     the largest such weight among its UEs, target link l the weight lambda_lm^sensing_exponent over the largest among its
     targets, and scales the weights to its budget. An AP without UEs gives all to its targets, one without targets all to its
-    UEs, one without either stays silent.
+    UEs, one without either stays silent. UE links where `used` is 0 count as not there.
     """
     xp, num_aps = namespace(link_gain), budget.shape[1]
     sensing = counting(link_gain.shape[1], link_gain) >= num_comm_links
-    weight = _weight(link_gain, link_ap, num_aps, ~sensing, comm_exponent)
+    comm = ~sensing
+    if used is not None:
+        comm = comm & (xp.concat([used.reshape(len(used), -1), link_gain[:, num_comm_links:]], axis=1) > 0)
+    weight = _weight(link_gain, link_ap, num_aps, comm, comm_exponent)
     weight = weight + _weight(link_gain, link_ap, num_aps, sensing, sensing_exponent)
     total = sum_at(weight, link_ap, num_aps)
     unit = budget / at_least(total, tiniest(total))
@@ -51,7 +61,11 @@ def shared_budgets(
 
 
 def _weight(
-    gain: Float[Array, "drop link"], link_ap: Int[Array, "drop link"], num_aps: int, kind: Bool[Array, " link"], exponent: float
+    gain: Float[Array, "drop link"],
+    link_ap: Int[Array, "drop link"],
+    num_aps: int,
+    kind: Bool[Array, "*drop link"],
+    exponent: float,
 ) -> Float[Array, "drop link"]:
     """gain^exponent over its maximum at the same AP among links of one kind; 0 on links of the other kind.
 

@@ -126,6 +126,11 @@ class PositionInformation(Generic[Array]):
         }
         return replace(self, link_ap=at_rows(self.link_ap, link), **rates)
 
+    def weighted(self, weight: Float[Array, "drop link"]) -> PositionInformation[Array]:
+        """The same where a watt on a link counts as `weight` watts."""
+        rates = {name: getattr(self, name) * weight[:, None, None] for name in ("energy", "cross", "spread")}
+        return replace(self, **rates)
+
     def _at_links(self, value: Array) -> Array:
         """Each AP's value at its links: [drop target listening ap] as [drop target listening link]."""
         drop = counting(len(value), self.link_ap)[:, None]

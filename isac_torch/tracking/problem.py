@@ -63,6 +63,7 @@ class MaxMinSinrProblem(Generic[Array]):
         num_cells: how many of the sensing constraints, the last ones, are of scan cells: no sensing beam points there.
         reference: W, powers that the requirement compares with; None where it compares with none.
         position: position information of every target and what is required of it; None where nothing is.
+        used: 1 where a serving link may be used; 0 where not: it has no signal and no echo then; None: all may be.
 
     Example:
         >>> import torch
@@ -92,6 +93,7 @@ class MaxMinSinrProblem(Generic[Array]):
     num_cells: int = 0
     reference: Float[Array, "drop link"] | None = None
     position: PositionInformation[Array] | None = None
+    used: Float[Array, "drop ue serving"] | None = None
 
     @cached_property
     def by_node(self) -> NodeProblem[Array]:
@@ -239,6 +241,30 @@ class MaxMinSinrProblem(Generic[Array]):
             link_gain=at_rows(self.link_gain, link),
             reference=None if self.reference is None else at_rows(self.reference, link),
             position=None if self.position is None else self.position.of_links(link),
+            used=None if self.used is None else at_rows(self.used, ues),
+        )
+
+    def served(self, power: Float[Array, "drop link"]) -> Float[Array, "drop link"]:
+        """The same powers (W), 0 on serving links that may not be used."""
+        return power if self.used is None else power * self._per_link(self.used)
+
+    def _per_link(self, used: Float[Array, "drop ue serving"]) -> Float[Array, "drop link"]:
+        """1 on sensing links, the value given on serving links."""
+        xp = namespace(used)
+        sensing = xp.ones_like(self.link_gain[:, self.num_comm_links :])
+        return xp.concat([used.reshape(len(used), -1), sensing], axis=1)
+
+    def with_links(self, used: Float[Array, "drop ue serving"]) -> MaxMinSinrProblem[Array]:
+        """The same drops where serving links whose `used` is 0 bring nothing but disturbance: no optimum needs them."""
+        weight = self._per_link(used)
+        return replace(
+            self,
+            signal=self.signal * used,
+            coherent=self.coherent * used[:, None],
+            echo=self.echo * weight[:, None],
+            cross_echo=self.cross_echo * weight[:, None],
+            position=None if self.position is None else self.position.weighted(weight),
+            used=used,
         )
 
     def select(self, index: Int[Array, " chosen"]) -> MaxMinSinrProblem[Array]:

@@ -21,6 +21,7 @@ ALLOCATORS = {
     "opc_dominate": "certified optimum that senses no worse than uniform power: scan cells, SICNR, position information",
     "opc_dominate_fair": "the same requirement; smallest rate of the optimum, then the fairest mean rate above it",
     "opc_dominate_roles": "the same requirement, with receive APs chosen anew in every drop for the smallest rate",
+    "opc_dominate_joint": "the same requirement, with receive APs and serving sets chosen together, as many links in all",
     "opc_sense_roles": "the same requirement, with receive APs chosen anew in every drop, and more SICNR, for the targets",
     "gnn_dominate": "the trained network under the same requirement, kept by a guard without a certificate",
     "gnn_dominate_one_shot": "one pass of the same network and the guard, without steps of ascent",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -45,28 +46,38 @@ def chosen_roles(
     for piece in tqdm(pieces, desc=f"roles of {policy.name}", unit="batch", leave=False):
         some = drop.select(piece)
         path = folder / f"roles-{checksum(some, (policy, scenario))}.npz"
-        known = _read(path, some)
+        known = _read(path, some, policy, scenario)
         if known is None:
             found = policy.choose(some, scenario)
-            known = found.receive, found.factor
+            known = {"receive": found.receive, "factor": found.factor}
+            known |= {} if found.drop.serves is None else {"serves": found.drop.serves}
             folder.mkdir(parents=True, exist_ok=True)
+            arrays: dict[str, Any] = {name: value.numpy() for name, value in known.items()}
             with written_whole(path) as partial:
-                np.savez(partial, receive=found.receive.numpy(), factor=found.factor.numpy())
-        parts.append(policy.held(some, scenario, *known))
+                np.savez(partial, **arrays)
+        parts.append(policy.held(some, scenario, **known))
     networks, problems = zip(*parts, strict=True)
     return cat_tensors(networks), cat_tensors(problems)
 
 
-def _read(path: Path, drop: TrackingDrop) -> tuple[Tensor, Tensor] | None:
-    """Receive APs and the factors asked of the targets; None where the file is missing or damaged."""
+def _read(path: Path, drop: TrackingDrop, policy: RolePolicy, scenario: TrackingScenario) -> dict[str, Tensor] | None:
+    """Receive APs, factors asked of the targets and links that may be used; None where the file is missing or damaged."""
+    most = policy.search.most_serving_aps
+    names = ["receive", "factor"] if most is None else ["receive", "factor", "serves"]
+    places = (*drop.serving_ap.shape[:2], min(most or 0, drop.tx_position.shape[1]))
     try:
-        arrays = read_npz(path, 16 * (drop.rx_position.numel() + drop.target_position.numel()) + 2**14)
-        receive, factor = (torch.from_numpy(arrays[name].copy()) for name in ("receive", "factor"))
+        arrays = read_npz(path, 16 * (drop.rx_position.numel() + drop.target_position.numel() + prod(places)) + 2**14)
+        known = {name: torch.from_numpy(arrays[name].copy()) for name in names}
     except (FileNotFoundError, NpzError, KeyError, TypeError):
         return None
-    listening, num_aps = drop.rx_position.shape[1], drop.tx_position.shape[1] + drop.rx_position.shape[1]
-    if receive.shape != (drop.num_drops, listening) or factor.shape != drop.target_position.shape[:2]:
+    shapes = {"receive": drop.rx_position.shape[:2], "factor": drop.target_position.shape[:2], "serves": places}
+    whole = {"receive": torch.int64, "factor": torch.float64, "serves": torch.float64}
+    if any(value.shape != shapes[name] or value.dtype != whole[name] for name, value in known.items()):
         return None
-    typed = receive.dtype == torch.int64 and factor.dtype == torch.float64
-    usable = typed and bool(((receive >= 0) & (receive < num_aps)).all()) and bool(((factor >= 1.0) & factor.isfinite()).all())
-    return (receive, factor) if usable else None
+    receive, factor, serves = known["receive"], known["factor"], known.get("serves")
+    usable = bool(((receive >= 0) & (receive < scenario.num_aps)).all())
+    usable &= bool(((factor >= 1.0) & factor.isfinite()).all())
+    if serves is not None:
+        links = drop.serving_ap[0].numel()
+        usable &= bool(((serves == 0.0) | (serves == 1.0)).all() & (serves.sum((1, 2)) == links).all() & serves.any(-1).all())
+    return known if usable else None
