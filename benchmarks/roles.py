@@ -15,13 +15,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from isac_torch.allocation import FEASIBILITY_TOLERANCE, allocate
+from isac_torch.allocation import allocate
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.files import written_whole
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import Chosen, Held, default_standard, worth
+from isac_torch.roles.links import best_divided
 from isac_torch.roles.policies import ROLE_POLICIES
-from isac_torch.roles.search import Search, search_roles
+from isac_torch.roles.search import SCREEN_GAP, Search, search_roles
 from isac_torch.sensing.glrt import Glrt
 from isac_torch.sensing.quality import assess
 from isac_torch.tensors import to_db
@@ -29,7 +30,6 @@ from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.communication import rate
 from isac_torch.tracking.drop import TrackingDrop, all_aps
 from isac_torch.tracking.fractional import fractional_power
-from isac_torch.tracking.problem import MaxMinSinrProblem
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import by_rule
 from isac_torch.tracking.scenario import TrackingScenario
@@ -117,54 +117,22 @@ class World:
         print(row, flush=True)
         return row
 
-    def problem(self, receive: Tensor, serving_aps: int) -> MaxMinSinrProblem:
-        """With these roles and that many links of each UE, held to the same as the default roles."""
-        scenario = replace(self.scenario, serving_aps=serving_aps)
-        return Held(self.drop, scenario, self.standard).problem(torch.arange(self.num_drops), receive)[1]
-
     def served(self, receive: Tensor, serving_aps: int) -> Tensor:
         """Smallest SINR with these roles and that many links of each UE; 0 where the requirement is missed."""
-        return worth(allocate(self.problem(receive, serving_aps), BatchedOptimal()))
+        scenario = replace(self.scenario, serving_aps=serving_aps)
+        problem = Held(self.drop, scenario, self.standard).problem(torch.arange(self.num_drops), receive)[1]
+        return worth(allocate(problem, BatchedOptimal()))
 
-    def divided(self, receive: Tensor) -> Tensor:
-        """Smallest SINR where up to WIDER APs serve a UE, with as many links in all as usual; 0: the requirement is missed.
-
-        The links that give a UE the largest shares of its amplitude under the optimum of all WIDER stay, one of each UE at
-        least.
-        """
-        problem = self.problem(receive, WIDER)
-        power = allocate(problem, BatchedOptimal()).power[:, : problem.num_comm_links]
-        gives = problem.signal * power.reshape(problem.signal.shape).sqrt()
-        gives = gives / gives.sum(-1, keepdim=True)
-        order = (gives + (gives == gives.amax(-1, keepdim=True))).flatten(1)
-        kept = torch.zeros_like(order).scatter(1, order.topk(self.scenario.serving_links * problem.num_ues, 1).indices, 1.0)
-        problem, links = _without_others(problem, kept)
-        power = allocate(problem, BatchedOptimal()).power * links
-        met = problem.violations(power).worst <= FEASIBILITY_TOLERANCE
-        return torch.where(met, problem.objective(power), 0.0)
+    def divided(self, receive: Tensor) -> Chosen:
+        """These roles with the links divided freely over the UEs where that is better, as many in all as usual."""
+        held = Held(self.drop, self.scenario, self.standard)
+        return best_divided(held, receive[:, None], BatchedOptimal(), WIDER, BatchedOptimal(gap=SCREEN_GAP, tie="none"))
 
     def counted(self, num_receive_aps: int) -> Chosen:
         """The search with another number of receive APs, held to the same as the default roles."""
         other = replace(self.scenario, num_receive_aps=num_receive_aps)
         drop = other.sample(self.num_drops, generator=torch.Generator().manual_seed(self.seed))
         return search_roles(drop, other, BatchedOptimal(), SMALL, standard=self.standard)
-
-
-def _without_others(problem: MaxMinSinrProblem, kept: Tensor) -> tuple[MaxMinSinrProblem, Tensor]:
-    """The problem in which data links that are not `kept` (1 or 0) give and sense nothing; and which links stay."""
-    assert problem.position is not None
-    links = torch.cat([kept, torch.ones_like(problem.link_gain[:, kept.shape[1] :])], 1)
-    each, by_ue = links[:, None], kept.reshape(problem.signal.shape)
-    heard = {name: getattr(problem.position, name) * each[:, None] for name in ("energy", "cross", "spread")}
-    problem = replace(
-        problem,
-        signal=problem.signal * by_ue,
-        coherent=problem.coherent * by_ue[:, None],
-        echo=problem.echo * each,
-        cross_echo=problem.cross_echo * each,
-        position=replace(problem.position, **heard),
-    )
-    return problem, links
 
 
 def _standard_error(values: Tensor) -> float:
@@ -194,9 +162,8 @@ def _divided(world: World) -> list[Row]:
     found = search_roles(world.drop, world.scenario, BatchedOptimal(), SMALL).receive
     rows = []
     for name, receive in (("default roles", default), ("small search", found)):
-        usual = world.served(receive, world.scenario.serving_aps)
-        rows.append(world.ratio(name, usual))
-        rows.append(world.ratio(f"{name}, links divided freely", torch.maximum(usual, world.divided(receive))))
+        rows.append(world.ratio(name, world.served(receive, world.scenario.serving_aps)))
+        rows.append(world.row(f"{name}, links divided", lambda roles=receive: world.divided(roles)))  # type: ignore[misc]
         rows.append(world.ratio(f"{name}, {WIDER} links a UE", world.served(receive, WIDER)))
     return rows
 

@@ -37,7 +37,9 @@ def best_divided(
     most: int,
     screen: Allocator[MaxMinSinrProblem],
 ) -> Chosen:
-    """`Held.best` where every set may divide its links freely over the UEs, equally many in all: never a smaller value.
+    """`Held.best` where every set divides its links freely over the UEs, as many in all as usual.
+
+    The first set with its usual links is the answer where nothing else is better under the requirement.
 
     Args:
         held: networks with the default roles, and what they are held to.
@@ -59,7 +61,7 @@ def best_divided(
     network = replace(wide, serves=largest_shares(every, allocate(every, screen).power, held.drop.serving_ap[0].numel()))
     problem = held.problem_of(index, network)
     free = held.chosen(sets, network, problem, allocate(problem, allocator))
-    usual = _in_places(held, held.best(sets, allocator), wide.serving_ap.shape[2])
+    usual = _in_places(held, held.best(sets[:, :1], allocator), wide.serving_ap.shape[2])
     rows = torch.arange(drops)
     better = worth(free.allocation) > worth(usual.allocation)
     return map_tensors(joined([usual, free]), lambda t: t[torch.where(better, rows + drops, rows)])

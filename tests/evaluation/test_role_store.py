@@ -77,3 +77,25 @@ def test_problems_are_those_of_the_choice(drop, found, tmp_path):
         np.savez(path, **wrong)
         assert _same(chosen_roles(POLICY, drop, SMALL, tmp_path)[1], problem)
     assert search.call_count == 3
+
+
+def test_links_are_kept_with_the_roles(drop, tmp_path, monkeypatch):
+    """As many as usual in all, one of each UE at least: other numbers are searched for again."""
+    joint = replace(PLAIN, search=replace(QUICK, most_serving_aps=3))
+    search = create_autospec(RolePolicy.choose, side_effect=RolePolicy.choose)
+    monkeypatch.setattr(RolePolicy, "choose", search)
+    drop = drop.select(torch.arange(1))
+    network, problem = chosen_roles(joint, drop, SMALL, tmp_path)
+    assert network.serves.shape == (1, 3, 3)
+    assert _same(chosen_roles(joint, drop, SMALL, tmp_path)[1], problem)
+    assert search.call_count == 1
+
+    (path,) = tmp_path.iterdir()
+    with np.load(path) as kept:
+        arrays = dict(kept)
+    everyone, nobody = np.ones((1, 3, 3)), np.zeros((1, 3, 3))
+    nobody[:, :2] = 1.0  # six links, none of the last UE
+    for wrong in (everyone, nobody, 2.0 / 3.0 * everyone, everyone[..., :2]):
+        np.savez(path, **{**arrays, "serves": wrong})
+        assert _same(chosen_roles(joint, drop, SMALL, tmp_path)[1], problem)
+    assert search.call_count == 5

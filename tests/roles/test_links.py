@@ -69,7 +69,7 @@ def test_never_worse_than_the_usual_sets(drop, joint):
     for found in (joint, same_roles):
         assert bool((found.allocation.value >= usual.value * (1 - 2e-2)).all())
         assert bool((found.problem.violations(found.allocation.power).worst <= 1e-6).all())
-    assert float(same_roles.allocation.value.mean()) > 1.01 * float(usual.value.mean())
+    assert bool((same_roles.allocation.value > usual.value * (1 + 2e-2)).any())
 
 
 def test_the_usual_sets_are_the_answer_where_freedom_brings_nothing(drop):
