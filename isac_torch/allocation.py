@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from isac_torch.errors import AllocationError
-from isac_torch.links import LeavesLinksOut
+from isac_torch.links import power_of_used
 from isac_torch.outage import any_outage, by_coverage
 from isac_torch.problem import PowerProblem
 from isac_torch.tensors import cat_tensors, map_tensors, tensor_fields
@@ -190,8 +190,7 @@ def allocate(problem: ProblemT, allocator: Allocator[ProblemT], *, throw: bool =
     seconds = time.perf_counter() - start
     failed = ~proposal.power.isfinite().all(-1)
     power = torch.where(failed[:, None], equal_split(problem), proposal.power)
-    if isinstance(problem, LeavesLinksOut):
-        power = problem.served(power)
+    power = power_of_used(problem, power)
     value, violation = problem.objective(power), problem.violations(power).worst
     inf, nan = torch.full_like(value, torch.inf), torch.full_like(value, torch.nan)
     upper = inf if proposal.upper_bound is None else torch.where(proposal.upper_bound.isnan(), inf, proposal.upper_bound)

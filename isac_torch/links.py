@@ -58,6 +58,11 @@ class LeavesLinksOut(Protocol):
         ...
 
 
+def power_of_used(problem: Any, power: Float[Array, "drop link"]) -> Float[Array, "drop link"]:
+    """The same powers (W), 0 on links that the problem says may not be used; all of them where it says nothing."""
+    return problem.served(power) if isinstance(problem, LeavesLinksOut) else power
+
+
 def links_per_target(problem: LinkLayout) -> int:
     """Sensing links of each target; 0 without targets."""
     return (problem.num_links - problem.num_comm_links) // max(problem.num_targets, 1)

@@ -68,8 +68,13 @@ def best_divided(
 
 
 def wider(drop: TrackingDrop, most: int) -> TrackingDrop:
-    """The same drops where up to `most` APs serve each UE, all of those used: the usual ones first; pilots stay."""
-    return replace(drop, serving_ap=closest(-drop.ue_gain, min(most, drop.ue_gain.shape[2])))
+    """The same drops where up to `most` APs serve each UE, not fewer than before: the usual ones first; pilots stay."""
+    return replace(drop, serving_ap=closest(-drop.ue_gain, places(drop, most)))
+
+
+def places(drop: TrackingDrop, most: int) -> int:
+    """Serving links of each UE where `most` are allowed: not fewer than the drop has, not more than APs transmit."""
+    return min(max(most, drop.serving_ap.shape[2]), drop.ue_gain.shape[2])
 
 
 def largest_shares(

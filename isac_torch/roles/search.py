@@ -21,7 +21,7 @@ from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined, worth
-from isac_torch.roles.links import best_divided
+from isac_torch.roles.links import best_divided, places
 from isac_torch.tracking.drop import AllAps, all_aps
 from isac_torch.tracking.roles import MOST_SETS, RULES, by_rule, nearest_gap, swapped, weakest_amplitude
 
@@ -102,7 +102,7 @@ def search_roles(
         if settings.most_serving_aps is None:
             parts.append(held.best(_finalists(_Place(held, aps, gap, settings, quick)), allocator))
             continue
-        wide = replace(held, scenario=replace(scenario, serving_aps=settings.most_serving_aps))
+        wide = replace(held, scenario=replace(scenario, serving_aps=places(held.drop, settings.most_serving_aps)))
         sets = _finalists(_Place(wide, aps, gap, settings, quick))
         parts.append(best_divided(held, sets, allocator, settings.most_serving_aps, quick))
     return joined(parts)

@@ -86,6 +86,7 @@ def test_links_are_kept_with_the_roles(drop, tmp_path, monkeypatch):
     monkeypatch.setattr(RolePolicy, "choose", search)
     drop = drop.select(torch.arange(1))
     network, problem = chosen_roles(joint, drop, SMALL, tmp_path)
+    assert network.serves is not None
     assert network.serves.shape == (1, 3, 3)
     assert _same(chosen_roles(joint, drop, SMALL, tmp_path)[1], problem)
     assert search.call_count == 1

@@ -54,7 +54,7 @@ def _divided(drop, scenario=SMALL):
 
 def test_as_many_links_as_usual_and_one_of_each_ue(joint):
     used = joint.drop.serves
-    assert bool(((used == 0) | (used == 1)).all())
+    assert set(used.unique().tolist()) == {0.0, 1.0}
     assert used.sum((1, 2)).tolist() == [8.0] * 4
     assert bool((used.sum(-1) >= 1).all())
     assert bool((used[..., 2:] > 0).any()), "some UE has more links than usual"
@@ -77,7 +77,8 @@ def test_the_usual_sets_are_the_answer_where_freedom_brings_nothing(drop):
     held = Held(drop, SMALL, default_standard(drop, SMALL))
     found = best_divided(held, all_aps(drop).receive[:, None], ENGINE, 2, ENGINE)
     assert_close(found.allocation.value, allocate(power_problem(drop, SMALL), ENGINE).value, rtol=1e-2, atol=0.0)
-    assert bool((found.drop.serves == 1).all())
+    assert found.drop.serves is not None
+    assert found.drop.serves.unique().tolist() == [1.0]
 
 
 def test_links_not_used_do_nothing(drop, joint):

@@ -12,6 +12,7 @@ from isac_torch.errors import NpzError
 from isac_torch.evaluation.optimum import checksum
 from isac_torch.files import written_whole
 from isac_torch.npz import read_npz
+from isac_torch.roles.links import places
 from isac_torch.tensors import cat_tensors
 
 if TYPE_CHECKING:
@@ -64,13 +65,13 @@ def _read(path: Path, drop: TrackingDrop, policy: RolePolicy, scenario: Tracking
     """Receive APs, factors asked of the targets and links that may be used; None where the file is missing or damaged."""
     most = policy.search.most_serving_aps
     names = ["receive", "factor"] if most is None else ["receive", "factor", "serves"]
-    places = (*drop.serving_ap.shape[:2], min(most or 0, drop.tx_position.shape[1]))
+    links = (*drop.serving_ap.shape[:2], places(drop, most or 0))
     try:
-        arrays = read_npz(path, 16 * (drop.rx_position.numel() + drop.target_position.numel() + prod(places)) + 2**14)
+        arrays = read_npz(path, 16 * (drop.rx_position.numel() + drop.target_position.numel() + prod(links)) + 2**14)
         known = {name: torch.from_numpy(arrays[name].copy()) for name in names}
     except (FileNotFoundError, NpzError, KeyError, TypeError):
         return None
-    shapes = {"receive": drop.rx_position.shape[:2], "factor": drop.target_position.shape[:2], "serves": places}
+    shapes = {"receive": drop.rx_position.shape[:2], "factor": drop.target_position.shape[:2], "serves": links}
     whole = {"receive": torch.int64, "factor": torch.float64, "serves": torch.float64}
     if any(value.shape != shapes[name] or value.dtype != whole[name] for name, value in known.items()):
         return None
@@ -78,6 +79,6 @@ def _read(path: Path, drop: TrackingDrop, policy: RolePolicy, scenario: Tracking
     usable = bool(((receive >= 0) & (receive < scenario.num_aps)).all())
     usable &= bool(((factor >= 1.0) & factor.isfinite()).all())
     if serves is not None:
-        links = drop.serving_ap[0].numel()
-        usable &= bool(((serves == 0.0) | (serves == 1.0)).all() & (serves.sum((1, 2)) == links).all() & serves.any(-1).all())
+        usual = drop.serving_ap[0].numel()
+        usable &= bool(((serves == 0.0) | (serves == 1.0)).all() & (serves.sum((1, 2)) == usual).all() & serves.any(-1).all())
     return known if usable else None
