@@ -21,6 +21,7 @@ from isac_torch.files import written_whole
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import Chosen, Held, default_standard, worth
 from isac_torch.roles.links import best_divided
+from isac_torch.roles.numbers import best_numbers
 from isac_torch.roles.policies import ROLE_POLICIES
 from isac_torch.roles.search import SCREEN_GAP, Search, search_roles
 from isac_torch.sensing.glrt import Glrt
@@ -46,6 +47,8 @@ RULES = {
 }
 """Rules by the name of their line, with the reach of their guard."""
 BLOCKS = 4
+NUMBERS = (3, 4, 5)
+"""Of receive APs."""
 WIDER = 8
 """APs that may serve a UE where the links are divided freely over the UEs."""
 Row = dict[str, float | str]
@@ -128,12 +131,6 @@ class World:
         held = Held(self.drop, self.scenario, self.standard)
         return best_divided(held, receive[:, None], BatchedOptimal(), WIDER, BatchedOptimal(gap=SCREEN_GAP, tie="none"))
 
-    def counted(self, num_receive_aps: int) -> Chosen:
-        """The search with another number of receive APs, held to the same as the default roles."""
-        other = replace(self.scenario, num_receive_aps=num_receive_aps)
-        drop = other.sample(self.num_drops, generator=torch.Generator().manual_seed(self.seed))
-        return search_roles(drop, other, BatchedOptimal(), SMALL, standard=self.standard)
-
 
 def _standard_error(values: Tensor) -> float:
     return float(values.std()) / math.sqrt(len(values))
@@ -169,21 +166,17 @@ def _divided(world: World) -> list[Row]:
 
 
 def _numbers(world: World) -> list[Row]:
-    """How many receive APs: each number alone where the requirement is met, and the best number of each drop."""
-    four = search_roles(world.drop, world.scenario, BatchedOptimal(), SMALL)
-    best = rate(four.allocation.value, world.scenario)
+    """How many receive APs: the best number of each drop, by the small search, with the usual links and with links divided."""
     rows: list[Row] = []
-    for count in (3, 5):
-        found = world.counted(num_receive_aps=count)
-        met = found.allocation.violation <= 1e-6
-        own = torch.where(met, rate(found.allocation.value, world.scenario), 0.0)
-        best = torch.maximum(best, own)
-        rows.append({"roles": f"{count} receive APs, small search", "met": float(met.double().mean())})
-    ratio = best.mean() / world.rate.mean()
-    error = _standard_error(best - ratio * world.rate) / float(world.rate.mean())
-    rows.append({"roles": "best of 3, 4, 5 receive APs", "rate_over_upc": float(ratio), "rate_over_upc_se": error})
-    for row in rows[-3:]:
-        print(row, flush=True)
+    for name, search in (("usual links", SMALL), ("links divided", replace(SMALL, most_serving_aps=WIDER))):
+        parts = best_numbers(world.drop, world.scenario, BatchedOptimal(), NUMBERS, search)
+        value = torch.zeros_like(world.rate)
+        shares: Row = {}
+        for part in parts:
+            value[part.index] = worth(part.chosen.allocation)
+            shares[f"{part.count} receive APs"] = len(part.index) / world.num_drops
+        rows.append(world.ratio(f"best number of receive APs, {name}", value) | shares)
+        print(shares, flush=True)
     return rows
 
 
