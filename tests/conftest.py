@@ -1,8 +1,14 @@
 """Shape and type checks of jaxtyping and beartype over the whole package, one thread, explicit generators."""
 
+import ctypes
 import gc
+from contextlib import suppress
 
 gc.disable()  # until all tests are collected: what imports leave behind is never garbage
+
+with suppress(AttributeError):  # glibc alone: keep the memory of large arrays, instead of asking for it page by page again
+    for option, size in ((-3, 2**25), (-1, 2**30)):  # M_MMAP_THRESHOLD at its largest, M_TRIM_THRESHOLD
+        ctypes.CDLL(None).mallopt(option, size)
 
 from tests.checked import install  # noqa: E402
 
