@@ -154,11 +154,6 @@ def miss_probability(found: Moments, test: Glrt, false_alarm: float) -> Float[Te
     return StatisticLaw(found, test).miss(OperatingPoint(1.0, false_alarm))
 
 
-def threshold_of(found: Moments, test: Glrt, false_alarm: float) -> Float[Tensor, "drop block target"]:
-    """Threshold with the wanted false-alarm rate in every block: chi-square where the test whitens all, else its own law."""
-    return StatisticLaw(found, test).threshold(OperatingPoint(1.0, false_alarm))
-
-
 @dataclass(frozen=True)
 class SensingReport:
     """Quality and miss probability of many blocks, small enough to keep.

@@ -17,7 +17,7 @@ from isac_torch.sensing.glrt import (
     statistic,
 )
 from isac_torch.sensing.projection import rank
-from isac_torch.sensing.quality import miss_probability, threshold_of
+from isac_torch.sensing.quality import OperatingPoint, StatisticLaw, miss_probability
 from isac_torch.tracking.laws import chi_square_threshold
 from tests.sensing.scenes import NEAR, TESTS, label, make_pair, make_scene, make_sent, normal
 
@@ -53,7 +53,7 @@ def test_every_detector_keeps_its_false_alarm_rate_at_one_per_cent(test: Glrt) -
 def _check_false_alarms(test: Glrt, false_alarm: float, repeats: int) -> None:
     blocks = 20
     scene, sent = make_pair(0.3), make_sent(blocks, drops=1)
-    threshold = threshold_of(moments(sent, scene, test), test, false_alarm)
+    threshold = StatisticLaw(moments(sent, scene, test), test).threshold(OperatingPoint(1.0, false_alarm))
     repeated = sent.repeat(1, repeats, 1, 1, 1)
     crowd = test.form != "single"
     observed = _simulate(scene, repeated, 5, (False, crowd))
@@ -99,7 +99,7 @@ def test_miss_probability_matches_simulation(test: Glrt) -> None:
     blocks, repeats = 10, 250
     scene, sent = make_pair(0.5, listeners=2), make_sent(blocks, drops=1)
     found = moments(sent, scene, test)
-    predicted, threshold = miss_probability(found, test, 1e-2), threshold_of(found, test, 1e-2)
+    predicted, threshold = miss_probability(found, test, 1e-2), StatisticLaw(found, test).threshold(OperatingPoint(1.0, 1e-2))
     repeated = sent.repeat(1, repeats, 1, 1, 1)
     crowd = test.form != "single"
     observed = _simulate(scene, repeated, 7, (True, crowd))
