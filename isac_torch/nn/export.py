@@ -260,7 +260,7 @@ def _card(network: OneShotNetwork | ShareNetwork, training: dict[str, Any], seen
 def _facts(parity: list[Parity]) -> dict[str, Any]:
     """What only the card of a one-shot network holds."""
     return {
-        "scenario": "tracking system: max-min SINR, per-AP budgets, sensing SIR rows",
+        "scenario": "tracking system: max-min SINR, per-AP budgets, sensing constraints on the SIR",
         "inputs": dict.fromkeys(INPUTS, "float32"),
         "input_units": INPUT_UNITS,
         "balance": asdict(CONSTANTS),

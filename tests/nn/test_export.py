@@ -19,6 +19,7 @@ from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.cli import train
+from isac_torch.weights import shipped_bundle, shipped_weights
 from tests.paths import ROOT
 
 DATA = {"scenarios": [asdict(TrackingScenario.of_size("5x3x2", ap_power=0.5))], "requirements": None, "seed": 1}
@@ -194,6 +195,18 @@ def test_export_writes_a_bundle_that_answers(tmp_path):
     assert len(card["parity"]) == 10
     assert DeployedAllocator.load(tmp_path / "bundle").card["inputs"]["sent"] == "float32"
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]  # no scratch folder is left
+
+
+def test_the_shipped_card_tells_how_the_shipped_weights_were_trained():
+    card = json.loads((shipped_bundle() / CARD).read_text())
+    training = torch.load(shipped_weights("one_shot"), weights_only=True)["training"]
+    assert {**card["training"], "metrics": card["metrics"]} == json.loads(json.dumps(training))
+    data, ranges = training["hyperparameters"]["data"], card["ranges"]
+    for name, count in (("ues", "num_ues"), ("targets", "num_targets")):
+        counts = [scenario[count] for scenario in data["scenarios"]]
+        assert (ranges[name]["least"], ranges[name]["most"]) == (min(counts), max(counts))
+    requirements = data["requirements"]
+    assert (ranges["sir_min"]["least"], ranges["sir_min"]["most"]) == (requirements["low_db"], requirements["high_db"])
 
 
 @pytest.mark.slow

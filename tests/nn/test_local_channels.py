@@ -102,6 +102,14 @@ def test_a_message_that_is_late_is_that_of_the_round_before(policy):
     assert late[-1].isfinite().all()
 
 
+@pytest.mark.parametrize("channel", [Lossy, Late])
+@pytest.mark.parametrize("kind", ["air", "gain", "largest echo", "scale of targets"])
+def test_what_is_measured_or_repeated_until_heard_is_neither_lost_nor_late(channel, kind):
+    nothing = channel(1.0, torch.Generator())
+    for sent in (torch.ones(2, 3, 1), 2.0 * torch.ones(2, 3, 1)):
+        assert torch.equal(nothing(kind, sent), sent)
+
+
 @pytest.mark.parametrize("rounds", [1, 3])
 def test_receivers_hold_the_newest_message_that_has_arrived(rounds):
     """A loop over words: message t arrives in round t, or in round t + `rounds` where it is late."""
