@@ -89,6 +89,12 @@ COMMANDS: dict[str, Command] = {
             parses=True,
         ),
         Command(
+            "roles train",
+            "commands.training:train_roles",
+            "train the network that scores sets of receive APs",
+            ("--config configs/roles/train.yaml",),
+        ),
+        Command(
             "distributed train",
             "commands.training:train_distributed",
             "train a policy that runs at the APs, with messages between neighbours and no centre",

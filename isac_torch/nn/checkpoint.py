@@ -18,16 +18,24 @@ from isac_torch.nn.tracking.local_network import DistributedNetwork
 from isac_torch.nn.tracking.network import AllocationNetwork
 from isac_torch.nn.tracking.one_shot import OneShotNetwork
 from isac_torch.nn.tracking.own import OwnNetwork, class_path
+from isac_torch.nn.tracking.set_scorer import SetScorer
 from isac_torch.nn.tracking.share_network import ShareNetwork
 from isac_torch.nn.tracking.unfolded import UnfoldedPrices
 
 FORMAT = "isac-torch-network"
 FORMAT_VERSION = 1
 NetworkT = TypeVar(
-    "NetworkT", AllocationNetwork, OneShotNetwork, ShareNetwork, DistributedNetwork, UnfoldedPrices, DownlinkPilotNetwork
+    "NetworkT",
+    AllocationNetwork,
+    OneShotNetwork,
+    ShareNetwork,
+    DistributedNetwork,
+    UnfoldedPrices,
+    DownlinkPilotNetwork,
+    SetScorer,
 )
 Network: TypeAlias = (
-    AllocationNetwork | OneShotNetwork | ShareNetwork | DistributedNetwork | UnfoldedPrices | DownlinkPilotNetwork
+    AllocationNetwork | OneShotNetwork | ShareNetwork | DistributedNetwork | UnfoldedPrices | DownlinkPilotNetwork | SetScorer
 )
 KINDS: tuple[type[Network], ...] = get_args(Network)
 _REMEDY = "train it again"
@@ -38,6 +46,7 @@ _USES = {
     OwnNetwork.SYSTEM: "a network of one's own, which `isac-torch evaluate` takes as package.module:Name",
     DistributedNetwork.SYSTEM: "a distributed network, which `isac-torch evaluate` takes as distributed_r<rounds>",
     UnfoldedPrices.SYSTEM: "unfolded price steps, which `isac-torch evaluate` takes as unfolded_r<rounds>",
+    SetScorer.SYSTEM: "a scorer of receive APs, which `isac_torch.roles.scored` takes",
     DownlinkPilotNetwork.SYSTEM: "a downlink-pilot network, which `isac-torch downlink-pilots` evaluates and exports",
 }
 """What each network is, and the command that takes its weights."""

@@ -22,6 +22,7 @@ from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.roles.held import Chosen, Held, default_standard, joined, raised, worth
 from isac_torch.roles.links import wider
+from isac_torch.roles.scored import ScoredSearch, scored_roles
 from isac_torch.roles.search import Search, search_roles
 from isac_torch.roles.target_search import TargetSearch, search_for_targets
 from isac_torch.solvers.tracking.target_powers import target_powers
@@ -51,6 +52,7 @@ class RolePolicy:
             no target is asked for more than uniform power gives.
         enough_db: ratio of echo to noise (dB) up to which a scan cell is held to uniform power; None: always.
         search: how much to look at, in networks whose sets of receive APs can be listed; `Search.reduced` of it in larger ones.
+            Or how many sets to solve of those that a network puts first.
         for_targets: how much to look at where `kept` is below 1.
     """
 
@@ -58,7 +60,7 @@ class RolePolicy:
     allocator: str = "opc_batched"
     kept: float = 1.0
     enough_db: float | None = None
-    search: Search = field(default_factory=Search)
+    search: Search | ScoredSearch = field(default_factory=Search)
     for_targets: TargetSearch = field(default_factory=TargetSearch)
 
     def choose(self, drop: TrackingDrop, scenario: TrackingScenario) -> Chosen:
@@ -71,10 +73,11 @@ class RolePolicy:
         """
         asked, allocator = self.asking(scenario), TRACKING.named(self.allocator)
         listed = comb(scenario.num_aps, scenario.receive_aps) <= MOST_SETS
-        search = self.search if listed else self.search.reduced()
 
         def plain(some: Tensor) -> Chosen:
-            return search_roles(drop.select(some), asked, allocator, search)
+            if isinstance(self.search, ScoredSearch):
+                return scored_roles(drop.select(some), asked, allocator, self.search)
+            return search_roles(drop.select(some), asked, allocator, self.search if listed else self.search.reduced())
 
         def more(some: Tensor) -> Chosen:
             return self._raised(drop.select(some), asked, allocator)
@@ -130,9 +133,10 @@ ROLE_POLICIES = {
     policy.name: policy
     for policy in (
         RolePolicy("opc_dominate_roles", enough_db=13.0),
+        RolePolicy("opc_dominate_scored_roles", enough_db=13.0, search=ScoredSearch()),
         RolePolicy("opc_dominate_joint", enough_db=13.0, search=Search(most_serving_aps=8)),
         RolePolicy("opc_sense_roles", kept=0.9, enough_db=13.0),
     )
 }
-"""Policies by name: the largest rate at uniform power's sensing by roles, and by roles and serving sets together; roles for the
-targets' sake."""
+"""Policies by name: the largest rate at uniform power's sensing by roles, by roles that a network puts first, and by roles and
+serving sets together; roles for the targets' sake."""

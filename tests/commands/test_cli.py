@@ -97,7 +97,7 @@ def test_a_missing_package_is_named_with_the_extra_that_brings_it(capsys, monkey
 
 
 def test_a_group_lists_its_own_commands(capsys):
-    assert GROUPS == ("dataset", "distributed", "leaderboard", "reproduce", "downlink-pilots")
+    assert GROUPS == ("dataset", "roles", "distributed", "leaderboard", "reproduce", "downlink-pilots")
     said = error_line(capsys, ["dataset", "eat"])
     assert "choose from dataset info, dataset verify;" in said
 

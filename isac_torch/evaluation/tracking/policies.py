@@ -43,6 +43,7 @@ POLICIES = {
     **{name: Policy(name, DOMINATE) for name in ("newton_dominate", *TRACKING.learned) if "_dominate" in name},
     **{name: Policy(policy.allocator, name) for name, policy in ROLE_POLICIES.items()},
     "gnn_dominate_roles": Policy("gnn_dominate", "opc_dominate_roles"),
+    "gnn_dominate_scored_roles": Policy("gnn_dominate", "opc_dominate_scored_roles"),
 }
 """Allocator and variant behind the name of each policy."""
 
