@@ -18,7 +18,7 @@ PROCESSES ?= 2
 RESUME = $(if $(wildcard $(1)/checkpoints/last.ckpt),--ckpt_path last)
 NOTEBOOKS := $(patsubst docs/tutorials/%.py,build/notebooks/%.ipynb,$(wildcard docs/tutorials/*.py))
 
-.PHONY: help setup test test-slow check format demo demo-sir weights weights-aps native native-check native-arm mutations tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
+.PHONY: help setup test test-slow check format demo demo-sir weights weights-aps weights-roles native native-check native-arm mutations tensorboard bench-labels gpu-check history notebooks docs wheel wheel-check release clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
@@ -91,6 +91,9 @@ weights-aps: $(STAMP) ## train the policy that runs at the APs again (about 80 m
 	$(BIN)/isac-torch generate --config configs/generate/unseen_val.yaml
 	for part in train tune noise; do $(BIN)/isac-torch distributed train --config configs/distributed/$$part.yaml || exit 1; done
 	$(BIN)/isac-torch distributed export --checkpoint runs/training/distributed_noise/model.pt --output runs/policy.npz
+
+weights-roles: $(STAMP) ## train the network that scores sets of receive APs again (about a quarter of an hour of one core) into runs/training/roles
+	$(BIN)/isac-torch roles train --config configs/roles/train.yaml
 
 tensorboard: $(STAMP) ## look at runs/ in a browser
 	$(BIN)/tensorboard --logdir runs --port $(PORT)

@@ -106,7 +106,7 @@ def fit(known: Sequence[Labels], settings: ScorerSettings, seed: int = 0) -> tup
 
 
 def loss_of(outlook: Outlook, labels: Labels, gain_weight: float) -> Tensor:
-    """Cross-entropy of the odds, and the error of the log ratio of SINRs in sets that meet the requirement; eq. (127)."""
+    """Cross-entropy of the odds, and the error of the log ratio of SINRs in sets that meet the requirement; eq. (126)."""
     met = labels.value > 0.0
     ratio = (labels.value / labels.value[:, :1]).clamp_min(LEAST_RATIO).log()
     wrong = smooth_l1_loss(outlook.gain[met], ratio[met], beta=_TOLERATED)

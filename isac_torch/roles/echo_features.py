@@ -1,4 +1,4 @@
-"""Echoes that a set of receive APs hears at uniform power, were beams without direction: eqs. (121)-(125) of docs/roles.md."""
+"""Echoes that a set of receive APs hears at uniform power, were beams without direction: eqs. (121)-(124) of docs/roles.md."""
 
 from __future__ import annotations
 

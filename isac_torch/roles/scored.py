@@ -1,4 +1,4 @@
-"""The choice of receive APs by a network that scores all sets in one pass; section 4 of docs/roles.md.
+"""The choice of receive APs by a network that scores all sets in one pass; section 3 of docs/roles.md.
 
 The network reads what every set does to UEs, targets and scan cells (`roles.features`). The best few sets of each drop are
 solved under the whole requirement, the default roles among them, so that no drop gets worse whatever the network says.

@@ -24,7 +24,8 @@ RAW = ("gnn_dominate", "gnn", "gnn_shipped", "first_order")
 REFINED = ("gnn_refined", "gnn_repaired")
 """Rows that stand for the policy with help of the engine, the first that is there."""
 
-_LEARNED = {"gnn_dominate", "gnn_dominate_one_shot", "gnn_dominate_roles", "gnn", "gnn_shipped", *REFINED}
+_ROLES = ("gnn_dominate_roles", "gnn_dominate_scored_roles")
+_LEARNED = {"gnn_dominate", "gnn_dominate_one_shot", *_ROLES, "gnn", "gnn_shipped", *REFINED}
 _WIDE_PICTURES = ("powers_typical", "powers_worst", "load_worst")
 _WORST_DROPS = 8
 _DROP_COLUMNS = (

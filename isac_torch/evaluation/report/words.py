@@ -22,10 +22,12 @@ ALLOCATORS = {
     "opc_dominate_fair": "the same requirement; smallest rate of the optimum, then the fairest mean rate above it",
     "opc_dominate_roles": "the same requirement, with receive APs chosen anew in every drop for the smallest rate",
     "opc_dominate_joint": "the same requirement, with receive APs and serving sets chosen together, as many links in all",
+    "opc_dominate_scored_roles": "the same requirement, with receive APs that a network puts first",
     "opc_sense_roles": "the same requirement, with receive APs chosen anew in every drop, and more SICNR, for the targets",
     "gnn_dominate": "the trained network under the same requirement, kept by a guard without a certificate",
     "gnn_dominate_one_shot": "one pass of the same network and the guard, without steps of ascent",
     "gnn_dominate_roles": "the same network after the choice of receive APs",
+    "gnn_dominate_scored_roles": "the same network with receive APs that another network puts first",
     "newton_dominate": "the guard's Newton steps from uniform power, without a network",
     "gnn_refined": "the network, followed by a few rounds of the batched engine, with a certificate",
 }

@@ -1,7 +1,7 @@
 """A network that scores sets of receive APs: from what a set does to every UE, target and scan cell to what it is worth.
 
 Nodes of a kind are read by the same small network and pooled, so that sizes may differ and numberings do not matter. It knows
-no physics: features come from `isac_torch.roles.features`. Section 4 of docs/roles.md.
+no physics: features come from `isac_torch.roles.features`. Section 3 of docs/roles.md.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Outlook:
 
     @property
     def merit(self) -> Float[Tensor, "drop set"]:
-        """Expected relative gain in smallest SINR: sets are ordered by it."""
+        """Expected relative gain in smallest SINR, by which sets are ordered, eq. (125)."""
         return self.odds.sigmoid() * self.gain.expm1()
 
 
