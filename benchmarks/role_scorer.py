@@ -115,19 +115,16 @@ class World:
             line["violation"] = float(chosen.allocation.violation.max())
         return line
 
-    def sensed(self, chosen: Chosen) -> Row:
-        """True SICNR and miss probability minus those of uniform power with the default roles."""
-        pairs = zip(self._senses(chosen.drop, chosen.allocation.power), self._senses(self.drop, self.power), strict=True)
-        line: Row = {}
-        for name, (now, before) in zip(("sicnr_minus_upc_db", "miss_minus_upc"), pairs, strict=True):
-            line |= {name: float((now - before).mean()), f"{name}_se": _standard_error(now - before)}
-        return line
+    def sensed(self, chosen: Chosen, piece: Tensor) -> Tensor:
+        """True SICNR (dB) and miss probability minus those of uniform power with the default roles: [drop, 2]."""
+        usual = self._senses(self.drop.select(piece), self.power[piece])
+        return self._senses(chosen.drop, chosen.allocation.power) - usual
 
-    def _senses(self, drop: TrackingDrop, power: Tensor) -> tuple[Tensor, Tensor]:
+    def _senses(self, drop: TrackingDrop, power: Tensor) -> Tensor:
         setup = self.scenario.sensing
         report = assess(drop, self.scenario, setup, power, Glrt("paper"), num_blocks=BLOCKS, seed=self.seed, with_miss=True)
         assert report.miss is not None
-        return to_db(report.quality.ratio.mean(1)).mean(1), report.miss.mean(1).mean(1)
+        return torch.stack([to_db(report.quality.ratio.mean(1)).mean(1), report.miss.mean(1).mean(1)], 1)
 
 
 def _standard_error(values: Tensor) -> float:
@@ -135,8 +132,9 @@ def _standard_error(values: Tensor) -> float:
 
 
 def measure(world: World, every: dict[str, Choice]) -> list[Row]:
-    """One row for each rule and choice, printed after each turn; those of all drops, with their true echoes, at the end."""
+    """One row for each rule and choice, printed after each turn for the drops so far."""
     found: dict[str, list[Chosen]] = {name: [] for name in every}
+    sensed: dict[str, list[Tensor]] = {name: [] for name in every}
     seconds, values = dict.fromkeys(["rules", *every], 0.0), []
     rows: list[Row] = []
     for piece in torch.arange(world.drop.num_drops).split(TURN):
@@ -148,14 +146,16 @@ def measure(world: World, every: dict[str, Choice]) -> list[Row]:
             start = time.process_time()
             found[name].append(choose(some))
             seconds[name] += time.process_time() - start
+            sensed[name].append(world.sensed(found[name][-1], piece))
         rules, spent = torch.cat(values), 2.0 * seconds["rules"] / (1 + len(RULES))
         rows = [world.row(name, rules[:, [0, place]].amax(1), spent, None) for place, name in enumerate(RULES, start=1)]
         rows.append(world.row("best rule of each drop", rules.amax(1), seconds["rules"], None))
         for name, parts in found.items():
-            rows.append(world.row(name, joined(parts).allocation.value, seconds[name], joined(parts)))
+            line = world.row(name, joined(parts).allocation.value, seconds[name], joined(parts))
+            for quantity, change in zip(("sicnr_minus_upc_db", "miss_minus_upc"), torch.cat(sensed[name]).mT, strict=True):
+                line |= {quantity: float(change.mean()), f"{quantity}_se": _standard_error(change)}
+            rows.append(line)
         show(rows)
-    rows = [row | (world.sensed(joined(found[str(row["roles"])])) if row["roles"] in found else {}) for row in rows]
-    show(rows)
     return rows
 
 

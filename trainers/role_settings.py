@@ -33,7 +33,7 @@ class ScorerSettings:
     """
 
     hidden: int = 32
-    epochs: int = 150
+    epochs: int = 40
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     gain_weight: float = 3.0
