@@ -46,15 +46,20 @@ def train_scorer(
     if not rounds or not all(rounds):
         raise IsacError(f"rounds={[len(blocks) for blocks in rounds]} must be at least one, each of at least one block")
     folder, how = writable_folder(Path(output)), ScorerSettings() if settings is None else settings
-    known: list[Labels] = []
-    scorer, loss = None, math.nan
-    for number, blocks in enumerate(rounds, start=1):
-        queue = [block for block in blocks for _ in range(block.blocks)]
-        for block in tqdm(queue, desc=f"labels of round {number}", unit="block"):
-            known.append(_block(block, seed + len(known), folder, scorer))
+    known = _labels(rounds[0], seed, folder, None)
+    scorer, loss = fit(known, how)
+    for blocks in rounds[1:]:
+        known += _labels(blocks, seed + len(known), folder, scorer)
         scorer, loss = fit(known, how)
     facts = {"loss": loss, "blocks": len(known), "sets": sum(labels.value.numel() for labels in known), "seed": seed}
     save_network(folder / "model.pt", scorer, facts)
+
+
+def _labels(blocks: Sequence[Block], seed: int, folder: Path, scorer: SetScorer | None) -> list[Labels]:
+    """The labels of one round; `scorer` is the network so far."""
+    queue = [block for block in blocks for _ in range(block.blocks)]
+    places = enumerate(tqdm(queue, desc="labels of a round", unit="block"))
+    return [_block(block, seed + place, folder, scorer) for place, block in places]
 
 
 def _block(block: Block, seed: int, folder: Path, scorer: SetScorer | None) -> Labels:
@@ -66,7 +71,7 @@ def _block(block: Block, seed: int, folder: Path, scorer: SetScorer | None) -> L
         new = labelled(held, drawn_sets(held, block.sets, generator, scorer))
         arrays = {"ue": new.nodes.ue, "target": new.nodes.target, "cell": new.nodes.cell, "value": new.value}
         with written_whole(path) as partial:
-            np.savez(partial, **{name: value.numpy() for name, value in arrays.items()})
+            np.savez(partial, allow_pickle=False, **{name: value.numpy() for name, value in arrays.items()})
     with np.load(path, allow_pickle=False) as stored:
         ue, target, cell, value = (torch.from_numpy(stored[name]) for name in ("ue", "target", "cell", "value"))
     return Labels(SetFeatures(ue, target, cell), value)
@@ -89,9 +94,9 @@ def fit(known: Sequence[Labels], settings: ScorerSettings, seed: int = 0) -> tup
         SetFeatures(*(torch.cat([getattr(x.nodes, name).flatten(0, 2) for x in known])[None, None] for name in names))
     )
     optimizer = torch.optim.AdamW(scorer.parameters(), settings.learning_rate, weight_decay=settings.weight_decay)
-    total, step, losses = settings.epochs * len(known), 0, []
+    total, step = settings.epochs * len(known), 0
     for _ in range(settings.epochs):
-        losses = []
+        losses: list[float] = []
         for place in torch.randperm(len(known), generator=generator).tolist():
             warm, fall = min(1.0, (step + 1) / _WARMUP), 0.51 + 0.49 * math.cos(math.pi * step / total)
             for group in optimizer.param_groups:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from isac_torch.errors import IsacError
+
 
 @dataclass(frozen=True)
 class Block:
@@ -18,6 +20,12 @@ class Block:
     blocks: int
     drops: int
     sets: int
+
+    def __post_init__(self) -> None:
+        """Refuse a block without labels."""
+        for name in ("blocks", "drops", "sets"):
+            if getattr(self, name) < 1:
+                raise IsacError(f"{name}={getattr(self, name)} of {self.size} must be at least 1; leave the block out")
 
 
 @dataclass(frozen=True)
@@ -37,3 +45,9 @@ class ScorerSettings:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     gain_weight: float = 3.0
+
+    def __post_init__(self) -> None:
+        """Refuse a network or a training of no size."""
+        for name in ("hidden", "epochs"):
+            if getattr(self, name) < 1:
+                raise IsacError(f"{name}={getattr(self, name)} must be at least 1")

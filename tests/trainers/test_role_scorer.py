@@ -109,3 +109,16 @@ def test_the_command_trains(tmp_path, capsys):
     assert load_network(tmp_path / "run" / "model.pt", SetScorer)[0].shape == {"hidden": 4}
     assert main(["roles", "train", "--rounds", "[]", "--output", str(tmp_path / "none")]) == 2
     assert "rounds=[]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Block("6x4x2", blocks=0, drops=2, sets=4), "blocks=0 of 6x4x2"),
+        (lambda: Block("6x4x2", blocks=1, drops=2, sets=-1), "sets=-1"),
+        (lambda: ScorerSettings(epochs=0), "epochs=0"),
+    ],
+)
+def test_settings_of_no_size_are_refused(make, words):
+    with pytest.raises(IsacError, match=words):
+        make()
