@@ -33,7 +33,7 @@ from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import MOST_SETS, by_rule
 from isac_torch.tracking.scenario import TrackingScenario
 
-SMALL = Search(looked=40, solved=6, rounds=0)
+SMALL = Search(looked=40, solved=6, rounds=0, finalists=4)
 TURN = 12
 """Drops after which the next choice has its turn, so that all are timed under the same load."""
 BLOCKS = 4
