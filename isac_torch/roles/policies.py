@@ -86,6 +86,11 @@ class RolePolicy:
         answer = first_met(drop.num_drops, tries, lambda chosen, _: worth(chosen.allocation) > 0.0)
         return map_tensors(joined(answer.answers), lambda t: t[answer.place])
 
+    @property
+    def most_serving_aps(self) -> int | None:
+        """APs that may serve a UE where links are divided freely over the UEs; None: every UE has as many as usual."""
+        return self.search.most_serving_aps if isinstance(self.search, Search) else None
+
     def asking(self, scenario: TrackingScenario) -> TrackingScenario:
         """The scenario with what this policy asks of the radar, before the targets' SICNR is raised."""
         own = scenario.requirement

@@ -63,7 +63,7 @@ def chosen_roles(
 
 def _read(path: Path, drop: TrackingDrop, policy: RolePolicy, scenario: TrackingScenario) -> dict[str, Tensor] | None:
     """Receive APs, factors asked of the targets and links that may be used; None where the file is missing or damaged."""
-    most = policy.search.most_serving_aps
+    most = policy.most_serving_aps
     names = ["receive", "factor"] if most is None else ["receive", "factor", "serves"]
     links = (*drop.serving_ap.shape[:2], places(drop, most or 0))
     try:
