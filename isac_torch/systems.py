@@ -121,7 +121,7 @@ TRACKING: System[TrackingScenario, TrackingDrop, MaxMinSinrProblem] = System(
     network=_tracking_network,
     size=lambda scenario: f"{scenario.num_aps}x{scenario.num_ues}x{scenario.num_targets}",
     value_column=("min SINR dB", to_db),
-    reach_column=("SIR reach dB", to_db),
+    reach_column=("reach dB", to_db),
 )
 DOWNLINK_PILOTS: System[DownlinkPilotScenario, DownlinkPilotDrop, MinMaxNmseProblem] = System(
     name="downlink_pilots",
