@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from isac_torch.allocation import Allocation, Allocator
     from isac_torch.tracking.drop import TrackingDrop
     from isac_torch.tracking.problem import MaxMinSinrProblem
+    from isac_torch.tracking.scenario import TrackingScenario
 
 
 def best_divided(
@@ -51,9 +52,7 @@ def best_divided(
     Raises:
         ScenarioError: beams that depend on which UEs an AP serves.
     """
-    kind = held.scenario.beams.kind
-    if kind != "mrt":
-        raise ScenarioError(f"beams.kind={kind!r}: links are divided over the UEs for beams of kind 'mrt'; leave beams out")
+    check_divisible(held.scenario)
     drops, count, _ = sets.shape
     index = torch.arange(drops).repeat_interleave(count)
     wide = wider(held.network(index, sets.flatten(0, 1)), most)
@@ -65,6 +64,13 @@ def best_divided(
     rows = torch.arange(drops)
     better = worth(free.allocation) > worth(usual.allocation)
     return map_tensors(joined([usual, free]), lambda t: t[torch.where(better, rows + drops, rows)])
+
+
+def check_divisible(scenario: TrackingScenario) -> None:
+    """Raise ScenarioError where beams depend on which UEs an AP serves, so that a link left out would change the others."""
+    kind = scenario.beams.kind
+    if kind != "mrt":
+        raise ScenarioError(f"beams.kind={kind!r}: links are divided over the UEs for beams of kind 'mrt'; leave beams out")
 
 
 def wider(drop: TrackingDrop, most: int) -> TrackingDrop:

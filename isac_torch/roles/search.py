@@ -21,7 +21,7 @@ from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.tracking.batched import BatchedOptimal
 from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined, worth
-from isac_torch.roles.links import best_divided, places
+from isac_torch.roles.links import best_divided, check_divisible, places
 from isac_torch.tracking.drop import AllAps, all_aps
 from isac_torch.tracking.roles import MOST_SETS, RULES, by_rule, nearest_gap, swapped, weakest_amplitude
 
@@ -88,9 +88,11 @@ def search_roles(
         With `most_serving_aps` the drops have that many places a UE, and `serves` says which are used.
 
     Raises:
-        ScenarioError: requirement of kind `sir` or `none`.
+        ScenarioError: requirement of kind `sir` or `none`; with `most_serving_aps` beams that depend on the serving sets.
     """
     settings = Search() if search is None else search
+    if settings.most_serving_aps is not None:
+        check_divisible(scenario)
     quick = BatchedOptimal(gap=SCREEN_GAP, tie="none") if screen is None else screen
     parts = []
     for piece in torch.arange(drop.num_drops).split(max(1, TOGETHER // (settings.finalists + len(RULES)))):
