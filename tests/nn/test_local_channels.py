@@ -60,6 +60,27 @@ def test_few_bits_cost_little_and_many_next_to_nothing(policy):
     assert torch.equal(Coarse(2)("parts of constraints", promise), promise)
 
 
+LIMITS = {
+    "measured by UEs": (-5.0, 19.0),
+    "shared pilots of UEs": (-10.0, 10.0),
+    "price of UEs": (-25.0, 20.0),
+    "measured at targets": (-8.0, 6.0),
+    "price of targets": (-20.0, 12.0),
+    "up": (-6.0, 6.0),
+}
+"""Nepers. Shipped policies were trained and judged with these."""
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+@pytest.mark.parametrize("bits", [4, 8])
+def test_few_bits_are_spread_evenly_between_the_limits_of_a_message(kind, bits):
+    low, high = LIMITS[kind]
+    values = torch.linspace(low, high, 2**bits)
+    torch.testing.assert_close(Coarse(bits)(kind, values[None, None])[0, 0], values)
+    beyond = Coarse(bits)(kind, torch.tensor([[[low - 1.0, high + 1.0]]]))
+    torch.testing.assert_close(beyond, torch.tensor([[[low, high]]]))
+
+
 def test_the_loudest_pairs_hear_each_other():
     problem = problem_of("9x4x2")
     every, half = loudest_pairs(problem, 1.0), loudest_pairs(problem, 0.5)
