@@ -54,6 +54,8 @@ native-arm: ## does the core compile for aarch64? needs aarch64-linux-gnu-gcc, o
 	$$(command -v aarch64-linux-gnu-gcc || echo "$(or $(PYTHON),$(BIN)/python) -m ziglang cc -target aarch64-linux-gnu") \
 	  -O3 -std=gnu11 -fno-math-errno -Wall -Wextra -Werror -Wno-psabi -fPIC -shared -o build/_native_aarch64.so native/*.c -lm
 
+# One thread of linear algebra in each of the processes that share the cores: more of them wait for each other, and use a core for it.
+test test-slow: export OMP_NUM_THREADS := 1
 test: $(STAMP) ## every fast test
 	$(BIN)/pytest --numprocesses $(PROCESSES) --dist loadfile
 
