@@ -1,5 +1,6 @@
 """Pilot lengths by the network: least lengths against the proofs, powers against the search, training and files."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from isac_torch import BatchedMinMaxNmse, DownlinkPilotScenario, Status, allocate, power_problem
 from isac_torch.allocators.downlink_pilots.frame import best_frame, fixed_frame, frame_at
 from isac_torch.allocators.downlink_pilots.frame_policy import (
+    Lengths,
     chosen_downlink,
     lengths_of,
     load_scorer,
@@ -47,6 +49,29 @@ def test_the_network_comes_close_to_the_search():
     assert bool((plan.rate <= best.rate * 1.01).all())
     assert float((plan.rate[some] / best.rate[some]).mean()) > 0.93
     assert bool((plan.tried <= 1).all())
+
+
+def test_the_network_reads_ten_numbers_of_a_road_and_a_length():
+    accuracy = [-0.9, -2.0, -1.5, -1.2, -1.1, -1.0]
+    table = torch.tensor([accuracy], dtype=torch.float64)
+    lengths = Lengths(torch.tensor([3]), 2, 14, table, torch.tensor([0.7], dtype=torch.float64))
+    downlink = [3, 4, 40]
+    read, left = lengths.inputs(torch.tensor([downlink]))[0], lengths.left(torch.tensor([downlink]))[0]
+    for index, symbols in enumerate(downlink):
+        long = math.log(symbols)
+        best, even, even_mean, free, second, free_mean = accuracy
+        inside = best + long
+        wanted = [min(inside, 1.5), math.exp(-5.0 * inside)]
+        wanted += [min(part + long, 2.0) for part in (free, second, free_mean)]
+        wanted += [even - best, even_mean - best, 0.7, 2 / 4 - 1, long - 1.5]
+        assert read[index].tolist() == pytest.approx(wanted, rel=1e-12)
+        share = 1.0 - (symbols + 2) / 14
+        assert float(left[index]) == (pytest.approx(math.log(share)) if share > 0.0 else -math.inf)
+
+
+def test_a_frame_without_room_for_a_symbol_of_every_ue_has_no_plan():
+    scenario = replace(SMALL, frame_symbols=4, downlink_symbols=1)
+    assert not bool(policy_frame(drawn(SMALL, 2), scenario).feasible.any())
 
 
 def test_no_frame_where_no_length_meets_the_bounds():

@@ -1,6 +1,7 @@
 """Messages of policies at the APs: cut to few bits, lost, late, of a dead AP; the ledger of what is sent."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
@@ -81,9 +82,15 @@ def test_few_bits_are_spread_evenly_between_the_limits_of_a_message(kind, bits):
     torch.testing.assert_close(beyond, torch.tensor([[[low, high]]]))
 
 
-def test_the_loudest_pairs_hear_each_other():
-    problem = problem_of("9x4x2")
+@pytest.mark.parametrize("size", ["9x4x2", "9x2x0"])
+def test_the_loudest_pairs_hear_each_other(size):
+    problem = problem_of(size)
     every, half = loudest_pairs(problem, 1.0), loudest_pairs(problem, 0.5)
+    loud = torch.zeros_like(half, dtype=torch.float64)
+    for drop, ue, ap in product(range(3), range(problem.num_ues), range(problem.num_aps)):
+        own = problem.link_ap[drop] == ap
+        loud[drop, ue, ap] = problem.leakage[drop, ue, own].mean() if own.any() else 0.0
+    assert bool((loud.where(half, torch.inf).amin((1, 2)) >= loud.where(~half, 0.0).amax((1, 2))).all())
     assert every.all()
     assert torch.equal(half.sum((1, 2)), torch.full((3,), half[0].numel() // 2))
 

@@ -1,0 +1,62 @@
+"""The search for receive APs for the targets' sake: what it calls promising, and drops that do not see each other."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from isac_torch.allocation import allocate, equal_split
+from isac_torch.allocators.registry import TRACKING
+from isac_torch.roles.held import Held, default_standard
+from isac_torch.roles.target_search import TargetSearch, _outlook, search_for_targets
+from isac_torch.tracking.build import power_problem
+from isac_torch.tracking.drop import all_aps
+from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.scenario import TrackingScenario
+
+SMALL = TrackingScenario(
+    num_aps=6,
+    num_receive_aps=2,
+    num_antennas=2,
+    num_ues=3,
+    num_targets=2,
+    serving_aps=2,
+    sensing_aps=2,
+    requirement=Requirement("dominate", scan=0.0, position=0.0),
+)
+
+
+def drops(scenario, count):
+    return scenario.sample(count, generator=torch.Generator().manual_seed(3))
+
+
+def test_the_outlook_is_a_sum_over_the_constraints():
+    """(log SICNR) + 0.5 (log of what cells miss) + 2 (log of what position information misses), all with uniform power."""
+    scenario = replace(SMALL, requirement=Requirement("dominate"))
+    problem = power_problem(drops(scenario, 2), scenario)
+    position, generator = problem.position, torch.Generator().manual_seed(1)
+    assert position is not None
+    harder, more = (2.0 * torch.rand(one.shape, generator=generator) + 0.3 for one in (problem.sir_min, position.required))
+    problem = replace(problem, sir_min=problem.sir_min * harder, position=replace(position, required=position.required * more))
+    uniform = equal_split(problem)
+    for drop, found in enumerate(_outlook(problem, torch.arange(2)).tolist()):
+        reached = (problem.sir(uniform) / problem.sir_min)[drop].tolist()
+        known = (position.h(uniform) / (position.required * more))[drop].tolist()
+        wanted = sum(math.log(one) for one in reached[:2])
+        wanted += 0.5 * sum(math.log(one) for one in reached[2:] if one < 1.0)
+        wanted += 2.0 * sum(math.log(one) for one in known if one < 1.0)
+        assert found == pytest.approx(wanted, rel=1e-9)
+
+
+def test_drops_do_not_see_each_other():
+    drop = drops(SMALL, 4)
+    floor = 0.7 * allocate(power_problem(drop, SMALL), TRACKING.named("upc")).value
+    held, search = Held(drop, SMALL, default_standard(drop, SMALL)), TargetSearch(looked=6, solved=4, rounds=3)
+    together = search_for_targets(held, floor, 0.7, search)
+    assert bool((together != all_aps(drop).receive).any(-1).all())
+    for index in range(4):
+        one = torch.tensor([index])
+        assert torch.equal(search_for_targets(held.select(one), floor[one], 0.7, search)[0], together[index])
+    once = search_for_targets(held, floor, 0.7, replace(search, rounds=1))
+    assert bool((once != together).any()), "one round is not enough for some drop"
