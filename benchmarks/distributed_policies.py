@@ -9,9 +9,10 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -132,13 +133,14 @@ def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: in
     answers: dict[str, list[dict[str, float]]] = {}
     state: dict[str, LocalState] = {}
     least: dict[str, Tensor] = {}
+    before: MaxMinSinrProblem | None = None
     for slot in range(count):
         problem = power_problem(drop, scenario)
         with torch.no_grad():
             cold = run_rounds(policy, problem, None, 8)
             found = {"8 from nothing": (cold, 8.0), "8 from nothing, 2 exchanges": (promised(problem, cold, 2), 8.0)}
             for name, (rounds, exchanges, share) in FOLLOWING.items():
-                held, spent = run_rounds(policy, problem, state.get(name), rounds if slot else 8), float(rounds)
+                held, spent = run_rounds(policy, problem, state.get(name), rounds if slot else 8, before), float(rounds)
                 if share is not None:
                     again = began_anew(problem, held, share * least[name]) if slot else torch.ones(num_drops, dtype=torch.bool)
                     held, spent = chosen(again, cold, held), rounds + 8.0 * float(again.double().mean())
@@ -151,24 +153,36 @@ def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: in
             for name, (now, spent) in found.items():
                 row = judged(problem.select(good), within(problem, now.share)[good], best.value[good]) | {"rounds": spent}
                 answers.setdefault(name, []).append(row)
-        drop = moved(drop, scenario, walking * step, velocity * step)
+        before, drop = problem, moved(drop, scenario, walking * step, velocity * step)
     return {name: {key: sum(row[key] for row in rows) / len(rows) for key in rows[0]} for name, rows in answers.items()}
 
 
-def run_rounds(policy: Distributed, problem: MaxMinSinrProblem, before: LocalState | None, rounds: int) -> LocalState:
-    """What the nodes hold after the first rounds, or after repetitions of the last one where there is a state before them."""
+def run_rounds(
+    policy: Distributed,
+    problem: MaxMinSinrProblem,
+    held: LocalState | None,
+    rounds: int,
+    before: MaxMinSinrProblem | None = None,
+) -> LocalState:
+    """What the nodes hold after the first rounds; where they held something after the slot `before`, after they went ahead and
+    repeated the last round.
+    """
     network, single = policy.policy, problem.cast(torch.float32)
     known = neighbourhoods(single)
-    state = network.begin(single, known) if before is None else before
-    for index in range(rounds):
-        state = network.advance(single, known, state, index if before is None else network.rounds)
+    if held is None or before is None:
+        state, first = network.begin(single, known), 0
+    else:
+        last = before.cast(torch.float32)
+        state, first = network.go_ahead((last, neighbourhoods(last)), single, known, held), network.rounds
+    for index in range(first, first + rounds):
+        state = network.advance(single, known, state, index)
     return state
 
 
 def promised(problem: MaxMinSinrProblem, state: LocalState, exchanges: int) -> LocalState:
     """What the nodes hold after exchanges of promises: only powers change."""
     single = problem.cast(torch.float32)
-    return LocalState(settled(single, neighbourhoods(single), state.share, exchanges), state.private)
+    return replace(state, share=settled(single, neighbourhoods(single), state.share, exchanges))
 
 
 def smallest_rate(problem: MaxMinSinrProblem, state: LocalState) -> Tensor:
@@ -185,11 +199,17 @@ def began_anew(problem: MaxMinSinrProblem, state: LocalState, least: Tensor) -> 
 def chosen(again: Tensor, cold: LocalState, went_on: LocalState) -> LocalState:
     """The state of eight rounds from nothing in the drops that begin anew."""
 
-    def of(anew: Tensor, before: Tensor) -> Tensor:
-        return torch.where(again.reshape(-1, *(1,) * (anew.ndim - 1)), anew, before)
+    def of(anew: Any, before: Any) -> Any:
+        if anew is None:
+            return None
+        if isinstance(anew, tuple):
+            return tuple(of(*both) for both in zip(anew, before, strict=True))
+        if isinstance(anew, Tensor):
+            return torch.where(again.reshape(-1, *(1,) * (anew.ndim - 1)), anew, before)
+        return replace(anew, **{part.name: of(getattr(anew, part.name), getattr(before, part.name)) for part in fields(anew)})
 
-    private = tuple(of(*both) for both in zip(cold.private, went_on.private, strict=True))
-    return LocalState(of(cold.share, went_on.share), private)
+    found: LocalState = of(cold, went_on)
+    return found
 
 
 def moved(drop: TrackingDrop, scenario: TrackingScenario, walked: Tensor, flown: Tensor) -> TrackingDrop:

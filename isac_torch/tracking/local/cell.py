@@ -16,6 +16,7 @@ from jaxtyping import Float
 from isac_torch.links import split_by_node, spread_to_links
 from isac_torch.tensors import Array, amplitude, at_least, at_rows, counting, namespace, sum_at, within
 from isac_torch.tracking.local.features import alone, near, scaled
+from isac_torch.tracking.local.following import Heard
 from isac_torch.tracking.local.policy import LocalState
 from isac_torch.tracking.local.rounds import (
     AIR,
@@ -159,7 +160,7 @@ def advanced(
     serves = counting(problem.num_links, step) < comm
     step = xp.where(serves, step, step * rest + cell.own_step * beams[..., 0])
     share = within_budgets(problem, state.share + step + cell.move(new)[..., 0])
-    return LocalState(share, (new, ue, target))
+    return LocalState(share, (new, ue, target), Heard(told, log_price, price))
 
 
 def _budget_price(problem: MaxMinSinrProblem[Array], asked: Any, cost: Any, length: Any) -> Any:

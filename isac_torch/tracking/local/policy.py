@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic
 
 from jaxtyping import Bool, Float
 
 from isac_torch.tensors import Array
+from isac_torch.tracking.local.following import Heard, gone_ahead
 from isac_torch.tracking.local.promises import settled
 from isac_torch.tracking.local.rounds import Channel, Neighbourhoods, clear, neighbourhoods, on_common_scale
 from isac_torch.tracking.problem import MaxMinSinrProblem
@@ -21,10 +22,12 @@ class LocalState(Generic[Array]):
     Attributes:
         share: log shares of the budgets, at the APs: p = P exp(share).
         private: what else links, UEs and targets keep, one array for each kind.
+        heard: what the APs heard in the last round; None before the first one, and where a policy does not keep it.
     """
 
     share: Float[Array, "drop link"]
     private: tuple[Any, ...]
+    heard: Heard[Array] | None = None
 
 
 class LocalPolicy(Generic[Array]):
@@ -57,8 +60,26 @@ class LocalPolicy(Generic[Array]):
         """What the nodes hold after round number `index` (from 0). Beyond the trained rounds the last one is repeated.
 
         The problem may have changed a little since the round before: with the state of the last slot, one round a slot follows
-        UEs and targets that move.
+        UEs and targets that move, if it comes after `go_ahead`.
         """
+
+    def go_ahead(
+        self,
+        before: tuple[MaxMinSinrProblem[Array], Neighbourhoods[Array]],
+        problem: MaxMinSinrProblem[Array],
+        known: Neighbourhoods[Array],
+        state: LocalState[Array],
+    ) -> LocalState[Array]:
+        """What the nodes hold when a slot begins that follows the one in which `state` was reached. Nobody sends anything.
+
+        Args:
+            before: problem and neighbourhoods of the last slot.
+            problem, known: of this slot.
+            state: after the last round of the last slot, or the exchanges after it.
+        """
+        if state.heard is None:
+            return state
+        return replace(state, share=gone_ahead(before, problem, known, state.share, state.heard))
 
     def exits(
         self,
