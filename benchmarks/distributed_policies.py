@@ -44,10 +44,11 @@ FOLLOWING: dict[str, tuple[int, int, float | None]] = {
     **{f"{rounds} a slot": (rounds, 0, None) for rounds in (1, 2, 4)},
     "1 a slot, 2 exchanges": (1, 2, None),
     "1 a slot, 8 from nothing where a target is missed": (1, 0, 0.0),
-    "1 a slot, 8 from nothing where a target is missed or rates fell, 2 exchanges": (1, 2, 0.9),
+    "1 a slot, 2 exchanges, 8 from nothing where a target is missed or rates fell": (1, 2, 0.9),
 }
-"""Rounds in a slot that follows; exchanges of promises after them; and where drops begin anew before these: where a target
-still misses its constraint, or the smallest rate is below this share of what it was after they had last begun. None: nowhere.
+"""Rounds in a slot that follows; exchanges of promises after them, and after eight rounds from nothing; and which drops then
+begin anew: where a target still misses its constraint, or the smallest rate is below this share of what it was after they had
+last begun. None: none do.
 """
 
 
@@ -138,15 +139,17 @@ def slots(policy: Distributed, num_drops: int, seed: int, step: float, count: in
         problem = power_problem(drop, scenario)
         with torch.no_grad():
             cold = run_rounds(policy, problem, None, 8)
-            found = {"8 from nothing": (cold, 8.0), "8 from nothing, 2 exchanges": (promised(problem, cold, 2), 8.0)}
+            settled_cold = promised(problem, cold, 2)
+            found = {"8 from nothing": (cold, 8.0), "8 from nothing, 2 exchanges": (settled_cold, 8.0)}
             for name, (rounds, exchanges, share) in FOLLOWING.items():
-                held, spent = run_rounds(policy, problem, state.get(name), rounds if slot else 8, before), float(rounds)
+                held = run_rounds(policy, problem, state.get(name), rounds if slot else 8, before)
+                held, spent = promised(problem, held, exchanges), float(rounds)
                 if share is not None:
                     again = began_anew(problem, held, share * least[name]) if slot else torch.ones(num_drops, dtype=torch.bool)
-                    held, spent = chosen(again, cold, held), rounds + 8.0 * float(again.double().mean())
+                    held = chosen(again, settled_cold if exchanges else cold, held)
+                    spent += 8.0 * float(again.double().mean())
                     least[name] = torch.where(again, smallest_rate(problem, held), least.get(name, torch.zeros(num_drops)))
-                state[name] = promised(problem, held, exchanges)
-                found[name] = (state[name], spent)
+                state[name], found[name] = held, (held, spent)
         if slot:
             best = allocate(problem, BatchedOptimal())
             good = (best.status <= int(Status.FEASIBLE)).nonzero()[:, 0]

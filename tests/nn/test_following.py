@@ -106,10 +106,11 @@ def test_without_torch_it_is_the_same(network, size):
     cells = LocalCells({name: value.numpy() for name, value in network.state_dict().items()})
     problems = [map_tensors(problem, lambda value: value.numpy()) for problem, _ in slots]
     numpy_slots = [(problem, neighbourhoods(problem)) for problem in problems]
-    wanted, found = (
-        policy.advance(*now, policy.go_ahead(before, *now, after(policy, *before)), policy.rounds).share
-        for policy, before, now in ((network, *slots), (cells, *numpy_slots))
-    )
+
+    def follows(policy, before, now):
+        return policy.advance(*now, policy.go_ahead(before, *now, after(policy, *before)), policy.rounds).share
+
+    wanted, found = follows(network, *slots), follows(cells, *numpy_slots)
     np.testing.assert_allclose(found, wanted.numpy(), rtol=1e-9, atol=1e-9)
 
 
