@@ -80,7 +80,8 @@ def test_an_ap_uses_its_own_links_alone_and_keeps_its_budget(network, size):
         return replace(problem, signal=signal), replace(known, **tables)
 
     garbage = replace(state, share=torch.where(foreign, torch.rand_like(state.share), state.share))
-    found = network.go_ahead(hidden(*before), *hidden(*now), garbage).share
+    problem, known = hidden(*now)
+    found = network.go_ahead(hidden(*before), problem, known, garbage).share
     torch.testing.assert_close(found[~foreign], true[~foreign])
     assert not torch.equal(true, state.share)
     load = now[0].ap_load(true.exp() * now[0].link_budget) / now[0].budget
@@ -88,10 +89,10 @@ def test_an_ap_uses_its_own_links_alone_and_keeps_its_budget(network, size):
 
 
 def test_a_policy_that_keeps_nothing_of_what_it_heard_stays():
-    policy, (before, now) = UnfoldedPrices(2).double(), two_slots()
+    policy, (before, (problem, known)) = UnfoldedPrices(2).double(), two_slots()
     with torch.no_grad():
         state = after(policy, *before)
-        assert policy.go_ahead(before, *now, state) is state
+        assert policy.go_ahead(before, problem, known, state) is state
 
 
 def test_before_the_first_round_nobody_has_heard_anything(network):
