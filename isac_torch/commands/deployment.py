@@ -25,7 +25,8 @@ def export(checkpoint: Path, output: Path) -> None:
     """Write a trained one-shot network as a bundle for `allocate` and `serve`: ONNX, torch.export archive, card.json.
 
     Args:
-        checkpoint: Weights (model.pt) of `isac-torch train --config configs/train/one_shot.yaml`.
+        checkpoint: Weights (model.pt) of `isac-torch train --config configs/train/one_shot.yaml`, or of
+            configs/train/dominate.yaml, whose bundle answers every kind of requirement.
         output: Folder of the bundle; an older bundle there is replaced.
     """
     from isac_torch.nn.export import export_bundle
