@@ -15,6 +15,7 @@ from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.local.rounds import neighbourhoods
 from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.trainers.slots import moved
+from tests.oracles.going_ahead import power_after
 
 SIZES = ("8x6x2", "6x5x0", "9x4x1")
 
@@ -60,6 +61,41 @@ def test_what_costs_twice_as_much_gets_half_the_power(network, size):
     found = network.go_ahead((problem, known), problem, dearer, state)
     torch.testing.assert_close(found.share, (state.share - math.log(2.0)).clamp_min(-16.0))
     assert found.private is state.private
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_powers_are_those_of_the_oracle(network, size):
+    before, now = two_slots(size)
+    state = after(network, *before)
+    found = network.go_ahead(before, *now, state).share.exp() * now[1].limit
+    heard, comm = state.heard, now[0].num_comm_links
+    price = heard.price or (heard.told.echo, heard.told.other)  # both empty without targets
+    words = {
+        "u": heard.log_price.exp(),
+        "s": heard.told.wanted,
+        "D": heard.told.disturbance,
+        "w": price[0],
+        "other_w": price[1],
+    }
+    words |= {"o": heard.told.echo, "x": heard.told.other}
+    serving = [link // now[0].serving if link < comm else -1 for link in range(now[0].num_links)]
+    for drop in range(3):
+        tables = tuple(
+            {
+                "signal": problem.signal[drop].flatten().tolist(),
+                **{name: getattr(problem, name)[drop].tolist() for name in ("leakage", "echo", "cross_echo")},
+            }
+            for problem, _ in (before, now)
+        )
+        wanted = power_after(
+            tables,
+            serving,
+            now[0].link_ap[drop].tolist(),
+            now[0].budget[drop].tolist(),
+            (state.share.exp() * now[1].limit)[drop].numpy(),
+            {name: value[drop].tolist() for name, value in words.items()},
+        )
+        np.testing.assert_allclose(found[drop].numpy(), wanted, rtol=1e-9)
 
 
 @pytest.mark.parametrize("size", SIZES)
