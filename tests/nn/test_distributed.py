@@ -177,3 +177,32 @@ def test_one_round_a_slot_goes_on_where_the_last_slot_ended(policy):
     for index in range(5):
         state = policy.advance(problem, known, state, index)
     torch.testing.assert_close(state.share, policy.exits(problem, 5)[-1], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("policy", [DistributedNetwork(8, 1, 2, 1), UnfoldedPrices(1)], ids=["learned", "unfolded"])
+def test_beams_of_a_target_that_asks_for_a_factor_move_by_it_and_rest_else(policy):
+    """Before any training: with own_rest = 1 whether a target can name a factor changes nothing, with 0 the factor is all."""
+    policy, problem = policy.double().eval(), problem_of()
+    comm = problem.num_comm_links
+
+    def after(rest, able, factor):
+        def channel(kind, sent):
+            asked = torch.tensor([factor, able], dtype=sent.dtype)
+            return asked.expand_as(sent) if kind == "factor of targets" else sent
+
+        with torch.no_grad():
+            for name, parameter in policy.named_parameters():
+                if name.endswith("own_rest"):
+                    parameter.fill_(rest)
+            first, last = policy.exits(problem, channel=channel)
+        return (last - first)[:, comm:]
+
+    assert torch.equal(after(1.0, 1.0, 0.3), after(1.0, 0.0, 0.3))
+    assert not torch.equal(after(0.5, 1.0, 0.3), after(0.5, 0.0, 0.3))
+    ap = problem.link_ap[:, comm:]
+    for factor in (0.0, 0.3):
+        moved = after(0.0, 1.0, factor)
+        for drop in range(3):
+            for one in range(problem.num_aps):  # but for the scale that keeps its budget, each AP moves all by the same
+                own = moved[drop, ap[drop] == one]
+                torch.testing.assert_close(own, own[:1].expand_as(own))
