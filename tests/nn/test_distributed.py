@@ -198,6 +198,7 @@ def test_beams_of_a_target_that_asks_for_a_factor_move_by_it_and_rest_else(polic
         return (last - first)[:, comm:]
 
     assert torch.equal(after(1.0, 1.0, 0.3), after(1.0, 0.0, 0.3))
+    assert torch.equal(after(0.0, 0.0, 0.3), after(1.0, 0.0, 0.3))
     assert not torch.equal(after(0.5, 1.0, 0.3), after(0.5, 0.0, 0.3))
     ap = problem.link_ap[:, comm:]
     for factor in (0.0, 0.3):
