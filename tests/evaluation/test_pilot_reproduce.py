@@ -56,7 +56,7 @@ def test_one_figure(tmp_path):
 
 
 def test_power_map_and_traces(tmp_path):
-    claims = reproduce(tmp_path, figure="2")
+    claims = reproduce(tmp_path, figure="2", num_drops=100)
     assert [(claim["id"], claim["default"]) for claim in claims] == [("A-2", "confirmed")]
     scenario = DownlinkPilotScenario(downlink_correlation=0.3, receiver="projection")
     problem = power_problem(scenario.sample(1, generator=torch.Generator().manual_seed(3)), scenario)
