@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from isac_torch import DownlinkPilotScenario, RoadAllocator, RoadSnapshot
+from isac_torch import RoadAllocator, RoadSnapshot
 from isac_torch.deployment import library
 from isac_torch.deployment.downlink_pilots.compiled import RoadCore, road_core
 from isac_torch.deployment.downlink_pilots.merit import powers
@@ -21,6 +21,7 @@ from isac_torch.deployment.patience import Abandoned, while_wanted
 from isac_torch.errors import DropError
 from tests import hostile_roads
 from tests.compiled_core import built
+from tests.deployment.drawn_roads import roads, with_complex_pilots
 
 POWER = 1e-9
 """Largest difference of a link's power over its AP's budget: both compute in double precision, in another order."""
@@ -40,10 +41,9 @@ def reference():
     return RoadAllocator.load(native=False)
 
 
-def drawn(count=3, **changes):
-    scenario = DownlinkPilotScenario(**changes)
-    drop = scenario.sample(count, generator=torch.Generator().manual_seed(962_000))
-    return [RoadSnapshot.from_drop(drop, index, scenario) for index in range(count)]
+def drawn(count=3, complex_pilots=0, **changes):
+    _, found = roads(count, 962_000, **changes)
+    return with_complex_pilots(found, complex_pilots) if complex_pilots else found
 
 
 def hostile(seed, count):
@@ -125,14 +125,8 @@ def test_the_core_answers_as_numpy_does(compiled, reference, changes):
 
 @built
 def test_complex_correlations_of_pilots(compiled, reference):
-    rng = np.random.default_rng(5)
-    pilots = rng.normal(size=(5, 8)) + 1j * rng.normal(size=(5, 8))
-    pilots /= np.linalg.norm(pilots, axis=1, keepdims=True)
-    gram = pilots.conj() @ pilots.T
-    np.fill_diagonal(gram, 1.0)
     for receiver in ("lmmse", "projection", "ignorant"):
-        roads = drawn(num_ues=5, uplink_symbols=3, receiver=receiver)
-        roads = [replace(road, gram_real=gram.real, gram_imag=gram.imag) for road in roads]
+        roads = drawn(complex_pilots=8, num_ues=5, uplink_symbols=3, receiver=receiver)
         assert compare(compiled, reference, roads) == 1.0
 
 
@@ -156,6 +150,8 @@ NEWTON = {
     "ignorant": {"num_ues": 5, "downlink_correlation": 0.4, "receiver": "ignorant"},
     "subsets": {"num_ues": 6, "num_aps": 12, "serving_aps": 4},
     "one UE": {"num_ues": 1, "num_aps": 4},
+    "complex lmmse": {"num_ues": 4, "complex_pilots": 16},
+    "complex ignorant": {"num_ues": 4, "complex_pilots": 16, "receiver": "ignorant"},
 }
 
 
