@@ -196,7 +196,7 @@ def draw(path: Path, rows: list[Row]) -> None:
         xlabel="true SICNR minus that of uniform power with the default roles, mean (dB)",
         ylabel="smallest rate over that of uniform power",
     )
-    axes.legend(fontsize=7, loc="upper left")
+    axes.legend(fontsize=7, loc="upper right")
     axes.grid(alpha=0.3, linewidth=0.5)
     with written_whole(path) as partial:
         figure.savefig(partial, format="png", metadata={"Software": None})
