@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 from isac_torch.files import written_whole
@@ -57,9 +58,8 @@ def against_faults(found: dict[str, Any], path: Path) -> None:
     slots = {float(name.split(", ")[1].removesuffix(" s")): row for name, row in found["slots"].items()}
     for index, name in enumerate(next(iter(slots.values()))):
         style = "--" if "exchanges" in name or "where" in name else "-"
-        right.plot(
-            range(len(slots)), [row[name]["strict_mean"] for row in slots.values()], style, marker="osv^Dxp*"[index], label=name
-        )
+        share_of = [row[name]["strict_mean"] for row in slots.values()]
+        right.plot(range(len(slots)), share_of, style, marker="osv^Dxp*"[index], label=fill(name, 50))
     right.set(xlabel="time between slots, s", ylim=(0.75, 1.0))
     right.set_xticks(range(len(slots)), [f"{step:g}" for step in slots])
     for axis in (left, right):
