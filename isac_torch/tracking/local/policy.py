@@ -76,6 +76,21 @@ class LocalPolicy(Generic[Array]):
             before: problem and neighbourhoods of the last slot.
             problem, known: of this slot.
             state: after the last round of the last slot, or the exchanges after it.
+
+        Returns:
+            The state with other shares, eq. (114) of docs/distributed.md; as it was where nothing was heard before.
+
+        Example:
+            >>> import torch
+            >>> from isac_torch import TrackingScenario, power_problem
+            >>> from isac_torch.nn.tracking.local_network import DistributedNetwork
+            >>> scenario = TrackingScenario.of_size("8x6x2")
+            >>> problem = power_problem(scenario.sample(2, generator=torch.Generator().manual_seed(1)), scenario)
+            >>> known, policy = neighbourhoods(problem), DistributedNetwork(8, 1, 2, 1, 1).double()
+            >>> state = policy.advance(problem, known, policy.begin(problem, known), 0)
+            >>> ahead = policy.go_ahead((problem, known), problem, known, state)  # nothing has changed: nobody moves
+            >>> bool((ahead.share - state.share).abs().max() < 1e-9)
+            True
         """
         if state.heard is None:
             return state
