@@ -9,6 +9,7 @@ from typing import Any, TypeAlias, TypeVar, get_args
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from isac_torch.errors import CheckpointError
 from isac_torch.fields import FORMER_NAMES
@@ -135,6 +136,16 @@ def _check_finite(path: Path, network: nn.Module) -> None:
             raise CheckpointError(f"{path}: weight {name} is not finite; {_REMEDY}")
 
 
+class _Undrawn(TorchFunctionMode):
+    """No start weights are drawn: without memory that would load torch's compilers, more than a second of each process."""
+
+    def __torch_function__(self, function: Any, types: Any, given: Any = (), named: Any = None) -> Any:
+        named = named or {}
+        if function.__name__.endswith(("normal_", "uniform_")):
+            return given[0] if given else named["tensor"]
+        return function(*given, **named)
+
+
 def _weights_fit(weights: Any, shape: Any, kind: type[NetworkT]) -> bool:
     """Whether the weights are those of a network of this shape: names, sizes, real numbers, all of them in the file.
 
@@ -149,7 +160,7 @@ def _weights_fit(weights: Any, shape: Any, kind: type[NetworkT]) -> bool:
     if any(isinstance(size, int) and not 0 <= size <= most for size in shape.values()):
         return False
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), _Undrawn():
             wanted = kind(**shape).state_dict()
     except (TypeError, AttributeError, RuntimeError, ValueError):
         return False

@@ -1,5 +1,7 @@
 """The network's laws: equivariance, any size, no targets, pilot reuse, features within bounds."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import pytest
@@ -143,3 +145,15 @@ def test_shortfall_is_zero_exactly_where_rows_are_met():
     assert bool(((short > 1e-12) == (problem.sir(power) < problem.sir_min * (1 - 1e-12))).all())
     silent = map_tensors(problem, torch.clone)
     assert bool(sensing_shortfall(silent, torch.zeros_like(power)).isfinite().all())
+
+
+@pytest.mark.slow
+def test_reading_a_network_loads_no_compiler():
+    code = (
+        "import sys\n"
+        "from isac_torch import LearnedAllocator\n"
+        "from isac_torch.weights import shipped_weights\n"
+        "LearnedAllocator.load(shipped_weights())\n"
+        "sys.exit('torch._dynamo' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

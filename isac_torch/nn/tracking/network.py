@@ -47,7 +47,8 @@ class AllocationNetwork(DirectionNetwork):
         self.shape = {"hidden": hidden, "layers": layers, "refinements": refinements, "steps": steps}
         self.encode_link = nn.Linear(LINK_FEATURES, hidden)
         self.encode_ue = nn.Linear(UE_FEATURES, hidden)
-        self.first_target, self.first_ap = (nn.Parameter(torch.randn(hidden) / hidden**0.5) for _ in range(2))
+        first = (nn.init.normal_(torch.empty(hidden), std=hidden**-0.5) for _ in range(2))
+        self.first_target, self.first_ap = map(nn.Parameter, first)
         self.encode_aim = nn.Embedding(len(ALL_AIMS), hidden)
         self.layers = nn.ModuleList(MessageLayer(hidden, 1, 1) for _ in range(layers))
         self.refinements = nn.ModuleList(MessageLayer(hidden, 1, 1) for _ in range(refinements))
