@@ -9,10 +9,11 @@ import torch
 from isac_torch.allocation import allocate, equal_split
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.roles.held import Held, default_standard
-from isac_torch.roles.target_search import TargetSearch, _outlook, search_for_targets
+from isac_torch.roles.target_search import TargetSearch, _outlook, _promising, search_for_targets
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.requirement import Requirement
+from isac_torch.tracking.roles import swapped, weakest_amplitude
 from isac_torch.tracking.scenario import TrackingScenario
 
 SMALL = TrackingScenario(
@@ -47,6 +48,20 @@ def test_the_outlook_is_a_sum_over_the_constraints():
         wanted += 0.5 * sum(math.log(one) for one in reached[2:] if one < 1.0)
         wanted += 2.0 * sum(math.log(one) for one in known if one < 1.0)
         assert found == pytest.approx(wanted, rel=1e-9)
+
+
+def test_sets_that_cost_the_weakest_ue_too_much_are_not_promising():
+    drop = drops(SMALL, 4)
+    held, aps = Held(drop, SMALL, default_standard(drop, SMALL)), all_aps(drop)
+    every = swapped(aps.receive, aps.position.shape[1])
+    amplitude = weakest_amplitude(aps.gain, every, SMALL.serving_links)
+    least = 0.9**0.5 * weakest_amplitude(aps.gain, aps.receive[:, None], SMALL.serving_links)
+    assert bool((amplitude < least).any(-1).all()), "every drop has a set to leave out"
+    found = _promising(held, aps, every, 0.9, TargetSearch(looked=3, solved=3))
+    enough = weakest_amplitude(aps.gain, found, SMALL.serving_links) >= least
+    several = (amplitude >= least).sum(-1) >= 3
+    assert bool(several.any())
+    assert bool(enough[several].all())
 
 
 def test_drops_do_not_see_each_other():

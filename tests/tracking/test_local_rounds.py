@@ -1,7 +1,9 @@
 """What the APs and nodes of a distributed policy calculate: marginals, prices of budgets, own beams, features."""
 
 import math
+from itertools import product
 
+import pytest
 import torch
 
 from isac_torch.tracking.local.features import alone, near
@@ -103,3 +105,18 @@ def test_what_the_noise_asks_for_is_told_beside_the_largest_echo():
     plain = problem_of()
     assert not bool(near(plain, neighbourhoods(plain))[..., -2:].any())
     assert not bool(alone(plain, neighbourhoods(plain))[..., -1].any())
+
+
+def test_what_a_link_brings_and_costs_at_the_constraints_by_a_loop():
+    """Largest and smallest gain over the disturbance, largest echo and disturbance, over each constraint's largest echo."""
+    problem = problem_of()
+    read = near(problem, neighbourhoods(problem))[..., 4:8]
+    for drop, link in product(range(3), range(problem.num_links)):
+        gain, light, dim = [], [], []
+        for row in range(problem.num_constraints):
+            top = float(problem.echo[drop, row].max())
+            light.append(math.log(max(float(problem.echo[drop, row, link]) / top, 1e-30)))
+            dim.append(math.log(max(float(problem.cross_echo[drop, row, link]) / top, 1e-30)))
+            gain.append(min(8.0, max(-8.0, light[-1] - dim[-1] - math.log(float(problem.sir_min[drop, row])))))
+        told = [max(gain) / 2.0, min(gain) / 2.0, (max(light) + 2.0) / 3.0, (max(dim) + 3.0) / 3.0]
+        assert read[drop, link].tolist() == pytest.approx([min(5.0, max(-5.0, one)) for one in told], rel=1e-6)
