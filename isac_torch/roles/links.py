@@ -1,4 +1,4 @@
-"""Links divided freely over the UEs, as many in all as usual. Section 5 of docs/roles.md.
+"""Links divided freely over the UEs, as many in all as usual. Section 3 of docs/roles.md.
 
 The usual sets give every UE equally many links. Here up to `most` APs may serve a UE: the optimum with all of these links tells
 which of them matter, and the links that give the largest shares of a UE's amplitude stay, one of each UE at least,
