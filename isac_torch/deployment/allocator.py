@@ -61,7 +61,7 @@ _FIRST_ANSWER = 10.0
 """Seconds that a graph gets for a small network when it is loaded; it needs milliseconds."""
 _CHUNK = 32
 """Drops that go through a network of shares at once."""
-_FOREIGN = "improved from uniform power, because the network was trained for a sensing SIR only"
+_FOREIGN = "improved from the reference powers, because the network was trained for a sensing SIR only"
 
 
 class DeployedAllocator:

@@ -42,6 +42,8 @@ _REQUIREMENT: dict[str, Mapping[str, FieldSpec]] = {
             ("sicnr", "of `dominate`: factor of the SICNR", "a factor"),
             ("position", "of `dominate`: factor of the position information", "a factor"),
             ("margin", "of `dominate`: raises the SICNR where detection is uncertain", "a factor"),
+            ("comm_exponent", "of `dominate`: exponent of UEs of the fractional power control it compares with", "an exponent"),
+            ("sensing_exponent", "of `dominate`: exponent of targets of the same", "an exponent"),
             ("enough_db", "of `dominate`: echo over noise at which a cell is heard well, dB", "dB"),
             ("cell", "distance between scan cells, m", "metres"),
             ("blocks", "coherence blocks of one look", "blocks"),

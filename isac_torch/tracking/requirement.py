@@ -11,7 +11,7 @@ from isac_torch.errors import ScenarioError
 KINDS = ("none", "sir", "sicnr", "detection", "position", "dominate")
 PLAIN = ("none", "sir")
 """Kinds that need neither the clutter's filter nor the orientation of receive APs."""
-_FACTOR, _LENGTH, _DECIBEL = (0.0, 1e3), (1e-3, 1e6), (-100.0, 100.0)
+_FACTOR, _LENGTH, _DECIBEL, _EXPONENT = (0.0, 1e3), (1e-3, 1e6), (-100.0, 100.0), (-10.0, 10.0)
 RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {
         "sicnr_min_db": _DECIBEL,
@@ -21,6 +21,8 @@ RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
         "sicnr": _FACTOR,
         "position": _FACTOR,
         "margin": _FACTOR,
+        "comm_exponent": _EXPONENT,
+        "sensing_exponent": _EXPONENT,
         "enough_db": (-300.0, 300.0),
         "cell": _LENGTH,
         "blocks": (1, 1_000_000),
@@ -43,7 +45,8 @@ class Requirement:
     `position`     error bound of every target's horizontal position <= `position_error`; eq. (68)
     `dominate`     not worse than uniform power, an equal split of every AP's budget: (R1) the echo of every cell of a scan
                    grid, (R2) the SICNR and (R3) the position information of every target, each times its factor; eq. (70).
-                   `margin` raises R2 where detection is uncertain, eq. (72); `enough_db` bounds R1, eq. (73)
+                   `margin` raises R2 where detection is uncertain, eq. (72); `enough_db` bounds R1, eq. (73);
+                   `comm_exponent` and `sensing_exponent` compare with fractional power control instead, eq. (22)
     =============  ======================================================================================
 
     Every kind but `sir` also constrains a single target. With factors of at most 1 and no margin the uniform powers meet
@@ -59,6 +62,9 @@ class Requirement:
         position: of `dominate`: factor of R3; 0 leaves R3 out.
         margin: of `dominate`: R2 is raised by this share at a target that uniform power misses half the time, by less at one
             that it finds nearly always or nearly never. It covers what the expected SICNR overstates.
+        comm_exponent: of `dominate`: kappa_c of the fractional power control that it compares with; 0, with `sensing_exponent`
+            0, is uniform power.
+        sensing_exponent: of `dominate`: kappa_s of the same.
         enough_db: of `dominate`: ratio of echo to noise (dB) at which a cell of R1 is heard well: where uniform power gives
             more, no more than this is asked for; None: always as much as uniform power gives.
         cell: distance between the cells of the scan grid, m.
@@ -83,6 +89,8 @@ class Requirement:
     sicnr: float = 1.0
     position: float = 1.0
     margin: float = 0.0
+    comm_exponent: float = 0.0
+    sensing_exponent: float = 0.0
     enough_db: float | None = None
     cell: float = 100.0
     blocks: int = 4
@@ -112,4 +120,11 @@ class Requirement:
             "position": (self.position_error,),
             "dominate": (self.scan, self.sicnr, self.position, *([self.margin] if self.margin else [])),
         }
-        return "_".join([self.kind, *(f"{number:g}" for number in numbers.get(self.kind, ()))])
+        compared = self.compared_exponents
+        words = [self.kind, *(f"{number:g}" for number in numbers.get(self.kind, ()))]
+        return "_".join([*words, *(["fpc", *(f"{number:g}" for number in compared)] if any(compared) else [])])
+
+    @property
+    def compared_exponents(self) -> tuple[float, float]:
+        """kappa_c and kappa_s of the powers that `dominate` compares with, eq. (22) of docs/physics.md; else (0, 0)."""
+        return (self.comm_exponent, self.sensing_exponent) if self.kind == "dominate" else (0.0, 0.0)

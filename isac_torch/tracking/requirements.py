@@ -46,11 +46,14 @@ class Standard(Generic[Array]):
 
 @dataclass(frozen=True)
 class _Radar(Generic[Array]):
-    """What constraints are made from, at the reference powers."""
+    """What constraints are made from, at the reference powers.
+
+    compared: powers (W) that `dominate` compares with: uniform ones, or those of fractional power control.
+    """
 
     drop: TrackingDrop[Array]
     scenario: RadarPhysics
-    uniform: Float[Array, "drop link"]
+    compared: Float[Array, "drop link"]
     beams: Beams[Array]
     seen: Whitening[Array]
 
@@ -58,8 +61,8 @@ class _Radar(Generic[Array]):
         return scan_echoes(self.drop, self.scenario, self.beams, self.seen)
 
     def heard(self, scan: Float[Array, "drop cell link"]) -> Float[Array, "drop cell"]:
-        """Echo of every cell with uniform power, but no more than is enough."""
-        echo = (scan @ self.uniform[..., None])[..., 0]
+        """Echo of every cell with the powers that are compared with, but no more than is enough."""
+        echo = (scan @ self.compared[..., None])[..., 0]
         enough = self.scenario.requirement.enough_db
         if enough is None:
             return echo
@@ -77,7 +80,7 @@ class _Radar(Generic[Array]):
     def miss(self) -> Float[Array, "drop target"]:
         """Of every target at the reference powers; zeros where no margin depends on it."""
         if self.scenario.requirement.margin == 0.0:
-            return namespace(self.uniform).zeros_like(self.drop.target_position[..., 0])
+            return namespace(self.compared).zeros_like(self.drop.target_position[..., 0])
         return miss_at_reference(self.drop, self.scenario, self.beams, self.targets())
 
     def position(self, required: Float[Array, "drop target"]) -> PositionInformation[Array]:
@@ -91,16 +94,19 @@ def _radar(
     statistics: ChannelStatistics[Array],
     reference: Float[Array, "drop link"] | None = None,
 ) -> _Radar[Array]:
-    uniform = fractional_power(problem)
-    beams = mean_beams(problem, statistics, uniform if reference is None else reference)
+    compared = fractional_power(problem, *scenario.requirement.compared_exponents)
+    beams = mean_beams(problem, statistics, compared if reference is None else reference)
     clutter = clutter_power(drop, scenario, scenario.sensing)
-    return _Radar(drop, scenario, uniform, beams, whitening(beams, clutter, scenario.sensing.samples(scenario)))
+    return _Radar(drop, scenario, compared, beams, whitening(beams, clutter, scenario.sensing.samples(scenario)))
 
 
 def reference_standard(problem: MaxMinSinrProblem[Array], drop: TrackingDrop[Array], scenario: RadarPhysics) -> Standard[Array]:
-    """How well uniform power senses in every drop; `problem` is that of the drop, whatever its sensing constraints."""
+    """How well uniform power, or the fractional power control that `dominate` names, senses in every drop.
+
+    `problem` is that of the drop, whatever its sensing constraints.
+    """
     radar = _radar(problem, drop, scenario, channel_statistics(drop, scenario))
-    power = radar.uniform
+    power = radar.compared
     plain = namespace(power).zeros_like(drop.target_position[..., 0])
     return Standard(
         scan=radar.heard(radar.scan()),
@@ -125,9 +131,10 @@ def require(
         problem: of the drop. Its constraints on the SIR stay where the requirement is of kind `sir`.
         drop: networks.
         scenario: theirs.
-        standard: what `dominate` compares with; default uniform power in this very drop. Another one, for example that of the
-            same sites with other roles, need not be reachable.
-        reference: powers (W) at which the clutter's filter is taken; default uniform power.
+        standard: what `dominate` compares with; default the powers that it names in this very drop. Another one, for example
+            that of the same sites with other roles, need not be reachable.
+        reference: powers (W) at which the clutter's filter is taken; default those that `dominate` compares with, else
+            uniform ones.
         statistics: `channel_statistics` of the drop where they are known already.
 
     Raises:
@@ -142,9 +149,9 @@ def require(
     statistics = channel_statistics(drop, scenario) if statistics is None else statistics
     radar = _radar(problem, drop, scenario, statistics, reference)
     if asked.kind == "dominate":
-        return _dominate(replace(bare, reference=radar.uniform), radar, asked, standard)
+        return _dominate(replace(bare, reference=radar.compared), radar, asked, standard)
     if asked.kind == "position":
-        zero = namespace(radar.uniform).zeros_like(drop.target_position[..., 0])
+        zero = namespace(radar.compared).zeros_like(drop.target_position[..., 0])
         return replace(bare, position=radar.position(zero + asked.position_error**-2))
     echoes = radar.targets()
     found = sicnr_constraints(echoes, radar.beams)
@@ -174,7 +181,7 @@ def _dominate(
     problem: MaxMinSinrProblem[Array], radar: _Radar[Array], asked: Requirement, standard: Standard[Array] | None
 ) -> MaxMinSinrProblem[Array]:
     """R1, R2 and R3, each where its factor is positive."""
-    power, targets = radar.uniform, radar.drop.target_position.shape[1]
+    power, targets = radar.compared, radar.drop.target_position.shape[1]
     xp = namespace(power)
     parts: list[tuple[LinearConstraints[Array], Array]] = []
     if asked.sicnr > 0.0 and targets:

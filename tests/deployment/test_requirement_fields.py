@@ -66,6 +66,7 @@ def test_objects_survive_a_file_and_texts_are_objects() -> None:
         ({"requirement": 3}, "requirement is a int where an object with kind"),
         ({"requirement": {"kind": "dominate", "sicnr": "1"}}, "requirement.sicnr='1' must be a number"),
         ({"requirement": {"kind": "dominate", "scan": -1}}, "requirement.scan holds -1, but must lie in 0..1000"),
+        ({"requirement": {"kind": "dominate", "comm_exponent": 11}}, "comm_exponent holds 11, but must lie in -10..10"),
         ({"requirement": {"kind": "dominate", "cell": 0.01}}, "at most 2500 are kept; raise requirement.cell"),
         ({"requirement": {"kind": "position", "blocks": 1.5}}, "requirement.blocks=1.5 must be a whole number"),
         ({"requirement": "{"}, "requirement='{': "),

@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from isac_torch.allocation import equal_split
+from isac_torch.allocation import Status, allocate, equal_split
+from isac_torch.allocators.tracking.batched import BatchedOptimal
+from isac_torch.allocators.tracking.heuristics import Fractional
 from isac_torch.errors import ScenarioError
 from isac_torch.tensors import cat_tensors, map_tensors, tensor_fields
 from isac_torch.tracking.build import power_problem
@@ -52,6 +54,28 @@ def test_uniform_power_meets_its_own_standard_exactly(dominate: MaxMinSinrProble
     assert float(dominate.violations(power).worst.max()) < 1e-9
     more = _asking("dominate", scan=1.1, sicnr=1.1, position=1.1)
     assert_close(more.violations(power).sensing, torch.full((3,), 1.0 - 1.0 / 1.1, dtype=torch.float64), rtol=1e-6, atol=0.0)
+
+
+@pytest.mark.parametrize("exponents", [(0.5, 0.5), (-0.3, 1.0)])
+def test_dominate_compares_with_fractional_power_control_where_it_is_asked_to(exponents) -> None:
+    """Its powers meet all three respects with equality, and the optimum is never below theirs."""
+    problem = _asking("dominate", comm_exponent=exponents[0], sensing_exponent=exponents[1])
+    power = Fractional(*exponents).propose(problem).power
+    assert_close(problem.reference, power)
+    assert_close(problem.sir(power) / problem.sir_min, torch.ones_like(problem.sir_min), rtol=1e-9, atol=0.0)
+    assert problem.position is not None
+    assert_close(problem.position.h(power), problem.position.required, rtol=1e-9, atol=0.0)
+    assert float(problem.violations(equal_split(problem)).sensing.min()) > 1e-3  # uniform power is another standard
+    best = allocate(problem, BatchedOptimal(gap=1e-3))
+    assert best.status.tolist() == [Status.OPTIMAL] * 3
+    assert bool((best.value >= problem.sinr(power).amin(-1) * (1 - 1e-6)).all())
+
+
+def test_only_dominate_compares_with_other_powers() -> None:
+    plain, other = _asking("sicnr", sicnr_min_db=-3.0), _asking("sicnr", sicnr_min_db=-3.0, comm_exponent=1.0)
+    assert torch.equal(plain.echo, other.echo)
+    assert Requirement("sicnr", comm_exponent=1.0).name == "sicnr_0"
+    assert Requirement("dominate", comm_exponent=0.5).name == "dominate_1_1_1_fpc_0.5_0"
 
 
 def test_factors_of_zero_leave_constraints_out() -> None:
