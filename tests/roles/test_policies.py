@@ -14,25 +14,16 @@ from isac_torch.roles.target_search import TargetSearch
 from isac_torch.solvers.tracking.target_powers import target_powers
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.requirement import Requirement
-from isac_torch.tracking.scenario import TrackingScenario
+from tests.roles.small import SMALL, drawn
 
-SMALL = TrackingScenario(
-    num_aps=5,
-    num_receive_aps=2,
-    num_antennas=2,
-    num_ues=3,
-    num_targets=2,
-    serving_aps=2,
-    sensing_aps=2,
-    requirement=Requirement("dominate", scan=0.0, position=0.0),
-)
+THREE = replace(SMALL, num_ues=3, requirement=Requirement("dominate", scan=0.0, position=0.0))
 QUICK = Search(reach=100.0, looked=4, solved=2, rounds=0, finalists=2)
 UNIFORM = RolePolicy("uniform", allocator="upc", search=QUICK)
 
 
 @pytest.fixture(scope="module")
 def drop():
-    return SMALL.sample(6, generator=torch.Generator().manual_seed(3))
+    return drawn(6, THREE)
 
 
 RAISED = RolePolicy("raised", kept=0.7, search=QUICK, for_targets=TargetSearch(looked=6, solved=3, rounds=2))
@@ -40,9 +31,9 @@ RAISED = RolePolicy("raised", kept=0.7, search=QUICK, for_targets=TargetSearch(l
 
 def test_targets_get_more_for_the_share_of_the_rate_that_is_given_up(drop):
     drop = drop.select(torch.arange(3))
-    found = RAISED.choose(drop, SMALL)
-    usual = power_problem(drop, SMALL)
-    _, asked = RAISED.held(drop, SMALL, found.receive, torch.ones_like(found.factor))
+    found = RAISED.choose(drop, THREE)
+    usual = power_problem(drop, THREE)
+    _, asked = RAISED.held(drop, THREE, found.receive, torch.ones_like(found.factor))
     assert_close(found.problem.sir_min, asked.sir_min * found.factor)
     assert bool((found.allocation.violation <= 1e-6).all())
     floor = 0.7 * allocate(usual, TRACKING.named("opc_batched")).value
@@ -57,7 +48,7 @@ def test_targets_get_more_for_the_share_of_the_rate_that_is_given_up(drop):
 def test_an_allocator_that_cannot_give_more_is_asked_for_no_more(drop):
     """Uniform power has nothing to shift to the targets."""
     drop = drop.select(torch.arange(3))
-    found, usual = replace(UNIFORM, kept=0.5).choose(drop, SMALL), UNIFORM.choose(drop, SMALL)
+    found, usual = replace(UNIFORM, kept=0.5).choose(drop, THREE), UNIFORM.choose(drop, THREE)
     assert bool((found.allocation.violation <= 1e-6).all())
     plain = (found.factor == 1.0).all(-1)
     assert bool(plain.any())
@@ -65,6 +56,6 @@ def test_an_allocator_that_cannot_give_more_is_asked_for_no_more(drop):
 
 
 def test_other_kinds_of_requirement_become_dominate(drop):
-    found = UNIFORM.choose(drop.select(torch.arange(1)), replace(SMALL, requirement=Requirement("sir")))
+    found = UNIFORM.choose(drop.select(torch.arange(1)), replace(THREE, requirement=Requirement("sir")))
     assert found.problem.num_cells > 0
     assert found.problem.position is not None

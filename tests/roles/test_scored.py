@@ -21,25 +21,15 @@ from isac_torch.roles.search import Search, search_roles
 from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import all_aps, with_roles
 from isac_torch.tracking.requirement import Requirement
-from isac_torch.tracking.scenario import TrackingScenario
 from isac_torch.weights import shipped_weights
+from tests.roles.small import SMALL, drawn
 
-SMALL = TrackingScenario(
-    num_aps=5,
-    num_receive_aps=2,
-    num_antennas=2,
-    num_ues=4,
-    num_targets=2,
-    serving_aps=2,
-    sensing_aps=2,
-    requirement=Requirement("dominate", position=0.0),
-)
 UNIFORM = Fractional(0.0, 0.0)
 
 
 @pytest.fixture(scope="module")
 def drop():
-    return SMALL.sample(8, generator=torch.Generator().manual_seed(3))
+    return drawn(8)
 
 
 @pytest.fixture(scope="module")

@@ -20,18 +20,8 @@ from isac_torch.tracking.drop import all_aps, with_roles
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.requirements import reference_standard
 from isac_torch.tracking.roles import RULES, by_rule
-from isac_torch.tracking.scenario import TrackingScenario
+from tests.roles.small import SMALL, drawn
 
-SMALL = TrackingScenario(
-    num_aps=5,
-    num_receive_aps=2,
-    num_antennas=2,
-    num_ues=4,
-    num_targets=2,
-    serving_aps=2,
-    sensing_aps=2,
-    requirement=Requirement("dominate", position=0.0),
-)
 UNIFORM = Fractional(0.0, 0.0)
 """Uniform power in the engine's place, which is quick: the search does not know who answers."""
 EVERY = Search(reach=100.0, looked=10, solved=10, rounds=0, finalists=10)
@@ -39,7 +29,7 @@ EVERY = Search(reach=100.0, looked=10, solved=10, rounds=0, finalists=10)
 
 @pytest.fixture(scope="module")
 def drop():
-    return SMALL.sample(10, generator=torch.Generator().manual_seed(3))
+    return drawn(10)
 
 
 @pytest.fixture(scope="module")

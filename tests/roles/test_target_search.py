@@ -14,28 +14,15 @@ from isac_torch.tracking.build import power_problem
 from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import swapped, weakest_amplitude
-from isac_torch.tracking.scenario import TrackingScenario
+from tests.roles.small import SMALL, drawn
 
-SMALL = TrackingScenario(
-    num_aps=6,
-    num_receive_aps=2,
-    num_antennas=2,
-    num_ues=3,
-    num_targets=2,
-    serving_aps=2,
-    sensing_aps=2,
-    requirement=Requirement("dominate", scan=0.0, position=0.0),
-)
-
-
-def drops(scenario, count):
-    return scenario.sample(count, generator=torch.Generator().manual_seed(3))
+SIX = replace(SMALL, num_aps=6, num_ues=3, requirement=Requirement("dominate", scan=0.0, position=0.0))
 
 
 def test_the_outlook_is_a_sum_over_the_constraints():
     """(log SICNR) + 0.5 (log of what cells miss) + 2 (log of what position information misses), all with uniform power."""
-    scenario = replace(SMALL, requirement=Requirement("dominate"))
-    problem = power_problem(drops(scenario, 2), scenario)
+    scenario = replace(SIX, requirement=Requirement("dominate"))
+    problem = power_problem(drawn(2, scenario), scenario)
     position, generator = problem.position, torch.Generator().manual_seed(1)
     assert position is not None
     harder, more = (2.0 * torch.rand(one.shape, generator=generator) + 0.3 for one in (problem.sir_min, position.required))
@@ -51,23 +38,23 @@ def test_the_outlook_is_a_sum_over_the_constraints():
 
 
 def test_sets_that_cost_the_weakest_ue_too_much_are_not_promising():
-    drop = drops(SMALL, 4)
-    held, aps = Held(drop, SMALL, default_standard(drop, SMALL)), all_aps(drop)
+    drop = drawn(4, SIX)
+    held, aps = Held(drop, SIX, default_standard(drop, SIX)), all_aps(drop)
     every = swapped(aps.receive, aps.position.shape[1])
-    amplitude = weakest_amplitude(aps.gain, every, SMALL.serving_links)
-    least = 0.9**0.5 * weakest_amplitude(aps.gain, aps.receive[:, None], SMALL.serving_links)
+    amplitude = weakest_amplitude(aps.gain, every, SIX.serving_links)
+    least = 0.9**0.5 * weakest_amplitude(aps.gain, aps.receive[:, None], SIX.serving_links)
     assert bool((amplitude < least).any(-1).all()), "every drop has a set to leave out"
     found = _promising(held, aps, every, 0.9, TargetSearch(looked=3, solved=3))
-    enough = weakest_amplitude(aps.gain, found, SMALL.serving_links) >= least
+    enough = weakest_amplitude(aps.gain, found, SIX.serving_links) >= least
     several = (amplitude >= least).sum(-1) >= 3
     assert bool(several.any())
     assert bool(enough[several].all())
 
 
 def test_drops_do_not_see_each_other():
-    drop = drops(SMALL, 4)
-    floor = 0.7 * allocate(power_problem(drop, SMALL), TRACKING.named("upc")).value
-    held, search = Held(drop, SMALL, default_standard(drop, SMALL)), TargetSearch(looked=6, solved=4, rounds=3)
+    drop = drawn(4, SIX)
+    floor = 0.7 * allocate(power_problem(drop, SIX), TRACKING.named("upc")).value
+    held, search = Held(drop, SIX, default_standard(drop, SIX)), TargetSearch(looked=6, solved=4, rounds=3)
     together = search_for_targets(held, floor, 0.7, search)
     assert bool((together != all_aps(drop).receive).any(-1).all())
     for index in range(4):
