@@ -9,6 +9,7 @@ Other roles make another drop, whose links and problem are its own: so these are
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from math import comb
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ from isac_torch.allocators.first_met import first_met
 from isac_torch.allocators.registry import TRACKING
 from isac_torch.roles.held import Chosen, Held, default_standard, joined, raised, worth
 from isac_torch.roles.links import wider
-from isac_torch.roles.scored import ScoredSearch, scored_roles
+from isac_torch.roles.scored import SCORER, ScoredSearch, scored_roles
 from isac_torch.roles.search import Search, search_roles
 from isac_torch.roles.target_search import TargetSearch, search_for_targets
 from isac_torch.solvers.tracking.target_powers import target_powers
@@ -30,6 +31,7 @@ from isac_torch.tensors import map_tensors
 from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.roles import MOST_SETS
+from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -85,6 +87,12 @@ class RolePolicy:
         tries = [plain] if self.kept >= 1.0 or drop.target_position.shape[1] == 0 else [more, plain]
         answer = first_met(drop.num_drops, tries, lambda chosen, _: worth(chosen.allocation) > 0.0)
         return map_tensors(joined(answer.answers), lambda t: t[answer.place])
+
+    @property
+    def weights(self) -> str:
+        """SHA-256 of the weights that choose the roles; empty where a search does."""
+        scored = isinstance(self.search, ScoredSearch)
+        return hashlib.sha256(shipped_weights(SCORER).read_bytes()).hexdigest() if scored else ""
 
     @property
     def most_serving_aps(self) -> int | None:

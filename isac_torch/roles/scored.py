@@ -35,6 +35,10 @@ _MOST_ENTRIES = 2**19
 """Numbers in the largest table of the sets that are scored together."""
 
 
+SCORER = "receive_aps"
+"""Name of the weights that come with the package."""
+
+
 @dataclass(frozen=True)
 class ScoredSearch:
     """How much to look at.
@@ -53,7 +57,7 @@ class ScoredSearch:
 @cache
 def shipped_scorer() -> SetScorer:
     """The network whose weights come with the package."""
-    return load_network(shipped_weights("receive_aps"), SetScorer)[0]
+    return load_network(shipped_weights(SCORER), SetScorer)[0]
 
 
 def scored_roles(

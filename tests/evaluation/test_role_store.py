@@ -9,7 +9,9 @@ import torch
 
 from isac_torch.evaluation.tracking import role_store
 from isac_torch.evaluation.tracking.role_store import chosen_roles
+from isac_torch.roles import policies
 from isac_torch.roles.policies import RolePolicy
+from isac_torch.roles.scored import ScoredSearch
 from isac_torch.roles.search import Search
 from isac_torch.tensors import tensor_fields
 from isac_torch.tracking.requirement import Requirement
@@ -57,6 +59,19 @@ def test_the_second_time_nothing_is_searched(drop, tmp_path, monkeypatch):
     assert search.call_count == 3
     chosen_roles(replace(PLAIN, enough_db=9.0), drop, SMALL, tmp_path)
     assert search.call_count == 5
+
+
+def test_new_weights_choose_again(drop, found, tmp_path, monkeypatch):
+    """What another network chose is not taken for this one's choice."""
+    scored, (_, search) = replace(POLICY, search=ScoredSearch()), found
+    for calls in (1, 1):
+        chosen_roles(scored, drop, SMALL, tmp_path)
+        assert search.call_count == calls
+    other = tmp_path / "other.pt"
+    other.write_bytes(b"other weights")
+    monkeypatch.setattr(policies, "shipped_weights", lambda name: other)
+    chosen_roles(scored, drop, SMALL, tmp_path)
+    assert search.call_count == 2
 
 
 def test_problems_are_those_of_the_choice(drop, found, tmp_path):

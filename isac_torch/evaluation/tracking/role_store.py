@@ -46,7 +46,7 @@ def chosen_roles(
     pieces = torch.arange(drop.num_drops).split(TOGETHER)
     for piece in tqdm(pieces, desc=f"roles of {policy.name}", unit="batch", leave=False):
         some = drop.select(piece)
-        path = folder / f"roles-{checksum(some, (policy, scenario))}.npz"
+        path = folder / f"roles-{checksum(some, (policy, policy.weights, scenario))}.npz"
         known = _read(path, some, policy, scenario)
         if known is None:
             found = policy.choose(some, scenario)
