@@ -6,8 +6,6 @@ A block is some drops of one size with some sets of each. Its drops and, without
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import combinations
-from math import comb
 
 import torch
 from jaxtyping import Float, Int
@@ -23,7 +21,7 @@ from isac_torch.solvers.tracking.first_stage import first_stage
 from isac_torch.solvers.tracking.scaling import scaled
 from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.problem import MaxMinSinrProblem
-from isac_torch.tracking.roles import MOST_SETS, nearest_gap, swapped, weakest_amplitude
+from isac_torch.tracking.roles import every_set, nearest_gap, swapped, weakest_amplitude
 from isac_torch.tracking.scenario import TrackingScenario
 
 GAP = 2e-2
@@ -85,8 +83,9 @@ def _by_chance(held: Held, count: int, generator: torch.Generator) -> Int[Tensor
     aps, serving = all_aps(held.drop), held.scenario.serving_links
     drops, rx = aps.receive.shape
     num_aps = aps.position.shape[1]
-    if comb(num_aps, rx) <= MOST_SETS:
-        sets = torch.tensor(list(combinations(range(num_aps), rx))).expand(drops, -1, -1)
+    every = every_set(num_aps, rx)
+    if every is not None:
+        sets = torch.tensor(every).expand(drops, -1, -1)
     else:
         sets = torch.cat([swapped(aps.receive, num_aps), _walked(aps.receive, num_aps, generator)], 1)
     gap, default = distance(held.drop.target_position, aps.position), aps.receive[:, None]

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
-from math import comb
 from typing import TYPE_CHECKING
 
 import torch
@@ -22,7 +20,7 @@ from isac_torch.nn.tracking.set_scorer import SetScorer
 from isac_torch.roles.features import set_features
 from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined
 from isac_torch.tracking.drop import all_aps
-from isac_torch.tracking.roles import MOST_SETS, swapped
+from isac_torch.tracking.roles import every_set, swapped
 from isac_torch.weights import shipped_weights
 
 if TYPE_CHECKING:
@@ -127,8 +125,9 @@ def merits(held: Held, sets: Int[Tensor, "one set rx"], scorer: SetScorer) -> Fl
 
 def _best_of_one(one: Held, scorer: SetScorer, search: ScoredSearch, count: int) -> Int[Tensor, "set rx"]:
     default, num_aps = all_aps(one.drop).receive, all_aps(one.drop).position.shape[1]
-    if comb(num_aps, default.shape[1]) <= MOST_SETS:
-        sets = torch.tensor(list(combinations(range(num_aps), default.shape[1])))
+    every = every_set(num_aps, default.shape[1])
+    if every is not None:
+        sets = torch.tensor(every)
         return _top(one, scorer, sets, min(count, len(sets) - 1))
     best = default
     for _ in range(search.rounds):

@@ -9,8 +9,6 @@ and those of the rules take part, so that no drop gets worse and no rule beats t
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import combinations
-from math import comb
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +21,7 @@ from isac_torch.propagation.geometry import distance
 from isac_torch.roles.held import TOGETHER, Chosen, Held, default_standard, joined, worth
 from isac_torch.roles.links import best_divided, check_divisible, places
 from isac_torch.tracking.drop import AllAps, all_aps
-from isac_torch.tracking.roles import MOST_SETS, RULES, by_rule, nearest_gap, swapped, weakest_amplitude
+from isac_torch.tracking.roles import RULES, by_rule, every_set, nearest_gap, swapped, weakest_amplitude
 
 if TYPE_CHECKING:
     from isac_torch.allocation import Allocator
@@ -149,9 +147,10 @@ def _first_sets(place: _Place) -> Int[Tensor, "drop set rx"]:
     """All sets where they are few, else those that differ from the default roles by one AP."""
     drops, count = place.aps.receive.shape
     num_aps = place.aps.position.shape[1]
-    if comb(num_aps, count) > MOST_SETS:
+    every = every_set(num_aps, count)
+    if every is None:
         return swapped(place.aps.receive, num_aps)
-    return torch.tensor(list(combinations(range(num_aps), count))).expand(drops, -1, -1)
+    return torch.tensor(every).expand(drops, -1, -1)
 
 
 def _promising(

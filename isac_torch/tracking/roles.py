@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 RULES = ("farthest_point", "nearest_to_target", "least_used", "weakest_ue")
 """Rules that need no random numbers, by their names in `receive_selection`; the first is the default."""
 MOST_SETS = 5000
-"""Sets of receive APs up to which `weakest_ue` looks at all of them; above, it swaps one AP at a time."""
+"""Sets of receive APs up to which rules, searches and scorers look at all of them; above, one AP is swapped at a time."""
 
 
 MOST_ENTRIES = 2**21
@@ -154,8 +154,9 @@ def weakest_ue(
     xp = namespace(gain)
     count, num_aps = default.shape[1], gain.shape[2]
     limit = math.inf if reach is None else reach * nearest_gap(gap, default[:, None])
-    if math.comb(num_aps, count) <= MOST_SETS:
-        sets: Array = xp.asarray(list(combinations(range(num_aps), count)), dtype=xp.int64, device=device(gain))
+    every = every_set(num_aps, count)
+    if every is not None:
+        sets: Array = xp.asarray(every, dtype=xp.int64, device=device(gain))
         sets = xp.broadcast_to(sets[None], (gain.shape[0], *sets.shape))
         return _best(xp.concat([default[:, None], sets], axis=1), gain, gap, limit, serving)
     chosen = default
@@ -219,3 +220,8 @@ def _best(sets: Array, gain: Array, gap: Array, limit: Array | float, serving: i
 
 def _squared(vector: Array) -> Array:
     return namespace(vector).sum(vector * vector, axis=-1)
+
+
+def every_set(num_aps: int, count: int) -> list[tuple[int, ...]] | None:
+    """All sets of `count` APs, in order of their numbers; None where there are more than MOST_SETS."""
+    return list(combinations(range(num_aps), count)) if math.comb(num_aps, count) <= MOST_SETS else None

@@ -76,7 +76,7 @@ def test_scores_in_pieces_are_the_same(drop, scorer, monkeypatch):
 def test_swaps_find_the_best_set_where_all_are_within_reach(drop, scorer, monkeypatch):
     """Two changes of one AP lead from any pair to any other, and a beam of all sets loses none."""
     listed = best_sets(held(drop), scorer, ScoredSearch(), 1)
-    monkeypatch.setattr(scored, "MOST_SETS", 0)
+    monkeypatch.setattr("isac_torch.tracking.roles.MOST_SETS", 0)
     found = best_sets(held(drop), scorer, ScoredSearch(rounds=2, beam=6), 1)
     assert torch.equal(found.sort(-1).values, listed.sort(-1).values)
     greedy = best_sets(held(drop), scorer, ScoredSearch(rounds=1, beam=1), 2)

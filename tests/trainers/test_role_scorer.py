@@ -13,7 +13,6 @@ from isac_torch.nn.tracking.set_scorer import Outlook, SetScorer
 from isac_torch.tracking.drop import all_aps
 from isac_torch.tracking.requirement import Requirement
 from isac_torch.tracking.scenario import TrackingScenario
-from isac_torch.trainers import role_labels
 from isac_torch.trainers.role_labels import GAP, drawn_sets, held_drops, labelled
 from isac_torch.trainers.role_scorer import fit, loss_of, train_scorer
 from isac_torch.trainers.role_settings import Block, ScorerSettings
@@ -60,7 +59,7 @@ def test_a_network_labels_its_own_best_sets_and_some_others(block):
 
 def test_sets_of_networks_that_cannot_be_listed_are_up_to_four_changes_away(block, monkeypatch):
     held, _, _ = block
-    monkeypatch.setattr(role_labels, "MOST_SETS", 0)
+    monkeypatch.setattr("isac_torch.tracking.roles.MOST_SETS", 0)
     sets = drawn_sets(held, 8, torch.Generator().manual_seed(1), None)
     assert sets.shape == (3, 8, 2)
     assert all(len(set(row)) == 2 for rows in sets.tolist() for row in rows)
